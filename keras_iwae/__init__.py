@@ -1,0 +1,1 @@
+from keras_iwae.model import IWAE

@@ -1,0 +1,95 @@
+"""A user's own images: arrays as they are, or a `.npz` or `.npy` file with a split of its own or a fixed one."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_iwae.inputs import check_images
+
+_SEED = 0
+_EXPECTED = "an array `x`, or arrays `x_train` and `x_test`"
+
+
+def as_images(array: np.ndarray, argument: str = "source") -> np.ndarray:
+    """Return `array` as grey levels `[N, H, W, C]`, or `[N, D]` if it is flat.
+
+    Args:
+        array: `[N, H, W]`, `[N, H, W, C]` or `[N, D]`. uint8 holds levels 0..255, or 0 and 1 if nothing exceeds 1;
+            other types hold numbers in [0, 1].
+        argument: the name that the caller knows the array by, for the error.
+
+    Returns:
+        uint8 levels in 0..255, or float32 in [0, 1].
+
+    Raises:
+        ValueError: if the array has another rank, no images, or numbers outside its range.
+    """
+    if array.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"Invalid value received for `{argument}`. Expected shape [N, H, W], [N, H, W, C] or [N, D]. "
+            f"Received: {list(array.shape)}"
+        )
+    if array.dtype == np.uint8 and array.size:
+        images = array * np.uint8(255) if array.max() <= 1 else array
+    else:
+        images = check_images(array, argument)
+    return images[..., np.newaxis] if images.ndim == 3 else images
+
+
+def read_file(path: Path, split: str) -> np.ndarray:
+    """Return one split of the images in `path`.
+
+    Args:
+        path: a `.npy` file or a `.npz` file with `x`, split 80/10/10 by a permutation with seed 0; or a `.npz` file
+            with `x_train` and `x_test`, where the last 10% of a permutation of `x_train` with seed 0 is the validation
+            split.
+        split: "train", "validation" or "test".
+
+    Returns:
+        the images, as `as_images` gives them.
+
+    Raises:
+        ValueError: if the file cannot be read, lacks these arrays, or has fewer than 10 images to split.
+    """
+    arrays = _read_arrays(path)
+    if "x_train" in arrays and "x_test" in arrays:
+        if split == "test":
+            return as_images(arrays["x_test"], f"{path}: x_test")
+        return _split_rows(as_images(arrays["x_train"], f"{path}: x_train"), path, ("train", "validation"))[split]
+    if "x" in arrays:
+        return _split_rows(as_images(arrays["x"], f"{path}: x"), path, ("train", "validation", "test"))[split]
+    raise ValueError(
+        f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}"
+    )
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        raise ValueError(f"Invalid value received for `source`. Expected a file. Received: {path}, which is not there")
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"x": content}
+        with content:
+            return {key: content[key] for key in content.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: a file that NumPy cannot "
+            f"read ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _split_rows(images: np.ndarray, path: Path, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Cut a fixed permutation of the rows: a tenth for each split after the first, the rest for the first."""
+    held_out = len(images) // 10
+    if not held_out:
+        raise ValueError(
+            f"Invalid value received for `source`. Expected at least 10 images to split in {path}. "
+            f"Received: {len(images)}"
+        )
+    order = np.random.RandomState(_SEED).permutation(len(images))
+    first = len(images) - held_out * (len(splits) - 1)
+    cuts = np.split(order, range(first, len(images), held_out))
+    return {split: images[rows] for split, rows in zip(splits, cuts, strict=True)}

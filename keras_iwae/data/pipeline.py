@@ -1,0 +1,148 @@
+"""Images -> batches for training and evaluation, where every draw is a function of (seed, epoch, batch).
+
+    x ~ Bernoulli(grey level),   drawn with the stateless key fold(fold(seed, epoch), batch)
+
+Nothing else decides a draw, so a run that was killed goes on bit for bit from the epoch that it had reached. Dynamic
+binarization follows Burda, Grosse and Salakhutdinov (2016), arXiv 1509.00519.
+"""
+
+import itertools
+import operator
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.data.catalog import SPLITS, Source, images
+
+BINARIZATIONS = ("dynamic", "static", "threshold", "none")
+
+# Streams of random numbers that share the user's seed.
+_SHUFFLE, _PIXELS = 0, 1
+# Rows drawn at a time, so that the uniforms of a large dataset are never in memory together; the draws are the same.
+_BLOCK = 1000
+
+
+def load(
+    source: Source,
+    split: str = "train",
+    batch_size: int = 100,
+    binarization: str = "dynamic",
+    seed: int = 0,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Return batches of one split; each iteration over the dataset is one pass over the images.
+
+    The training split is shuffled anew at each pass and drops its partial last batch, which would recompile an XLA
+    step. Validation and test splits keep their order and all their rows, and are the same at every pass: there,
+    "dynamic" means one draw from the seed, which depends neither on the batch size nor on the pass.
+
+    Args:
+        source: a name, a path, or an array, as in `images`.
+        split: "train", "validation" or "test".
+        batch_size: images in a batch.
+        binarization: "dynamic" draws x ~ Bernoulli(grey level) afresh at every fetch, "static" draws it once from the
+            seed, "threshold" takes 1 where the grey level exceeds 0.5, and "none" gives the grey levels.
+        seed: a whole number from 0; the same seed gives the same shuffling and the same draws. Report it beside a test
+            NLL.
+        first_epoch: the epoch of the first iteration; the n-th `iter()` of the dataset gives epoch `first_epoch + n`,
+            from n = 0. To resume after e epochs, pass e. Evaluation splits are the same at every epoch.
+
+    Returns:
+        a dataset with a known length of float32 batches `[B, H, W, C]`, or `[B, D]` for flat sources, in [0, 1].
+
+    Raises:
+        ValueError: if an argument is out of its range, or the training split has fewer rows than a batch.
+
+    Example:
+        >>> len(load("digits", "train", batch_size=20))
+        64
+    """
+    if binarization not in BINARIZATIONS:
+        raise ValueError(
+            f"Invalid value received for `binarization`. Expected one of {BINARIZATIONS}. Received: {binarization!r}"
+        )
+    batch_size = _whole_number(batch_size, "batch_size", at_least=1)
+    seed = _whole_number(seed, "seed", at_least=0)
+    first_epoch = _whole_number(first_epoch, "first_epoch", at_least=0)
+    levels = images(source, split)
+    training = split == "train"
+    if binarization == "threshold":
+        levels = levels > (127 if levels.dtype == np.uint8 else 0.5)
+    elif binarization == "static" or (binarization == "dynamic" and not training):
+        levels = _drawn_once(levels, np.random.default_rng([seed, SPLITS.index(split)]))
+    if not training:
+        return _in_order(levels, batch_size)
+    if len(levels) < batch_size:
+        raise ValueError(
+            f"Invalid value received for `batch_size`. Expected at most the {len(levels)} rows of the training split, "
+            f"which drops partial batches. Received: {batch_size}"
+        )
+    return _shuffled(levels, batch_size, binarization == "dynamic", seed, first_epoch)
+
+
+def _whole_number(value: int, argument: str, at_least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < at_least:
+        raise ValueError(
+            f"Invalid value received for `{argument}`. Expected a whole number of at least {at_least}. "
+            f"Received: {value!r}"
+        )
+    return number
+
+
+def _drawn_once(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return bool pixels, one Bernoulli draw of each grey level."""
+    scale = np.float32(255.0 if levels.dtype == np.uint8 else 1.0)
+    drawn = np.empty(levels.shape, bool)
+    for start in range(0, len(levels), _BLOCK):
+        block = levels[start : start + _BLOCK]
+        drawn[start : start + _BLOCK] = rng.random(block.shape, np.float32) * scale < block
+    return drawn
+
+
+def _as_grey(levels: tf.Tensor) -> tf.Tensor:
+    grey = tf.cast(levels, tf.float32)
+    return grey / 255.0 if levels.dtype == tf.uint8 else grey
+
+
+def _in_order(levels: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    with tf.device("CPU:0"):
+        dataset = tf.data.Dataset.from_tensor_slices(levels).batch(batch_size)
+    return dataset.map(_as_grey, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled(levels: np.ndarray, batch_size: int, dynamic: bool, seed: int, first_epoch: int) -> tf.data.Dataset:
+    steps = len(levels) // batch_size
+    # An eager tensor is captured by reference, a NumPy array would be copied into the graph; tf.data reads host memory.
+    with tf.device("CPU:0"):
+        rows = tf.constant(levels)
+    epochs = itertools.count(first_epoch)
+
+    def next_epoch():
+        yield next(epochs)
+
+    def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(levels)), _key(seed, _SHUFFLE, epoch))
+        key = _key(seed, _PIXELS, epoch)
+
+        def batch(index: tf.Tensor) -> tf.Tensor:
+            start = tf.cast(index, tf.int32) * batch_size
+            grey = _as_grey(tf.gather(rows, order[start : start + batch_size]))
+            grey = tf.ensure_shape(grey, (batch_size, *levels.shape[1:]))
+            if not dynamic:
+                return grey
+            uniform = tf.random.stateless_uniform(grey.shape, tf.random.experimental.stateless_fold_in(key, index))
+            return tf.cast(uniform < grey, tf.float32)
+
+        return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    # The generator runs once for each iteration over the dataset, so it is where an epoch gets its number.
+    dataset = tf.data.Dataset.from_generator(next_epoch, output_signature=tf.TensorSpec((), tf.int64)).flat_map(batches)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def _key(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(tf.constant((seed, stream), tf.int64), epoch)

@@ -1,0 +1,94 @@
+"""What an experiment is: a frozen configuration, and the compiled model that it stands for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import keras
+
+from keras_iwae import data, networks
+from keras_iwae.inputs import check_integer
+from keras_iwae.model import IWAE
+
+NETWORKS = ("dense", "conv")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides what a run computes.
+
+    Attributes:
+        dataset: a name that `keras_iwae.data.load` knows, or a path to a .npz or .npy file.
+        objective: "iwae", "elbo" or "ae".
+        num_samples: K.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate: of Adam.
+        network: "dense", or "conv" for images [H, W, C]; `hidden` and `activation` are for the dense one.
+        latent_dim: latent units.
+        hidden: units of the encoder's layers; the decoder's are the same in reverse.
+        activation: a Keras activation by name.
+        binarization: "dynamic", "static", "threshold" or "none".
+        seed: seed of the weights, the order of the images and every draw in training.
+    """
+
+    dataset: str = "mnist"
+    objective: str = "iwae"
+    num_samples: int = 50
+    epochs: int = 20
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    network: str = "dense"
+    latent_dim: int = 50
+    hidden: tuple[int, ...] = (200, 200)
+    activation: str = "tanh"
+    binarization: str = "dynamic"
+    seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        check_integer("epochs", self.epochs)
+        if self.network not in NETWORKS:
+            raise ValueError(f"Invalid value received for `network`. Expected one of {NETWORKS}. Received: {self.network!r}")
+        if not self.learning_rate > 0.0:
+            raise ValueError(f"Invalid value received for `learning_rate`. Expected more than 0. Received: {self.learning_rate}")
+
+    @property
+    def name(self) -> str:
+        """A name for a run of this configuration, such as `mnist-iwae-k50`."""
+        return f"{Path(self.dataset).stem}-{self.objective}-k{self.num_samples}"
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "ExperimentConfig":
+        """The configuration that `asdict` gave.
+
+        Raises:
+            ValueError: if there are names that a configuration does not have.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"Expected the fields of a run's config.json. Received: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+
+def build(config: ExperimentConfig) -> IWAE:
+    """The model of a configuration, compiled, its output bias set from the training mean."""
+    mean = data.mean_image(config.dataset)
+    encoder = decoder = None
+    if config.network == "conv":
+        encoder = networks.conv_encoder(seed=config.seed)
+        decoder = networks.conv_decoder(mean.shape, seed=config.seed + 1)
+    model = IWAE(
+        image_shape=mean.shape,
+        latent_dim=config.latent_dim,
+        hidden=config.hidden,
+        activation=config.activation,
+        num_samples=config.num_samples,
+        objective=config.objective,
+        encoder=encoder,
+        decoder=decoder,
+        seed=config.seed,
+    )
+    model.initialize_output_bias(mean)
+    model.compile(keras.optimizers.Adam(config.learning_rate))
+    return model

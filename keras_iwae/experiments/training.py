@@ -1,0 +1,106 @@
+"""Training a run: from the first epoch, or on from where it was stopped."""
+
+import os
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae import data, plots, runs
+from keras_iwae.callbacks import ImageGrids, RunCheckpoint
+from keras_iwae.experiments.config import ExperimentConfig, build
+from keras_iwae.model import IWAE
+
+_SHOWN = 50
+
+
+def train(config: ExperimentConfig, out: str | os.PathLike | None = None) -> Path:
+    """Train a new run from its first epoch to its last.
+
+    Args:
+        config: what to train.
+        out: the run folder, which must not exist or be empty; `None` makes one under `saved_models/`, named after the
+            configuration and the time.
+
+    Returns:
+        the run folder: see `keras_iwae.runs` for what it holds.
+
+    Raises:
+        ValueError: if `out` holds anything, or an argument of the configuration is out of range.
+    """
+    out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    # Before the folder: a configuration that cannot run leaves none.
+    model, training = build(config), _training_data(config, first_epoch=0)
+    return _fit(runs.create(out, asdict(config)), config, model, training, epochs_done=0)
+
+
+def resume(run: str | os.PathLike, epochs: int | None = None) -> Path:
+    """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
+
+    Args:
+        run: the run folder.
+        epochs: a new number of epochs in all; `None` keeps the run's own.
+
+    Returns:
+        the run folder.
+
+    Raises:
+        ValueError: if there is no run, or its checkpoint cannot be read.
+    """
+    run = Path(run)
+    stored = runs.read_json(run / "config.json")
+    if not stored:
+        raise ValueError(f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none")
+    config = ExperimentConfig.from_dict(stored)
+    if epochs is not None and epochs != config.epochs:
+        config = replace(config, epochs=epochs)
+        runs.write_json(run / "config.json", asdict(config))
+    started = (run / "model.keras").exists()
+    model = runs.load_model(run) if started else build(config)
+    epochs_done = int(model.optimizer.iterations) // (len(data.images(config.dataset, "train")) // config.batch_size)
+    return _fit(run, config, model, _training_data(config, epochs_done), epochs_done)
+
+
+def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:
+    return data.load(
+        config.dataset, "train", config.batch_size, config.binarization, seed=config.seed, first_epoch=first_epoch
+    )
+
+
+def _fit(run: Path, config: ExperimentConfig, model: IWAE, training: tf.data.Dataset, epochs_done: int) -> Path:
+    validation = data.load(config.dataset, "validation", config.batch_size, config.binarization)
+    shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
+    checkpoint = RunCheckpoint(run, runs.read_history(run, epochs_done))
+    logs = run / "tensorboard"
+    model.fit(
+        training,
+        validation_data=validation,
+        initial_epoch=epochs_done,
+        epochs=config.epochs,
+        # A bar is for a terminal; a log file gets one line an epoch.
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            checkpoint,
+            keras.callbacks.TensorBoard(logs, write_graph=False),
+            ImageGrids(logs / "images", shown),
+        ],
+    )
+    history = checkpoint.history
+    _draw_figures(run, model, shown, history)
+    last = history[-1]
+    seconds = sum(row["seconds"] for row in history)
+    runs.update_metrics(run, {"training": {**last, "seconds": seconds, "steps": int(model.optimizer.iterations)}})
+    return run
+
+
+def _draw_figures(run: Path, model: IWAE, originals: np.ndarray, history: list[dict[str, float]]) -> None:
+    """Write a run's pictures: training curves, samples from the prior, reconstructions beside their originals."""
+    figures = run / "figures"
+    plots.save_curves(figures / "curves.png", {name: [row[name] for row in history] for name in history[0]})
+    plots.save_grid(figures / "samples.png", model.sample(100).probabilities.numpy())
+    reconstructions = model.predict(originals, verbose=0)
+    plots.save_grid(figures / "reconstructions.png", plots.side_by_side(originals, reconstructions))

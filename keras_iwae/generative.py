@@ -1,0 +1,110 @@
+"""The generative model p(x, z) = p(z) p(x|z): a standard normal prior and a Bernoulli decoder."""
+
+import math
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.numerics import bernoulli_log_likelihood
+
+tfd = tfp.distributions
+
+
+class Samples(NamedTuple):
+    """Draws from the generative model: `latents` `[N, D]`, and `probabilities` and binary `images` `[N, *image_shape]`."""
+
+    latents: tf.Tensor
+    probabilities: tf.Tensor
+    images: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class GenerativeModel(keras.Layer):
+    r"""$p(z) = N(0, I)$ and $p(x|z) = \prod_d \mathrm{Bernoulli}(x_d; \sigma(l_d(z)))$ with logits l from a decoder network.
+
+    Args:
+        decoder: Keras layer or model from latents `[N, D]` to logits `[N, *image_shape]`.
+        latent_dim: D, the number of latent units.
+        image_shape: shape of one image, `(D,)` or `(H, W, C)`.
+        **kwargs: passed to `keras.Layer`.
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2.
+    """
+
+    def __init__(self, decoder: keras.Layer, latent_dim: int, image_shape: tuple[int, ...], **kwargs):
+        super().__init__(**kwargs)
+        self.decoder, self.latent_dim, self.image_shape = decoder, latent_dim, tuple(image_shape)
+
+    def build(self, input_shape):
+        if not self.decoder.built:
+            self.decoder.build(input_shape)
+        logits = tuple(self.decoder.compute_output_shape(input_shape))
+        if logits[1:] != self.image_shape:
+            raise ValueError(
+                f"Invalid value received for `decoder`. Expected logits of shape [N, {', '.join(map(str, self.image_shape))}]. "
+                f"Received: {list(logits)}"
+            )
+        self.built = True
+
+    def call(self, latents, training=False):
+        """Logits, float32 `[..., *image_shape]`, of latents `[..., D]`."""
+        # One matrix product over all K * B rows: a batched one over [K, B, D] is several times slower.
+        logits = self.decoder(keras.ops.reshape(latents, (-1, self.latent_dim)), training=training)
+        shape = (*keras.ops.shape(latents)[:-1], *self.image_shape)
+        return keras.ops.reshape(keras.ops.cast(logits, "float32"), shape)
+
+    @property
+    def prior(self) -> tfd.MultivariateNormalDiag:
+        """p(z), a standard normal of event `[D]`."""
+        return tfd.MultivariateNormalDiag(loc=tf.zeros(self.latent_dim), scale_diag=tf.ones(self.latent_dim))
+
+    def likelihood(self, z: tf.Tensor) -> tfd.Independent:
+        """p(x|z) for latents `[..., D]`: independent Bernoullis of event `image_shape`."""
+        # TFP's Bernoulli is of integers by default, and truncates the grey levels of a NumPy array to 0 without a word.
+        pixels = tfd.Bernoulli(logits=self(z), dtype=tf.float32)
+        return tfd.Independent(pixels, reinterpreted_batch_ndims=len(self.image_shape))
+
+    def log_likelihood(self, x: tf.Tensor, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log p(x|z) in nats, `[K, B]`, of images `[B, *image_shape]` under latents `[K, B, D]`."""
+        size = math.prod(self.image_shape)
+        logits = tf.reshape(self(z, training=training), tf.concat([tf.shape(z)[:-1], [size]], axis=0))
+        return bernoulli_log_likelihood(tf.reshape(x, [-1, size]), logits)
+
+    def log_prior(self, z: tf.Tensor) -> tf.Tensor:
+        """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`."""
+        return self.prior.log_prob(z)
+
+    def log_joint(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """log p(x, z) in nats, `[K, B]`, of images `[B, *image_shape]` and latents `[K, B, D]`."""
+        return self.log_likelihood(x, z) + self.log_prior(z)
+
+    def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> Samples:
+        """Ancestral samples, z ~ p(z), then x ~ p(x|z).
+
+        Args:
+            num_samples: N.
+            seed: int32 `[2]`, a stateless seed.
+
+        Returns:
+            `Samples(latents, probabilities, images)`.
+        """
+        latent_seed, image_seed = tf.unstack(tf.random.split(seed, 2))
+        latents = self.prior.sample([num_samples], seed=latent_seed)
+        likelihood = self.likelihood(latents)
+        return Samples(latents, likelihood.mean(), likelihood.sample(seed=image_seed))
+
+    def get_config(self):
+        decoder = keras.saving.serialize_keras_object(self.decoder)
+        return {
+            **super().get_config(),
+            "decoder": decoder,
+            "latent_dim": self.latent_dim,
+            "image_shape": self.image_shape,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "decoder": keras.saving.deserialize_keras_object(config["decoder"])})

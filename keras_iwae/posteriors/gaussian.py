@@ -1,0 +1,90 @@
+"""Diagonal Gaussian posterior, q(z|x) = N(z; mu(x), diag(sigma(x)^2)), the one of the IWAE paper."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.networks import glorot
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class GaussianPosterior(keras.Layer):
+    r"""Amortized diagonal Gaussian: $\mu = W_\mu h(x) + b_\mu$, $\sigma = \exp(W_\sigma h(x) + b_\sigma)$.
+
+    Args:
+        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        latent_dim: D, the number of latent units.
+        seed: seed of the heads' initial kernels.
+        **kwargs: passed to `keras.Layer`.
+
+    Example:
+        >>> posterior = GaussianPosterior(dense_encoder(), latent_dim=50)
+        >>> z, log_q = posterior.sample_and_log_prob(np.zeros((3, 784)), 7, tf.constant([0, 1]))
+        >>> z.shape, log_q.shape
+        (TensorShape([7, 3, 50]), TensorShape([7, 3]))
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix A.
+    """
+
+    def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
+        # Without mixed precision the heads' policy changes nothing; with it, exp() of a half float would overflow early.
+        self.loc_head = keras.layers.Dense(latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="loc")
+        self.log_scale_head = keras.layers.Dense(
+            latent_dim, kernel_initializer=glorot(seed, 1), dtype="float32", name="log_scale"
+        )
+
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        features = self.encoder.compute_output_shape(input_shape)
+        for head in (self.loc_head, self.log_scale_head):
+            if not head.built:
+                head.build(features)
+        self.built = True
+
+    def call(self, images, training=False):
+        """Return the mean and the standard deviation, float32 `[B, D]` each."""
+        features = self.encoder(images, training=training)
+        return self.loc_head(features), keras.ops.exp(self.log_scale_head(features))
+
+    def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
+        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        loc, scale = self(x, training=training)
+        return tfp.distributions.MultivariateNormalDiag(loc=loc, scale_diag=scale)
+
+    def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Posterior mean, float32 `[B, D]`."""
+        return self(x, training=training)[0]
+
+    def sample_and_log_prob(
+        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """K reparameterized draws for each image and their log density.
+
+        Args:
+            x: images `[B, *image_shape]` in [0, 1].
+            num_samples: K.
+            seed: int32 `[2]`, a stateless seed: the same seed gives the same draws.
+            training: whether the encoder runs in training mode (dropout, batch normalization).
+
+        Returns:
+            z, float32 `[K, B, D]`, and log q(z|x) in nats, float32 `[K, B]`.
+        """
+        posterior = self.distribution(x, training)
+        z = posterior.sample([num_samples], seed=seed)
+        return z, posterior.log_prob(z)
+
+    def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
+        return self.distribution(x).log_prob(z)
+
+    def get_config(self):
+        encoder = keras.saving.serialize_keras_object(self.encoder)
+        return {**super().get_config(), "encoder": encoder, "latent_dim": self.latent_dim, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})

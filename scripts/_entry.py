@@ -1,0 +1,49 @@
+"""How every script starts and ends: the framework's log lines kept out of the way, errors in one line with exit status 2."""
+
+import contextlib
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def command(main: Callable[[Namespace], None], args: Namespace) -> None:
+    """Run `main(args)` and exit: 0 when it is done, 2 with one line on bad input, 130 on Ctrl-C.
+
+    TensorFlow is imported here and not at the top of a script, so that `--help` and usage errors answer at once.
+    """
+    # A clone works without being installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    name = Path(sys.argv[0]).name
+    try:
+        with _quiet_stderr():
+            import tensorflow as tf
+
+            tf.get_logger().setLevel("ERROR")
+            import keras_iwae  # noqa: F401
+        main(args)
+    except (ValueError, OSError) as error:
+        if os.environ.get("KERAS_IWAE_TRACEBACK"):
+            raise
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Send what C++ writes to stderr nowhere: TensorFlow logs before its own log level is read."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

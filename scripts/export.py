@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Export a trained model as a SavedModel that TF Serving can serve; docs/serving.md has the endpoints and examples.
+
+examples:
+  python scripts/export.py
+  python scripts/export.py --model saved_models/mnist-50 --out saved_models/mnist-50/serving
+"""
+
+import argparse
+
+from _entry import command
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
+    parser.add_argument("--out", help="folder of the versions [serving/ in the run folder]")
+    parser.add_argument("--version", type=int, help="version to write [one more than the newest there]")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae import export, runs
+
+    model = args.model or runs.newest()
+    folder = export.export_saved_model(runs.load_model(model), args.out or runs.folder(model) / "serving", args.version)
+    print(f"exported  {folder}\nnext      docs/serving.md: MODEL={folder.parent} docker compose up")
+
+
+if __name__ == "__main__":
+    command(main, parse())

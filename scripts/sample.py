@@ -1,0 +1,33 @@
+#!/usr/bin/env python
+"""Draw images from a trained model's prior as a PNG grid; with two latent units, also the map of the latent plane.
+
+examples:
+  python scripts/sample.py
+  python scripts/sample.py --model saved_models/mnist-50 --num 64 --columns 8 --seed 3 --out samples.png
+"""
+
+import argparse
+
+from _entry import command
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
+    parser.add_argument("--num", type=int, default=100, help="images [100]")
+    parser.add_argument("--columns", type=int, default=10, help="images in a row [10]")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [0]")
+    parser.add_argument("--binary", action="store_true", help="draw black and white images, not their probabilities")
+    parser.add_argument("--out", help="PNG file [figures/samples-seedN.png in the run folder]")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae import experiments
+
+    for path in experiments.draw_samples(args.model, args.num, args.columns, args.seed, args.binary, args.out):
+        print(f"wrote     {path}")
+
+
+if __name__ == "__main__":
+    command(main, parse())

@@ -1,0 +1,61 @@
+#!/usr/bin/env python
+"""Train an IWAE, a VAE or a plain autoencoder, and write a run folder.
+
+The run folder holds model.keras, config.json, metrics.json, history.csv, TensorBoard logs with image grids, and
+figures. Ctrl-C or a kill loses at most the epoch under way: --resume continues with the same numbers that an
+uninterrupted run would have given.
+
+examples:
+  python scripts/train.py --dataset digits --epochs 50
+  python scripts/train.py --dataset mnist --num-samples 50 --epochs 20 --out saved_models/mnist-50
+  python scripts/train.py --resume --out saved_models/mnist-50 --epochs 40
+"""
+
+import argparse
+
+from _entry import command
+
+SETTINGS = {
+    "dataset": dict(type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"),
+    "objective": dict(type=str, help="iwae, elbo (the VAE) or ae (the plain autoencoder) [iwae]"),
+    "num-samples": dict(type=int, help="K, importance samples for each image [50]"),
+    "epochs": dict(type=int, help="passes over the training images, in all [20]"),
+    "batch-size": dict(type=int, help="images a step [100]"),
+    "learning-rate": dict(type=float, help="of Adam [0.001]"),
+    "network": dict(type=str, help="dense, or conv for images with height and width [dense]"),
+    "latent-dim": dict(type=int, help="latent units [50]"),
+    "hidden": dict(type=int, nargs="+", metavar="UNITS", help="units of the encoder's layers [200 200]"),
+    "activation": dict(type=str, help="of the hidden layers [tanh]"),
+    "binarization": dict(type=str, help="dynamic (afresh at every pass), static, threshold or none [dynamic]"),
+    "seed": dict(type=int, help="of the weights, the order of the images and every draw [0]"),
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, options in SETTINGS.items():
+        parser.add_argument(f"--{name}", **options)
+    parser.add_argument("--out", help="run folder, new or empty [saved_models/DATASET-OBJECTIVE-kK-TIME]")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs")
+    args = parser.parse_args()
+    given = [name for name in SETTINGS if getattr(args, name.replace("-", "_")) is not None]
+    if args.resume and set(given) - {"epochs"}:
+        fixed = ", ".join(f"--{name}" for name in given if name != "epochs")
+        parser.error(f"--resume keeps the run's own settings and takes only --epochs and --out, not {fixed}")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae import experiments, runs
+
+    if args.resume:
+        run = experiments.resume(args.out or runs.newest(), args.epochs)
+    else:
+        names = (name.replace("-", "_") for name in SETTINGS)
+        settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+        run = experiments.train(experiments.ExperimentConfig(**settings), args.out)
+    print(f"run       {run}\npictures  {run / 'figures'}\nnext      python scripts/evaluate_nll.py --k 5000 --model {run}")
+
+
+if __name__ == "__main__":
+    command(main, parse())

@@ -1,0 +1,30 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+
+from keras_iwae import IWAE
+
+IMAGE_SHAPE = (4, 3, 1)
+
+
+@pytest.fixture
+def make_model():
+    """Build a small compiled model; keyword arguments override its own."""
+
+    def make(compile_with=None, **overrides):
+        settings = {"image_shape": IMAGE_SHAPE, "latent_dim": 2, "hidden": (8, 6), "num_samples": 5, "seed": 3}
+        model = IWAE(**{**settings, **overrides})
+        model.compile(keras.optimizers.Adam(1e-2), **(compile_with or {}))
+        return model
+
+    return make
+
+
+@pytest.fixture
+def images():
+    """Seven binary images: K, B and D all differ in these tests."""
+    return (np.random.default_rng(0).random((7, *IMAGE_SHAPE)) < 0.4).astype(np.float32)

@@ -1,0 +1,74 @@
+"""Models whose log p(x) is known, to hold the estimators against."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+
+class LinearGaussian:
+    """p(z) = N(0, I), p(x|z) = N(W z + b, s^2 I), so p(x) = N(b, W W^T + s^2 I) and the true posterior is Gaussian.
+
+    The posterior used for sampling is the true one's diagonal, its mean moved and its scale stretched by the arguments.
+    """
+
+    def __init__(self, shift=0.3, stretch=1.2, dim=5, latent_dim=2, noise=0.7, seed=0):
+        rng = np.random.default_rng(seed)
+        self.weights = rng.normal(size=(dim, latent_dim))
+        # Orthogonal columns make the true posterior diagonal, so that a diagonal one can equal it.
+        self.weights = np.linalg.qr(self.weights)[0] * np.linspace(0.8, 1.6, latent_dim)
+        self.bias, self.noise = rng.normal(size=dim), noise
+        self.precision = np.eye(latent_dim) + self.weights.T @ self.weights / noise**2
+        self.shift, self.stretch = shift, stretch
+        self.posterior = self.generative = self
+
+    def sample_data(self, count, seed=1):
+        rng = np.random.default_rng(seed)
+        z = rng.normal(size=(count, self.weights.shape[1]))
+        return (z @ self.weights.T + self.bias + self.noise * rng.normal(size=(count, len(self.bias)))).astype(np.float32)
+
+    def log_evidence(self, x):
+        covariance = self.weights @ self.weights.T + self.noise**2 * np.eye(len(self.bias))
+        distribution = tfd.MultivariateNormalFullCovariance(self.bias, covariance)
+        return distribution.log_prob(np.asarray(x, np.float64)).numpy()
+
+    def elbo(self, x):
+        """log p(x) - KL(q || true posterior), both Gaussian."""
+        scale = 1.0 / np.sqrt(np.diag(self.precision))
+        q_scale, truth = self.stretch * scale, tfd.MultivariateNormalDiag(np.zeros_like(scale), scale)
+        q = tfd.MultivariateNormalDiag(self.shift * np.ones_like(scale), q_scale)
+        return self.log_evidence(x) - tfd.kl_divergence(q, truth).numpy()
+
+    def distribution(self, x):
+        mean = (tf.cast(x, tf.float64) - self.bias) @ self.weights @ np.linalg.inv(self.precision) / self.noise**2
+        scale = self.stretch / np.sqrt(np.diag(self.precision))
+        return tfd.MultivariateNormalDiag(
+            tf.cast(mean + self.shift, tf.float32), tf.constant(scale, tf.float32) * tf.ones_like(tf.cast(mean, tf.float32))
+        )
+
+    def log_likelihood(self, x, z):
+        mean = tf.einsum("kbd,xd->kbx", z, tf.constant(self.weights, tf.float32)) + self.bias.astype(np.float32)
+        return tfd.Independent(tfd.Normal(mean, self.noise), 1).log_prob(x)
+
+    def log_prior(self, z):
+        return tfd.MultivariateNormalDiag(tf.zeros(z.shape[-1]), tf.ones(z.shape[-1])).log_prob(z)
+
+    def log_weights(self, x, num_samples, seed):
+        q = self.distribution(x)
+        z = q.sample([num_samples], seed=seed)
+        return self.log_likelihood(x, z) + self.log_prior(z) - q.log_prob(z)
+
+
+def quadrature_log_evidence(model, x, half_width=8.0, points=401):
+    """log p(x) of an IWAE with one or two latent units, by the trapezoid rule on a grid, in float64, `[B]`."""
+    ticks = np.linspace(-half_width, half_width, points)
+    grid = np.stack(np.meshgrid(*[ticks] * model.latent_dim, indexing="ij"), axis=-1).reshape(-1, model.latent_dim)
+    logits = model.generative(grid.astype(np.float32)).numpy().astype(np.float64).reshape(len(grid), -1)
+    pixels = np.asarray(x, np.float64).reshape(len(x), -1)
+    log_likelihood = pixels @ logits.T - np.logaddexp(0.0, logits).sum(axis=1)
+    log_prior = -0.5 * (grid**2).sum(axis=1) - 0.5 * model.latent_dim * math.log(2.0 * math.pi)
+    step = ticks[1] - ticks[0]
+    return np.logaddexp.reduce(log_likelihood + log_prior, axis=1) + model.latent_dim * math.log(step)

@@ -1,0 +1,136 @@
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_iwae import diagnostics
+from keras_iwae.evaluation import importance_weighted_nll, stream_log_weights
+
+
+def nll(model, images, num_samples, **kwargs):
+    return importance_weighted_nll(model, images, num_samples, verbose=False, **kwargs)
+
+
+def reference_weights(model, images, num_samples, seed):
+    """Every log weight at once, sample by sample with the seeds that the evaluator documents."""
+    q = model.posterior.distribution(images)
+    weights = []
+    for k in range(num_samples):
+        z = q.sample([1], seed=tf.random.fold_in(seed, k))
+        weights.append(model.generative.log_joint(images, z) - q.log_prob(z))
+    return np.concatenate(weights).astype(np.float64)
+
+
+def log_mean_exp(weights):
+    return np.logaddexp.reduce(weights, axis=0) - math.log(len(weights))
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 23, 50])
+def test_result_equals_all_weights_at_once_whatever_the_chunk(make_model, images, chunk_size):
+    model = make_model()
+    weights = reference_weights(model, images, 23, tf.random.fold_in(tf.constant([5, 0]), 0))
+    result = nll(model, images, 23, bounds=(1, 4, 10, 100), chunk_size=chunk_size, seed=5)
+    assert list(result.bound_per_example) == [1, 4, 10, 23]
+    np.testing.assert_allclose(result.log_likelihood_per_example, log_mean_exp(weights), rtol=1e-5)
+    np.testing.assert_allclose(result.bound_per_example[1], weights.mean(axis=0), rtol=1e-5)
+    fours = np.stack([log_mean_exp(weights[i : i + 4]) for i in range(0, 20, 4)]).mean(axis=0)
+    np.testing.assert_allclose(result.bound_per_example[4], fours, rtol=1e-5)
+    normalized = np.exp(weights - np.logaddexp.reduce(weights, axis=0))
+    np.testing.assert_allclose(result.ess_per_example, 1.0 / (normalized**2).sum(axis=0), rtol=1e-4)
+    # Control: K rounded down to a multiple of the chunk, as others have it, is another number.
+    assert np.abs(log_mean_exp(weights[:21]) - log_mean_exp(weights)).max() > 1e-3
+
+
+def test_every_image_counts_once(make_model, images):
+    model = make_model()
+    batched = nll(model, tf.data.Dataset.from_tensor_slices(images).batch(3), 11, seed=2)
+    assert batched.ess_per_example.shape == batched.log_likelihood_per_example.shape == (7,)
+    assert batched.nll == pytest.approx(-batched.log_likelihood_per_example.mean())
+    per_batch = [batched.log_likelihood_per_example[i : i + 3].mean() for i in (0, 3, 6)]
+    assert abs(np.mean(per_batch) + batched.nll) > 1e-3
+
+
+def test_numbers_of_a_result(make_model, images):
+    result = nll(make_model(), images, 9)
+    values = result.log_likelihood_per_example
+    assert result.nll > 0.0
+    assert result.bits_per_dimension == pytest.approx(result.nll / math.log(2.0) / 12)
+    assert result.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(7))
+    assert result.bounds[9] == pytest.approx(-result.nll)
+    record = json.loads(json.dumps(result.to_dict()))
+    assert record["num_examples"] == 7
+    assert record["bounds"]["9"] == pytest.approx(-result.nll)
+    for text in ("NLL", "L_1", "L_5", "L_9", "active units", "of 9"):
+        assert text in str(result)
+    assert nll(make_model(), images[:1], 9).to_dict()["standard_error"] is None
+
+
+def test_seeds(make_model, images):
+    model = make_model()
+    first, again, other = (nll(model, images, 9, seed=seed).nll for seed in (1, 1, 2))
+    assert first == again != other
+    doubled = nll(model, np.concatenate([images, images]), 9, batch_size=7).log_likelihood_per_example
+    assert np.all(doubled[:7] != doubled[7:])
+
+
+def test_the_encoder_runs_once_for_all_chunks(make_model, images):
+    model = make_model()
+    graph = tf.function(
+        lambda x: stream_log_weights(model, x, tf.constant(40), tf.constant([0, 0]), [1, 40], chunk_size=4).bounds
+    ).get_concrete_function(tf.TensorSpec([None, 4, 3, 1]))
+    outside = [op for op in graph.graph.get_operations() if "MatMul" in op.type]
+    inside = [
+        node
+        for function in graph.graph.as_graph_def().library.function
+        for node in function.node_def
+        if "MatMul" in node.op and "encoder" in node.name
+    ]
+    assert len(outside) == 4  # two hidden layers, two heads
+    assert not inside
+
+
+def test_bad_input(make_model, images):
+    model = make_model()
+    for arguments, name in [
+        ({"num_samples": 0}, "num_samples"),
+        ({"num_samples": 5, "chunk_size": 0}, "chunk_size"),
+        ({"num_samples": 5, "bounds": (0,)}, "bounds"),
+        ({"num_samples": 5, "batch_size": 0}, "batch_size"),
+    ]:
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            nll(model, images, **arguments)
+    for wrong in (images * 9, images[..., 0], images[:0], tf.data.Dataset.from_tensor_slices(images * 9).batch(2)):
+        with pytest.raises(ValueError, match="`data`"):
+            nll(model, wrong, 5)
+    with pytest.raises(ValueError, match="at least one image"):
+        nll(model, tf.data.Dataset.from_tensor_slices(images).batch(2).take(0), 5)
+
+
+def test_active_units_are_counted_over_data_on_means():
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(4000, 5)) * np.sqrt([1.0, 0.02, 0.005, 0.0, 4.0]) + [0.0, 9.0, 9.0, 9.0, 0.0]
+    np.testing.assert_array_equal(diagnostics.active_units(means), [True, True, False, False, True])
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_k():
+    """Peak memory of a process that evaluates K samples, for two K's a hundred times apart."""
+    program = """
+import resource, sys, numpy as np
+from keras_iwae import IWAE
+from keras_iwae.evaluation import importance_weighted_nll
+model = IWAE((28, 28, 1), hidden=(16,), latent_dim=4)
+images = (np.random.default_rng(0).random((8, 28, 28, 1)) < 0.2).astype("float32")
+importance_weighted_nll(model, images, int(sys.argv[1]), verbose=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    peaks = [
+        int(subprocess.run([sys.executable, "-c", program, k], capture_output=True, text=True, check=True).stdout)
+        for k in ("100", "10000")
+    ]
+    # All logits of 10,000 samples of 8 images would be 250 MB.
+    assert peaks[1] - peaks[0] < 50

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from keras_iwae.inputs import check_images, check_integer
+
+
+def test_images_come_back_as_float32():
+    for images in (np.zeros((2, 3)), np.ones((2, 3), bool), np.ones((2, 3), np.uint8)):
+        assert check_images(images).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.array([["a"]]), "Expected numbers in .0, 1.. Received: dtype <U1"),
+        (np.zeros((0, 3)), "at least one image"),
+        (np.array([[np.nan]]), "Received: NaN"),
+        (np.array([[np.inf]]), "Received: values in .inf, inf"),
+        (np.array([[200]], np.uint8), "divide 8-bit images by 255"),
+    ],
+)
+def test_other_things_are_refused_by_name(images, message):
+    with pytest.raises(ValueError, match=f"Invalid value received for `pictures`.*{message}"):
+        check_images(images, "pictures")
+
+
+@pytest.mark.parametrize("value", [0, -3, 1.0, "1", None, True])
+def test_counts(value):
+    assert check_integer("k", np.int64(3)) == 3
+    with pytest.raises(ValueError, match="`k`. Expected an integer of at least 1. Received: "):
+        check_integer("k", value)

@@ -1,0 +1,346 @@
+"""IWAE as a Keras user meets it: fit, evaluate, predict, save, load, callbacks, precision, custom parts, bad input."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_iwae import IWAE, networks
+from keras_iwae.networks import PixelBias
+from keras_iwae.numerics import effective_sample_size
+
+SHAPE = (4, 3, 1)
+X = (np.random.default_rng(1).random((48, *SHAPE)) < 0.4).astype(np.float32)
+METRICS = {"loss", "bound", "elbo", "reconstruction", "kl", "ess"}
+
+
+def batches(x=X, size=8):
+    return tf.data.Dataset.from_tensor_slices(x).batch(size, drop_remainder=True)
+
+
+def weights_of(model):
+    return [variable.numpy() for variable in model.variables]
+
+
+def assert_same(model, other):
+    for variable, value in zip(model.variables, weights_of(other), strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+
+
+@pytest.mark.parametrize("objective", ["iwae", "elbo", "ae"])
+def test_fit_improves_the_bound_and_reports_its_parts(make_model, objective):
+    model = make_model(objective=objective)
+    history = model.fit(batches(), epochs=12, validation_data=batches(), verbose=0).history
+    names = {"loss", "reconstruction"} if objective == "ae" else METRICS
+    assert set(history) == names | {f"val_{name}" for name in names}
+    assert history["loss"][-1] < history["loss"][0] - 0.1
+    if objective != "ae":
+        np.testing.assert_allclose(history["loss"], -np.array(history["bound"]), rtol=1e-6)
+        # The sampled KL and the reconstruction make up the ELBO, sample by sample.
+        parts = np.array(history["val_reconstruction"]) - np.array(history["val_kl"])
+        np.testing.assert_allclose(history["val_elbo"], parts, rtol=1e-4)
+        assert 1.0 <= min(history["ess"]) <= max(history["ess"]) <= 5.0
+
+
+def test_reported_values_are_the_bound_itself_and_count_every_image_once(make_model):
+    model = make_model()
+    # The short last batch is made of other images, so that weighing batches alike would show.
+    x = np.concatenate([X[:8], np.ones((3, *SHAPE), np.float32)])
+    weights = []
+    for begin in (0, 8):
+        seed = tf.random.fold_in(tf.constant([3, begin]), 1)
+        weights.append(model.log_weights(x[begin : begin + 8], 5, seed).numpy())
+    weights = np.concatenate(weights, axis=1).astype(np.float64)
+    result = model.evaluate(tf.data.Dataset.from_tensor_slices(x).batch(8), verbose=0, return_dict=True)
+    bound = np.logaddexp.reduce(weights, axis=0) - np.log(5.0)
+    np.testing.assert_allclose(result["bound"], bound.mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["elbo"], weights.mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["ess"], effective_sample_size(tf.constant(weights)).numpy().mean(), rtol=1e-5)
+    # Controls: batches counted alike, and the normalized-weights sum in the bound's place, would both show.
+    assert abs((bound[:8].mean() + bound[8:].mean()) / 2 - bound.mean()) > 1e-2
+    surrogate = (np.exp(weights - np.logaddexp.reduce(weights, axis=0)) * weights).sum(axis=0)
+    assert abs(surrogate.mean() - bound.mean()) > 1e-2
+
+
+def test_a_seed_repeats_and_another_does_not(make_model):
+    models = [make_model(seed=seed) for seed in (3, 3, 4)]
+    for model in models:
+        model.fit(batches(), epochs=2, verbose=0)
+    assert_same(models[0], models[1])
+    assert any(np.any(a != b) for a, b in zip(weights_of(models[0]), weights_of(models[2]), strict=True))
+
+
+def test_no_two_kernels_start_alike():
+    kernels = [v.numpy().ravel() for v in IWAE(6, latent_dim=6, hidden=(6, 6)).trainable_variables if "kernel" in v.path]
+    assert len(kernels) == 7
+    for i, kernel in enumerate(kernels):
+        assert all(np.any(kernel != other) for other in kernels[:i])
+        bound = np.sqrt(6.0 / 12.0)
+        assert np.abs(kernel).max() <= bound
+        assert np.abs(kernel).max() > 0.8 * bound
+
+
+def test_each_step_and_each_batch_draws_anew(make_model):
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.0))
+    first, second = (model.train_on_batch(X[:8], return_dict=True)["bound"] for _ in range(2))
+    model.reset_metrics()
+    assert first != second
+    doubled = np.concatenate([X[:8], X[:8]])
+    one, two = (model.evaluate(batches(x), verbose=0, return_dict=True)["bound"] for x in (X[:8], doubled))
+    assert one != two
+
+
+def test_evaluate_repeats_and_leaves_training_alone(make_model):
+    model, other = make_model(), make_model()
+    first = model.evaluate(batches(), verbose=0)
+    assert model.evaluate(batches(), verbose=0) == first
+    model.fit(batches(), epochs=1, validation_data=batches(), verbose=0)
+    other.fit(batches(), epochs=1, verbose=0)
+    assert_same(model, other)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_save_and_load_continue_bit_for_bit(make_model, tmp_path, jit_compile):
+    model = make_model({"jit_compile": jit_compile})
+    model.fit(batches(), epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(loaded, model)
+    assert loaded.jit_compile is jit_compile
+    np.testing.assert_array_equal(loaded.rng.numpy(), [3, 12])
+    assert loaded.evaluate(batches(), verbose=0) == model.evaluate(batches(), verbose=0)
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    for each in (model, loaded):
+        each.fit(batches(), epochs=2, verbose=0)
+    assert_same(loaded, model)
+
+
+def test_jit_compile_auto_is_saved_as_auto(make_model):
+    assert make_model().get_compile_config()["jit_compile"] == "auto"
+
+
+@pytest.mark.parametrize("objective", ["iwae", "elbo", "ae"])
+def test_config_round_trip(make_model, objective):
+    model = make_model(objective=objective, activation="relu")
+    copy = IWAE.from_config(model.get_config())
+    assert copy.get_config() == model.get_config()
+    assert copy.objective == model.objective
+    for variable, value in zip(copy.trainable_variables, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value.numpy())
+
+
+def test_weights_file_round_trip(make_model, tmp_path):
+    model, other = make_model(), make_model(seed=9)
+    model.save_weights(tmp_path / "w.weights.h5")
+    other.load_weights(tmp_path / "w.weights.h5")
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("steps", [2, 4])
+def test_steps_per_execution_changes_nothing(make_model, steps):
+    one, many = make_model(), make_model({"steps_per_execution": steps})
+    for model in (one, many):
+        model.fit(batches(), epochs=2, verbose=0)
+    for variable, value in zip(many.trainable_variables, one.trainable_variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_log_densities_in_float32(policy, tmp_path):
+    model = IWAE(SHAPE, latent_dim=2, hidden=(8,), num_samples=5, dtype=policy)
+    model.compile(keras.optimizers.Adam(1e-2))
+    terms = model.log_terms(X, 5, tf.constant([0, 0]))
+    assert {term.dtype for term in terms} == {tf.float32}
+    assert model.generative.decoder.layers[0].compute_dtype == policy.removeprefix("mixed_")
+    history = model.fit(batches(), epochs=5, verbose=0).history["bound"]
+    assert history[-1] > history[0]
+    assert all(v.dtype == "float32" for v in model.trainable_variables)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.evaluate(batches(), verbose=0) == model.evaluate(batches(), verbose=0)
+
+
+def test_keras_callbacks_work(make_model, tmp_path):
+    model = make_model()
+    callbacks = [
+        keras.callbacks.EarlyStopping(monitor="val_bound", mode="max", patience=0, min_delta=1e6),
+        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=0, min_delta=1e6),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True),
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "logs"),
+    ]
+    history = model.fit(batches(), epochs=9, validation_data=batches(), callbacks=callbacks, verbose=0).history
+    assert len(history["loss"]) == 2
+    assert (tmp_path / "best.keras").exists()
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,bound,")
+
+
+def test_fit_takes_arrays_and_datasets_of_pairs(make_model):
+    model = make_model()
+    model.fit(X, epochs=1, batch_size=8, verbose=0)
+    model.fit(X.astype(bool), epochs=1, batch_size=8, validation_split=0.25, verbose=0)
+    labelled = tf.data.Dataset.from_tensor_slices((X, np.zeros(48))).batch(8)
+    model.fit(labelled, validation_data=(X, None), epochs=1, verbose=0)
+    assert model.predict(X, batch_size=5, verbose=0).shape == X.shape
+    assert model.predict(batches(), verbose=0).shape == X.shape
+    probabilities = model.predict(X, verbose=0)
+    assert probabilities.min() > 0.0
+    assert probabilities.max() < 1.0
+
+
+def test_run_eagerly_takes_the_same_step(make_model):
+    graph, eager = make_model(), make_model({"run_eagerly": True})
+    for model in (graph, eager):
+        model.fit(batches(X[:16]), verbose=0)
+    for variable, value in zip(eager.trainable_variables, graph.trainable_variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_flat_model_has_the_numbers_of_an_image_model(make_model):
+    flat, image = make_model(image_shape=12), make_model()
+    np.testing.assert_array_equal(
+        flat.log_weights(X.reshape(48, 12), 5, tf.constant([0, 0])), image.log_weights(X, 5, tf.constant([0, 0]))
+    )
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (7, 9, 3)])
+def test_convolutional_pair_trains_saves_and_loads(shape, tmp_path):
+    x = (np.random.default_rng(2).random((16, *shape)) < 0.3).astype(np.float32)
+    model = IWAE(
+        shape,
+        latent_dim=3,
+        num_samples=4,
+        encoder=networks.conv_encoder((4, 6), 8),
+        decoder=networks.conv_decoder(shape, (6, 4), 8),
+    )
+    model.initialize_output_bias(np.full(shape, 0.3))
+    model.compile(keras.optimizers.Adam(1e-2))
+    history = model.fit(batches(x), epochs=5, verbose=0).history["bound"]
+    assert history[-1] > history[0]
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@keras.saving.register_keras_serializable("test_model")
+class NoisyEncoder(keras.Layer):
+    """A user's own layer: dropout, batch normalization and a regularizer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.flatten, self.dropout = keras.layers.Flatten(), keras.layers.Dropout(0.5, seed=1)
+        self.norm, self.dense = keras.layers.BatchNormalization(), keras.layers.Dense(5, kernel_regularizer="l2")
+
+    def build(self, input_shape):
+        self.dense.build((None, 12))
+        self.norm.build((None, 5))
+        self.built = True
+
+    def call(self, images, training=False):
+        return self.dropout(self.norm(self.dense(self.flatten(images)), training=training), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], 5
+
+
+def test_custom_networks_train_in_training_mode_and_pay_their_penalties(make_model, tmp_path):
+    model = make_model(encoder=NoisyEncoder())
+    result = model.evaluate(batches(), verbose=0, return_dict=True)
+    moving = model.posterior.encoder.norm.moving_mean.numpy().copy()
+    penalty = 0.01 * float(np.sum(model.posterior.encoder.dense.kernel.numpy() ** 2))
+    logs = model.train_on_batch(X[:8], return_dict=True)
+    np.testing.assert_allclose(logs["loss"], penalty - logs["bound"], rtol=1e-5)
+    assert np.any(model.posterior.encoder.norm.moving_mean.numpy() != moving)
+    assert np.isfinite(result["bound"])
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_every_weight_gets_a_gradient(make_model):
+    model = make_model()
+    with tf.GradientTape() as tape:
+        bound = tf.reduce_mean(model.objective(model.log_weights(X, 5, tf.constant([0, 0]))))
+    for variable, gradient in zip(model.trainable_variables, tape.gradient(bound, model.trainable_variables), strict=True):
+        assert np.any(gradient.numpy() != 0.0), variable.path
+
+
+def test_output_bias_makes_the_mean_image(make_model):
+    model, mean = make_model(), np.linspace(0.0, 1.0, 12).reshape(SHAPE)
+    model.initialize_output_bias(mean)
+    at_origin = tf.sigmoid(model.generative(tf.zeros([1, 2]))).numpy()[0]
+    np.testing.assert_allclose(at_origin, np.clip(mean, 0.001, 0.999), rtol=1e-4)
+    for wrong in (np.full(SHAPE, 2.0), np.zeros(11)):
+        with pytest.raises(ValueError, match="`mean_image`"):
+            model.initialize_output_bias(wrong)
+    decoder = keras.Sequential([keras.layers.Dense(12, use_bias=False), keras.layers.Reshape(SHAPE)])
+    with pytest.raises(ValueError, match=r"PixelBias.*Received: \(2, 12\)"):
+        make_model(decoder=decoder).initialize_output_bias(mean)
+    decoder = keras.Sequential([keras.layers.Dense(12, use_bias=False), keras.layers.Reshape(SHAPE), PixelBias()])
+    make_model(decoder=decoder).initialize_output_bias(mean)
+
+
+def test_samples_repeat_by_seed_and_follow_their_probabilities(make_model):
+    model = make_model()
+    samples, again, other = model.sample(5000, seed=1), model.sample(5000, seed=1), model.sample(5000, seed=2)
+    np.testing.assert_array_equal(samples.images, again.images)
+    assert np.any(samples.latents != other.latents)
+    assert set(np.unique(samples.images)) == {0.0, 1.0}
+    error = np.sqrt(np.mean(samples.probabilities * (1 - samples.probabilities), axis=0) / 5000)
+    gap = np.mean(samples.images - samples.probabilities, axis=0)
+    np.testing.assert_array_less(np.abs(gap), 4.5 * error)
+    np.testing.assert_allclose(samples.probabilities, tf.sigmoid(model.generative(samples.latents)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_samples": 0}, "`num_samples`. Expected an integer of at least 1. Received: 0"),
+        ({"num_samples": 2.5}, "`num_samples`"),
+        ({"latent_dim": -1}, "`latent_dim`"),
+        ({"image_shape": (28, 0)}, "`image_shape`"),
+        ({"hidden": ()}, "`hidden`"),
+        ({"hidden": (5, "a")}, "`hidden`"),
+        ({"objective": "iwea"}, "`objective`. Expected one of 'iwae', 'elbo', 'ae', or a callable. Received: 'iwea'"),
+        ({"decoder": keras.layers.Dense(5)}, "`decoder`. Expected logits of shape"),
+    ],
+)
+def test_bad_arguments_are_named(make_model, arguments, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        make_model(**arguments)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("wrap", [lambda x: x, batches], ids=["array", "dataset"])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (X * 255.0, r"values in \[0, 1\]; divide 8-bit images by 255.*\[0, 255\]"),
+        (X - 0.5, r"values in \[0, 1\].*-0.5"),
+        (np.where(X > 0, np.nan, X), r"[nN]a[nN]"),
+        (X[..., 0], r"shape \[.*4, 3, 1\]"),
+    ],
+    ids=["8-bit", "negative", "nan", "shape"],
+)
+def test_bad_images_are_refused(make_model, method, wrap, x, message):
+    model = make_model()
+    with pytest.raises(ValueError, match=f"Invalid value received for `x`.*{message}") as error:
+        getattr(model, method)(wrap(x), verbose=0)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_images_are_refused_under_xla_and_in_validation_data(make_model):
+    model = make_model({"jit_compile": True})
+    with pytest.raises(ValueError, match="`x`"):
+        model.fit(batches(X * 2.0), verbose=0)
+    for wrong in (batches(X * 2.0), (X * 2.0, None)):
+        with pytest.raises(ValueError, match="`validation_data`"):
+            model.fit(batches(), validation_data=wrong, verbose=0)
+    with pytest.raises(ValueError, match="Received: dtype uint8"):
+        model.fit(batches(X.astype(np.uint8)), verbose=0)
+
+
+def test_a_loss_is_refused(make_model):
+    with pytest.raises(ValueError, match="the loss is minus the bound"):
+        make_model().compile("adam", loss="mse")

@@ -1,0 +1,35 @@
+import numpy as np
+from matplotlib.image import imread
+
+from keras_iwae import plots
+
+
+def test_grid_tiles_row_by_row_and_fills_up_with_black():
+    images = np.stack([np.full((2, 3, 1), value) for value in (0.2, 0.4, 0.6, 0.8, 1.0)])
+    grid = plots.image_grid(images, columns=2)
+    assert grid.shape == (3 * 3 - 1, 2 * 4 - 1)
+    assert [grid[row, column] for row in (0, 3, 6) for column in (0, 4)] == [0.2, 0.4, 0.6, 0.8, 1.0, 0.0]
+    assert not grid[2].any()
+    assert not grid[:, 3].any()
+
+
+def test_flat_and_coloured_images():
+    assert plots.as_pictures(np.zeros((5, 784))).shape == (5, 28, 28)
+    assert plots.as_pictures(np.zeros((5, 128))).shape == (5, 8, 16)
+    assert plots.image_grid(np.zeros((5, 4, 6, 3)), columns=5).shape == (4, 5 * 7 - 1, 3)
+
+
+def test_side_by_side_alternates():
+    pairs = plots.side_by_side(np.zeros((3, 2, 2, 1)), np.ones((3, 2, 2, 1)))
+    assert pairs[:, 0, 0, 0].tolist() == [0.0, 1.0] * 3
+
+
+def test_files_show_what_was_given(tmp_path):
+    plots.save_grid(tmp_path / "grid.png", np.array([[0.0, 1.0, 1.0, 0.0]]), columns=1)
+    picture = imread(tmp_path / "grid.png")[..., 0]
+    assert picture.shape == (8, 8)
+    assert picture[0, 0] == picture[7, 7] == 0.0
+    assert picture[0, 7] == picture[7, 0] == 1.0
+    history = {"epoch": [1.0, 2.0], "seconds": [1.0, 1.0], "bound": [-3.0, -2.0], "val_bound": [-3.0, -2.5], "kl": [0.1, 0.2]}
+    plots.save_curves(tmp_path / "curves.png", history)
+    assert imread(tmp_path / "curves.png").shape == (320, 800, 4)

@@ -1,0 +1,190 @@
+"""Runs on disk: what is written is whole, what is read is checked, and a run that was killed goes on bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_iwae import experiments, runs
+from keras_iwae.storage import replacing, write_json
+
+CONFIG = experiments.ExperimentConfig(
+    dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=(16,), latent_dim=3, seed=7
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return experiments.train(CONFIG, tmp_path_factory.mktemp("runs") / "whole")
+
+
+def states(run):
+    model = runs.load_model(run)
+    return [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+
+
+def assert_same_run(run, other):
+    for value, expected in zip(states(run), states(other), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    for row, like in zip(runs.read_history(run), runs.read_history(other), strict=True):
+        assert {k: v for k, v in row.items() if k != "seconds"} == {k: v for k, v in like.items() if k != "seconds"}
+
+
+def test_a_run_holds_what_it_says(finished):
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    figures = {f"figures/{name}.png" for name in ("curves", "samples", "reconstructions")}
+    assert {"config.json", "metrics.json", "model.keras", "history.csv", *figures} <= files
+    assert not [name for name in files if Path(name).name.startswith(".")]
+    assert any("tensorboard/images" in name for name in files)
+    assert experiments.ExperimentConfig.from_dict(runs.read_json(finished / "config.json")) == CONFIG
+    rows = runs.read_history(finished)
+    assert [row["epoch"] for row in rows] == [1.0, 2.0, 3.0]
+    metrics = runs.read_json(finished / "metrics.json")["training"]
+    assert metrics["bound"] == rows[-1]["bound"]
+    assert metrics["steps"] == 3 * (1297 // 50)
+
+
+def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
+    short = experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), "epochs": 1}), tmp_path / "run")
+    assert_same_run(experiments.resume(short, epochs=3), finished)
+    assert runs.read_json(short / "config.json")["epochs"] == 3
+
+
+@pytest.mark.slow
+def test_kill_and_resume_changes_nothing(finished, tmp_path):
+    """kill -9 in the middle of an epoch, and once more before the first epoch is over."""
+    run, script = tmp_path / "run", str(Path(__file__).resolve().parent.parent / "scripts" / "train.py")
+    arguments = "--dataset digits --num-samples 3 --epochs 3 --batch-size 50 --hidden 16 --latent-dim 3 --seed 7".split()
+    # A long first leg under the same settings: its number of epochs is cut back on resuming.
+    arguments[arguments.index("3", 4)] = "100000"
+    for leg, wait_for in (([*arguments], "config.json"), (["--resume", "--epochs", "100000"], "model.keras")):
+        process = subprocess.Popen([sys.executable, script, "--out", str(run), *leg], stdout=subprocess.DEVNULL)
+        while not (run / wait_for).exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = len(runs.read_history(run))
+    if done >= 3:
+        pytest.fail("the second leg was killed too late to test anything")
+    assert_same_run(experiments.resume(run, epochs=3), finished)
+
+
+def test_history_that_is_ahead_of_the_model_is_cut_back(finished, tmp_path):
+    run = experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), "epochs": 2}), tmp_path / "run")
+    rows = runs.read_history(run)
+    runs.write_history(run, [*rows, {**rows[-1], "epoch": 3.0, "bound": 99.0}])
+    assert_same_run(experiments.resume(run, epochs=3), finished)
+
+
+def test_resuming_a_finished_run_leaves_it(finished):
+    before = states(finished)
+    experiments.resume(finished)
+    for value, expected in zip(states(finished), before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_out_that_holds_something_is_refused(finished, tmp_path):
+    with pytest.raises(ValueError, match=r"`out`.*whole, which holds a run; continue it with --resume"):
+        experiments.train(CONFIG, finished)
+    (tmp_path / "thesis.txt").write_text("chapter 1")
+    with pytest.raises(ValueError, match="holds other files"):
+        experiments.train(CONFIG, tmp_path)
+    with pytest.raises(ValueError, match="Expected a run to resume"):
+        experiments.resume(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "chapter 1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"network": "transformer"},
+        {"learning_rate": 0.0},
+        {"dataset": "mnits"},
+        {"objective": "x"},
+        {"batch_size": 0},
+        {"batch_size": 5000},
+        {"seed": -1},
+        {"binarization": "dither"},
+    ],
+)
+def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
+    (name, _value), = change.items()
+    argument = {"dataset": "source"}.get(name, name)
+    with pytest.raises(ValueError, match=f"`{argument}`"):
+        experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), **change}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_newest_run(tmp_path):
+    with pytest.raises(ValueError, match="train one with"):
+        runs.newest(tmp_path)
+    for age, name in enumerate(["b", "a", "c"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+        os.utime(tmp_path / name / "model.keras", (1000 - age, 1000 - age))
+    assert runs.newest(tmp_path).name == "b"
+
+
+def test_files_that_are_no_model(finished, tmp_path):
+    truncated, other, text = tmp_path / "truncated.keras", tmp_path / "other.keras", tmp_path / "text.keras"
+    truncated.write_bytes((finished / "model.keras").read_bytes()[:5000])
+    text.write_text("not a model")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(other)
+    for path, reason in [
+        (truncated, "cannot be read"),
+        (text, "cannot be read"),
+        (other, "holds a Sequential"),
+        (tmp_path / "nothing", "there is none"),
+        (tmp_path, "there is none"),
+    ]:
+        with pytest.raises(ValueError, match=f"`model`. Expected a run folder.*{reason}"):
+            runs.load_model(path)
+    (tmp_path / "config.json").write_text('{"epochs": 3')
+    with pytest.raises(ValueError, match=r"Expected a JSON object in .*config.json"):
+        experiments.resume(tmp_path)
+    (tmp_path / "config.json").write_text('{"epoch": 3}')
+    with pytest.raises(ValueError, match="Received: epoch"):
+        experiments.resume(tmp_path)
+
+
+def test_replacing_is_all_or_nothing(tmp_path):
+    path = tmp_path / "deep" / "value.json"
+    write_json(path, {"a": 1})
+
+    def fail_half_way():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_half_way()
+    assert runs.read_json(path) == {"a": 1}
+    assert [entry.name for entry in path.parent.iterdir()] == ["value.json"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_previous_checkpoint(finished, tmp_path):
+    """A limit on the size of files stands for the disk: writing past it fails as writing to a full one does."""
+    before = (finished / "model.keras").read_bytes()
+    program = f"""
+import resource, sys
+from keras_iwae import runs
+model = runs.load_model({str(finished)!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    runs.save_model(model, {str(finished / "model.keras")!r})
+except OSError:
+    sys.exit(7)
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 7
+    assert (finished / "model.keras").read_bytes() == before
+    assert not list(finished.glob(".model*"))
