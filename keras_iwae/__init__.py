@@ -1,1 +1,32 @@
+"""Importance weighted autoencoders on Keras 3, TensorFlow and TensorFlow Probability."""
+
+from keras_iwae import data
+from keras_iwae.diagnostics import active_units
+from keras_iwae.evaluation import NLLResult, importance_weighted_nll
+from keras_iwae.export import export_saved_model, load_saved_model
+from keras_iwae.generative import GenerativeModel
 from keras_iwae.model import IWAE
+from keras_iwae.networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
+from keras_iwae.objectives import ELBO, IWAEBound, Reconstruction
+from keras_iwae.posteriors import GaussianPosterior
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "GaussianPosterior",
+    "GenerativeModel",
+    "IWAEBound",
+    "NLLResult",
+    "Reconstruction",
+    "active_units",
+    "conv_decoder",
+    "conv_encoder",
+    "data",
+    "dense_decoder",
+    "dense_encoder",
+    "export_saved_model",
+    "importance_weighted_nll",
+    "load_saved_model",
+]

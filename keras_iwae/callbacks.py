@@ -13,7 +13,7 @@ _GRID = 10
 
 
 class RunCheckpoint(keras.callbacks.Callback):
-    """After each epoch, write the run's history and then its model; killed at any moment, a run loses at most one epoch.
+    """After each epoch, write the run's history and then its model: a kill at any moment loses at most one epoch.
 
     The history goes first: if the kill comes between the two, a resumed run drops the row that is ahead of the model.
 

@@ -13,7 +13,7 @@ tfd = tfp.distributions
 
 
 class Samples(NamedTuple):
-    """Draws from the generative model: `latents` `[N, D]`, and `probabilities` and binary `images` `[N, *image_shape]`."""
+    """Draws: `latents` `[N, D]`, and `probabilities` and binary `images` `[N, *image_shape]`."""
 
     latents: tf.Tensor
     probabilities: tf.Tensor
@@ -22,7 +22,7 @@ class Samples(NamedTuple):
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class GenerativeModel(keras.Layer):
-    r"""$p(z) = N(0, I)$ and $p(x|z) = \prod_d \mathrm{Bernoulli}(x_d; \sigma(l_d(z)))$ with logits l from a decoder network.
+    r"""$p(z) = N(0, I)$ and $p(x|z) = \prod_d \mathrm{Bernoulli}(x_d; \sigma(l_d(z)))$, logits l from a decoder.
 
     Args:
         decoder: Keras layer or model from latents `[N, D]` to logits `[N, *image_shape]`.
@@ -43,9 +43,9 @@ class GenerativeModel(keras.Layer):
             self.decoder.build(input_shape)
         logits = tuple(self.decoder.compute_output_shape(input_shape))
         if logits[1:] != self.image_shape:
+            expected = ", ".join(map(str, ("N", *self.image_shape)))
             raise ValueError(
-                f"Invalid value received for `decoder`. Expected logits of shape [N, {', '.join(map(str, self.image_shape))}]. "
-                f"Received: {list(logits)}"
+                f"Invalid value received for `decoder`. Expected logits of shape [{expected}]. Received: {list(logits)}"
             )
         self.built = True
 
@@ -57,11 +57,11 @@ class GenerativeModel(keras.Layer):
         return keras.ops.reshape(keras.ops.cast(logits, "float32"), shape)
 
     @property
-    def prior(self) -> tfd.MultivariateNormalDiag:
+    def prior(self) -> tfp.distributions.MultivariateNormalDiag:
         """p(z), a standard normal of event `[D]`."""
         return tfd.MultivariateNormalDiag(loc=tf.zeros(self.latent_dim), scale_diag=tf.ones(self.latent_dim))
 
-    def likelihood(self, z: tf.Tensor) -> tfd.Independent:
+    def likelihood(self, z: tf.Tensor) -> tfp.distributions.Independent:
         """p(x|z) for latents `[..., D]`: independent Bernoullis of event `image_shape`."""
         # TFP's Bernoulli is of integers by default, and truncates the grey levels of a NumPy array to 0 without a word.
         pixels = tfd.Bernoulli(logits=self(z), dtype=tf.float32)

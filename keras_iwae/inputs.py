@@ -10,13 +10,15 @@ _MARK = "Invalid value received for `"
 
 
 def check_integer(argument: str, value: object, at_least: int = 1) -> int:
-    """Return `value` as an int if it is an integer of at least `at_least`; a ValueError that names `argument` otherwise."""
+    """`value` as an int if it is an integer of at least `at_least`; else a ValueError that names `argument`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < at_least:
         raise ValueError(f"{_MARK}{argument}`. Expected an integer of at least {at_least}. Received: {value!r}")
     return int(value)
 
 
-def check_images(images: np.ndarray, argument: str = "images", image_shape: tuple[int, ...] | None = None) -> np.ndarray:
+def check_images(
+    images: np.ndarray, argument: str = "images", image_shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Return `images` as float32 grey levels in [0, 1], or say what is wrong with them.
 
     Args:
@@ -44,7 +46,9 @@ def check_images(images: np.ndarray, argument: str = "images", image_shape: tupl
     low, high = float(images.min()), float(images.max())
     if low < 0.0 or high > 1.0:
         hint = "; divide 8-bit images by 255" if 1.0 < high <= 255.0 and low >= 0.0 else ""
-        raise ValueError(f"{_MARK}{argument}`. Expected values in [0, 1]{hint}. Received: values in [{low:g}, {high:g}]")
+        raise ValueError(
+            f"{_MARK}{argument}`. Expected values in [0, 1]{hint}. Received: values in [{low:g}, {high:g}]"
+        )
     return images.astype(np.float32, copy=False)
 
 
@@ -68,10 +72,8 @@ def checked_dataset(dataset: tf.data.Dataset, image_shape: tuple[int, ...], argu
     def check(*element):
         images = _images_of(element)
         low, high = tf.reduce_min(images), tf.reduce_max(images)
-        message = tf.strings.format(
-            f"{_MARK}{argument}`. Expected values in [0, 1]; divide 8-bit images by 255. Received: values in [{{}}, {{}}]",
-            (low, high),
-        )
+        expected = f"{_MARK}{argument}`. Expected values in [0, 1]; divide 8-bit images by 255."
+        message = tf.strings.format(expected + " Received: values in [{}, {}]", (low, high))
         # NaN compares false, so this one comparison refuses NaN too.
         with tf.control_dependencies([tf.debugging.Assert(tf.logical_and(low >= 0.0, high <= 1.0), [message])]):
             return tf.nest.map_structure(tf.identity, element if len(element) > 1 else element[0])

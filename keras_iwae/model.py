@@ -1,4 +1,4 @@
-"""The importance weighted autoencoder as a Keras model: how a batch becomes log weights, a bound and a gradient step."""
+"""The importance weighted autoencoder as a Keras model: from a batch to log weights, a bound and a step."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -129,7 +129,9 @@ class IWAE(keras.Model):
         """Pixel probabilities, `[B, *image_shape]`, decoded from the posterior mean of each image."""
         return keras.ops.sigmoid(self.generative(self.posterior.mean(images, training), training=training))
 
-    def log_terms(self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False) -> LogTerms:
+    def log_terms(
+        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
+    ) -> LogTerms:
         """Log densities of K posterior draws for each image.
 
         Args:
@@ -149,14 +151,15 @@ class IWAE(keras.Model):
         return self.log_terms(x, num_samples, seed).weights
 
     def sample(self, num_samples: int, seed: int = 0) -> Samples:
-        """`Samples(latents, probabilities, images)` drawn from the prior and decoded; the same seed gives the same draws."""
+        """`Samples(latents, probabilities, images)` from the prior, decoded; the same seed gives the same draws."""
         return self.generative.sample(check_integer("num_samples", num_samples), tf.constant([seed, 0]))
 
     def initialize_output_bias(self, mean_image: np.ndarray) -> None:
         r"""Set the decoder's output bias to the log-odds of the training mean, $\log \frac{m}{1 - m}$.
 
         Args:
-            mean_image: mean grey level of each pixel over the training images, `image_shape`; clipped to [0.001, 0.999].
+            mean_image: mean grey level of each pixel over the training images, of shape `image_shape`; clipped to
+                [0.001, 0.999].
 
         Raises:
             ValueError: if the shape is another, or if the decoder's last trainable weight is no bias of that size.
@@ -171,8 +174,8 @@ class IWAE(keras.Model):
         weights = self.generative.decoder.trainable_variables
         if not weights or int(np.prod(weights[-1].shape)) != mean.size:
             raise ValueError(
-                f"Invalid value received for `decoder`. Expected a last weight with {mean.size} values, one a pixel, as "
-                f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
+                f"Invalid value received for `decoder`. Expected a last weight with {mean.size} values, one a pixel, "
+                f"as `keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
             )
         mean = np.clip(mean, 0.001, 0.999)
         weights[-1].assign(np.log(mean / (1.0 - mean)).reshape(weights[-1].shape))
@@ -195,7 +198,7 @@ class IWAE(keras.Model):
 
     def test_step(self, data):
         x = self._images(data)
-        # The number of images seen in this pass keys the draws: batches differ, and a second pass gives the same number.
+        # The number of images seen in this pass keys the draws: batches differ, a second pass repeats.
         seen = tf.cast(self._trackers["loss"].count, tf.int64)
         seed = tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
         bound, terms = self._bound(x, seed, training=False)
@@ -299,5 +302,7 @@ class IWAE(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("objective", "encoder", "decoder")}
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name]) for name in ("objective", "encoder", "decoder")
+        }
         return cls(**{**config, **parts})

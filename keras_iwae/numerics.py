@@ -48,7 +48,7 @@ def bernoulli_log_likelihood(x: tf.Tensor, logits: tf.Tensor):
 
     It equals `tfd.Independent(tfd.Bernoulli(logits=logits), 1).log_prob(x)` to float32 and is about half the work. With
     $\log(1 + e^l) = \max(l, 0) + \log(1 + e^{-|l|})$ the last terms, each in (0, log 2], are summed as the logarithm of
-    a product over a group of pixels, so that D logarithms become D / group; the gradient $x - \sigma(l)$ is written out.
+    a product over a group of pixels, so D logarithms become D / group; the gradient $x - \sigma(l)$ is written out.
 
     Args:
         x: pixels in [0, 1], float32 `[..., D]`, that broadcasts against `logits`.
@@ -95,7 +95,10 @@ class StreamingLogMeanExp(NamedTuple):
     def zeros(cls, size: int | tf.Tensor, batch: tf.Tensor) -> "StreamingLogMeanExp":
         """State before any term, for groups of `size` terms and a batch of `batch` columns."""
         return cls(
-            tf.convert_to_tensor(size, tf.int32), tf.fill([batch], -math.inf), tf.zeros([batch]), tf.constant(0, tf.int32)
+            tf.convert_to_tensor(size, tf.int32),
+            tf.fill([batch], -math.inf),
+            tf.zeros([batch]),
+            tf.constant(0, tf.int32),
         )
 
     def update(self, terms: tf.Tensor) -> "StreamingLogMeanExp":

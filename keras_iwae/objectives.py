@@ -50,7 +50,7 @@ class IWAEBound(Objective):
 @keras.saving.register_keras_serializable("keras_iwae")
 @dataclass(frozen=True)
 class ELBO(Objective):
-    r"""Evidence lower bound on K draws, $\frac{1}{K} \sum_k \log w_k$: the VAE, with K for less noise, not a tighter bound.
+    r"""Evidence lower bound on K draws, $\frac{1}{K} \sum_k \log w_k$: the VAE; K lowers noise, not the gap.
 
     References:
         Kingma, Welling (2013), Auto-encoding variational Bayes, equation 6.
@@ -63,7 +63,7 @@ class ELBO(Objective):
 @keras.saving.register_keras_serializable("keras_iwae")
 @dataclass(frozen=True)
 class Reconstruction(Objective):
-    r"""The plain autoencoder: $\log p(x | z = \mathrm{E}_q[z])$. No bound on log p(x): nothing holds z near the prior."""
+    r"""The plain autoencoder: $\log p(x | z = \mathrm{E}_q[z])$. No bound on log p(x): z may leave the prior."""
 
     deterministic: ClassVar[bool] = True
 

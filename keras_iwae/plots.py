@@ -12,7 +12,7 @@ _ZOOM = 4
 
 
 def as_pictures(images: np.ndarray) -> np.ndarray:
-    """Images `[N, ...]` as `[N, H, W]` (grey) or `[N, H, W, 3]`; a flat image becomes the squarest rectangle it fits."""
+    """Images `[N, ...]` as `[N, H, W]` (grey) or `[N, H, W, 3]`; a flat image becomes the squarest rectangle."""
     images = np.asarray(images)
     if images.ndim == 2:
         size = images.shape[1]
@@ -35,7 +35,9 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
     rows = -(-len(pictures) // columns)
     missing = rows * columns - len(pictures)
     padding = [(0, missing), (0, 1), (0, 1)] + [(0, 0)] * (pictures.ndim - 3)
-    cells = np.pad(pictures, padding).reshape(rows, columns, pictures.shape[1] + 1, pictures.shape[2] + 1, *pictures.shape[3:])
+    cells = np.pad(pictures, padding).reshape(
+        rows, columns, pictures.shape[1] + 1, pictures.shape[2] + 1, *pictures.shape[3:]
+    )
     grid = np.concatenate(np.concatenate(list(cells), axis=1), axis=1)
     return np.clip(grid[:-1, :-1], 0.0, 1.0)
 
@@ -64,7 +66,12 @@ def save_curves(path: str | os.PathLike, history: Mapping[str, Sequence[float]])
     from matplotlib.figure import Figure
 
     names = [name for name in history if name not in ("epoch", "seconds", "loss") and not name.startswith("val_")]
-    titles = {"bound": "bound (nats)", "elbo": "ELBO (nats)", "reconstruction": "reconstruction (nats)", "kl": "KL (nats)"}
+    titles = {
+        "bound": "bound (nats)",
+        "elbo": "ELBO (nats)",
+        "reconstruction": "reconstruction (nats)",
+        "kl": "KL (nats)",
+    }
     titles["ess"] = "effective sample size (samples)"
     figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):

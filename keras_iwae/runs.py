@@ -1,8 +1,8 @@
 """A run is a folder: what it holds, how a model gets in and out of it, and which one is the newest.
 
-    config.json    what was asked for        model.keras    weights, optimizer and random stream after the last epoch
-    history.csv    one row an epoch          metrics.json   what came out
-    figures/       pictures                  tensorboard/   logs        serving/   the exported SavedModel
+config.json    what was asked for        model.keras    weights, optimizer and random stream after the last epoch
+history.csv    one row an epoch          metrics.json   what came out
+figures/       pictures                  tensorboard/   logs        serving/   the exported SavedModel
 """
 
 import csv
@@ -46,7 +46,10 @@ def create(path: str | os.PathLike, config: Mapping) -> Path:
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         held = "a run; continue it with --resume, or" if (path / "config.json").exists() else "other files;"
-        raise ValueError(f"Invalid value received for `out`. Expected a new folder. Received: {path}, which holds {held} name another")
+        raise ValueError(
+            f"Invalid value received for `out`. Expected a new folder. "
+            f"Received: {path}, which holds {held} name another"
+        )
     write_json(path / "config.json", dict(config))
     return path
 

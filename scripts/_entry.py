@@ -1,4 +1,4 @@
-"""How every script starts and ends: the framework's log lines kept out of the way, errors in one line with exit status 2."""
+"""How every script starts and ends: no wall of framework log lines, errors in one line with exit status 2."""
 
 import contextlib
 import os
@@ -22,6 +22,8 @@ def command(main: Callable[[Namespace], None], args: Namespace) -> None:
             import tensorflow as tf
 
             tf.get_logger().setLevel("ERROR")
+            # The search for a GPU, and its complaint where there is none, would otherwise come with the first operation.
+            tf.config.list_physical_devices("GPU")
             import keras_iwae  # noqa: F401
         main(args)
     except (ValueError, OSError) as error:

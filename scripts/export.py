@@ -22,9 +22,11 @@ def parse() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import export, runs
 
-    model = args.model or runs.newest()
-    folder = export.export_saved_model(runs.load_model(model), args.out or runs.folder(model) / "serving", args.version)
-    print(f"exported  {folder}\nnext      docs/serving.md: MODEL={folder.parent} docker compose up")
+    run = args.model or runs.newest()
+    folder = export.export_saved_model(runs.load_model(run), args.out or runs.folder(run) / "serving", args.version)
+    print(f"exported  {folder}")
+    if args.out is None:
+        print(f"next      MODEL={runs.folder(run).name} docker compose up    (docs/serving.md has the requests)")
 
 
 if __name__ == "__main__":

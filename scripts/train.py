@@ -16,7 +16,9 @@ import argparse
 from _entry import command
 
 SETTINGS = {
-    "dataset": dict(type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"),
+    "dataset": dict(
+        type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"
+    ),
     "objective": dict(type=str, help="iwae, elbo (the VAE) or ae (the plain autoencoder) [iwae]"),
     "num-samples": dict(type=int, help="K, importance samples for each image [50]"),
     "epochs": dict(type=int, help="passes over the training images, in all [20]"),
@@ -36,7 +38,9 @@ def parse() -> argparse.Namespace:
     for name, options in SETTINGS.items():
         parser.add_argument(f"--{name}", **options)
     parser.add_argument("--out", help="run folder, new or empty [saved_models/DATASET-OBJECTIVE-kK-TIME]")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs"
+    )
     args = parser.parse_args()
     given = [name for name in SETTINGS if getattr(args, name.replace("-", "_")) is not None]
     if args.resume and set(given) - {"epochs"}:
@@ -54,7 +58,9 @@ def main(args: argparse.Namespace) -> None:
         names = (name.replace("-", "_") for name in SETTINGS)
         settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
         run = experiments.train(experiments.ExperimentConfig(**settings), args.out)
-    print(f"run       {run}\npictures  {run / 'figures'}\nnext      python scripts/evaluate_nll.py --k 5000 --model {run}")
+    print(
+        f"run       {run}\npictures  {run / 'figures'}\nnext      python scripts/evaluate_nll.py --k 5000 --model {run}"
+    )
 
 
 if __name__ == "__main__":

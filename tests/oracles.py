@@ -28,7 +28,9 @@ class LinearGaussian:
     def sample_data(self, count, seed=1):
         rng = np.random.default_rng(seed)
         z = rng.normal(size=(count, self.weights.shape[1]))
-        return (z @ self.weights.T + self.bias + self.noise * rng.normal(size=(count, len(self.bias)))).astype(np.float32)
+        return (z @ self.weights.T + self.bias + self.noise * rng.normal(size=(count, len(self.bias)))).astype(
+            np.float32
+        )
 
     def log_evidence(self, x):
         covariance = self.weights @ self.weights.T + self.noise**2 * np.eye(len(self.bias))
@@ -46,7 +48,8 @@ class LinearGaussian:
         mean = (tf.cast(x, tf.float64) - self.bias) @ self.weights @ np.linalg.inv(self.precision) / self.noise**2
         scale = self.stretch / np.sqrt(np.diag(self.precision))
         return tfd.MultivariateNormalDiag(
-            tf.cast(mean + self.shift, tf.float32), tf.constant(scale, tf.float32) * tf.ones_like(tf.cast(mean, tf.float32))
+            tf.cast(mean + self.shift, tf.float32),
+            tf.constant(scale, tf.float32) * tf.ones_like(tf.cast(mean, tf.float32)),
         )
 
     def log_likelihood(self, x, z):

@@ -1,4 +1,4 @@
-"""The bound against models whose log p(x) is known, and its gradient against arithmetic; each with a wrong formula that fails."""
+"""The bound against models whose log p(x) is known, and its gradient against arithmetic, with controls that fail."""
 
 import math
 

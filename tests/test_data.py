@@ -428,10 +428,10 @@ def test_keras_fit_takes_one_epoch_at_each_pass(grey):
     [
         ({"binarization": "sampled"}, "`binarization`. Expected one of .*'dynamic'.*Received: 'sampled'"),
         ({"split": "eval"}, "`split`. Expected one of .*'validation'.*Received: 'eval'"),
-        ({"batch_size": 0}, "`batch_size`. Expected a whole number of at least 1. Received: 0"),
-        ({"batch_size": 2.5}, "`batch_size`. Expected a whole number of at least 1. Received: 2.5"),
-        ({"seed": -1}, "`seed`. Expected a whole number of at least 0. Received: -1"),
-        ({"first_epoch": -1}, "`first_epoch`. Expected a whole number of at least 0. Received: -1"),
+        ({"batch_size": 0}, "`batch_size`. Expected an integer of at least 1. Received: 0"),
+        ({"batch_size": 2.5}, "`batch_size`. Expected an integer of at least 1. Received: 2.5"),
+        ({"seed": -1}, "`seed`. Expected an integer of at least 0. Received: -1"),
+        ({"first_epoch": -1}, "`first_epoch`. Expected an integer of at least 0. Received: -1"),
         ({"batch_size": 51}, "`batch_size`. Expected at most the 50 rows .* Received: 51"),
     ],
 )

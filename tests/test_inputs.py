@@ -27,5 +27,5 @@ def test_other_things_are_refused_by_name(images, message):
 @pytest.mark.parametrize("value", [0, -3, 1.0, "1", None, True])
 def test_counts(value):
     assert check_integer("k", np.int64(3)) == 3
-    with pytest.raises(ValueError, match="`k`. Expected an integer of at least 1. Received: "):
+    with pytest.raises(ValueError, match=r"`k`\. Expected an integer of at least 1\. Received: "):
         check_integer("k", value)

@@ -71,7 +71,9 @@ def test_a_seed_repeats_and_another_does_not(make_model):
 
 
 def test_no_two_kernels_start_alike():
-    kernels = [v.numpy().ravel() for v in IWAE(6, latent_dim=6, hidden=(6, 6)).trainable_variables if "kernel" in v.path]
+    kernels = [
+        v.numpy().ravel() for v in IWAE(6, latent_dim=6, hidden=(6, 6)).trainable_variables if "kernel" in v.path
+    ]
     assert len(kernels) == 7
     for i, kernel in enumerate(kernels):
         assert all(np.any(kernel != other) for other in kernels[:i])
@@ -262,7 +264,9 @@ def test_every_weight_gets_a_gradient(make_model):
     model = make_model()
     with tf.GradientTape() as tape:
         bound = tf.reduce_mean(model.objective(model.log_weights(X, 5, tf.constant([0, 0]))))
-    for variable, gradient in zip(model.trainable_variables, tape.gradient(bound, model.trainable_variables), strict=True):
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(bound, model.trainable_variables), strict=True
+    ):
         assert np.any(gradient.numpy() != 0.0), variable.path
 
 

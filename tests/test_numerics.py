@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_streaming_does_not_depend_on_where_chunks_are_cut(total, group, cuts, s
     terms = (np.random.default_rng(total).normal(size=(total, 3)) * 5 + shift).astype(np.float32)
     stream = StreamingLogMeanExp.zeros(group, 3)
     edges = sorted({0, total, *(cut for cut in cuts if cut < total)})
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in itertools.pairwise(edges):
         stream = stream.update(tf.constant(terms[begin:end]))
     groups = terms[: total // group * group].astype(np.float64).reshape(-1, group, 3)
     expected = (np.logaddexp.reduce(groups, axis=1) - math.log(group)).mean(axis=0)

@@ -30,6 +30,12 @@ def test_files_show_what_was_given(tmp_path):
     assert picture.shape == (8, 8)
     assert picture[0, 0] == picture[7, 7] == 0.0
     assert picture[0, 7] == picture[7, 0] == 1.0
-    history = {"epoch": [1.0, 2.0], "seconds": [1.0, 1.0], "bound": [-3.0, -2.0], "val_bound": [-3.0, -2.5], "kl": [0.1, 0.2]}
+    history = {
+        "epoch": [1.0, 2.0],
+        "seconds": [1.0, 1.0],
+        "bound": [-3.0, -2.0],
+        "val_bound": [-3.0, -2.5],
+        "kl": [0.1, 0.2],
+    }
     plots.save_curves(tmp_path / "curves.png", history)
     assert imread(tmp_path / "curves.png").shape == (320, 800, 4)

@@ -60,9 +60,10 @@ def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
 def test_kill_and_resume_changes_nothing(finished, tmp_path):
     """kill -9 in the middle of an epoch, and once more before the first epoch is over."""
     run, script = tmp_path / "run", str(Path(__file__).resolve().parent.parent / "scripts" / "train.py")
-    arguments = "--dataset digits --num-samples 3 --epochs 3 --batch-size 50 --hidden 16 --latent-dim 3 --seed 7".split()
-    # A long first leg under the same settings: its number of epochs is cut back on resuming.
-    arguments[arguments.index("3", 4)] = "100000"
+    # Far more epochs than will be run: resuming cuts them back.
+    settings = {"dataset": "digits", "epochs": 100_000, "num-samples": 3, "batch-size": 50, "hidden": 16}
+    settings |= {"latent-dim": 3, "seed": 7}
+    arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     for leg, wait_for in (([*arguments], "config.json"), (["--resume", "--epochs", "100000"], "model.keras")):
         process = subprocess.Popen([sys.executable, script, "--out", str(run), *leg], stdout=subprocess.DEVNULL)
         while not (run / wait_for).exists():
@@ -116,7 +117,7 @@ def test_out_that_holds_something_is_refused(finished, tmp_path):
     ],
 )
 def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
-    (name, _value), = change.items()
+    ((name, _value),) = change.items()
     argument = {"dataset": "source"}.get(name, name)
     with pytest.raises(ValueError, match=f"`{argument}`"):
         experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), **change}), tmp_path / "run")

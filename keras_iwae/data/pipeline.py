@@ -7,12 +7,12 @@ binarization follows Burda, Grosse and Salakhutdinov (2016), arXiv 1509.00519.
 """
 
 import itertools
-import operator
 
 import numpy as np
 import tensorflow as tf
 
 from keras_iwae.data.catalog import SPLITS, Source, images
+from keras_iwae.inputs import check_integer
 
 BINARIZATIONS = ("dynamic", "static", "threshold", "none")
 
@@ -61,9 +61,9 @@ def load(
         raise ValueError(
             f"Invalid value received for `binarization`. Expected one of {BINARIZATIONS}. Received: {binarization!r}"
         )
-    batch_size = _whole_number(batch_size, "batch_size", at_least=1)
-    seed = _whole_number(seed, "seed", at_least=0)
-    first_epoch = _whole_number(first_epoch, "first_epoch", at_least=0)
+    batch_size = check_integer("batch_size", batch_size)
+    seed = check_integer("seed", seed, at_least=0)
+    first_epoch = check_integer("first_epoch", first_epoch, at_least=0)
     levels = images(source, split)
     training = split == "train"
     if binarization == "threshold":
@@ -78,19 +78,6 @@ def load(
             f"which drops partial batches. Received: {batch_size}"
         )
     return _shuffled(levels, batch_size, binarization == "dynamic", seed, first_epoch)
-
-
-def _whole_number(value: int, argument: str, at_least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < at_least:
-        raise ValueError(
-            f"Invalid value received for `{argument}`. Expected a whole number of at least {at_least}. "
-            f"Received: {value!r}"
-        )
-    return number
 
 
 def _drawn_once(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

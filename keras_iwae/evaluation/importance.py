@@ -1,4 +1,4 @@
-r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, with K in the thousands and memory that is flat in K."""
+r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, K in the thousands, memory flat in K."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -131,7 +131,11 @@ class NLLResult:
             "standard_error": None if math.isnan(self.standard_error) else self.standard_error,
             "bits_per_dimension": self.bits_per_dimension,
             "bounds": {str(k): value for k, value in self.bounds.items()},
-            "effective_sample_size": {"mean": float(ess.mean()), "median": float(np.median(ess)), "min": float(ess.min())},
+            "effective_sample_size": {
+                "mean": float(ess.mean()),
+                "median": float(np.median(ess)),
+                "min": float(ess.min()),
+            },
             "active_units": self.active_units,
             "latent_dim": self.latent_dim,
             "num_examples": len(ess),
@@ -145,7 +149,10 @@ class NLLResult:
             ("NLL", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)"),
             ("bits per dimension", f"{self.bits_per_dimension:.4f}"),
             *((f"L_{k}", f"{value:.2f} nats") for k, value in self.bounds.items()),
-            ("effective samples", f"mean {ess.mean():.1f}, median {np.median(ess):.1f}, min {ess.min():.1f} of {self.num_samples}"),
+            (
+                "effective samples",
+                f"mean {ess.mean():.1f}, median {np.median(ess):.1f}, min {ess.min():.1f} of {self.num_samples}",
+            ),
             ("active units", f"{self.active_units} of {self.latent_dim}"),
         ]
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
@@ -163,7 +170,7 @@ def importance_weighted_nll(
 ) -> NLLResult:
     r"""Negative log-likelihood of each image, $-L_K = -\log \frac{1}{K} \sum_k p(x, z_k) / q(z_k|x)$.
 
-    Every image counts once, those of a short last batch too, and K is exact whether or not it is a multiple of the chunk.
+    Every image counts once, those of a short last batch too, and K is exact, multiple of the chunk or not.
     The same seed and batch size give the same draws, so the chunk size changes the result by float32 rounding only.
 
     Args:
@@ -217,7 +224,9 @@ def importance_weighted_nll(
             progress.add(1)
     if not seen:
         raise ValueError("Invalid value received for `data`. Expected at least one image. Received: none")
-    values, ess, means = (np.concatenate(arrays, axis=-1 if i < 2 else 0) for i, arrays in enumerate(zip(*parts, strict=True)))
+    values, ess, means = (
+        np.concatenate(arrays, axis=-1 if i < 2 else 0) for i, arrays in enumerate(zip(*parts, strict=True))
+    )
     return NLLResult(
         num_samples=num_samples,
         seed=seed,

@@ -49,9 +49,13 @@ class ExperimentConfig:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         check_integer("epochs", self.epochs)
         if self.network not in NETWORKS:
-            raise ValueError(f"Invalid value received for `network`. Expected one of {NETWORKS}. Received: {self.network!r}")
+            raise ValueError(
+                f"Invalid value received for `network`. Expected one of {NETWORKS}. Received: {self.network!r}"
+            )
         if not self.learning_rate > 0.0:
-            raise ValueError(f"Invalid value received for `learning_rate`. Expected more than 0. Received: {self.learning_rate}")
+            raise ValueError(
+                f"Invalid value received for `learning_rate`. Expected more than 0. Received: {self.learning_rate}"
+            )
 
     @property
     def name(self) -> str:

@@ -115,7 +115,9 @@ def draw_samples(
     trained = runs.load_model(path)
     samples = trained.sample(num_samples, seed)
     grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}.png")
-    plots.save_grid(grid, (samples.images if binary else samples.probabilities).numpy(), check_integer("columns", columns))
+    plots.save_grid(
+        grid, (samples.images if binary else samples.probabilities).numpy(), check_integer("columns", columns)
+    )
     if trained.latent_dim != 2:
         return [grid]
     plane = grid.with_name(f"{grid.stem}-plane.png")
@@ -124,7 +126,7 @@ def draw_samples(
 
 
 def latent_plane(model: IWAE) -> np.ndarray:
-    """Pixel probabilities over the plane of two latent units, `[400, *image_shape]`, evenly spread in prior probability."""
+    """Pixel probabilities over the plane of two latent units, `[400, *image_shape]`, even in prior probability."""
     levels = (np.arange(_PLANE, dtype=np.float32) + 0.5) / _PLANE
     ticks = tfp.distributions.Normal(0.0, 1.0).quantile(levels).numpy()
     vertical, horizontal = np.meshgrid(ticks[::-1], ticks, indexing="ij")

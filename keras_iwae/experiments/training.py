@@ -54,7 +54,9 @@ def resume(run: str | os.PathLike, epochs: int | None = None) -> Path:
     run = Path(run)
     stored = runs.read_json(run / "config.json")
     if not stored:
-        raise ValueError(f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none")
+        raise ValueError(
+            f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none"
+        )
     config = ExperimentConfig.from_dict(stored)
     if epochs is not None and epochs != config.epochs:
         config = replace(config, epochs=epochs)

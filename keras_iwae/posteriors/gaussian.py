@@ -30,7 +30,7 @@ class GaussianPosterior(keras.Layer):
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
-        # Without mixed precision the heads' policy changes nothing; with it, exp() of a half float would overflow early.
+        # Float32 under mixed precision too: the exponential of a half float would overflow early.
         self.loc_head = keras.layers.Dense(latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="loc")
         self.log_scale_head = keras.layers.Dense(
             latent_dim, kernel_initializer=glorot(seed, 1), dtype="float32", name="log_scale"

@@ -1,0 +1,147 @@
+"""Each script as a user runs it: a process of its own, judged by what it prints, writes and returns."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+NAMES = sorted(path.stem for path in SCRIPTS.glob("[!_]*.py"))
+SMALL = ["--dataset", "digits", "--num-samples", "5", "--batch-size", "100", "--hidden", "16", "--latent-dim", "2"]
+
+
+def run(script, *arguments, cwd=None, status=0):
+    command = [sys.executable, str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    assert process.returncode == status, process.stderr
+    return process
+
+
+def error_line(script, *arguments, cwd):
+    """The one line that a script says on bad input."""
+    process = run(script, *arguments, cwd=cwd, status=2)
+    lines = process.stderr.strip().splitlines()
+    assert len(lines) == 1, process.stderr
+    assert lines[0].startswith(f"{script}.py: error: ")
+    assert "Traceback" not in process.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder with one trained run, made by the script that names it itself."""
+    folder = tmp_path_factory.mktemp("workspace")
+    process = run("train", *SMALL, "--epochs", "2", cwd=folder)
+    (trained,) = (folder / "saved_models").iterdir()
+    assert trained.name.startswith("digits-iwae-k5-")
+    assert str(trained.relative_to(folder)) in process.stdout
+    return folder, trained, process
+
+
+def test_help_answers_at_once_and_explains():
+    for name in NAMES:
+        begin = time.perf_counter()
+        text = run(name, "--help").stdout
+        # Importing TensorFlow alone takes longer.
+        assert time.perf_counter() - begin < 2.0
+        assert "usage:" in text
+        assert "examples:" in text or name == "demo"
+
+
+def test_train_keeps_quiet_about_the_framework(workspace):
+    _, _, process = workspace
+    assert process.stderr == ""
+    assert "Epoch 2/2" in process.stdout
+    assert len(process.stdout.splitlines()) < 15
+
+
+def test_evaluate_prints_a_table_for_the_newest_run(workspace):
+    folder, trained, _ = workspace
+    process = run("evaluate_nll", "--k", 60, "--limit", 120, "--per-example", "out.npz", cwd=folder)
+    assert process.stderr == ""
+    for text in ("NLL", "standard error", "bits per dimension", "L_1 ", "L_5 ", "L_50 ", "L_60 ", "active units", "120 images"):
+        assert text in process.stdout
+    values = np.load(folder / "out.npz")
+    record = json.loads((trained / "metrics.json").read_text())["nll_test"]
+    assert values["log_likelihood"].shape == values["effective_sample_size"].shape == (120,)
+    assert record["nll"] == pytest.approx(-values["log_likelihood"].mean(), rel=1e-5)
+    assert record["limit"] == 120
+
+
+def test_evaluate_prints_json_and_repeats_by_seed(workspace):
+    folder, trained, _ = workspace
+    arguments = ["--k", 30, "--limit", 50, "--json", "--model", trained]
+    first = json.loads(run("evaluate_nll", *arguments, cwd=folder).stdout)
+    again = json.loads(run("evaluate_nll", *arguments, "--chunk-size", 7, cwd=folder).stdout)
+    assert first["nll"] == pytest.approx(again["nll"], rel=1e-6)
+    assert first["num_samples"] == 30
+    assert list(first["bounds"]) == ["1", "5", "30"]
+
+
+def test_export_and_sample(workspace):
+    folder, trained, _ = workspace
+    printed = run("export", cwd=folder).stdout
+    assert (trained / "serving" / "1" / "saved_model.pb").exists()
+    assert f"MODEL={trained.name} docker compose up" in printed
+    run("sample", "--num", 12, "--columns", 6, "--seed", 3, "--binary", "--out", "grid.png", cwd=folder)
+    assert imread(folder / "grid.png").shape[:2] == (4 * (2 * 9 - 1), 4 * (6 * 9 - 1))
+    # Two latent units: the map of the plane comes too.
+    assert imread(folder / "grid-plane.png").shape[:2] == (4 * (20 * 9 - 1),) * 2
+
+
+def test_resume_without_a_name_takes_the_newest_run(workspace):
+    folder, trained, _ = workspace
+    process = run("train", "--resume", "--epochs", 3, cwd=folder)
+    assert str(trained.relative_to(folder)) in process.stdout
+    assert "Epoch 3/3" in process.stdout
+    assert "Epoch 2/3" not in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train", ["--dataset", "mnits"], "'mnits'. Did you mean 'mnist'"),
+        ("train", ["--dataset", "digits", "--num-samples", "0"], "`num_samples`"),
+        ("train", ["--dataset", "digits", "--out", "."], "`out`. Expected a new folder"),
+        ("train", ["--dataset", "missing.npz"], "missing.npz"),
+        ("train", ["--resume", "--num-samples", "9"], "not --num-samples"),
+        ("evaluate_nll", ["--model", "nowhere"], "nowhere"),
+        ("evaluate_nll", ["--k", "0"], "`num_samples`"),
+        ("evaluate_nll", ["--dataset", "missing.npy"], "missing.npy"),
+        ("export", ["--model", "broken.keras"], "broken.keras, which cannot be read"),
+        ("sample", ["--num", "0"], "`num_samples`"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_two(workspace, script, arguments, message):
+    folder, _, _ = workspace
+    (folder / "broken.keras").write_text("no model")
+    before = sorted(folder.rglob("*"))
+    if script == "train" and "--resume" in arguments:
+        process = run(script, *arguments, cwd=folder, status=2)
+        assert message in process.stderr.splitlines()[-1]
+    else:
+        assert message in error_line(script, *arguments, cwd=folder)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_users_own_images_from_file_to_evaluation(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=(rng.random((400, 6, 5)) * 255).astype(np.uint8))
+    run("train", "--dataset", "mine.npz", "--epochs", 1, "--num-samples", 2, "--batch-size", 50, cwd=tmp_path)
+    assert "6 nats" not in run("evaluate_nll", "--k", 5, cwd=tmp_path).stderr
+    (trained,) = (tmp_path / "saved_models").iterdir()
+    assert json.loads((trained / "metrics.json").read_text())["nll_test"]["num_examples"] == 40
+
+
+@pytest.mark.slow
+def test_demo_ends_by_saying_where_things_are(tmp_path):
+    printed = run("demo", "--epochs", 1, cwd=tmp_path).stdout
+    for name in ("model.keras", "reconstructions.png", "curves.png", "metrics.json", "samples-seed0.png", "serving/1"):
+        (path,) = (word for word in printed.split() if word.endswith(name))
+        assert (tmp_path / path).exists()
+    assert "Next" in printed
