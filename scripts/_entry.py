@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def command(main: Callable[[Namespace], None], args: Namespace) -> None:
-    """Run `main(args)` and exit: 0 when it is done, 2 with one line on bad input, 130 on Ctrl-C.
+def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: str = "stopped") -> None:
+    """Run `main(args)` and exit: 0 when it is done, 2 with one line on bad input, 130 and `when_stopped` on Ctrl-C.
 
     TensorFlow is imported here and not at the top of a script, so that `--help` and usage errors answer at once.
     """
@@ -27,12 +27,13 @@ def command(main: Callable[[Namespace], None], args: Namespace) -> None:
             import keras_iwae  # noqa: F401
         main(args)
     except (ValueError, OSError) as error:
-        if os.environ.get("KERAS_IWAE_TRACEBACK"):
+        # python -X dev shows where an error came from.
+        if sys.flags.dev_mode:
             raise
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\n{name}: stopped", file=sys.stderr)
+        print(f"\n{name}: {when_stopped}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -2,6 +2,7 @@
 """The whole road on handwritten digits that come with scikit-learn: train, evaluate, draw, export. No download."""
 
 import argparse
+import sys
 
 from _entry import command
 
@@ -15,7 +16,7 @@ def main(args: argparse.Namespace) -> None:
     print("Training an IWAE with K = 50 on 1,297 handwritten digits of 8x8 pixels")
     run = experiments.train(config)
     print("\nEvaluating 300 test digits with K = 5000")
-    result, _ = experiments.evaluate(run)
+    result, _ = experiments.evaluate(run, verbose=sys.stdout.isatty())
     samples, *_ = experiments.draw_samples(run)
     served = export.export_saved_model(runs.load_model(run), run / "serving")
     print(f"""

@@ -13,6 +13,7 @@ examples:
 
 import argparse
 import json
+import sys
 
 from _entry import command
 
@@ -43,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
         chunk_size=args.chunk_size,
         seed=args.seed,
         per_example=args.per_example,
-        verbose=not args.json,
+        verbose=sys.stdout.isatty() and not args.json,
     )
     if args.json:
         print(json.dumps(record, indent=2))

@@ -64,4 +64,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse())
+    command(main, parse(), when_stopped="stopped; go on from the last whole epoch with --resume")
