@@ -23,7 +23,8 @@ check: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11 or 3.12, and none was found; make PYTHON=/path/to/python"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@echo "Installing into $(VENV): TensorFlow and the rest take a minute or more, and about 2.5 GB of disk"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --upgrade pip
+	@$(BIN)/python -m pip install -qq --editable ".[dev]"
 	@touch $@

@@ -2,8 +2,8 @@
 """Is a training step as fast as a plain PyTorch loop? Same network, K, batch and images, in one process, in turn.
 
 The network is 784-200-200-50 and its mirror image, K = 50, batch 100, Adam. keras_iwae is timed inside `fit`, with its
-metrics and its input pipeline; PyTorch runs a bare loop over a tensor in memory. Rounds alternate, so that what else the
-machine does hits both; the ratio of each round's times is what to read.
+metrics and its input pipeline; PyTorch runs a bare loop over a tensor in memory. Rounds alternate, so that what else
+the machine does hits both; the ratio of each round's times is what to read.
 
   pip install torch      (not among this package's requirements)
   python benchmarks/train_step.py --rounds 5

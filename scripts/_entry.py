@@ -22,7 +22,7 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
             import tensorflow as tf
 
             tf.get_logger().setLevel("ERROR")
-            # The search for a GPU, and its complaint where there is none, would otherwise come with the first operation.
+            # The search for a GPU, and its complaint where there is none, would otherwise come later.
             tf.config.list_physical_devices("GPU")
             import keras_iwae  # noqa: F401
         main(args)

@@ -64,7 +64,17 @@ def test_evaluate_prints_a_table_for_the_newest_run(workspace):
     folder, trained, _ = workspace
     process = run("evaluate_nll", "--k", 60, "--limit", 120, "--per-example", "out.npz", cwd=folder)
     assert process.stderr == ""
-    for text in ("NLL", "standard error", "bits per dimension", "L_1 ", "L_5 ", "L_50 ", "L_60 ", "active units", "120 images"):
+    for text in (
+        "NLL",
+        "standard error",
+        "bits per dimension",
+        "L_1 ",
+        "L_5 ",
+        "L_50 ",
+        "L_60 ",
+        "active",
+        "120 images",
+    ):
         assert text in process.stdout
     values = np.load(folder / "out.npz")
     record = json.loads((trained / "metrics.json").read_text())["nll_test"]
