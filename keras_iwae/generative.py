@@ -1,4 +1,4 @@
-"""The generative model p(x, z) = p(z) p(x|z): a standard normal prior and a Bernoulli decoder."""
+"""The generative model p(x, z) = p(z) p(x|z): one of the priors and a Bernoulli decoder."""
 
 import math
 from typing import NamedTuple
@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.numerics import bernoulli_log_likelihood
+from keras_iwae.priors import Prior
 
 tfd = tfp.distributions
 
@@ -22,26 +23,39 @@ class Samples(NamedTuple):
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class GenerativeModel(keras.Layer):
-    r"""$p(z) = N(0, I)$ and $p(x|z) = \prod_d \mathrm{Bernoulli}(x_d; \sigma(l_d(z)))$, logits l from a decoder.
+    r"""A prior $p(z)$ and $p(x|z) = \prod_d \mathrm{Bernoulli}(x_d; \sigma(l_d(z)))$, logits l from a decoder.
 
     Args:
-        decoder: Keras layer or model from latents `[N, D]` to logits `[N, *image_shape]`.
-        latent_dim: D, the number of latent units.
+        decoder: Keras layer or model from the latents it sees, `prior.decoded(z)`, to logits `[N, *image_shape]`.
+        prior: p(z) of all latents, one of `keras_iwae.priors`.
         image_shape: shape of one image, `(D,)` or `(H, W, C)`.
         **kwargs: passed to `keras.Layer`.
+
+    Example:
+        >>> generative = GenerativeModel(dense_decoder((784,)), StandardNormalPrior(50), (784,))
+        >>> generative.sample(3, tf.constant([0, 1])).images.shape
+        TensorShape([3, 784])
 
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2.
     """
 
-    def __init__(self, decoder: keras.Layer, latent_dim: int, image_shape: tuple[int, ...], **kwargs):
+    def __init__(self, decoder: keras.Layer, prior: Prior, image_shape: tuple[int, ...], **kwargs):
         super().__init__(**kwargs)
-        self.decoder, self.latent_dim, self.image_shape = decoder, latent_dim, tuple(image_shape)
+        self.decoder, self.prior, self.image_shape = decoder, prior, tuple(image_shape)
+
+    @property
+    def latent_dim(self) -> int:
+        """D, the number of latent units of all layers."""
+        return self.prior.latent_dim
 
     def build(self, input_shape):
+        if not self.prior.built:
+            self.prior.build((None, self.latent_dim))
+        decoded = (None, self.prior.decoded_dim)
         if not self.decoder.built:
-            self.decoder.build(input_shape)
-        logits = tuple(self.decoder.compute_output_shape(input_shape))
+            self.decoder.build(decoded)
+        logits = tuple(self.decoder.compute_output_shape(decoded))
         if logits[1:] != self.image_shape:
             expected = ", ".join(map(str, ("N", *self.image_shape)))
             raise ValueError(
@@ -51,15 +65,11 @@ class GenerativeModel(keras.Layer):
 
     def call(self, latents, training=False):
         """Logits, float32 `[..., *image_shape]`, of latents `[..., D]`."""
+        seen = self.prior.decoded(latents)
         # One matrix product over all K * B rows: a batched one over [K, B, D] is several times slower.
-        logits = self.decoder(keras.ops.reshape(latents, (-1, self.latent_dim)), training=training)
+        logits = self.decoder(keras.ops.reshape(seen, (-1, self.prior.decoded_dim)), training=training)
         shape = (*keras.ops.shape(latents)[:-1], *self.image_shape)
         return keras.ops.reshape(keras.ops.cast(logits, "float32"), shape)
-
-    @property
-    def prior(self) -> tfp.distributions.MultivariateNormalDiag:
-        """p(z), a standard normal of event `[D]`."""
-        return tfd.MultivariateNormalDiag(loc=tf.zeros(self.latent_dim), scale_diag=tf.ones(self.latent_dim))
 
     def likelihood(self, z: tf.Tensor) -> tfp.distributions.Independent:
         """p(x|z) for latents `[..., D]`: independent Bernoullis of event `image_shape`."""
@@ -73,9 +83,9 @@ class GenerativeModel(keras.Layer):
         logits = tf.reshape(self(z, training=training), tf.concat([tf.shape(z)[:-1], [size]], axis=0))
         return bernoulli_log_likelihood(tf.reshape(x, [-1, size]), logits)
 
-    def log_prior(self, z: tf.Tensor) -> tf.Tensor:
+    def log_prior(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`."""
-        return self.prior.log_prob(z)
+        return self.prior.log_prob(z, training)
 
     def log_joint(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """log p(x, z) in nats, `[K, B]`, of images `[B, *image_shape]` and latents `[K, B, D]`."""
@@ -92,19 +102,15 @@ class GenerativeModel(keras.Layer):
             `Samples(latents, probabilities, images)`.
         """
         latent_seed, image_seed = tf.unstack(tf.random.split(seed, 2))
-        latents = self.prior.sample([num_samples], seed=latent_seed)
+        latents = self.prior.sample(num_samples, latent_seed)
         likelihood = self.likelihood(latents)
         return Samples(latents, likelihood.mean(), likelihood.sample(seed=image_seed))
 
     def get_config(self):
-        decoder = keras.saving.serialize_keras_object(self.decoder)
-        return {
-            **super().get_config(),
-            "decoder": decoder,
-            "latent_dim": self.latent_dim,
-            "image_shape": self.image_shape,
-        }
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("decoder", "prior")}
+        return {**super().get_config(), **parts, "image_shape": self.image_shape}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "decoder": keras.saving.deserialize_keras_object(config["decoder"])})
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("decoder", "prior")}
+        return cls(**{**config, **parts})

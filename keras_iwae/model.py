@@ -1,53 +1,52 @@
 """The importance weighted autoencoder as a Keras model: from a batch to log weights, a bound and a step."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae import networks, objectives
+from keras_iwae import estimators, networks, objectives
+from keras_iwae.backward import LogTerms, bound_gradients
+from keras_iwae.checked_model import CheckedModel
 from keras_iwae.generative import GenerativeModel, Samples
-from keras_iwae.inputs import check_image_spec, check_images, check_integer, checked_dataset, value_errors
+from keras_iwae.inputs import check_images, check_integer
 from keras_iwae.numerics import effective_sample_size
-from keras_iwae.posteriors import GaussianPosterior
+from keras_iwae.posteriors import BernoulliPosterior, GaussianPosterior, HierarchicalPosterior
+from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, StandardNormalPrior
 
-
-class LogTerms(NamedTuple):
-    """The three log densities, in nats and float32 `[K, B]` each, that a log weight is made of."""
-
-    likelihood: tf.Tensor
-    prior: tf.Tensor
-    posterior: tf.Tensor
-
-    @property
-    def weights(self) -> tf.Tensor:
-        """log w = log p(x|z) + log p(z) - log q(z|x)."""
-        return self.likelihood + self.prior - self.posterior
+POSTERIORS = ("gaussian", "bernoulli")
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class IWAE(keras.Model):
-    r"""Importance weighted autoencoder with a Gaussian posterior and a Bernoulli decoder.
+class IWAE(CheckedModel):
+    r"""Importance weighted autoencoder with a Bernoulli decoder.
 
     With z_1..z_K ~ q(z|x) and $w_k = p(x, z_k) / q(z_k|x)$, `fit` maximizes the mean over the batch of
     $L_K = \log \frac{1}{K} \sum_k w_k \le \log p(x)$ ("iwae"), or of another objective of the same log weights.
 
     Args:
         image_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
-        latent_dim: number of latent units.
-        hidden: units of the encoder's dense layers; the decoder's are the same in reverse.
+        latent_dim: number of latent units; several numbers are as many stochastic layers, the one next to the image
+            first, as `(100, 50)` in the paper.
+        hidden: units of the encoder's dense layers; the decoder's are the same in reverse. With several stochastic
+            layers one such sequence for each, as `((200, 200), (100, 100))`.
         activation: their Keras activation, by name or callable.
         num_samples: K, importance samples per image in training and in `evaluate`.
-        objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), or a callable `[K, B]` -> `[B]`.
+        objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
+            an object of `keras_iwae.objectives`, such as `MIWAE(num_groups=8)`.
+        estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
+        posterior: "gaussian", or "bernoulli" for binary latents with a uniform prior.
+        backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.
+        kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
         encoder: a Keras layer or model from images to features, in place of the dense one.
         decoder: a Keras layer or model from latents to logits, in place of the dense one.
         seed: seed of the initial weights and of every draw; saved with the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: if an argument is out of range, or if the decoder's logits have another shape than the images.
+        ValueError: if an argument is out of range, if objective, estimator and posterior do not go together, or if the
+            decoder's logits have another shape than the images.
 
     Example:
         >>> model = IWAE(image_shape=(28, 28, 1), latent_dim=50, num_samples=50)
@@ -56,7 +55,8 @@ class IWAE(keras.Model):
 
     `fit` and `evaluate` report, as means over images: `loss` (minus the bound), `bound` and `elbo` in nats,
     `reconstruction` (E_q log p(x|z)) and `kl` (its sampled value, E_q log q(z|x) - log p(z)) in nats, and `ess`, the
-    effective sample size of the K weights. With "ae" only `loss` and `reconstruction` have a meaning, and are reported.
+    effective sample size of the K weights. With "ae" only `loss` and `reconstruction` have a meaning, and are reported;
+    a learned CIWAE reports its `beta`.
 
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
@@ -65,11 +65,15 @@ class IWAE(keras.Model):
     def __init__(
         self,
         image_shape: int | Sequence[int],
-        latent_dim: int = 50,
-        hidden: Sequence[int] = (200, 200),
+        latent_dim: int | Sequence[int] = 50,
+        hidden: Sequence = (200, 200),
         activation="tanh",
         num_samples: int = 50,
-        objective: str | Callable = "iwae",
+        objective: str | objectives.Objective = "iwae",
+        estimator: str = "reparameterized",
+        posterior: str = "gaussian",
+        backward_samples: int | None = None,
+        kl_warmup_steps: int = 0,
         encoder: keras.Layer | None = None,
         decoder: keras.Layer | None = None,
         seed: int = 0,
@@ -78,43 +82,100 @@ class IWAE(keras.Model):
         super().__init__(**kwargs)
         shape = [image_shape] if isinstance(image_shape, int) else image_shape
         self.image_shape = tuple(check_integer("image_shape", size) for size in shape)
-        self.latent_dim = check_integer("latent_dim", latent_dim)
+        layers = [latent_dim] if isinstance(latent_dim, int) else latent_dim
+        latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
         self.num_samples = check_integer("num_samples", num_samples)
-        self.objective = objectives.get(objective)
+        self.objective, self.estimator = objectives.get(objective), estimators.get(estimator)
+        self.backward_samples = backward_samples
+        self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
         self.seed = check_integer("seed", seed, at_least=0)
         self._config = {
             "image_shape": self.image_shape,
-            "latent_dim": self.latent_dim,
-            "hidden": tuple(hidden),
+            "latent_dim": latent_dim if isinstance(latent_dim, int) else latent_dims,
+            "hidden": hidden,
             "activation": keras.activations.serialize(keras.activations.get(activation)),
             "num_samples": self.num_samples,
             "objective": keras.saving.serialize_keras_object(self.objective),
+            "estimator": estimator,
+            "posterior": posterior,
+            "backward_samples": backward_samples,
+            "kl_warmup_steps": self.kl_warmup_steps,
             "encoder": keras.saving.serialize_keras_object(encoder),
             "decoder": keras.saving.serialize_keras_object(decoder),
-            "seed": seed,
+            "seed": self.seed,
         }
-        dtype = self.dtype_policy
-        encoder = encoder or networks.dense_encoder(hidden, activation, seed, dtype)
-        decoder = decoder or networks.dense_decoder(self.image_shape, tuple(hidden)[::-1], activation, seed + 1, dtype)
-        self.posterior = GaussianPosterior(encoder, self.latent_dim, seed + 2, dtype=dtype, name="posterior")
-        self.generative = GenerativeModel(decoder, self.latent_dim, self.image_shape, dtype=dtype, name="generative")
+        self._make_parts(posterior, latent_dims, hidden, activation, encoder, decoder)
+        self._check_training(estimator)
         # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
         self.rng = self.add_weight(
             shape=(2,), dtype="int64", trainable=False, autocast=False, name="rng", initializer="zeros"
         )
         self.rng.assign([seed, 0])
+        self.beta_logit = None
+        if self.objective.learned:
+            start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
+            self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
         self._trackers = {name: keras.metrics.Mean(name=name) for name in self._metric_names()}
         self.build()
+
+    def _make_parts(self, posterior, latent_dims, hidden, activation, encoder, decoder) -> None:
+        if posterior not in POSTERIORS or (posterior == "bernoulli" and len(latent_dims) > 1):
+            expected = f"one of {POSTERIORS}" if len(latent_dims) == 1 else "'gaussian' for several stochastic layers"
+            raise ValueError(f"Invalid value received for `posterior`. Expected {expected}. Received: {posterior!r}")
+        per_layer = [hidden] if len(latent_dims) == 1 else hidden
+        if len(per_layer) != len(latent_dims) or (len(latent_dims) > 1 and any(isinstance(u, int) for u in per_layer)):
+            raise ValueError(
+                f"Invalid value received for `hidden`. Expected {len(latent_dims)} sequences of units, one for each "
+                f"stochastic layer. Received: {hidden}"
+            )
+        dtype, seed, (trunk, *upper) = self.dtype_policy, self.seed, per_layer
+        encoder = encoder or networks.dense_encoder(trunk, activation, seed, dtype)
+        decoder = decoder or networks.dense_decoder(self.image_shape, tuple(trunk)[::-1], activation, seed + 1, dtype)
+        if posterior == "bernoulli":
+            self.posterior = BernoulliPosterior(encoder, latent_dims[0], seed + 2, dtype=dtype, name="posterior")
+            prior = BernoulliPrior(latent_dims[0])
+        elif len(latent_dims) == 1:
+            self.posterior = GaussianPosterior(encoder, latent_dims[0], seed + 2, dtype=dtype, name="posterior")
+            prior = StandardNormalPrior(latent_dims[0])
+        else:
+            self.posterior = HierarchicalPosterior(
+                encoder, latent_dims, upper, activation, seed + 2, dtype=dtype, name="posterior"
+            )
+            downwards = tuple(tuple(units)[::-1] for units in upper)
+            prior = HierarchicalPrior(latent_dims, downwards, activation, seed + 3, dtype=dtype)
+        self.generative = GenerativeModel(decoder, prior, self.image_shape, dtype=dtype, name="generative")
+        self.latent_dim = sum(latent_dims)
+
+    def _check_training(self, estimator: str) -> None:
+        estimators.check_pair(estimator, self.objective, self.num_samples, self.posterior.reparameterized)
+        if self.backward_samples is not None:
+            check_integer("backward_samples", self.backward_samples)
+            if self.deterministic or not self.estimator.resamples or self.backward_samples > self.num_samples:
+                raise ValueError(
+                    f"Invalid value received for `backward_samples`. Expected at most num_samples = {self.num_samples}"
+                    ", and an objective and an estimator whose coefficients vanish with the weights. "
+                    f"Received: {self.backward_samples} with {estimator!r} and {type(self.objective).__name__}"
+                )
+        if self.kl_warmup_steps and (self.deterministic or self.estimator.sleeps):
+            raise ValueError(
+                "Invalid value received for `kl_warmup_steps`. Expected 0 for an objective or an estimator without a "
+                f"KL term. Received: {self.kl_warmup_steps} with {estimator!r} and {type(self.objective).__name__}"
+            )
 
     def _metric_names(self) -> tuple[str, ...]:
         if self.deterministic:
             return "loss", "reconstruction"
-        return "loss", "bound", "elbo", "reconstruction", "kl", "ess"
+        return "loss", "bound", "elbo", "reconstruction", "kl", "ess", *(["beta"] if self.objective.learned else [])
 
     @property
     def deterministic(self) -> bool:
         """Whether the objective takes the posterior mean in place of samples."""
-        return getattr(self.objective, "deterministic", False)
+        return self.objective.deterministic
+
+    @property
+    def beta(self) -> tf.Tensor | None:
+        """The learned coefficient of the objective, `None` where there is none."""
+        return None if self.beta_logit is None else tf.sigmoid(self.beta_logit)
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -129,22 +190,19 @@ class IWAE(keras.Model):
         """Pixel probabilities, `[B, *image_shape]`, decoded from the posterior mean of each image."""
         return keras.ops.sigmoid(self.generative(self.posterior.mean(images, training), training=training))
 
-    def log_terms(
-        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
-    ) -> LogTerms:
+    def log_terms(self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor) -> LogTerms:
         """Log densities of K posterior draws for each image.
 
         Args:
             x: images in [0, 1], `[B, *image_shape]`.
             num_samples: K.
             seed: int32 `[2]`, a stateless seed.
-            training: whether the networks run in training mode.
 
         Returns:
             `LogTerms`; its `weights` are log w, `[K, B]`.
         """
-        z, log_posterior = self.posterior.sample_and_log_prob(x, num_samples, seed, training)
-        return LogTerms(self.generative.log_likelihood(x, z, training), self.generative.log_prior(z), log_posterior)
+        z, log_posterior = self.posterior.sample_and_log_prob(x, num_samples, seed)
+        return LogTerms(self.generative.log_likelihood(x, z), self.generative.log_prior(z), log_posterior)
 
     def log_weights(self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) in nats, `[K, B]`; arguments as for `log_terms`."""
@@ -181,33 +239,63 @@ class IWAE(keras.Model):
         weights[-1].assign(np.log(mean / (1.0 - mean)).reshape(weights[-1].shape))
 
     def train_step(self, data):
-        x = self._images(data)
+        x, step = self._images(data), tf.cast(self.rng[1], tf.float32)
         self.rng.assign_add([0, 1])
+        seed, variables = self._stateless_seed(self.rng), self.trainable_variables
+        # What a loss-scaling optimizer multiplies by; replicas' gradients are summed.
+        scale = self.optimizer.scale_loss(1.0) / self.distribute_strategy.num_replicas_in_sync
+        if self.deterministic:
+            with tf.GradientTape() as tape:
+                terms = self._mean_terms(x, training=True)
+                climbed = scale * tf.reduce_mean(terms.weights)
+            sources = [variable.value for variable in variables]
+            # The posterior's scale takes no part.
+            ascent = tape.gradient(climbed, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        else:
+            warmup = self.kl_warmup_steps
+            kl_weight = tf.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
+            found = bound_gradients(
+                self.posterior,
+                self.generative,
+                x,
+                self.num_samples,
+                seed,
+                self.objective,
+                self.estimator,
+                self.backward_samples,
+                kl_weight,
+                self.beta,
+                scale,
+            )
+            terms = found.terms
+            by_variable: dict[int, tf.Tensor] = {}
+            for part, gradients in ((self.generative, found.generative), (self.posterior, found.posterior)):
+                by_variable |= {id(v): g for v, g in zip(part.trainable_variables, gradients, strict=True)}
+            if self.beta_logit is not None:
+                with tf.GradientTape() as tape:
+                    climbed = scale * tf.reduce_mean(self.objective(terms.weights, self.beta))
+                by_variable[id(self.beta_logit)] = tape.gradient(climbed, self.beta_logit.value)
+            ascent = [by_variable[id(variable)] for variable in variables]
         with tf.GradientTape() as tape:
-            bound, terms = self._bound(x, self._stateless_seed(self.rng), training=True)
-            loss = tf.add_n([-tf.reduce_mean(bound), *(tf.cast(penalty, tf.float32) for penalty in self.losses)])
-            # Replicas' gradients are summed.
-            scaled = self.optimizer.scale_loss(loss / self.distribute_strategy.num_replicas_in_sync)
-        variables = self.trainable_variables
-        # Zeros where an objective leaves weights out, as "ae" does the posterior's scale; Keras' own variables lack a
-        # TensorFlow dtype to make zeros of.
+            penalty = self._penalty()
+            scaled = scale * penalty
         sources = [variable.value for variable in variables]
-        gradients = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._update_metrics(loss, bound, terms)
+        descents = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        steps = [descent - upward for descent, upward in zip(descents, ascent, strict=True)]
+        self.optimizer.apply_gradients(zip(steps, variables, strict=True))
+        return self._update_metrics(terms)
+
+    def _penalty(self) -> tf.Tensor:
+        """Sum of the regularizers' penalties."""
+        return tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in self.losses)])
 
     def test_step(self, data):
         x = self._images(data)
         # The number of images seen in this pass keys the draws: batches differ, a second pass repeats.
         seen = tf.cast(self._trackers["loss"].count, tf.int64)
         seed = tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
-        bound, terms = self._bound(x, seed, training=False)
-        return self._update_metrics(-tf.reduce_mean(bound), bound, terms)
-
-    def _images(self, data) -> tf.Tensor:
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        check_image_spec(x, self.image_shape)
-        return tf.cast(x, tf.float32)
+        terms = self._mean_terms(x) if self.deterministic else self.log_terms(x, self.num_samples, seed)
+        return self._update_metrics(terms)
 
     def _stateless_seed(self, seed_and_counter: tf.Tensor) -> tf.Tensor:
         seed = tf.cast(seed_and_counter, tf.int32)
@@ -216,86 +304,27 @@ class IWAE(keras.Model):
             return seed
         return tf.random.fold_in(seed, replica.replica_id_in_sync_group)
 
-    def _bound(self, x: tf.Tensor, seed: tf.Tensor, training: bool) -> tuple[tf.Tensor, LogTerms]:
-        if self.deterministic:
-            z = self.posterior.mean(x, training)[tf.newaxis]
-            log_likelihood = self.generative.log_likelihood(x, z, training)
-            nothing = tf.zeros_like(log_likelihood)
-            terms = LogTerms(log_likelihood, nothing, nothing)
-        else:
-            terms = self.log_terms(x, self.num_samples, seed, training)
-        return self.objective(terms.weights), terms
+    def _mean_terms(self, x: tf.Tensor, training: bool = False) -> LogTerms:
+        """Log-likelihood at the posterior mean, `[1, B]`, in the place of samples' log densities."""
+        z = self.posterior.mean(x, training)[tf.newaxis]
+        log_likelihood = self.generative.log_likelihood(x, z, training)
+        return LogTerms(log_likelihood, tf.zeros_like(log_likelihood), tf.zeros_like(log_likelihood))
 
-    def _update_metrics(self, loss: tf.Tensor, bound: tf.Tensor, terms: LogTerms) -> dict[str, tf.Tensor]:
+    def _update_metrics(self, terms: LogTerms) -> dict[str, tf.Tensor]:
+        bound = self.objective(terms.weights, self.beta)
         values = {
-            "loss": tf.fill(tf.shape(bound), loss),
+            "loss": self._penalty() - bound,
             "bound": bound,
-            "elbo": terms.weights,
-            "reconstruction": terms.likelihood,
-            "kl": terms.posterior - terms.prior,
+            "elbo": tf.reduce_mean(terms.weights, axis=0),
+            "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
+            "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
             "ess": effective_sample_size(terms.weights),
+            "beta": self.beta,
         }
         for name, tracker in self._trackers.items():
-            # Means over images, [B] each, so that a short last batch does not count like a full one.
-            value = values[name]
-            tracker.update_state(tf.reduce_mean(value, axis=0) if value.shape.rank == 2 else value)
+            # An entry an image, so that a short last batch does not count like a full one.
+            tracker.update_state(values[name])
         return {name: tracker.result() for name, tracker in self._trackers.items()}
-
-    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
-        """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
-
-        Args:
-            optimizer: a Keras optimizer, by name or object.
-            jit_compile: whether steps run in XLA; "auto" means on a GPU, also for a model that was saved on a CPU.
-            **kwargs: `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
-
-        Raises:
-            ValueError: if a loss or metrics are given.
-        """
-        for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.pop(argument, None) is not None:
-                raise ValueError(
-                    f"Invalid value received for `{argument}`. Expected none: the loss is minus the bound of "
-                    "`objective`, and the metrics are the bound's parts. Use a callback for more."
-                )
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self._requested_jit_compile = jit_compile
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        return {**config, "jit_compile": self._requested_jit_compile} if config else config
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x=None, *args, validation_data=None, **kwargs):
-        """As `keras.Model.fit`; images are checked to lie in [0, 1]."""
-        if isinstance(x, tf.data.Dataset):
-            # Keras' default, True, only makes it warn that it cannot shuffle a dataset.
-            kwargs.setdefault("shuffle", False)
-        with value_errors():
-            validation_data = self._checked(validation_data, "validation_data")
-            return super().fit(self._checked(x, "x"), *args, validation_data=validation_data, **kwargs)
-
-    def evaluate(self, x=None, *args, **kwargs):
-        """As `keras.Model.evaluate`; the same data gives the same numbers at every call."""
-        with value_errors():
-            return super().evaluate(self._checked(x, "x"), *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        """As `keras.Model.predict`: reconstructed pixel probabilities, `[N, *image_shape]`."""
-        with value_errors():
-            return super().predict(self._checked(x, "x"), *args, **kwargs)
-
-    def _checked(self, x, argument: str):
-        if isinstance(x, tf.data.Dataset):
-            return checked_dataset(x, self.image_shape, argument)
-        if isinstance(x, (tuple, list)) and argument == "validation_data":
-            return (check_images(x[0], argument, self.image_shape), *x[1:])
-        if isinstance(x, (np.ndarray, tf.Tensor)):
-            return check_images(x, argument, self.image_shape)
-        return x
 
     def get_config(self):
         return {**super().get_config(), **self._config}

@@ -1,12 +1,18 @@
 """Approximate posteriors q(z|x), one family a file, all under one contract.
 
 A posterior is a Keras layer with
-    distribution(x) -> the TFP distribution itself, batch `[B]`, event `[D]`;
+    distribution(x) -> q(z|x), batch `[B]`, event `[D]`: `sample(shape, seed)`, `log_prob(z)`, `mean()`, `stddev()`; a
+        TFP distribution if there is one;
+    reparameterize(distribution, z) -> the same z, as a differentiable function of the distribution's parameters;
+    reparameterized -> whether it has such a function;
     sample_and_log_prob(x, num_samples, seed) -> z `[K, B, D]`, log q(z|x) `[K, B]` in nats;
     log_prob(z, x) -> `[K, B]` in nats;
     mean(x) -> `[B, D]`.
+The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
 """
 
+from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
+from keras_iwae.posteriors.hierarchical import HierarchicalPosterior
 
-__all__ = ["GaussianPosterior"]
+__all__ = ["BernoulliPosterior", "GaussianPosterior", "HierarchicalPosterior"]

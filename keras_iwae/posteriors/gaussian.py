@@ -4,11 +4,11 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.networks import glorot
+from keras_iwae.networks import GaussianNetwork
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class GaussianPosterior(keras.Layer):
+class GaussianPosterior(GaussianNetwork):
     r"""Amortized diagonal Gaussian: $\mu = W_\mu h(x) + b_\mu$, $\sigma = \exp(W_\sigma h(x) + b_\sigma)$.
 
     Args:
@@ -27,33 +27,17 @@ class GaussianPosterior(keras.Layer):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix A.
     """
 
-    def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
-        # Float32 under mixed precision too: the exponential of a half float would overflow early.
-        self.loc_head = keras.layers.Dense(latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="loc")
-        self.log_scale_head = keras.layers.Dense(
-            latent_dim, kernel_initializer=glorot(seed, 1), dtype="float32", name="log_scale"
-        )
-
-    def build(self, input_shape):
-        if not self.encoder.built:
-            self.encoder.build(input_shape)
-        features = self.encoder.compute_output_shape(input_shape)
-        for head in (self.loc_head, self.log_scale_head):
-            if not head.built:
-                head.build(features)
-        self.built = True
-
-    def call(self, images, training=False):
-        """Return the mean and the standard deviation, float32 `[B, D]` each."""
-        features = self.encoder(images, training=training)
-        return self.loc_head(features), keras.ops.exp(self.log_scale_head(features))
+    reparameterized = True
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
         """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale = self(x, training=training)
         return tfp.distributions.MultivariateNormalDiag(loc=loc, scale_diag=scale)
+
+    def reparameterize(self, distribution: tfp.distributions.MultivariateNormalDiag, z: tf.Tensor) -> tf.Tensor:
+        """z = mu + sigma * eps with eps held fixed: the values of z `[K, B, D]`, differentiable in mu and sigma."""
+        loc, scale = distribution.mean(), distribution.stddev()
+        return loc + scale * tf.stop_gradient((z - loc) / scale)
 
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, float32 `[B, D]`."""
@@ -80,11 +64,3 @@ class GaussianPosterior(keras.Layer):
     def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
         return self.distribution(x).log_prob(z)
-
-    def get_config(self):
-        encoder = keras.saving.serialize_keras_object(self.encoder)
-        return {**super().get_config(), "encoder": encoder, "latent_dim": self.latent_dim, "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})

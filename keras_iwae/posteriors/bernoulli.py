@@ -1,0 +1,101 @@
+"""Binary posterior, q(z|x) = prod_d Bernoulli(z_d; sigmoid(l_d(x))): latents in {0, 1}, of no reparameterization."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.networks import glorot
+
+tfd = tfp.distributions
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class BernoulliPosterior(keras.Layer):
+    r"""Amortized independent Bernoullis: $q(z_d = 1 | x) = \sigma(W h(x) + b)_d$.
+
+    Args:
+        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        latent_dim: D, the number of binary latent units.
+        seed: seed of the head's initial kernel.
+        **kwargs: passed to `keras.Layer`.
+
+    Example:
+        >>> posterior = BernoulliPosterior(dense_encoder(), latent_dim=200)
+        >>> z, log_q = posterior.sample_and_log_prob(np.zeros((3, 784)), 7, tf.constant([0, 1]))
+        >>> z.shape, log_q.shape
+        (TensorShape([7, 3, 200]), TensorShape([7, 3]))
+
+    References:
+        Mnih, Rezende (2016), Variational inference for Monte Carlo objectives, section 4.
+    """
+
+    reparameterized = False
+
+    def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
+        # Float32 under mixed precision too, as are all log densities.
+        self.logits_head = keras.layers.Dense(
+            latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="logits"
+        )
+
+    def get_config(self):
+        encoder = keras.saving.serialize_keras_object(self.encoder)
+        return {**super().get_config(), "encoder": encoder, "latent_dim": self.latent_dim, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        if not self.logits_head.built:
+            self.logits_head.build(self.encoder.compute_output_shape(input_shape))
+        self.built = True
+
+    def call(self, images, training=False):
+        """Return the logits, float32 `[B, D]`."""
+        return self.logits_head(self.encoder(images, training=training))
+
+    def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.Independent:
+        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        # TFP's Bernoulli is of integers by default; the decoder and the prior take floats.
+        return tfd.Independent(tfd.Bernoulli(logits=self(x, training=training), dtype=tf.float32), 1)
+
+    def reparameterize(self, distribution: tfp.distributions.Independent, z: tf.Tensor) -> tf.Tensor:
+        """Raise: a draw in {0, 1} is a step function of the logits, whose derivative is zero or not there.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            'Invalid value received for `estimator`. Expected "vimco", "reinforce" or "rws": discrete latents are no '
+            f"differentiable function of their parameters. Received: one that reparameterizes a {type(self).__name__}"
+        )
+
+    def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Posterior mean, the probabilities q(z_d = 1 | x), float32 `[B, D]`."""
+        return tf.sigmoid(self(x, training=training))
+
+    def sample_and_log_prob(
+        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """K draws for each image and their log probability.
+
+        Args:
+            x: images `[B, *image_shape]` in [0, 1].
+            num_samples: K.
+            seed: int32 `[2]`, a stateless seed: the same seed gives the same draws.
+            training: whether the encoder runs in training mode.
+
+        Returns:
+            z in {0, 1}, float32 `[K, B, D]`, through which no gradient flows, and log q(z|x) in nats, float32 `[K, B]`.
+        """
+        posterior = self.distribution(x, training)
+        z = posterior.sample([num_samples], seed=seed)
+        return z, posterior.log_prob(z)
+
+    def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
+        return self.distribution(x).log_prob(z)

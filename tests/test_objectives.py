@@ -1,0 +1,105 @@
+"""The family of bounds: their formulas, their order, and the arguments that make no sense. K, M and B all differ."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from oracles import LinearGaussian
+
+from keras_iwae import objectives
+from keras_iwae.estimators import derivative
+from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
+
+WEIGHTS = (np.random.default_rng(0).normal(size=(12, 5)) * 3.0 - 800.0).astype(np.float32)
+
+
+def log_mean_exp(x, axis=0):
+    return np.logaddexp.reduce(np.asarray(x, np.float64), axis=axis) - math.log(np.shape(x)[axis])
+
+
+FORMULAS = [
+    (ELBO(), lambda w: w.mean(axis=0)),
+    (IWAEBound(), log_mean_exp),
+    (MIWAE(num_groups=3), lambda w: np.mean([log_mean_exp(w[i : i + 4]) for i in (0, 4, 8)], axis=0)),
+    (PIWAE(num_groups=3), log_mean_exp),
+    (CIWAE(beta=0.3), lambda w: 0.3 * w.mean(axis=0) + 0.7 * log_mean_exp(w)),
+    (Renyi(alpha=0.4), lambda w: log_mean_exp(0.6 * w) / 0.6),
+    (Renyi(alpha=-1.0), lambda w: log_mean_exp(2.0 * w) / 2.0),
+    (Renyi(alpha=3.0), lambda w: log_mean_exp(-2.0 * w) / -2.0),
+]
+
+
+@pytest.mark.parametrize(("objective", "formula"), FORMULAS, ids=lambda value: repr(value) if callable(value) else "")
+def test_values_are_their_formulas(objective, formula):
+    np.testing.assert_allclose(objective(tf.constant(WEIGHTS)), formula(WEIGHTS.astype(np.float64)), rtol=1e-6)
+    assert objective(tf.constant(WEIGHTS)).shape == (5,)
+
+
+@pytest.mark.parametrize("objective", [objective for objective, _ in FORMULAS], ids=repr)
+def test_derivative_is_that_of_the_value(objective):
+    weights = tf.constant(WEIGHTS + 800.0)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        value = tf.reduce_sum(objective(weights))
+    expected = derivative(objective.terms(12), weights)
+    np.testing.assert_allclose(tape.gradient(value, weights), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tf.reduce_sum(expected, axis=0), np.ones(5), rtol=1e-5)
+
+
+def test_order_of_the_bounds():
+    """ELBO <= MIWAE, CIWAE <= IWAE on the same samples; Renyi's falls as alpha grows, with IWAE and the ELBO on it."""
+    w = tf.constant(WEIGHTS)
+    elbo, iwae = ELBO()(w).numpy(), IWAEBound()(w).numpy()
+    for between in (MIWAE(num_groups=3), MIWAE(num_groups=4), CIWAE(beta=0.5)):
+        value = between(w).numpy()
+        assert np.all((elbo < value) & (value < iwae))
+    falling = [Renyi(alpha=alpha)(w).numpy() for alpha in (-1.0, 0.0, 0.3, 0.7, 1.0, 2.0)]
+    for above, below in itertools.pairwise(falling):
+        assert np.all(above > below)
+    np.testing.assert_allclose(falling[1], iwae, rtol=1e-6)
+    np.testing.assert_allclose(falling[4], elbo, rtol=1e-6)
+    np.testing.assert_allclose(Renyi(alpha=1.0 - 1e-3)(w), elbo, rtol=1e-4)
+
+
+def test_extremes_make_them_equal():
+    w, one = tf.constant(WEIGHTS), tf.constant(WEIGHTS[:1])
+    np.testing.assert_allclose(MIWAE(num_groups=1)(w), IWAEBound()(w), rtol=1e-7)
+    np.testing.assert_allclose(MIWAE(num_groups=12)(w), ELBO()(w), rtol=1e-6)
+    np.testing.assert_allclose(CIWAE(beta=0.0)(w), IWAEBound()(w), rtol=1e-7)
+    np.testing.assert_allclose(CIWAE(beta=1.0)(w), ELBO()(w), rtol=1e-6)
+    for objective in (ELBO(), IWAEBound(), MIWAE(num_groups=1), PIWAE(num_groups=1), CIWAE(), Renyi()):
+        np.testing.assert_allclose(objective(one), WEIGHTS[0], rtol=1e-6)
+
+
+def test_all_bounds_are_the_evidence_where_q_is_the_true_posterior():
+    oracle = LinearGaussian(shift=0.0, stretch=1.0)
+    x = oracle.sample_data(5)
+    weights = oracle.log_weights(x, 12, tf.constant([1, 2]))
+    for objective, _ in FORMULAS:
+        np.testing.assert_allclose(objective(weights), oracle.log_evidence(x), rtol=3e-5, atol=3e-5)
+
+
+def test_grouping_is_of_successive_samples_and_not_of_the_batch():
+    w = np.zeros((6, 4), np.float32)
+    w[:3] = 5.0
+    np.testing.assert_allclose(MIWAE(num_groups=2)(tf.constant(w)), np.full(4, 2.5), rtol=1e-6)
+    w[:3], w[::2] = 0.0, 5.0
+    assert np.all(MIWAE(num_groups=2)(tf.constant(w)).numpy() > 4.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MIWAE(num_groups=0), "`num_groups`"),
+        (lambda: MIWAE(num_groups=5).terms(12), "divisor of num_samples = 12. Received: 5"),
+        (lambda: PIWAE(num_groups=7).inference_terms(12), "divisor of num_samples = 12"),
+        (lambda: CIWAE(beta=1.5), "`beta`"),
+        (lambda: CIWAE(beta=0.0, learned=True), "both excluded"),
+        (lambda: objectives.get("iwea"), "'renyi', or an Objective. Received: 'iwea'"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
