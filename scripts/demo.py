@@ -11,7 +11,7 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments, export, runs
 
     config = experiments.ExperimentConfig(
-        dataset="digits", num_samples=50, epochs=args.epochs, batch_size=20, latent_dim=20, hidden=(100, 100)
+        dataset="digits", num_samples=50, epochs=args.epochs, batch_size=20, latent_dim=(20,), hidden=((100, 100),)
     )
     print("Training an IWAE with K = 50 on 1,297 handwritten digits of 8x8 pixels")
     run = experiments.train(config)

@@ -8,6 +8,7 @@ uninterrupted run would have given.
 examples:
   python scripts/train.py --dataset digits --epochs 50
   python scripts/train.py --dataset mnist --num-samples 50 --epochs 20 --out saved_models/mnist-50
+  python scripts/train.py --latent-dim 100 50 --hidden 200 200 --hidden 100 100 --estimator dreg --backward-samples 8
   python scripts/train.py --resume --out saved_models/mnist-50 --epochs 40
 """
 
@@ -19,14 +20,27 @@ SETTINGS = {
     "dataset": dict(
         type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"
     ),
-    "objective": dict(type=str, help="iwae, elbo (the VAE) or ae (the plain autoencoder) [iwae]"),
+    "objective": dict(type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi [iwae]"),
     "num-samples": dict(type=int, help="K, importance samples for each image [50]"),
+    "num-groups": dict(type=int, metavar="M", help="groups of miwae and piwae, a divisor of K [8]"),
+    "beta": dict(type=float, help="the ELBO's share in ciwae [0.5]"),
+    "alpha": dict(type=float, help="order of renyi [0.5]"),
+    "estimator": dict(type=str, help="reparameterized, stl, dreg, vimco, reinforce or rws [reparameterized]"),
+    "backward-samples": dict(type=int, metavar="m", help="samples drawn for the backward pass [all K]"),
+    "kl-warmup-steps": dict(type=int, metavar="STEPS", help="steps over which the KL part grows to full weight [0]"),
+    "posterior": dict(type=str, help="gaussian, or bernoulli for binary latents [gaussian]"),
     "epochs": dict(type=int, help="passes over the training images, in all [20]"),
     "batch-size": dict(type=int, help="images a step [100]"),
     "learning-rate": dict(type=float, help="of Adam [0.001]"),
     "network": dict(type=str, help="dense, or conv for images with height and width [dense]"),
-    "latent-dim": dict(type=int, help="latent units [50]"),
-    "hidden": dict(type=int, nargs="+", metavar="UNITS", help="units of the encoder's layers [200 200]"),
+    "latent-dim": dict(type=int, nargs="+", metavar="D", help="latent units, a number for each stochastic layer [50]"),
+    "hidden": dict(
+        type=int,
+        nargs="+",
+        action="append",
+        metavar="UNITS",
+        help="units of the encoder's layers, given once for each stochastic layer [200 200]",
+    ),
     "activation": dict(type=str, help="of the hidden layers [tanh]"),
     "binarization": dict(type=str, help="dynamic (afresh at every pass), static, threshold or none [dynamic]"),
     "seed": dict(type=int, help="of the weights, the order of the images and every draw [0]"),

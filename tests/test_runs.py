@@ -15,7 +15,7 @@ from keras_iwae import experiments, runs
 from keras_iwae.storage import replacing, write_json
 
 CONFIG = experiments.ExperimentConfig(
-    dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=(16,), latent_dim=3, seed=7
+    dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=((16,),), latent_dim=(3,), seed=7
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_iwae import data, networks
+from keras_iwae import data, networks, objectives
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
 
@@ -19,14 +19,22 @@ class ExperimentConfig:
 
     Attributes:
         dataset: a name that `keras_iwae.data.load` knows, or a path to a .npz or .npy file.
-        objective: "iwae", "elbo" or "ae".
+        objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae" or "renyi".
         num_samples: K.
+        num_groups: M of "miwae" and "piwae", a divisor of K.
+        beta: the ELBO's share in "ciwae".
+        alpha: the order of "renyi".
+        estimator: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
+        backward_samples: samples drawn for the backward pass; `None` is all K.
+        kl_warmup_steps: steps over which the KL part grows to its full weight.
+        posterior: "gaussian" or "bernoulli".
         epochs: passes over the training images.
         batch_size: images a step.
         learning_rate: of Adam.
         network: "dense", or "conv" for images [H, W, C]; `hidden` and `activation` are for the dense one.
-        latent_dim: latent units.
-        hidden: units of the encoder's layers; the decoder's are the same in reverse.
+        latent_dim: latent units, one number for each stochastic layer.
+        hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
+            reverse.
         activation: a Keras activation by name.
         binarization: "dynamic", "static", "threshold" or "none".
         seed: seed of the weights, the order of the images and every draw in training.
@@ -35,18 +43,27 @@ class ExperimentConfig:
     dataset: str = "mnist"
     objective: str = "iwae"
     num_samples: int = 50
+    num_groups: int | None = None
+    beta: float | None = None
+    alpha: float | None = None
+    estimator: str = "reparameterized"
+    backward_samples: int | None = None
+    kl_warmup_steps: int = 0
+    posterior: str = "gaussian"
     epochs: int = 20
     batch_size: int = 100
     learning_rate: float = 1e-3
     network: str = "dense"
-    latent_dim: int = 50
-    hidden: tuple[int, ...] = (200, 200)
+    latent_dim: tuple[int, ...] = (50,)
+    hidden: tuple[tuple[int, ...], ...] = ((200, 200),)
     activation: str = "tanh"
     binarization: str = "dynamic"
     seed: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        # JSON gives lists.
+        object.__setattr__(self, "latent_dim", tuple(self.latent_dim))
+        object.__setattr__(self, "hidden", tuple(tuple(units) for units in self.hidden))
         check_integer("epochs", self.epochs)
         if self.network not in NETWORKS:
             raise ValueError(
@@ -60,7 +77,27 @@ class ExperimentConfig:
     @property
     def name(self) -> str:
         """A name for a run of this configuration, such as `mnist-iwae-k50`."""
-        return f"{Path(self.dataset).stem}-{self.objective}-k{self.num_samples}"
+        estimator = "" if self.estimator == "reparameterized" else f"-{self.estimator}"
+        drawn = "" if self.backward_samples is None else f"-m{self.backward_samples}"
+        return f"{Path(self.dataset).stem}-{self.objective}{estimator}-k{self.num_samples}{drawn}"
+
+    def make_objective(self) -> objectives.Objective:
+        """The objective with the parameters that were given.
+
+        Raises:
+            ValueError: if there is no such objective, or it does not have such a parameter.
+        """
+        given = {
+            name: getattr(self, name) for name in ("num_groups", "beta", "alpha") if getattr(self, name) is not None
+        }
+        kind = type(objectives.get(self.objective))
+        foreign = set(given) - {field.name for field in fields(kind)}
+        if foreign:
+            raise ValueError(
+                f"Invalid value received for `{foreign.pop()}`. Expected none with the objective {self.objective!r}, "
+                f"which has no such parameter. Received: {given}"
+            )
+        return kind(**given)
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "ExperimentConfig":
@@ -82,13 +119,18 @@ def build(config: ExperimentConfig) -> IWAE:
     if config.network == "conv":
         encoder = networks.conv_encoder(seed=config.seed)
         decoder = networks.conv_decoder(mean.shape, seed=config.seed + 1)
+    several = len(config.latent_dim) > 1
     model = IWAE(
         image_shape=mean.shape,
-        latent_dim=config.latent_dim,
-        hidden=config.hidden,
+        latent_dim=config.latent_dim if several else config.latent_dim[0],
+        hidden=config.hidden if several else config.hidden[0],
         activation=config.activation,
         num_samples=config.num_samples,
-        objective=config.objective,
+        objective=config.make_objective(),
+        estimator=config.estimator,
+        posterior=config.posterior,
+        backward_samples=config.backward_samples,
+        kl_warmup_steps=config.kl_warmup_steps,
         encoder=encoder,
         decoder=decoder,
         seed=config.seed,
