@@ -4,22 +4,22 @@ from keras_iwae import data
 from keras_iwae.diagnostics import active_units
 from keras_iwae.evaluation import NLLResult, importance_weighted_nll
 from keras_iwae.export import export_saved_model, load_saved_model
-from keras_iwae.generative import GenerativeModel
 from keras_iwae.model import IWAE
 from keras_iwae.networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
-from keras_iwae.objectives import ELBO, IWAEBound, Reconstruction
-from keras_iwae.posteriors import GaussianPosterior
+from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstruction, Renyi
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CIWAE",
     "ELBO",
     "IWAE",
-    "GaussianPosterior",
-    "GenerativeModel",
+    "MIWAE",
+    "PIWAE",
     "IWAEBound",
     "NLLResult",
     "Reconstruction",
+    "Renyi",
     "active_units",
     "conv_decoder",
     "conv_encoder",

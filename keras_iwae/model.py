@@ -18,6 +18,10 @@ from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, StandardNormalP
 POSTERIORS = ("gaussian", "bernoulli")
 
 
+def _as_tuples(units):
+    return tuple(_as_tuples(u) if isinstance(u, (list, tuple)) else u for u in units)
+
+
 @keras.saving.register_keras_serializable("keras_iwae")
 class IWAE(CheckedModel):
     r"""Importance weighted autoencoder with a Bernoulli decoder.
@@ -92,7 +96,7 @@ class IWAE(CheckedModel):
         self._config = {
             "image_shape": self.image_shape,
             "latent_dim": latent_dim if isinstance(latent_dim, int) else latent_dims,
-            "hidden": hidden,
+            "hidden": _as_tuples(hidden),
             "activation": keras.activations.serialize(keras.activations.get(activation)),
             "num_samples": self.num_samples,
             "objective": keras.saving.serialize_keras_object(self.objective),

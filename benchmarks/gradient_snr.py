@@ -1,0 +1,113 @@
+#!/usr/bin/env python
+"""Does a tighter bound give a worse gradient? Signal-to-noise ratio of each estimator's gradient against K.
+
+For one batch of images and a model, untrained and trained for --epochs passes, every estimator's gradient is drawn
+--draws times. The ratio of a parameter is |mean| / standard deviation over draws; the figure shows the mean ratio over
+the parameters of the encoder and of the decoder, whose slopes are what theory speaks of (Rainforth et al. 2018): for
+the encoder, plain IWAE falls as 1/sqrt(K) and DReG rises as sqrt(K); for the decoder all rise.
+
+  python benchmarks/gradient_snr.py --out docs/images/gradient-snr.png
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+SERIES = {
+    "IWAE, reparameterized": ("iwae", "reparameterized", None),
+    "IWAE, DReG": ("iwae", "dreg", None),
+    "IWAE, resampled m = 1": ("iwae", "reparameterized", 1),
+    "IWAE, DReG, resampled m = 1": ("iwae", "dreg", 1),
+    "ELBO, reparameterized": ("elbo", "reparameterized", None),
+    "ELBO, STL": ("elbo", "stl", None),
+    "IWAE, VIMCO": ("iwae", "vimco", None),
+}
+
+
+def ratios(model, images, num_samples, objective, estimator, drawn, draws):
+    """Mean over parameters of |mean| / standard deviation, for the encoder and for the decoder."""
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_iwae import estimators, objectives
+    from keras_iwae.backward import bound_gradients
+
+    if estimator == "vimco" and num_samples == 1:
+        return None
+
+    @tf.function
+    def gradients(seed):
+        found = bound_gradients(
+            model.posterior,
+            model.generative,
+            images,
+            num_samples,
+            seed,
+            objectives.get(objective),
+            estimators.get(estimator),
+            drawn,
+        )
+        return [tf.concat([tf.reshape(g, [-1]) for g in part], 0) for part in (found.posterior, found.generative)]
+
+    sums = [[0.0, 0.0], [0.0, 0.0]]
+    for draw in range(draws):
+        for total, part in zip(sums, gradients(tf.constant([17, draw])), strict=True):
+            values = part.numpy().astype(np.float64)
+            total[0], total[1] = total[0] + values, total[1] + values**2
+    found = []
+    for total, squares in sums:
+        mean = total / draws
+        deviation = np.sqrt(np.maximum(squares / draws - mean**2, 0.0) * draws / (draws - 1))
+        # Weights of pixels that are never set get no gradient from any draw.
+        live = deviation > 1e-12
+        found.append(float(np.mean(np.abs(mean[live]) / deviation[live])))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="digits", help="data set [digits]")
+    parser.add_argument("--epochs", type=int, default=30, help="passes of training [30]")
+    parser.add_argument("--draws", type=int, default=400, help="gradients of each estimator [400]")
+    parser.add_argument(
+        "--k", type=int, nargs="+", default=[1, 4, 16, 64, 256], help="numbers of samples [1 4 16 64 256]"
+    )
+    parser.add_argument("--out", default="gradient-snr.png", help="figure; the numbers go beside it as JSON")
+    args = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import keras
+    from matplotlib.figure import Figure
+
+    from keras_iwae import IWAE, data
+    from keras_iwae.storage import replacing, write_json
+
+    train = data.load(args.dataset, "train", batch_size=50)
+    images = next(iter(data.load(args.dataset, "validation", batch_size=10)))
+    mean = data.mean_image(args.dataset)
+    model = IWAE(mean.shape, latent_dim=10, hidden=(50, 50), num_samples=16)
+    model.initialize_output_bias(mean)
+    model.compile(keras.optimizers.Adam(1e-3))
+    results = {}
+    for state in ("untrained", "trained"):
+        if state == "trained":
+            model.fit(train, epochs=args.epochs, verbose=0)
+        for name, settings in SERIES.items():
+            found = {k: ratios(model, images, k, *settings, args.draws) for k in args.k}
+            results.setdefault(state, {})[name] = {k: value for k, value in found.items() if value}
+            print(state, name, json.dumps(results[state][name]), flush=True)
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    for row, (state, series) in zip(figure.subplots(2, 2), results.items(), strict=True):
+        for part, axes in enumerate(row):
+            for name, values in series.items():
+                axes.loglog(list(values), [value[part] for value in values.values()], "o-", label=name, markersize=4)
+            axes.set(title=f"{('encoder', 'decoder')[part]}, {state}", xlabel="K", ylabel="signal-to-noise ratio")
+            axes.grid(alpha=0.3, which="both")
+    figure.axes[0].legend(fontsize=8)
+    with replacing(args.out) as temporary:
+        figure.savefig(temporary, dpi=90)
+    write_json(Path(args.out).with_suffix(".json"), {"settings": vars(args), "ratios": results})
+
+
+if __name__ == "__main__":
+    main()
