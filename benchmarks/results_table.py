@@ -33,7 +33,8 @@ def row(run: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated with evaluate_nll.py")
-    heads = "objective|estimator|K|passes|NLL (nats)|L_1|L_50|mean ESS|active units|test images|seed".split("|")
+    heads = ["objective", "estimator", "K", "passes", "NLL (nats)", "L_1", "L_50", "mean ESS", "active units"]
+    heads += ["test images", "seed"]
     runs = parser.parse_args().runs
     print("| " + " | ".join(heads) + " |\n|" + "-|" * len(heads))
     print("\n".join(map(row, runs)))

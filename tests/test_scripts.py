@@ -47,8 +47,8 @@ def test_help_answers_at_once_and_explains():
     for name in NAMES:
         begin = time.perf_counter()
         text = run(name, "--help").stdout
-        # Importing TensorFlow alone takes longer.
-        assert time.perf_counter() - begin < 2.0
+        # Importing TensorFlow, Keras and TFP takes longer, even with another test beside this one.
+        assert time.perf_counter() - begin < 4.0
         assert "usage:" in text
         assert "examples:" in text or name == "demo"
 
@@ -117,6 +117,9 @@ def test_resume_without_a_name_takes_the_newest_run(workspace):
     [
         ("train", ["--dataset", "mnits"], "'mnits'. Did you mean 'mnist'"),
         ("train", ["--dataset", "digits", "--num-samples", "0"], "`num_samples`"),
+        ("train", ["--dataset", "digits", "--estimator", "stl"], "`estimator`. Expected 'dreg' in its place"),
+        ("train", ["--dataset", "digits", "--beta", "0.3"], "`beta`. Expected none with the objective 'iwae'"),
+        ("train", ["--dataset", "digits", "--objective", "miwae", "--num-samples", "9"], "divisor of num_samples = 9"),
         ("train", ["--dataset", "digits", "--out", "."], "`out`. Expected a new folder"),
         ("train", ["--dataset", "missing.npz"], "missing.npz"),
         ("train", ["--resume", "--num-samples", "9"], "not --num-samples"),
@@ -137,6 +140,26 @@ def test_bad_input_is_one_line_and_status_two(workspace, script, arguments, mess
     else:
         assert message in error_line(script, *arguments, cwd=folder)
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (
+            ["--objective", "piwae", "--num-groups", "3", "--estimator", "dreg", "--backward-samples", "2"],
+            "piwae-dreg-k6-m2",
+        ),
+        (["--latent-dim", "4", "2", "--hidden", "16", "--hidden", "8", "--kl-warmup-steps", "9"], "iwae-k6"),
+        (["--posterior", "bernoulli", "--estimator", "vimco"], "iwae-vimco-k6"),
+    ],
+)
+def test_bounds_estimators_and_posteriors_by_argument(tmp_path, arguments, name):
+    run("train", "--dataset", "digits", "--num-samples", 6, "--epochs", 1, *arguments, cwd=tmp_path)
+    (trained,) = (tmp_path / "saved_models").iterdir()
+    assert trained.name.startswith(f"digits-{name}-")
+    if "--hidden" in arguments:
+        run("train", "--resume", "--epochs", 2, cwd=tmp_path)
+        assert "L_20 " in run("evaluate_nll", "--k", 20, "--limit", 20, cwd=tmp_path).stdout
 
 
 def test_a_users_own_images_from_file_to_evaluation(tmp_path):
