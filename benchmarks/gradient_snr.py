@@ -4,8 +4,8 @@
 For one batch of images and a model, untrained and trained for --epochs passes, every estimator's gradient is drawn
 --draws times. The squared ratio of a parameter is mean^2 / variance over draws, less 1 / draws, which is what a mean of
 zero would show; the figure has the root of its average over the parameters of the encoder and of the decoder. Theory
-(Rainforth et al. 2018, Tucker et al. 2018) speaks of large K: there the encoder's falls as 1/sqrt(K) for plain IWAE, the
-dotted line, and does not for DReG; the decoder's rises as sqrt(K).
+(Rainforth et al. 2018, Tucker et al. 2018) speaks of large K: there the encoder's falls as 1/sqrt(K) for plain IWAE,
+the dotted line, and does not for DReG; the decoder's rises as sqrt(K).
 
   python benchmarks/gradient_snr.py --out docs/images/gradient-snr.png
 """
