@@ -5,12 +5,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.networks import glorot
+from keras_iwae.posteriors.base import Posterior
 
 tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class BernoulliPosterior(keras.Layer):
+class BernoulliPosterior(Posterior, keras.Layer):
     r"""Amortized independent Bernoullis: $q(z_d = 1 | x) = \sigma(W h(x) + b)_d$.
 
     Args:
@@ -77,25 +78,3 @@ class BernoulliPosterior(keras.Layer):
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, the probabilities q(z_d = 1 | x), float32 `[B, D]`."""
         return tf.sigmoid(self(x, training=training))
-
-    def sample_and_log_prob(
-        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """K draws for each image and their log probability.
-
-        Args:
-            x: images `[B, *image_shape]` in [0, 1].
-            num_samples: K.
-            seed: int32 `[2]`, a stateless seed: the same seed gives the same draws.
-            training: whether the encoder runs in training mode.
-
-        Returns:
-            z in {0, 1}, float32 `[K, B, D]`, through which no gradient flows, and log q(z|x) in nats, float32 `[K, B]`.
-        """
-        posterior = self.distribution(x, training)
-        z = posterior.sample([num_samples], seed=seed)
-        return z, posterior.log_prob(z)
-
-    def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
-        return self.distribution(x).log_prob(z)

@@ -5,10 +5,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.networks import GaussianNetwork
+from keras_iwae.posteriors.base import Posterior
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class GaussianPosterior(GaussianNetwork):
+class GaussianPosterior(Posterior, GaussianNetwork):
     r"""Amortized diagonal Gaussian: $\mu = W_\mu h(x) + b_\mu$, $\sigma = \exp(W_\sigma h(x) + b_\sigma)$.
 
     Args:
@@ -42,25 +43,3 @@ class GaussianPosterior(GaussianNetwork):
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, float32 `[B, D]`."""
         return self(x, training=training)[0]
-
-    def sample_and_log_prob(
-        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """K reparameterized draws for each image and their log density.
-
-        Args:
-            x: images `[B, *image_shape]` in [0, 1].
-            num_samples: K.
-            seed: int32 `[2]`, a stateless seed: the same seed gives the same draws.
-            training: whether the encoder runs in training mode (dropout, batch normalization).
-
-        Returns:
-            z, float32 `[K, B, D]`, and log q(z|x) in nats, float32 `[K, B]`.
-        """
-        posterior = self.distribution(x, training)
-        z = posterior.sample([num_samples], seed=seed)
-        return z, posterior.log_prob(z)
-
-    def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
-        return self.distribution(x).log_prob(z)

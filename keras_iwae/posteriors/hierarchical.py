@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.inputs import check_integer
 from keras_iwae.networks import GaussianNetwork, dense_gaussians
+from keras_iwae.posteriors.base import Posterior
 
 tfd = tfp.distributions
 
@@ -105,7 +106,7 @@ class HierarchicalGaussian:
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class HierarchicalPosterior(keras.Layer):
+class HierarchicalPosterior(Posterior, keras.Layer):
     r"""$q(z|x) = q(z_1|x) \prod_l q(z_{l+1}|z_l)$, diagonal Gaussians with $\sigma = \exp(\mathrm{linear})$.
 
     Args:
@@ -198,22 +199,6 @@ class HierarchicalPosterior(keras.Layer):
         """Mean of each layer given the mean of the one below, float32 `[B, D]`: exact for z_1, no expectation above."""
         return self.distribution(x, training).mean()
 
-    def sample_and_log_prob(
-        self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """K reparameterized draws for each image and their log density.
-
-        Args:
-            x: images `[B, *image_shape]` in [0, 1].
-            num_samples: K.
-            seed: int32 `[2]`, a stateless seed: the same seed gives the same draws.
-            training: whether the networks run in training mode.
-
-        Returns:
-            z, float32 `[K, B, D]`, and log q(z|x) in nats, float32 `[K, B]`.
-        """
+    def sample_and_log_prob(self, x, num_samples, seed, training=False):
+        # Both in one go: the density at the draws needs what each network gave for them.
         return self.distribution(x, training).sample_and_log_prob([num_samples], seed)
-
-    def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
-        return self.distribution(x).log_prob(z)
