@@ -1,6 +1,9 @@
 #!/usr/bin/env python
 """A row of Markdown for each run folder, from what its metrics.json and config.json say; nothing is typed in.
 
+Where every folder holds the per-example.npz of the same images (evaluate_nll.py --per-example), the last column is the
+difference of the NLL to the first run's, image by image, with its standard error.
+
 python benchmarks/results_table.py saved_models/mnist-iwae-k50 saved_models/mnist-iwae-dreg-k50
 """
 
@@ -8,8 +11,17 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 
-def row(run: Path) -> str:
+
+def difference(run: Path, first: Path) -> str:
+    """Mean difference of the NLL to another run's on the same images, and its standard error."""
+    one, other = (np.load(folder / "per-example.npz")["log_likelihood"] for folder in (run, first))
+    gaps = other - one
+    return f"{gaps.mean():+.2f} ± {gaps.std(ddof=1) / len(gaps) ** 0.5:.2f}"
+
+
+def row(run: Path, first: Path) -> str:
     config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
     nll, training = metrics["nll_test"], metrics["training"]
     parameters = [f"{name} {config[name]}" for name in ("num_groups", "beta", "alpha") if config.get(name) is not None]
@@ -27,6 +39,8 @@ def row(run: Path) -> str:
         nll["num_examples"],
         config["seed"],
     ]
+    if (run / "per-example.npz").exists() and (first / "per-example.npz").exists():
+        cells.append("" if run == first else difference(run, first))
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -34,10 +48,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated with evaluate_nll.py")
     heads = ["objective", "estimator", "K", "passes", "NLL (nats)", "L_1", "L_50", "mean ESS", "active units"]
-    heads += ["test images", "seed"]
+    heads += ["test images", "seed", "to the first row"]
     runs = parser.parse_args().runs
     print("| " + " | ".join(heads) + " |\n|" + "-|" * len(heads))
-    print("\n".join(map(row, runs)))
+    print("\n".join(row(run, runs[0]) for run in runs))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_a_row_of_the_table(row, tmp_path):
     assert served["serving_default"](seed=tf.constant([1, 2]))["images"].shape == (2, 8, 8, 1)
 
 
-@pytest.mark.parametrize("row", ["iwae, dreg", "two layers", "binary, vimco"])
+@pytest.mark.parametrize("row", ["iwae, dreg", "miwae, dreg, resampled", "two layers, rws", "binary, vimco"])
 def test_rows_train_under_xla(row):
     history = make(row, jit_compile=True).fit(data.load("digits", "train", 50), epochs=2, verbose=0).history
     assert history["bound"][1] > history["bound"][0]
