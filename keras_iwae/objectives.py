@@ -51,8 +51,9 @@ class Objective:
     """
 
     deterministic: ClassVar[bool] = False
-    learned: ClassVar[bool] = False
+    # In this order: a subclass that makes fields of them keeps it.
     beta: ClassVar[float]
+    learned: ClassVar[bool] = False
 
     def terms(self, num_samples: int, parameter: tf.Tensor | None = None) -> tuple[Term, ...]:
         """Terms of the bound that the generative model climbs, and that is reported; `parameter` is the learned one."""

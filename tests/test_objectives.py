@@ -31,7 +31,7 @@ FORMULAS = [
 ]
 
 
-@pytest.mark.parametrize(("objective", "formula"), FORMULAS, ids=lambda value: repr(value) if callable(value) else "")
+@pytest.mark.parametrize(("objective", "formula"), FORMULAS, ids=[repr(objective) for objective, _ in FORMULAS])
 def test_values_are_their_formulas(objective, formula):
     np.testing.assert_allclose(objective(tf.constant(WEIGHTS)), formula(WEIGHTS.astype(np.float64)), rtol=1e-6)
     assert objective(tf.constant(WEIGHTS)).shape == (5,)
@@ -79,6 +79,11 @@ def test_all_bounds_are_the_evidence_where_q_is_the_true_posterior():
     weights = oracle.log_weights(x, 12, tf.constant([1, 2]))
     for objective, _ in FORMULAS:
         np.testing.assert_allclose(objective(weights), oracle.log_evidence(x), rtol=3e-5, atol=3e-5)
+
+
+def test_positional_arguments_mean_what_they_say():
+    assert CIWAE(0.3) == CIWAE(beta=0.3, learned=False)
+    assert (MIWAE(4).num_groups, PIWAE(4).num_groups, Renyi(0.2).alpha) == (4, 4, 0.2)
 
 
 def test_grouping_is_of_successive_samples_and_not_of_the_batch():
