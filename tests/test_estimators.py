@@ -142,12 +142,13 @@ def test_the_legal_pairs_are_those_of_the_docs():
 
 
 @pytest.mark.statistical
+@pytest.mark.parametrize("drawn", [2, K])
 @pytest.mark.parametrize("estimator", ["reparameterized", "dreg"])
 @pytest.mark.parametrize(
     ("layers", "objective"), [("one", IWAEBound()), ("one", PIWAE(num_groups=3)), ("two", IWAEBound())], ids=str
 )
-def test_resampled_backward_pass_is_unbiased(layers, objective, estimator):
-    found = estimated(make_model(layers), objective, estimator, backward_samples=2)
+def test_resampled_backward_pass_is_unbiased(layers, objective, estimator, drawn):
+    found = estimated(make_model(layers), objective, estimator, backward_samples=drawn)
     assert_unbiased(found, reference(layers, objective))
 
 
