@@ -66,7 +66,7 @@ class GenerativeModel(keras.Layer):
     def call(self, latents, training=False):
         """Logits, float32 `[..., *image_shape]`, of latents `[..., D]`."""
         seen = self.prior.decoded(latents)
-        # One matrix product over all K * B rows: a batched one over [K, B, D] is several times slower.
+        # One matrix product over all K * B rows, not K of them over B.
         logits = self.decoder(keras.ops.reshape(seen, (-1, self.prior.decoded_dim)), training=training)
         shape = (*keras.ops.shape(latents)[:-1], *self.image_shape)
         return keras.ops.reshape(keras.ops.cast(logits, "float32"), shape)

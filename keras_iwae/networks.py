@@ -223,7 +223,7 @@ class GaussianNetwork(keras.Layer):
 
     def given(self, z, training=False):
         """Mean and standard deviation, float32 `[..., D]` each, given vectors `[..., F]` with any leading axes."""
-        # One matrix product over all K * B rows: a batched one over [K, B, F] is several times slower.
+        # One matrix product over all K * B rows, not K of them over B.
         parameters = self(keras.ops.reshape(z, (-1, z.shape[-1])), training=training)
         shape = (*keras.ops.shape(z)[:-1], self.latent_dim)
         loc, scale = (keras.ops.reshape(parameter, shape) for parameter in parameters)

@@ -46,7 +46,7 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
 def bernoulli_log_likelihood(x: tf.Tensor, logits: tf.Tensor):
     r"""Log-likelihood of pixels under independent Bernoullis, $\sum_d x_d l_d - \log(1 + e^{l_d})$.
 
-    It equals `tfd.Independent(tfd.Bernoulli(logits=logits), 1).log_prob(x)` to float32 and is about half the work. With
+    It equals `tfd.Independent(tfd.Bernoulli(logits=logits), 1).log_prob(x)` to float32, with less work. With
     $\log(1 + e^l) = \max(l, 0) + \log(1 + e^{-|l|})$ the last terms, each in (0, log 2], are summed as the logarithm of
     a product over a group of pixels, so D logarithms become D / group; the gradient $x - \sigma(l)$ is written out.
 
