@@ -287,7 +287,8 @@ class IWAE(CheckedModel):
         descents = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         steps = [descent - upward for descent, upward in zip(descents, ascent, strict=True)]
         self.optimizer.apply_gradients(zip(steps, variables, strict=True))
-        return self._update_metrics(terms)
+        # The penalty from before the step, as the bound is.
+        return self._update_metrics(terms, penalty)
 
     def _penalty(self) -> tf.Tensor:
         """Sum of the regularizers' penalties."""
@@ -299,7 +300,7 @@ class IWAE(CheckedModel):
         seen = tf.cast(self._trackers["loss"].count, tf.int64)
         seed = tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
         terms = self._mean_terms(x) if self.deterministic else self.log_terms(x, self.num_samples, seed)
-        return self._update_metrics(terms)
+        return self._update_metrics(terms, self._penalty())
 
     def _stateless_seed(self, seed_and_counter: tf.Tensor) -> tf.Tensor:
         seed = tf.cast(seed_and_counter, tf.int32)
@@ -314,10 +315,10 @@ class IWAE(CheckedModel):
         log_likelihood = self.generative.log_likelihood(x, z, training)
         return LogTerms(log_likelihood, tf.zeros_like(log_likelihood), tf.zeros_like(log_likelihood))
 
-    def _update_metrics(self, terms: LogTerms) -> dict[str, tf.Tensor]:
+    def _update_metrics(self, terms: LogTerms, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
         bound = self.objective(terms.weights, self.beta)
         values = {
-            "loss": self._penalty() - bound,
+            "loss": penalty - bound,
             "bound": bound,
             "elbo": tf.reduce_mean(terms.weights, axis=0),
             "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),

@@ -248,6 +248,8 @@ class NoisyEncoder(keras.Layer):
 
 def test_custom_networks_train_in_training_mode_and_pay_their_penalties(make_model, tmp_path):
     model = make_model(encoder=NoisyEncoder())
+    # A step so large that a penalty taken after it would show.
+    model.optimizer.learning_rate = 0.1
     result = model.evaluate(batches(), verbose=0, return_dict=True)
     moving = model.posterior.encoder.norm.moving_mean.numpy().copy()
     penalty = 0.01 * float(np.sum(model.posterior.encoder.dense.kernel.numpy() ** 2))
