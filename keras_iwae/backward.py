@@ -76,34 +76,40 @@ def bound_gradients(
     """
     kl_weight = tf.convert_to_tensor(kl_weight, tf.float32)
 
-    def log_terms(z: tf.Tensor) -> LogTerms:
-        return LogTerms(generative.log_likelihood(x, z, True), generative.log_prior(z, True), q.log_prob(z))
+    def log_terms(z: tf.Tensor, log_q: tf.Tensor) -> LogTerms:
+        return LogTerms(generative.log_likelihood(x, z, True), generative.log_prior(z, True), log_q)
 
     with tf.GradientTape(persistent=True) as tape:
         q = posterior.distribution(x, training=True)
-        with tape.stop_recording():
-            if backward_samples is None:
-                # A new tensor: for the one it sampled, TFP would answer from its cache and leave z out of the gradient.
-                z = tf.identity(q.sample([num_samples], seed=seed))
-            else:
-                every, drawn = _streamed(q, generative.latent_dim, log_terms, num_samples, seed)
+        # z as a function of the parameters; what it is worth to the bound is found with respect to its values first.
+        if backward_samples is None:
+            connected = q.sample([num_samples], seed=seed)
+        else:
+            with tape.stop_recording():
+                every, drawn = _streamed(q, log_terms, num_samples, seed)
                 weights = every.tempered(kl_weight)
                 coefficients = estimator.coefficients(objective, weights, kl_weight, parameter)
                 chosen = _resample(objective, weights, parameter, backward_samples, tf.random.fold_in(seed, 1))
-                z, coefficients = drawn(chosen.index), chosen.divide(coefficients)
+                connected, coefficients = drawn(chosen.index), chosen.divide(coefficients)
+            if estimator.reparameterizes:
+                connected = posterior.reparameterize(q, connected)
+        z = tf.stop_gradient(connected)
         tape.watch(z)
-        terms = log_terms(z)
+        # Of `connected`, TFP remembers the noise it came from, so that no flow is inverted. Of z it knows nothing, and
+        # goes by its values: what an estimator needs that takes the gradient in z and that in the parameters apart.
+        terms = log_terms(z, q.log_prob(connected if estimator.total else z))
         if backward_samples is None:
             every = terms
             coefficients = estimator.coefficients(objective, terms.tempered(kl_weight), kl_weight, parameter)
         batch = tf.cast(tf.shape(x)[0], tf.float32) / scale
         joint = terms.likelihood + kl_weight * terms.prior
         climbed = tf.reduce_sum(coefficients.generative * joint) / batch
-        path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
+        path_density = None
+        if estimator.reparameterizes and not estimator.total:
+            path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
         score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
         if estimator.sleeps:
             score += 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], tf.random.fold_in(seed, 2))
-        connected = posterior.reparameterize(q, z) if estimator.reparameterizes else None
         shared = objective.inference_terms(num_samples) == objective.terms(num_samples)
         path_joint = None if shared else tf.reduce_sum(coefficients.path * joint) / batch
 
@@ -121,7 +127,7 @@ def bound_gradients(
         d_joint = ratio[..., tf.newaxis] * d_joint
     else:
         d_joint = tape.gradient(path_joint, z)
-    d_z = d_joint - tape.gradient(path_density, z)
+    d_z = d_joint if path_density is None else d_joint - tape.gradient(path_density, z)
     for_posterior = tape.gradient(
         [connected, score], phis, output_gradients=[d_z, tf.ones_like(score)], unconnected_gradients=zero
     )
@@ -159,39 +165,44 @@ def _resample(objective: Objective, log_weights: tf.Tensor, parameter, draws: in
     return _Drawn(index, draws * _pick(probabilities, index))
 
 
-def _streamed(q, latent_dim: int, log_terms, num_samples: int, seed: tf.Tensor):
+def _streamed(q, log_terms, num_samples: int, seed: tf.Tensor):
     """Log densities of K samples, chunk by chunk, and a function that gives the samples at an index `[m, B]` again."""
     if num_samples <= _CHUNK:
-        z = tf.identity(q.sample([num_samples], seed=seed))
-        return log_terms(z), lambda index: _pick(z, index)
+        z = q.sample([num_samples], seed=seed)
+        return log_terms(z, q.log_prob(z)), lambda index: _pick(z, index)
     whole, rest = divmod(num_samples, _CHUNK)
 
     def chunk(i: tf.Tensor | int, size: int) -> tf.Tensor:
-        return tf.identity(q.sample([size], seed=tf.random.fold_in(seed, i)))
+        return q.sample([size], seed=tf.random.fold_in(seed, i))
+
+    def chunk_terms(i: tf.Tensor | int, size: int) -> LogTerms:
+        z = chunk(i, size)
+        return log_terms(z, q.log_prob(z))
 
     terms = tf.map_fn(
-        lambda i: log_terms(chunk(i, _CHUNK)),
+        lambda i: chunk_terms(i, _CHUNK),
         tf.range(whole),
         fn_output_signature=LogTerms(*[tf.float32] * 3),
         parallel_iterations=1,
     )
     terms = LogTerms(*(tf.reshape(part, [whole * _CHUNK, -1]) for part in terms))
     if rest:
-        last = log_terms(chunk(whole, rest))
-        terms = LogTerms(*(tf.concat(parts, axis=0) for parts in zip(terms, last, strict=True)))
+        terms = LogTerms(*(tf.concat(parts, axis=0) for parts in zip(terms, chunk_terms(whole, rest), strict=True)))
 
     def drawn(index: tf.Tensor) -> tf.Tensor:
-        def with_chunk(i: tf.Tensor | int, size: int, chosen: tf.Tensor) -> tf.Tensor:
-            local = index - i * _CHUNK
-            inside = tf.logical_and(local >= 0, local < size)[..., tf.newaxis]
-            return tf.where(inside, _pick(chunk(i, size), tf.clip_by_value(local, 0, size - 1)), chosen)
+        def of_chunk(i: tf.Tensor | int, size: int) -> tf.Tensor:
+            return _pick(chunk(i, size), tf.clip_by_value(index - i * _CHUNK, 0, size - 1))
 
-        nothing = tf.zeros(tf.concat([tf.shape(index), [latent_dim]], axis=0))
+        def with_chunk(i: tf.Tensor | int, size: int, chosen: tf.Tensor) -> tf.Tensor:
+            # Chunks come in order: what lies in a later one is overwritten then.
+            return tf.where((index >= i * _CHUNK)[..., tf.newaxis], of_chunk(i, size), chosen)
+
+        first = of_chunk(0, _CHUNK)
         _, chosen = tf.while_loop(
             lambda i, _: i < whole,
             lambda i, chosen: (i + 1, with_chunk(i, _CHUNK, chosen)),
-            (tf.constant(0), nothing),
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, latent_dim])),
+            (tf.constant(1), first),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, first.shape[-1]])),
             parallel_iterations=1,
         )
         return with_chunk(whole, rest, chosen) if rest else chosen

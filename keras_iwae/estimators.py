@@ -102,12 +102,15 @@ class Estimator(NamedTuple):
         reparameterizes: whether it differentiates through the samples, which discrete latents do not allow.
         sleeps: whether the posterior is also trained on samples of the model.
         resamples: whether its coefficients vanish with the weights, as the resampled backward pass needs.
+        total: whether path and score of log q have the same coefficient, so that log q can be differentiated as a
+            whole, through the samples and the parameters at once.
     """
 
     posterior_coefficients: Callable[[Terms, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     reparameterizes: bool
     sleeps: bool = False
     resamples: bool = True
+    total: bool = False
 
     def coefficients(
         self, objective: Objective, log_weights: tf.Tensor, kl_weight: tf.Tensor, parameter: tf.Tensor | None
@@ -122,7 +125,7 @@ class Estimator(NamedTuple):
 
 ESTIMATORS: dict[str, Estimator] = {
     # Kingma, Welling (2013); for the importance weighted bound, Burda et al. (2015), equation 13.
-    "reparameterized": Estimator(_reparameterized, reparameterizes=True),
+    "reparameterized": Estimator(_reparameterized, reparameterizes=True, total=True),
     # Roeder, Wu, Duvenaud (2017), Sticking the landing.
     "stl": Estimator(_sticking_the_landing, reparameterizes=True),
     # Tucker, Lawson, Gu, Maddison (2018), Doubly reparameterized gradient estimators for Monte Carlo objectives.
@@ -148,7 +151,7 @@ def get(name: str) -> Estimator:
     return ESTIMATORS[name]
 
 
-def check_pair(name: str, objective: Objective, num_samples: int, reparameterized: bool) -> None:
+def check_pair(name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "") -> None:
     """Refuse an estimator that is biased or undefined for an objective or a posterior.
 
     Args:
@@ -156,6 +159,7 @@ def check_pair(name: str, objective: Objective, num_samples: int, reparameterize
         objective: the objective.
         num_samples: K.
         reparameterized: whether the posterior's samples are differentiable in its parameters.
+        total_only: why the posterior's log q can be differentiated as a whole only, empty where it need not.
 
     Raises:
         ValueError: which says what is allowed.
@@ -166,6 +170,8 @@ def check_pair(name: str, objective: Objective, num_samples: int, reparameterize
         reason = "'reparameterized' for an objective without samples"
     elif estimator.reparameterizes and not reparameterized:
         reason = "'vimco', 'reinforce' or 'rws' for a posterior over discrete latents"
+    elif total_only and not estimator.total:
+        reason = f"'reparameterized' for a posterior {total_only}"
     elif name == "stl" and max(sizes) > 1:
         reason = f"'dreg' in its place for groups of {max(sizes)} samples, where 'stl' is biased"
     elif name == "vimco" and min(sizes) < 2:

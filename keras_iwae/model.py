@@ -6,16 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae import estimators, networks, objectives
+from keras_iwae import estimators, objectives
 from keras_iwae.backward import LogTerms, bound_gradients
 from keras_iwae.checked_model import CheckedModel
-from keras_iwae.generative import GenerativeModel, Samples
+from keras_iwae.generative import Samples
 from keras_iwae.inputs import check_images, check_integer
 from keras_iwae.numerics import effective_sample_size
-from keras_iwae.posteriors import BernoulliPosterior, GaussianPosterior, HierarchicalPosterior
-from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, StandardNormalPrior
-
-POSTERIORS = ("gaussian", "bernoulli")
+from keras_iwae.parts import make_parts
+from keras_iwae.posteriors import Posterior
 
 
 def _as_tuples(units):
@@ -40,7 +38,9 @@ class IWAE(CheckedModel):
         objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
             an object of `keras_iwae.objectives`, such as `MIWAE(num_groups=8)`.
         estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
-        posterior: "gaussian", or "bernoulli" for binary latents with a uniform prior.
+        posterior: "gaussian", "full_covariance", or "bernoulli" for binary latents with a uniform prior; or a Keras
+            layer under the contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of
+            the ones here, and whose `hidden` is of the decoder alone.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.
         kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
         encoder: a Keras layer or model from images to features, in place of the dense one.
@@ -75,7 +75,7 @@ class IWAE(CheckedModel):
         num_samples: int = 50,
         objective: str | objectives.Objective = "iwae",
         estimator: str = "reparameterized",
-        posterior: str = "gaussian",
+        posterior: str | Posterior = "gaussian",
         backward_samples: int | None = None,
         kl_warmup_steps: int = 0,
         encoder: keras.Layer | None = None,
@@ -86,13 +86,17 @@ class IWAE(CheckedModel):
         super().__init__(**kwargs)
         shape = [image_shape] if isinstance(image_shape, int) else image_shape
         self.image_shape = tuple(check_integer("image_shape", size) for size in shape)
-        layers = [latent_dim] if isinstance(latent_dim, int) else latent_dim
-        latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
         self.num_samples = check_integer("num_samples", num_samples)
         self.objective, self.estimator = objectives.get(objective), estimators.get(estimator)
         self.backward_samples = backward_samples
         self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
         self.seed = check_integer("seed", seed, at_least=0)
+        layers = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
+        latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
+        self.posterior, self.generative = make_parts(
+            posterior, self.image_shape, latent_dims, hidden, activation, encoder, decoder, seed, self.dtype_policy
+        )
+        self.latent_dim = self.generative.latent_dim
         self._config = {
             "image_shape": self.image_shape,
             "latent_dim": latent_dim if isinstance(latent_dim, int) else latent_dims,
@@ -101,14 +105,13 @@ class IWAE(CheckedModel):
             "num_samples": self.num_samples,
             "objective": keras.saving.serialize_keras_object(self.objective),
             "estimator": estimator,
-            "posterior": posterior,
+            "posterior": posterior if isinstance(posterior, str) else keras.saving.serialize_keras_object(posterior),
             "backward_samples": backward_samples,
             "kl_warmup_steps": self.kl_warmup_steps,
             "encoder": keras.saving.serialize_keras_object(encoder),
             "decoder": keras.saving.serialize_keras_object(decoder),
             "seed": self.seed,
         }
-        self._make_parts(posterior, latent_dims, hidden, activation, encoder, decoder)
         self._check_training(estimator)
         # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
         self.rng = self.add_weight(
@@ -122,36 +125,10 @@ class IWAE(CheckedModel):
         self._trackers = {name: keras.metrics.Mean(name=name) for name in self._metric_names()}
         self.build()
 
-    def _make_parts(self, posterior, latent_dims, hidden, activation, encoder, decoder) -> None:
-        if posterior not in POSTERIORS or (posterior == "bernoulli" and len(latent_dims) > 1):
-            expected = f"one of {POSTERIORS}" if len(latent_dims) == 1 else "'gaussian' for several stochastic layers"
-            raise ValueError(f"Invalid value received for `posterior`. Expected {expected}. Received: {posterior!r}")
-        per_layer = [hidden] if len(latent_dims) == 1 else hidden
-        if len(per_layer) != len(latent_dims) or (len(latent_dims) > 1 and any(isinstance(u, int) for u in per_layer)):
-            raise ValueError(
-                f"Invalid value received for `hidden`. Expected {len(latent_dims)} sequences of units, one for each "
-                f"stochastic layer. Received: {hidden}"
-            )
-        dtype, seed, (trunk, *upper) = self.dtype_policy, self.seed, per_layer
-        encoder = encoder or networks.dense_encoder(trunk, activation, seed, dtype)
-        decoder = decoder or networks.dense_decoder(self.image_shape, tuple(trunk)[::-1], activation, seed + 1, dtype)
-        if posterior == "bernoulli":
-            self.posterior = BernoulliPosterior(encoder, latent_dims[0], seed + 2, dtype=dtype, name="posterior")
-            prior = BernoulliPrior(latent_dims[0])
-        elif len(latent_dims) == 1:
-            self.posterior = GaussianPosterior(encoder, latent_dims[0], seed + 2, dtype=dtype, name="posterior")
-            prior = StandardNormalPrior(latent_dims[0])
-        else:
-            self.posterior = HierarchicalPosterior(
-                encoder, latent_dims, upper, activation, seed + 2, dtype=dtype, name="posterior"
-            )
-            downwards = tuple(tuple(units)[::-1] for units in upper)
-            prior = HierarchicalPrior(latent_dims, downwards, activation, seed + 3, dtype=dtype)
-        self.generative = GenerativeModel(decoder, prior, self.image_shape, dtype=dtype, name="generative")
-        self.latent_dim = sum(latent_dims)
-
     def _check_training(self, estimator: str) -> None:
-        estimators.check_pair(estimator, self.objective, self.num_samples, self.posterior.reparameterized)
+        estimators.check_pair(
+            estimator, self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
+        )
         if self.backward_samples is not None:
             check_integer("backward_samples", self.backward_samples)
             if self.deterministic or not self.estimator.resamples or self.backward_samples > self.num_samples:
@@ -336,7 +313,5 @@ class IWAE(CheckedModel):
 
     @classmethod
     def from_config(cls, config):
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("objective", "encoder", "decoder")
-        }
-        return cls(**{**config, **parts})
+        names = "objective", "encoder", "decoder", *([] if isinstance(config["posterior"], str) else ["posterior"])
+        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in names}})

@@ -32,6 +32,10 @@ ROWS = {
     "iwae, warm-up": {"kl_warmup_steps": 20},
     "binary, vimco": {"posterior": "bernoulli", "estimator": "vimco"},
     "binary, rws": {"posterior": "bernoulli", "estimator": "rws"},
+    "full covariance": {"posterior": "full_covariance"},
+    "full covariance, dreg, resampled": {"posterior": "full_covariance", "estimator": "dreg", "backward_samples": 2},
+    "full covariance, vimco": {"posterior": "full_covariance", "estimator": "vimco"},
+    "full covariance, rws": {"posterior": "full_covariance", "estimator": "rws"},
     "two layers": TWO_LAYERS,
     "two layers, dreg, resampled": {**TWO_LAYERS, "estimator": "dreg", "backward_samples": 2},
     "two layers, rws": {**TWO_LAYERS, "estimator": "rws"},
@@ -69,7 +73,7 @@ def test_a_row_of_the_table(row, tmp_path):
     for one, other in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
-    if row not in ("iwae", "two layers", "binary, vimco"):
+    if row not in ("iwae", "two layers", "binary, vimco", "full covariance"):
         return
     images = next(iter(validation)).numpy()[:5]
     result = keras_iwae.importance_weighted_nll(model, images, num_samples=30, verbose=False)

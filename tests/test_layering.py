@@ -15,6 +15,7 @@ ROOMS = (
     "posteriors",
     "priors",
     "generative",
+    "parts",
     "objectives",
     "estimators",
     "backward",

@@ -27,7 +27,7 @@ class ExperimentConfig:
         estimator: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
         backward_samples: samples drawn for the backward pass; `None` is all K.
         kl_warmup_steps: steps over which the KL part grows to its full weight.
-        posterior: "gaussian" or "bernoulli".
+        posterior: a name in `keras_iwae.parts.POSTERIORS`.
         epochs: passes over the training images.
         batch_size: images a step.
         learning_rate: of Adam.

@@ -1,18 +1,29 @@
 """Approximate posteriors q(z|x), one family a file, all under one contract.
 
-A posterior is a Keras layer with
+A posterior is a Keras layer, a `Posterior`, with
+    latent_dim -> D;
     distribution(x) -> q(z|x), batch `[B]`, event `[D]`: `sample(shape, seed)`, `log_prob(z)`, `mean()`, `stddev()`; a
         TFP distribution if there is one;
+and, from `Posterior`, where a family has nothing of its own to put in their place,
     reparameterize(distribution, z) -> the same z, as a differentiable function of the distribution's parameters;
     reparameterized -> whether it has such a function;
+    total_only -> why log q of a given z cannot be differentiated, empty where it can;
     sample_and_log_prob(x, num_samples, seed) -> z `[K, B, D]`, log q(z|x) `[K, B]` in nats;
     log_prob(z, x) -> `[K, B]` in nats;
     mean(x) -> `[B, D]`.
 The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
 """
 
+from keras_iwae.posteriors.base import Posterior
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
+from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 from keras_iwae.posteriors.hierarchical import HierarchicalPosterior
 
-__all__ = ["BernoulliPosterior", "GaussianPosterior", "HierarchicalPosterior"]
+__all__ = [
+    "BernoulliPosterior",
+    "FullCovariancePosterior",
+    "GaussianPosterior",
+    "HierarchicalPosterior",
+    "Posterior",
+]

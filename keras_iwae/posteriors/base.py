@@ -1,12 +1,34 @@
 """What every posterior does with the distribution that it gives."""
 
+import keras
 import tensorflow as tf
 
 
-class Posterior:
-    """Draws and densities of a Keras layer that has `distribution(x, training)`; see `keras_iwae.posteriors`."""
+class Posterior(keras.Layer):
+    """Draws and densities of a Keras layer that has `distribution(x, training)`; see `keras_iwae.posteriors`.
 
-    reparameterized: bool
+    Attributes:
+        latent_dim: D, the number of latent units.
+        reparameterized: whether a draw is a differentiable function of the parameters.
+        total_only: why log q may be differentiated as a whole only, at draws that are functions of the parameters, and
+            not at a given z; empty where it may. Estimators that need the parts are then refused.
+    """
+
+    latent_dim: int
+    reparameterized: bool = True
+    total_only: str = ""
+
+    def distribution(self, x: tf.Tensor, training: bool = False):
+        """q(z|x) of each image, batch `[B]` and event `[D]`."""
+        raise NotImplementedError
+
+    def reparameterize(self, distribution, z: tf.Tensor) -> tf.Tensor:
+        """The values of z `[..., B, D]` as a differentiable function of the parameters, the noise they came of held.
+
+        As it stands it is for a TFP distribution of noise without parameters, transformed by a bijector: the normal
+        ones with a location and a scale, and every flow.
+        """
+        return distribution.bijector.forward(tf.stop_gradient(distribution.bijector.inverse(z)))
 
     def sample_and_log_prob(
         self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
@@ -31,6 +53,6 @@ class Posterior:
         """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
         return self.distribution(x).log_prob(z)
 
-    def distribution(self, x: tf.Tensor, training: bool = False):
-        """q(z|x) of each image, batch `[B]` and event `[D]`."""
-        raise NotImplementedError
+    def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Posterior mean, float32 `[B, D]`."""
+        return self.distribution(x, training).mean()

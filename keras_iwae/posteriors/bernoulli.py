@@ -11,7 +11,7 @@ tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class BernoulliPosterior(Posterior, keras.Layer):
+class BernoulliPosterior(Posterior):
     r"""Amortized independent Bernoullis: $q(z_d = 1 | x) = \sigma(W h(x) + b)_d$.
 
     Args:
@@ -74,7 +74,3 @@ class BernoulliPosterior(Posterior, keras.Layer):
             'Invalid value received for `estimator`. Expected "vimco", "reinforce" or "rws": discrete latents are no '
             f"differentiable function of their parameters. Received: one that reparameterizes a {type(self).__name__}"
         )
-
-    def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Posterior mean, the probabilities q(z_d = 1 | x), float32 `[B, D]`."""
-        return tf.sigmoid(self(x, training=training))

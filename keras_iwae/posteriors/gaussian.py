@@ -28,18 +28,7 @@ class GaussianPosterior(Posterior, GaussianNetwork):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix A.
     """
 
-    reparameterized = True
-
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
         """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale = self(x, training=training)
         return tfp.distributions.MultivariateNormalDiag(loc=loc, scale_diag=scale)
-
-    def reparameterize(self, distribution: tfp.distributions.MultivariateNormalDiag, z: tf.Tensor) -> tf.Tensor:
-        """z = mu + sigma * eps with eps held fixed: the values of z `[K, B, D]`, differentiable in mu and sigma."""
-        loc, scale = distribution.mean(), distribution.stddev()
-        return loc + scale * tf.stop_gradient((z - loc) / scale)
-
-    def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Posterior mean, float32 `[B, D]`."""
-        return self(x, training=training)[0]

@@ -106,7 +106,7 @@ class HierarchicalGaussian:
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class HierarchicalPosterior(Posterior, keras.Layer):
+class HierarchicalPosterior(Posterior):
     r"""$q(z|x) = q(z_1|x) \prod_l q(z_{l+1}|z_l)$, diagonal Gaussians with $\sigma = \exp(\mathrm{linear})$.
 
     Args:
@@ -130,8 +130,6 @@ class HierarchicalPosterior(Posterior, keras.Layer):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix.
     """
 
-    reparameterized = True
-
     def __init__(
         self,
         encoder: keras.Layer,
@@ -143,6 +141,7 @@ class HierarchicalPosterior(Posterior, keras.Layer):
     ):
         super().__init__(**kwargs)
         self.latent_dims = tuple(check_integer("latent_dims", size) for size in latent_dims)
+        self.latent_dim = sum(self.latent_dims)
         self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
         self.activation = keras.activations.get(activation)
         self.bottom = GaussianNetwork(encoder, self.latent_dims[0], seed, dtype=self.dtype_policy, name="bottom")
@@ -152,11 +151,6 @@ class HierarchicalPosterior(Posterior, keras.Layer):
     def encoder(self) -> keras.Layer:
         """The network from images to the features of q(z_1|x)."""
         return self.bottom.encoder
-
-    @property
-    def latent_dim(self) -> int:
-        """D, the number of latent units of all layers."""
-        return sum(self.latent_dims)
 
     def get_config(self):
         return {
@@ -194,10 +188,6 @@ class HierarchicalPosterior(Posterior, keras.Layer):
     def reparameterize(self, distribution: HierarchicalGaussian, z: tf.Tensor) -> tf.Tensor:
         """The values of z `[K, B, D]`, as a function of all parameters; see `HierarchicalGaussian.reparameterize`."""
         return distribution.reparameterize(z)
-
-    def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Mean of each layer given the mean of the one below, float32 `[B, D]`: exact for z_1, no expectation above."""
-        return self.distribution(x, training).mean()
 
     def sample_and_log_prob(self, x, num_samples, seed, training=False):
         # Both in one go: the density at the draws needs what each network gave for them.

@@ -1,0 +1,49 @@
+"""What a posterior is made of where it is an encoder and layers on its features: how it is built, saved and loaded."""
+
+import keras
+
+from keras_iwae.inputs import check_integer
+from keras_iwae.networks import glorot
+from keras_iwae.posteriors.base import Posterior
+
+
+class AmortizedPosterior(Posterior):
+    """A posterior whose parameters are layers, its `heads`, on the features that an encoder gives.
+
+    Args:
+        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        latent_dim: D, the number of latent units.
+        seed: seed of the heads' initial kernels.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `latent_dim` is no positive integer.
+    """
+
+    def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.latent_dim, self.seed = encoder, check_integer("latent_dim", latent_dim), seed
+        self.heads: list[keras.Layer] = []
+
+    def get_config(self):
+        encoder = keras.saving.serialize_keras_object(self.encoder)
+        return {**super().get_config(), "encoder": encoder, "latent_dim": self.latent_dim, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        features = self.encoder.compute_output_shape(input_shape)
+        for head in self.heads:
+            if not head.built:
+                head.build(features)
+        self.built = True
+
+    def add_head(self, units: int, name: str, gain: float = 1.0) -> None:
+        """Append a dense head to `heads`; no two kernels start alike, and `gain` multiplies what it starts with."""
+        kernel = glorot(self.seed, len(self.heads), gain)
+        # Float32 under mixed precision too, as are all log densities.
+        self.heads.append(keras.layers.Dense(units, kernel_initializer=kernel, dtype="float32", name=name))

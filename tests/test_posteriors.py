@@ -1,0 +1,223 @@
+"""Every family of posteriors against quadrature in the plane of two latent units: one suite, one row a family."""
+
+import json
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_iwae import IWAE, posteriors
+from keras_iwae.networks import dense_encoder
+from keras_iwae.parts import POSTERIORS
+
+SEED = tf.constant([11, 0])
+SHAPE = (4, 3, 1)
+X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)
+# The square holds all but 1e-4 of every density below.
+TICKS = np.linspace(-9.0, 9.0, 301)
+CELL = (TICKS[1] - TICKS[0]) ** 2
+GRID = np.stack(np.meshgrid(TICKS, TICKS, indexing="ij"), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+
+FAMILIES = {
+    "gaussian": posteriors.GaussianPosterior,
+    "full_covariance": posteriors.FullCovariancePosterior,
+}
+
+
+def make_posterior(family, latent_dim=2, **options):
+    posterior = FAMILIES[family](dense_encoder((8,), seed=1), latent_dim, seed=2, **options)
+    posterior.build((None, *SHAPE))
+    # Away from the start, where every family is close to the diagonal Gaussian; standard deviations about 1.
+    rng = np.random.default_rng(5)
+    for variable in posterior.trainable_variables:
+        gain = 0.3 if "log_scale" in variable.path else 1.0
+        variable.assign(gain * variable + 0.2 * rng.normal(size=variable.shape))
+    return posterior
+
+
+class Case(NamedTuple):
+    """A posterior of two latent units, what it gives for three images, and its density there, `[cells, B]`."""
+
+    posterior: posteriors.Posterior
+    q: object
+    density: np.ndarray
+
+    def expectation(self, values):
+        """E_q of values `[cells, B]` or `[cells, 1]`, `[B]`, by quadrature."""
+        return (self.density * values).sum(axis=0) * CELL
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def case(request):
+    posterior = make_posterior(request.param)
+    q = posterior.distribution(X)
+    log_density = q.log_prob(np.repeat(GRID, len(X), axis=1))
+    return Case(posterior, q, np.exp(np.asarray(log_density, np.float64)))
+
+
+def test_the_suite_has_every_family():
+    assert set(POSTERIORS) - set(FAMILIES) == {"bernoulli"}
+    assert all(POSTERIORS[name] is family for name, family in FAMILIES.items())
+
+
+def test_density_integrates_to_one(case):
+    np.testing.assert_allclose(case.expectation(1.0), np.ones(3), atol=1e-3)
+    # The density of the noise that z comes of, without the log determinant, does not.
+    bare = np.exp(case.q.distribution.log_prob(case.q.bijector.inverse(np.repeat(GRID, 3, axis=1))))
+    assert np.abs(bare.sum(axis=0) * CELL - 1.0).min() > 0.05
+
+
+@pytest.mark.statistical
+def test_draws_are_as_frequent_as_the_density_says(case):
+    count = 20_000
+    z = case.q.sample([count], seed=SEED).numpy().astype(np.float64)
+    distances = []
+    for wave in np.array([[0.5, 0.0], [0.0, 0.5], [1.0, 0.7], [-0.8, 1.3], [2.0, -2.0]]):
+        for trigonometric in (np.cos, np.sin):
+            values, expected = trigonometric(z @ wave), case.expectation(trigonometric(GRID @ wave))
+            error = values.std(axis=0) / np.sqrt(count)
+            distances.append(np.abs(values.mean(axis=0) - [expected, np.roll(expected, 1)]) / error)
+    right, of_another_image = np.max(distances, axis=(0, 2))
+    assert right < 4.0 < 20.0 < of_another_image
+
+
+def test_moments_are_those_of_the_density(case):
+    mean = np.stack([case.expectation(GRID[..., unit]) for unit in range(2)], axis=-1)
+    square = np.stack([case.expectation(GRID[..., unit] ** 2) for unit in range(2)], axis=-1)
+    np.testing.assert_allclose(case.q.mean(), mean, atol=2e-3)
+    np.testing.assert_allclose(case.q.stddev(), np.sqrt(square - mean**2), rtol=5e-3)
+    np.testing.assert_array_equal(case.posterior.mean(X), case.q.mean())
+    # An image's are its own, whatever is beside it in the batch.
+    np.testing.assert_allclose(case.posterior.mean(X[1:]), case.q.mean()[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_log_density_is_that_of_the_noise_less_the_log_determinant(case):
+    noise = case.q.distribution.sample([5], seed=SEED)
+    z = case.q.bijector.forward(noise)
+    # Each draw depends on its own noise only, so the gradient of a sum over draws is the row of each Jacobian.
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(same := tf.identity(noise))
+        units = tf.unstack(case.q.bijector.forward(same), axis=-1)
+    zero = tf.UnconnectedGradients.ZERO
+    jacobian = np.stack([tape.gradient(unit, same, unconnected_gradients=zero) for unit in units], axis=-2)
+    log_determinant = np.linalg.slogdet(jacobian)[1]
+    expected = case.q.distribution.log_prob(noise) - log_determinant
+    np.testing.assert_allclose(case.q.log_prob(z), expected, rtol=1e-4, atol=1e-4)
+    # From its values alone, where nothing is remembered of the noise.
+    np.testing.assert_allclose(case.q.log_prob(tf.identity(z)), expected, rtol=1e-3, atol=1e-3)
+
+
+def flat(gradients):
+    return np.concatenate([np.ravel(gradient) for gradient in gradients])
+
+
+def test_reparameterize_is_the_draw_itself(case):
+    variables = [variable.value for variable in case.posterior.trainable_variables]
+
+    def values_and_gradient(function):
+        with tf.GradientTape() as tape:
+            z = function(case.posterior.distribution(X))
+            total = tf.reduce_sum(tf.sin(z) * [1.0, 2.0])
+        zero = tf.UnconnectedGradients.ZERO
+        return z, flat(tape.gradient(total, variables, unconnected_gradients=zero))
+
+    z, drawn = values_and_gradient(lambda q: q.sample([5], seed=SEED))
+    again, replayed = values_and_gradient(lambda q: case.posterior.reparameterize(q, tf.identity(z)))
+    np.testing.assert_allclose(again, z, atol=1e-3)
+    np.testing.assert_allclose(replayed, drawn, atol=2e-3 * np.abs(drawn).max())
+    assert np.abs(drawn).max() > 0.1
+
+
+def test_gradient_in_z_against_finite_differences(case):
+    z = case.q.sample([5], seed=SEED)
+    with tf.GradientTape() as tape:
+        tape.watch(z := tf.identity(z))
+        total = tf.reduce_sum(case.q.log_prob(z))
+    gradient, step = tape.gradient(total, z).numpy(), 1e-2
+    for unit in range(2):
+        direction = step * tf.one_hot(unit, 2)
+        difference = (case.q.log_prob(z + direction) - case.q.log_prob(z - direction)) / (2.0 * step)
+        np.testing.assert_allclose(gradient[..., unit], difference, rtol=2e-2, atol=5e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_weight_gets_a_gradient(family):
+    model = IWAE(SHAPE, latent_dim=4, hidden=(8,), posterior=family, num_samples=5)
+    with tf.GradientTape() as tape:
+        bound = tf.reduce_mean(model.objective(model.log_weights(X, 5, SEED)))
+    gradients = tape.gradient(bound, [variable.value for variable in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert np.abs(gradient).max() > 1e-7, variable.path
+        assert np.all(np.isfinite(gradient)), variable.path
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shapes_with_several_axes_of_draws(family):
+    q = make_posterior(family, latent_dim=5).distribution(X)
+    z = q.sample([4, 2], seed=SEED)
+    assert z.shape == (4, 2, 3, 5)
+    assert q.log_prob(z).shape == (4, 2, 3)
+    assert q.sample(seed=SEED).shape == q.mean().shape == q.stddev().shape == (3, 5)
+    np.testing.assert_array_equal(z, q.sample([4, 2], seed=SEED))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_latent_unit(family):
+    z, log_q = make_posterior(family, latent_dim=1).sample_and_log_prob(X, 5, SEED)
+    assert z.shape == (5, 3, 1)
+    assert np.all(np.isfinite(log_q))
+
+
+def test_configuration_and_weights_survive_saving(case):
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(case.posterior)))
+    copy = keras.saving.deserialize_keras_object(config)
+    if not copy.built:
+        copy.build((None, *SHAPE))
+    copy.set_weights(case.posterior.get_weights())
+    # What Keras notes of the encoder says whether it was built.
+    assert {**copy.get_config(), "encoder": None} == {**case.posterior.get_config(), "encoder": None}
+    ours, theirs = (each.sample_and_log_prob(X, 5, SEED) for each in (copy, case.posterior))
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_log_densities_are_float32_under_mixed_precision(family):
+    model = IWAE(SHAPE, latent_dim=3, hidden=(8,), posterior=family, dtype="mixed_bfloat16")
+    assert model.posterior.encoder.layers[1].compute_dtype == "bfloat16"
+    assert {part.dtype for part in model.log_terms(X, 5, SEED)} == {tf.float32}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_two_kernels_start_alike(family):
+    posterior = FAMILIES[family](dense_encoder((4,), seed=5), 4, seed=2)
+    posterior.build((None, 4))
+    kernels = [v.numpy() for v in posterior.weights if "kernel" in v.path]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels) > 2
+
+
+def test_full_covariance_is_the_normal_of_its_covariance():
+    q = make_posterior("full_covariance", latent_dim=4).distribution(X)
+    z = q.sample([7], seed=SEED).numpy().astype(np.float64)
+    covariance, residual = q.covariance().numpy().astype(np.float64), z - q.mean().numpy()
+    assert np.abs(covariance[:, 1, 0]).min() > 0.01
+    mahalanobis = np.einsum("kbi,bij,kbj->kb", residual, np.linalg.inv(covariance), residual)
+    log_volume = np.linalg.slogdet(2.0 * np.pi * covariance)[1]
+    np.testing.assert_allclose(q.log_prob(z.astype(np.float32)), -0.5 * (mahalanobis + log_volume), rtol=1e-3)
+
+
+def test_a_posterior_of_the_users_own_making(tmp_path):
+    own = posteriors.FullCovariancePosterior(dense_encoder((7,), seed=1), latent_dim=3, seed=2)
+    model = IWAE(SHAPE, hidden=(8, 6), posterior=own, num_samples=5)
+    model.compile(keras.optimizers.Adam(1e-2))
+    assert model.posterior is own
+    assert model.latent_dim == 3
+    model.fit(X, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_array_equal(loaded.log_weights(X, 5, SEED), model.log_weights(X, 5, SEED))
+    with pytest.raises(ValueError, match=r"`encoder`. Expected none"):
+        IWAE(SHAPE, posterior=own, encoder=dense_encoder())
