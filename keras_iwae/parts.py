@@ -11,7 +11,11 @@ from keras_iwae.posteriors import (
     FullCovariancePosterior,
     GaussianPosterior,
     HierarchicalPosterior,
+    IAFPosterior,
+    MAFPosterior,
+    PlanarPosterior,
     Posterior,
+    RadialPosterior,
 )
 from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, Prior, StandardNormalPrior
 
@@ -20,6 +24,10 @@ POSTERIORS: dict[str, Callable[..., Posterior]] = {
     "gaussian": GaussianPosterior,
     "bernoulli": BernoulliPosterior,
     "full_covariance": FullCovariancePosterior,
+    "planar": PlanarPosterior,
+    "radial": RadialPosterior,
+    "iaf": IAFPosterior,
+    "maf": MAFPosterior,
 }
 
 

@@ -28,7 +28,9 @@ SETTINGS = {
     "estimator": dict(type=str, help="reparameterized, stl, dreg, vimco, reinforce or rws [reparameterized]"),
     "backward-samples": dict(type=int, metavar="m", help="samples drawn for the backward pass [all K]"),
     "kl-warmup-steps": dict(type=int, metavar="STEPS", help="steps over which the KL part grows to full weight [0]"),
-    "posterior": dict(type=str, help="gaussian, full_covariance, or bernoulli for binary latents [gaussian]"),
+    "posterior": dict(
+        type=str, help="gaussian, full_covariance, planar, radial, iaf, maf; bernoulli for binary latents [gaussian]"
+    ),
     "epochs": dict(type=int, help="passes over the training images, in all [20]"),
     "batch-size": dict(type=int, help="images a step [100]"),
     "learning-rate": dict(type=float, help="of Adam [0.001]"),

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae import IWAE
+from keras_iwae import IWAE, posteriors
 from keras_iwae.backward import bound_gradients
 from keras_iwae.estimators import ESTIMATORS, Estimator, check_pair, derivative
+from keras_iwae.networks import dense_encoder
 from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstruction, Renyi
 
 K, BLOCKS, REPLICAS = 6, 48, 160
@@ -22,12 +23,25 @@ X = (np.random.default_rng(3).random((3, *SHAPE)) < 0.5).astype(np.float32)
 OBJECTIVES = [IWAEBound(), ELBO(), MIWAE(num_groups=3), PIWAE(num_groups=3), CIWAE(beta=0.3), Renyi(alpha=0.4)]
 
 
+FLOWS = {
+    "planar": (posteriors.PlanarPosterior, {"num_steps": 2}),
+    "radial": (posteriors.RadialPosterior, {"num_steps": 2}),
+    "iaf": (posteriors.IAFPosterior, {"num_steps": 2, "hidden": (5,)}),
+    "maf": (posteriors.MAFPosterior, {"num_steps": 2, "hidden": (5,)}),
+}
+
+
 def make_model(layers):
-    settings = {
-        "one": {"latent_dim": 2, "hidden": (4,)},
-        "two": {"latent_dim": (2, 1), "hidden": ((4,), (3,))},
-        "binary": {"latent_dim": 2, "hidden": (4,), "posterior": "bernoulli", "estimator": "vimco"},
-    }[layers]
+    if layers in FLOWS:
+        family, options = FLOWS[layers]
+        settings = {"hidden": (4,), "posterior": family(dense_encoder((4,), seed=1), 2, seed=3, **options)}
+    else:
+        settings = {
+            "one": {"latent_dim": 2, "hidden": (4,)},
+            "two": {"latent_dim": (2, 1), "hidden": ((4,), (3,))},
+            "full covariance": {"latent_dim": 2, "hidden": (4,), "posterior": "full_covariance"},
+            "binary": {"latent_dim": 2, "hidden": (4,), "posterior": "bernoulli", "estimator": "vimco"},
+        }[layers]
     model = IWAE(SHAPE, num_samples=K, seed=1, **settings)
     # Away from the start, where the posterior is close to the prior and wrong weights would hardly show.
     rng = np.random.default_rng(7)
@@ -132,6 +146,56 @@ LEGAL = [
 @pytest.mark.parametrize(("layers", "objective", "estimator"), LEGAL, ids=lambda part: str(part).split("(")[0])
 def test_mean_gradient_is_the_gradient_of_the_bound(layers, objective, estimator):
     assert_unbiased(estimated(make_model(layers), objective, estimator), reference(layers, objective))
+
+
+# Of every family an estimator of each kind that it allows: log q as a whole, its path alone, its score alone.
+RICHER = [
+    ("full covariance", IWAEBound(), "dreg"),
+    ("planar", IWAEBound(), "reparameterized"),
+    ("planar", IWAEBound(), "dreg"),
+    ("planar", IWAEBound(), "vimco"),
+    ("radial", IWAEBound(), "dreg"),
+    ("radial", ELBO(), "stl"),
+    ("iaf", IWAEBound(), "reparameterized"),
+    ("iaf", MIWAE(num_groups=3), "reparameterized"),
+    ("maf", IWAEBound(), "reparameterized"),
+    ("maf", IWAEBound(), "dreg"),
+    ("maf", IWAEBound(), "vimco"),
+]
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("family", "objective", "estimator"), RICHER, ids=lambda part: str(part).split("(")[0])
+def test_mean_gradient_with_richer_posteriors(family, objective, estimator):
+    assert_unbiased(estimated(make_model(family), objective, estimator), reference(family, objective))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("family", "estimator"), [("iaf", "reparameterized"), ("maf", "dreg"), ("planar", "dreg")])
+def test_resampled_backward_pass_with_flows(family, estimator):
+    found = estimated(make_model(family), IWAEBound(), estimator, backward_samples=2)
+    assert_unbiased(found, reference(family, IWAEBound()))
+
+
+@pytest.mark.statistical
+def test_wrong_gradients_of_flows_are_refused():
+    model, right = make_model("maf"), reference("maf", IWAEBound())
+    # DReG without the square, and draws whose noise is taken at other parameters: none, so that z stands still.
+    assert distance(estimated(model, IWAEBound(), Estimator(_unsquared, True))[1], right[1]) > 6.0
+    model.posterior.reparameterize = lambda q, z: tf.stop_gradient(z)
+    assert distance(estimated(model, IWAEBound(), "dreg", backward_samples=K)[1], right[1]) > 6.0
+
+
+def _unsquared(terms, log_weights, kl_weight):
+    weights = derivative(terms, log_weights)
+    return weights, tf.zeros_like(weights)
+
+
+def test_iaf_refuses_what_needs_log_q_at_a_given_z():
+    settings = {"latent_dim": 2, "hidden": (4,), "posterior": "iaf", "num_samples": K}
+    for estimator in ("stl", "dreg", "vimco", "reinforce", "rws"):
+        with pytest.raises(ValueError, match=r"`estimator`. Expected 'reparameterized' .* each latent unit.*'maf'"):
+            IWAE(SHAPE, estimator=estimator, objective="elbo" if estimator == "stl" else "iwae", **settings)
 
 
 def test_the_legal_pairs_are_those_of_the_docs():

@@ -12,6 +12,8 @@ ROOMS = (
     "storage",
     "numerics",
     "networks",
+    "made",
+    "bijectors",
     "posteriors",
     "priors",
     "generative",

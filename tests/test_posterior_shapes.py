@@ -1,0 +1,68 @@
+"""The gap log p(x) - ELBO on a curved posterior and on one with two modes, family by family, by quadrature."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.optimize import minimize
+
+SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "posterior_shapes.py"
+# How much of the diagonal Gaussian's gap is left, at most, after a fifth of the script's own steps.
+LEFT = {
+    ("crescent", "full_covariance"): 0.75,
+    ("crescent", "planar"): 0.4,
+    ("crescent", "radial"): 0.8,
+    ("crescent", "iaf"): 0.2,
+    ("crescent", "maf"): 0.2,
+    ("two modes", "planar"): 0.2,
+    ("two modes", "iaf"): 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    spec = importlib.util.spec_from_file_location("posterior_shapes", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def best_gaussian_gap(shapes, target):
+    """The least KL(q || p(z|x)) of any diagonal Gaussian q, by quadrature and direct search."""
+    log_joint = shapes.true_log_joint(target)
+    log_posterior = log_joint - np.logaddexp.reduce(log_joint) - np.log(shapes.CELL)
+
+    def divergence(parameters):
+        loc, log_scale = np.split(parameters, 2)
+        noise = (shapes.GRID[:, 0] - loc) / np.exp(log_scale)
+        log_q = (-0.5 * noise**2 - log_scale - 0.5 * np.log(2.0 * np.pi)).sum(axis=-1)
+        return (np.exp(log_q) * (log_q - log_posterior)).sum() * shapes.CELL
+
+    starts = [[0.0, 0.0, -0.5, -0.5], [0.8, 0.0, -1.0, 0.0], [-0.5, 1.0, -0.5, -0.5]]
+    return min(minimize(divergence, start, method="Nelder-Mead").fun for start in starts)
+
+
+@pytest.fixture(scope="module")
+def gaussian(shapes):
+    return {name: best_gaussian_gap(shapes, shapes.Target(name)) for name in shapes.TARGETS}
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+@pytest.mark.parametrize(("name", "family"), [("crescent", "gaussian"), *LEFT])
+def test_the_gap_shrinks_from_the_gaussian_to_the_richer_family(shapes, gaussian, name, family):
+    target, posterior = shapes.Target(name), shapes.make(family)
+    shapes.fit(posterior, target, steps=400)
+    gap, density = shapes.gap(posterior, target)
+    assert density.sum() * shapes.CELL == pytest.approx(1.0, abs=0.01)
+    if family == "gaussian":
+        assert gap == pytest.approx(gaussian[name], abs=0.01)
+    else:
+        assert 0.0 < gap < LEFT[name, family] * gaussian[name]
+    # The same gap from draws: log p(x) by quadrature, the ELBO from sampled log weights.
+    z, log_q = posterior.sample_and_log_prob(shapes.IMAGE, 20_000, tf.constant([3, 4]))
+    weights = (target.log_likelihood(None, z) + target.log_prior(z) - log_q).numpy().astype(np.float64)
+    log_evidence = np.logaddexp.reduce(shapes.true_log_joint(target)) + np.log(shapes.CELL)
+    assert abs(log_evidence - weights.mean() - gap) < 4.0 * weights.std() / np.sqrt(20_000) + 5e-3
