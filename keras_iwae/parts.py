@@ -7,6 +7,7 @@ import keras
 from keras_iwae import networks
 from keras_iwae.generative import GenerativeModel
 from keras_iwae.posteriors import (
+    AutoregressivePosterior,
     BernoulliPosterior,
     FullCovariancePosterior,
     GaussianPosterior,
@@ -28,6 +29,7 @@ POSTERIORS: dict[str, Callable[..., Posterior]] = {
     "radial": RadialPosterior,
     "iaf": IAFPosterior,
     "maf": MAFPosterior,
+    "autoregressive": AutoregressivePosterior,
 }
 
 

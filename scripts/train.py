@@ -29,7 +29,9 @@ SETTINGS = {
     "backward-samples": dict(type=int, metavar="m", help="samples drawn for the backward pass [all K]"),
     "kl-warmup-steps": dict(type=int, metavar="STEPS", help="steps over which the KL part grows to full weight [0]"),
     "posterior": dict(
-        type=str, help="gaussian, full_covariance, planar, radial, iaf, maf; bernoulli for binary latents [gaussian]"
+        type=str,
+        help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive; bernoulli for binary latents "
+        "[gaussian]",
     ),
     "epochs": dict(type=int, help="passes over the training images, in all [20]"),
     "batch-size": dict(type=int, help="images a step [100]"),

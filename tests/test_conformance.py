@@ -38,6 +38,7 @@ ROWS = {
     "radial, ciwae": {"posterior": "radial", "objective": CIWAE(beta=0.3)},
     "iaf, resampled": {"posterior": "iaf", "objective": PIWAE(num_groups=3), "backward_samples": 2},
     "maf, rws": {"posterior": "maf", "estimator": "rws"},
+    "autoregressive, renyi": {"posterior": "autoregressive", "objective": Renyi(alpha=0.3)},
     "two layers": TWO_LAYERS,
     "two layers, dreg, resampled": {**TWO_LAYERS, "estimator": "dreg", "backward_samples": 2},
     "two layers, rws": {**TWO_LAYERS, "estimator": "rws"},

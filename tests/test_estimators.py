@@ -40,6 +40,7 @@ def make_model(layers):
             "one": {"latent_dim": 2, "hidden": (4,)},
             "two": {"latent_dim": (2, 1), "hidden": ((4,), (3,))},
             "full covariance": {"latent_dim": 2, "hidden": (4,), "posterior": "full_covariance"},
+            "autoregressive": {"latent_dim": 2, "hidden": (4,), "posterior": "autoregressive"},
             "binary": {"latent_dim": 2, "hidden": (4,), "posterior": "bernoulli", "estimator": "vimco"},
         }[layers]
     model = IWAE(SHAPE, num_samples=K, seed=1, **settings)
@@ -161,6 +162,7 @@ RICHER = [
     ("maf", IWAEBound(), "reparameterized"),
     ("maf", IWAEBound(), "dreg"),
     ("maf", IWAEBound(), "vimco"),
+    ("autoregressive", IWAEBound(), "dreg"),
 ]
 
 

@@ -16,6 +16,7 @@ LEFT = {
     ("crescent", "radial"): 0.8,
     ("crescent", "iaf"): 0.2,
     ("crescent", "maf"): 0.2,
+    ("crescent", "autoregressive"): 0.4,
     ("two modes", "planar"): 0.2,
     ("two modes", "iaf"): 0.5,
 }

@@ -14,6 +14,7 @@ and, from `Posterior`, where a family has nothing of its own to put in their pla
 The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
 """
 
+from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
 from keras_iwae.posteriors.base import Posterior
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
@@ -25,6 +26,7 @@ from keras_iwae.posteriors.planar import PlanarPosterior
 from keras_iwae.posteriors.radial import RadialPosterior
 
 __all__ = [
+    "AutoregressivePosterior",
     "BernoulliPosterior",
     "FullCovariancePosterior",
     "GaussianPosterior",
