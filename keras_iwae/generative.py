@@ -65,7 +65,7 @@ class GenerativeModel(keras.Layer):
 
     def call(self, latents, training=False):
         """Logits, float32 `[..., *image_shape]`, of latents `[..., D]`."""
-        seen = self.prior.decoded(latents)
+        seen = self.prior.decoded(self._own(latents))
         # One matrix product over all K * B rows, not K of them over B.
         logits = self.decoder(keras.ops.reshape(seen, (-1, self.prior.decoded_dim)), training=training)
         shape = (*keras.ops.shape(latents)[:-1], *self.image_shape)
@@ -85,7 +85,11 @@ class GenerativeModel(keras.Layer):
 
     def log_prior(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`."""
-        return self.prior.log_prob(z, training)
+        return self.prior.log_prob(self._own(z), training)
+
+    def _own(self, z: tf.Tensor) -> tf.Tensor:
+        """The latents without auxiliary variables of a posterior, which come after them."""
+        return z if z.shape[-1] == self.latent_dim else z[..., : self.latent_dim]
 
     def log_joint(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """log p(x, z) in nats, `[K, B]`, of images `[B, *image_shape]` and latents `[K, B, D]`."""

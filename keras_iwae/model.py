@@ -38,8 +38,8 @@ class IWAE(CheckedModel):
         objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
             an object of `keras_iwae.objectives`, such as `MIWAE(num_groups=8)`.
         estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
-        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", or
-            "bernoulli" for binary latents with a uniform prior; or a Keras layer under the contract of
+        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive",
+            "auxiliary", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the contract of
             `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here, and `hidden`
             is the decoder's alone.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.

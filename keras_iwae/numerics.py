@@ -1,8 +1,10 @@
-"""Arithmetic that must not lose digits: means of exponentials, and Bernoulli log-likelihoods from logits."""
+"""Arithmetic that must not lose digits: means of exponentials, Bernoulli log-likelihoods from logits, fixed noise."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 # A product of g factors in (1, 2] stays below 2^g, and float32 holds 2^127.
@@ -40,6 +42,25 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
         Kong (1992), A note on importance sampling using standardized weights.
     """
     return tf.exp(2.0 * tf.reduce_logsumexp(log_weights, axis=0) - tf.reduce_logsumexp(2.0 * log_weights, axis=0))
+
+
+def antithetic_noise(draws: int, size: int, seed: int | Sequence[int] = 0) -> tf.Tensor:
+    r"""Fixed standard normal noise in pairs $\pm\epsilon$ whose mean square is 1 in each dimension.
+
+    The mean and the standard deviation of a diagonal Gaussian come out exactly, and those of anything else the same at
+    every call, eager or compiled.
+
+    Args:
+        draws: an even number.
+        size: dimensions of the noise.
+        seed: seed of NumPy's generator.
+
+    Returns:
+        float32 `[draws, 1, size]`, the same for every image of a batch.
+    """
+    half = np.random.default_rng(seed).normal(size=(draws // 2, 1, size))
+    half /= np.sqrt(np.mean(half**2, axis=0))
+    return tf.constant(np.concatenate([half, -half]), tf.float32)
 
 
 @tf.custom_gradient

@@ -8,6 +8,7 @@ from keras_iwae import networks
 from keras_iwae.generative import GenerativeModel
 from keras_iwae.posteriors import (
     AutoregressivePosterior,
+    AuxiliaryPosterior,
     BernoulliPosterior,
     FullCovariancePosterior,
     GaussianPosterior,
@@ -30,6 +31,7 @@ POSTERIORS: dict[str, Callable[..., Posterior]] = {
     "iaf": IAFPosterior,
     "maf": MAFPosterior,
     "autoregressive": AutoregressivePosterior,
+    "auxiliary": AuxiliaryPosterior,
 }
 
 

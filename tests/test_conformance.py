@@ -38,6 +38,11 @@ ROWS = {
     "radial, ciwae": {"posterior": "radial", "objective": CIWAE(beta=0.3)},
     "iaf, resampled": {"posterior": "iaf", "objective": PIWAE(num_groups=3), "backward_samples": 2},
     "maf, rws": {"posterior": "maf", "estimator": "rws"},
+    "auxiliary, miwae, resampled": {
+        "posterior": "auxiliary",
+        "objective": MIWAE(num_groups=3),
+        "backward_samples": 2,
+    },
     "autoregressive, renyi": {"posterior": "autoregressive", "objective": Renyi(alpha=0.3)},
     "two layers": TWO_LAYERS,
     "two layers, dreg, resampled": {**TWO_LAYERS, "estimator": "dreg", "backward_samples": 2},
@@ -89,7 +94,7 @@ def test_a_row_of_the_table(row, tmp_path):
     for one, other in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
-    if row not in ("iwae", "two layers", "binary, vimco", "iaf, resampled"):
+    if row not in ("iwae", "two layers", "binary, vimco", "iaf, resampled", "auxiliary, miwae, resampled"):
         return
     images = next(iter(validation)).numpy()[:5]
     result = keras_iwae.importance_weighted_nll(model, images, num_samples=30, verbose=False)

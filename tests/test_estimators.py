@@ -40,6 +40,7 @@ def make_model(layers):
             "one": {"latent_dim": 2, "hidden": (4,)},
             "two": {"latent_dim": (2, 1), "hidden": ((4,), (3,))},
             "full covariance": {"latent_dim": 2, "hidden": (4,), "posterior": "full_covariance"},
+            "auxiliary": {"latent_dim": 2, "hidden": (4,), "posterior": "auxiliary"},
             "autoregressive": {"latent_dim": 2, "hidden": (4,), "posterior": "autoregressive"},
             "binary": {"latent_dim": 2, "hidden": (4,), "posterior": "bernoulli", "estimator": "vimco"},
         }[layers]
@@ -163,6 +164,7 @@ RICHER = [
     ("maf", IWAEBound(), "dreg"),
     ("maf", IWAEBound(), "vimco"),
     ("autoregressive", IWAEBound(), "dreg"),
+    ("auxiliary", IWAEBound(), "reparameterized"),
 ]
 
 
@@ -172,8 +174,11 @@ def test_mean_gradient_with_richer_posteriors(family, objective, estimator):
     assert_unbiased(estimated(make_model(family), objective, estimator), reference(family, objective))
 
 
+RESAMPLED = [("iaf", "reparameterized"), ("auxiliary", "reparameterized"), ("maf", "dreg"), ("planar", "dreg")]
+
+
 @pytest.mark.statistical
-@pytest.mark.parametrize(("family", "estimator"), [("iaf", "reparameterized"), ("maf", "dreg"), ("planar", "dreg")])
+@pytest.mark.parametrize(("family", "estimator"), RESAMPLED)
 def test_resampled_backward_pass_with_flows(family, estimator):
     found = estimated(make_model(family), IWAEBound(), estimator, backward_samples=2)
     assert_unbiased(found, reference(family, IWAEBound()))

@@ -14,6 +14,7 @@ ROOMS = (
     "networks",
     "made",
     "bijectors",
+    "conditional",
     "posteriors",
     "priors",
     "generative",

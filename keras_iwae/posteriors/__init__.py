@@ -12,9 +12,11 @@ and, from `Posterior`, where a family has nothing of its own to put in their pla
     log_prob(z, x) -> `[K, B]` in nats;
     mean(x) -> `[B, D]`.
 The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
+A draw may go on after the D latent units with auxiliary variables, which the generative model does not look at.
 """
 
 from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
+from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
 from keras_iwae.posteriors.base import Posterior
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
@@ -27,6 +29,7 @@ from keras_iwae.posteriors.radial import RadialPosterior
 
 __all__ = [
     "AutoregressivePosterior",
+    "AuxiliaryPosterior",
     "BernoulliPosterior",
     "FullCovariancePosterior",
     "GaussianPosterior",

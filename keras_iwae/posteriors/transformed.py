@@ -1,8 +1,9 @@
 """Normal noise through a bijector: the distribution of every flow, with moments that are averages over fixed draws."""
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from keras_iwae.numerics import antithetic_noise
 
 tfd = tfp.distributions
 
@@ -23,9 +24,7 @@ class TransformedNormal(tfp.distributions.TransformedDistribution):
 
     def _fixed_draws(self) -> tf.Tensor:
         shape = self.distribution.batch_shape_tensor(), self.distribution.event_shape_tensor()
-        half = np.random.default_rng(0).normal(size=(_DRAWS // 2, 1, int(self.event_shape[-1])))
-        half /= np.sqrt(np.mean(half**2, axis=0))
-        noise = tf.constant(np.concatenate([half, -half]), tf.float32)
+        noise = antithetic_noise(_DRAWS, int(self.event_shape[-1]))
         return self.bijector.forward(tf.broadcast_to(noise, tf.concat([[_DRAWS], *shape], axis=0)))
 
     def _mean(self):

@@ -1,0 +1,59 @@
+"""A Gaussian given features of an image and a vector beside them: what q(z|a, x) and p(a|x, z) are made of."""
+
+import keras
+import tensorflow as tf
+
+from keras_iwae.inputs import check_integer
+from keras_iwae.networks import glorot
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class ConditionalGaussian(keras.Layer):
+    r"""$\mu$ and $\sigma = \exp(\mathrm{linear})$, both linear in $g = \tanh(W_h h + W_u u + b)$.
+
+    The features' share of g belongs to the image and is computed once, however many u follow.
+
+    Args:
+        size: number of the Gaussian's dimensions.
+        units: units of the hidden layer g.
+        seed: seed of the initial kernels.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `size` or `units` is no positive integer.
+    """
+
+    def __init__(self, size: int, units: int = 100, seed: int = 0, **kwargs):
+        # Float32 under mixed precision too: what it gives makes log densities.
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.size, self.units, self.seed = check_integer("size", size), check_integer("units", units), seed
+
+        def dense(units, index, name, **options):
+            return keras.layers.Dense(
+                units, kernel_initializer=glorot(seed, index), dtype="float32", name=name, **options
+            )
+
+        self.of_features = dense(self.units, 0, "of_features")
+        self.of_vector = dense(self.units, 1, "of_vector", use_bias=False)
+        self.loc_head, self.log_scale_head = dense(self.size, 2, "loc"), dense(self.size, 3, "log_scale")
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "units": self.units, "seed": self.seed}
+
+    def build(self, features_shape, vector_shape):
+        hidden = (None, self.units)
+        layers = (self.of_features, self.of_vector, self.loc_head, self.log_scale_head)
+        for layer, shape in zip(layers, (features_shape, vector_shape, hidden, hidden), strict=True):
+            if not layer.built:
+                layer.build(shape)
+        self.built = True
+
+    def call(self, features, vectors):
+        """Mean and standard deviation, float32 `[..., B, size]`, given features `[B, F]` and vectors `[..., B, E]`."""
+        # One matrix product over all K * B rows, not K of them over B.
+        rows = self.of_vector(tf.reshape(vectors, [-1, vectors.shape[-1]]))
+        leading = tf.shape(vectors)[:-1]
+        hidden = tf.tanh(self.of_features(features) + tf.reshape(rows, tf.concat([leading, [self.units]], axis=0)))
+        rows = tf.reshape(hidden, [-1, self.units])
+        shape = tf.concat([leading, [self.size]], axis=0)
+        return tf.reshape(self.loc_head(rows), shape), tf.reshape(tf.exp(self.log_scale_head(rows)), shape)
