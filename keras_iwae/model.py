@@ -8,20 +8,14 @@ import tensorflow as tf
 
 from keras_iwae import estimators, objectives
 from keras_iwae.backward import LogTerms, bound_gradients
-from keras_iwae.checked_model import CheckedModel
-from keras_iwae.generative import Samples
-from keras_iwae.inputs import check_images, check_integer
+from keras_iwae.inputs import check_integer
+from keras_iwae.latent_model import LatentModel
 from keras_iwae.numerics import effective_sample_size
-from keras_iwae.parts import make_parts
 from keras_iwae.posteriors import Posterior
 
 
-def _as_tuples(units):
-    return tuple(_as_tuples(u) if isinstance(u, (list, tuple)) else u for u in units)
-
-
 @keras.saving.register_keras_serializable("keras_iwae")
-class IWAE(CheckedModel):
+class IWAE(LatentModel):
     r"""Importance weighted autoencoder with a Bernoulli decoder.
 
     With z_1..z_K ~ q(z|x) and $w_k = p(x, z_k) / q(z_k|x)$, `fit` maximizes the mean over the batch of
@@ -67,6 +61,8 @@ class IWAE(CheckedModel):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
     """
 
+    objects = ("objective",)
+
     def __init__(
         self,
         image_shape: int | Sequence[int],
@@ -84,46 +80,24 @@ class IWAE(CheckedModel):
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        shape = [image_shape] if isinstance(image_shape, int) else image_shape
-        self.image_shape = tuple(check_integer("image_shape", size) for size in shape)
-        self.num_samples = check_integer("num_samples", num_samples)
+        super().__init__(
+            image_shape, latent_dim, hidden, activation, num_samples, posterior, encoder, decoder, seed, **kwargs
+        )
         self.objective, self.estimator = objectives.get(objective), estimators.get(estimator)
         self.backward_samples = backward_samples
         self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
-        self.seed = check_integer("seed", seed, at_least=0)
-        layers = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
-        latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
-        self.posterior, self.generative = make_parts(
-            posterior, self.image_shape, latent_dims, hidden, activation, encoder, decoder, seed, self.dtype_policy
-        )
-        self.latent_dim = self.generative.latent_dim
-        self._config = {
-            "image_shape": self.image_shape,
-            "latent_dim": latent_dim if isinstance(latent_dim, int) else latent_dims,
-            "hidden": _as_tuples(hidden),
-            "activation": keras.activations.serialize(keras.activations.get(activation)),
-            "num_samples": self.num_samples,
+        self._config |= {
             "objective": keras.saving.serialize_keras_object(self.objective),
             "estimator": estimator,
-            "posterior": posterior if isinstance(posterior, str) else keras.saving.serialize_keras_object(posterior),
             "backward_samples": backward_samples,
             "kl_warmup_steps": self.kl_warmup_steps,
-            "encoder": keras.saving.serialize_keras_object(encoder),
-            "decoder": keras.saving.serialize_keras_object(decoder),
-            "seed": self.seed,
         }
         self._check_training(estimator)
-        # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
-        self.rng = self.add_weight(
-            shape=(2,), dtype="int64", trainable=False, autocast=False, name="rng", initializer="zeros"
-        )
-        self.rng.assign([seed, 0])
         self.beta_logit = None
         if self.objective.learned:
             start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
             self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in self._metric_names()}
+        self._track(*self._metric_names())
         self.build()
 
     def _check_training(self, estimator: str) -> None:
@@ -159,19 +133,6 @@ class IWAE(CheckedModel):
         """The learned coefficient of the objective, `None` where there is none."""
         return None if self.beta_logit is None else tf.sigmoid(self.beta_logit)
 
-    @property
-    def metrics(self) -> list[keras.Metric]:
-        return list(self._trackers.values())
-
-    def build(self, input_shape=None):
-        self.posterior.build((None, *self.image_shape))
-        self.generative.build((None, self.latent_dim))
-        self.built = True
-
-    def call(self, images, training=False):
-        """Pixel probabilities, `[B, *image_shape]`, decoded from the posterior mean of each image."""
-        return keras.ops.sigmoid(self.generative(self.posterior.mean(images, training), training=training))
-
     def log_terms(self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor) -> LogTerms:
         """Log densities of K posterior draws for each image.
 
@@ -190,42 +151,9 @@ class IWAE(CheckedModel):
         """log w = log p(x|z) + log p(z) - log q(z|x) in nats, `[K, B]`; arguments as for `log_terms`."""
         return self.log_terms(x, num_samples, seed).weights
 
-    def sample(self, num_samples: int, seed: int = 0) -> Samples:
-        """`Samples(latents, probabilities, images)` from the prior, decoded; the same seed gives the same draws."""
-        return self.generative.sample(check_integer("num_samples", num_samples), tf.constant([seed, 0]))
-
-    def initialize_output_bias(self, mean_image: np.ndarray) -> None:
-        r"""Set the decoder's output bias to the log-odds of the training mean, $\log \frac{m}{1 - m}$.
-
-        Args:
-            mean_image: mean grey level of each pixel over the training images, of shape `image_shape`; clipped to
-                [0.001, 0.999].
-
-        Raises:
-            ValueError: if the shape is another, or if the decoder's last trainable weight is no bias of that size.
-
-        Example:
-            >>> model.initialize_output_bias(keras_iwae.data.mean_image("mnist"))
-
-        References:
-            The IWAE paper's released code; the paper gives the networks only.
-        """
-        mean = check_images(np.asarray(mean_image)[np.newaxis], "mean_image", self.image_shape)[0]
-        weights = self.generative.decoder.trainable_variables
-        if not weights or int(np.prod(weights[-1].shape)) != mean.size:
-            raise ValueError(
-                f"Invalid value received for `decoder`. Expected a last weight with {mean.size} values, one a pixel, "
-                f"as `keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
-            )
-        mean = np.clip(mean, 0.001, 0.999)
-        weights[-1].assign(np.log(mean / (1.0 - mean)).reshape(weights[-1].shape))
-
     def train_step(self, data):
         x, step = self._images(data), tf.cast(self.rng[1], tf.float32)
-        self.rng.assign_add([0, 1])
-        seed, variables = self._stateless_seed(self.rng), self.trainable_variables
-        # What a loss-scaling optimizer multiplies by; replicas' gradients are summed.
-        scale = self.optimizer.scale_loss(1.0) / self.distribute_strategy.num_replicas_in_sync
+        seed, scale, variables = self._next_seed(), self._loss_scale(), self.trainable_variables
         if self.deterministic:
             with tf.GradientTape() as tape:
                 terms = self._mean_terms(x, training=True)
@@ -258,34 +186,12 @@ class IWAE(CheckedModel):
                     climbed = scale * tf.reduce_mean(self.objective(terms.weights, self.beta))
                 by_variable[id(self.beta_logit)] = tape.gradient(climbed, self.beta_logit.value)
             ascent = [by_variable[id(variable)] for variable in variables]
-        with tf.GradientTape() as tape:
-            penalty = self._penalty()
-            scaled = scale * penalty
-        sources = [variable.value for variable in variables]
-        descents = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        steps = [descent - upward for descent, upward in zip(descents, ascent, strict=True)]
-        self.optimizer.apply_gradients(zip(steps, variables, strict=True))
-        # The penalty from before the step, as the bound is.
-        return self._update_metrics(terms, penalty)
-
-    def _penalty(self) -> tf.Tensor:
-        """Sum of the regularizers' penalties."""
-        return tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in self.losses)])
+        return self._update_metrics(terms, self._climb(ascent, scale))
 
     def test_step(self, data):
-        x = self._images(data)
-        # The number of images seen in this pass keys the draws: batches differ, a second pass repeats.
-        seen = tf.cast(self._trackers["loss"].count, tf.int64)
-        seed = tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
+        x, seed = self._images(data), self._evaluation_seed()
         terms = self._mean_terms(x) if self.deterministic else self.log_terms(x, self.num_samples, seed)
         return self._update_metrics(terms, self._penalty())
-
-    def _stateless_seed(self, seed_and_counter: tf.Tensor) -> tf.Tensor:
-        seed = tf.cast(seed_and_counter, tf.int32)
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return seed
-        return tf.random.fold_in(seed, replica.replica_id_in_sync_group)
 
     def _mean_terms(self, x: tf.Tensor, training: bool = False) -> LogTerms:
         """Log-likelihood at the posterior mean, `[1, B]`, in the place of samples' log densities."""
@@ -295,24 +201,14 @@ class IWAE(CheckedModel):
 
     def _update_metrics(self, terms: LogTerms, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
         bound = self.objective(terms.weights, self.beta)
-        values = {
-            "loss": penalty - bound,
-            "bound": bound,
-            "elbo": tf.reduce_mean(terms.weights, axis=0),
-            "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
-            "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
-            "ess": effective_sample_size(terms.weights),
-            "beta": self.beta,
-        }
-        for name, tracker in self._trackers.items():
-            # An entry an image, so that a short last batch does not count like a full one.
-            tracker.update_state(values[name])
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
-
-    def get_config(self):
-        return {**super().get_config(), **self._config}
-
-    @classmethod
-    def from_config(cls, config):
-        names = "objective", "encoder", "decoder", *([] if isinstance(config["posterior"], str) else ["posterior"])
-        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in names}})
+        return self._report(
+            {
+                "loss": penalty - bound,
+                "bound": bound,
+                "elbo": tf.reduce_mean(terms.weights, axis=0),
+                "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
+                "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
+                "ess": effective_sample_size(terms.weights),
+                "beta": self.beta,
+            }
+        )
