@@ -11,6 +11,7 @@ ROOMS = (
     "inputs",
     "storage",
     "numerics",
+    "schedules",
     "networks",
     "posteriors",
     "priors",
