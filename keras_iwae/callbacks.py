@@ -61,6 +61,25 @@ class Budget(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class FewerSamplesFirst(keras.callbacks.Callback):
+    """Train with fewer samples than `num_samples` before a given epoch; what validation reports keeps all of them.
+
+    Args:
+        num_samples: K before the change.
+        epochs: epochs, from 0, that have it.
+    """
+
+    def __init__(self, num_samples: int, epochs: int):
+        super().__init__()
+        self.num_samples, self.epochs = num_samples, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        wanted = self.num_samples if epoch < self.epochs else self.model.num_samples
+        if self.model.training_samples != wanted:
+            self.model.training_samples = wanted
+            self.model.make_train_function(force=True)
+
+
 class NLLCurve(keras.callbacks.Callback):
     """Follow -L_1000 of the validation images: after 1, 2, 4, 7, 12, 20, ... passes and the last, into `nll.csv`.
 

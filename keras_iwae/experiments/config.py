@@ -24,6 +24,7 @@ class ExperimentConfig:
         dataset: a name that `keras_iwae.data.load` knows, or a path to a .npz or .npy file.
         objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae" or "renyi".
         num_samples: K.
+        early_samples: K of the first two thirds of the epochs; `None` is `num_samples` throughout.
         num_groups: M of "miwae" and "piwae", a divisor of K.
         beta: the ELBO's share in "ciwae".
         alpha: the order of "renyi".
@@ -51,6 +52,7 @@ class ExperimentConfig:
     dataset: str = "mnist"
     objective: str = "iwae"
     num_samples: int = 50
+    early_samples: int | None = None
     num_groups: int | None = None
     beta: float | None = None
     alpha: float | None = None
@@ -77,6 +79,8 @@ class ExperimentConfig:
         object.__setattr__(self, "latent_dim", tuple(self.latent_dim))
         object.__setattr__(self, "hidden", tuple(tuple(units) for units in self.hidden))
         check_integer("epochs", self.epochs)
+        if self.early_samples is not None:
+            check_integer("early_samples", self.early_samples)
         for name, allowed in (("network", NETWORKS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -96,6 +100,11 @@ class ExperimentConfig:
         estimator = "" if self.estimator == "reparameterized" else f"-{self.estimator}"
         drawn = "" if self.backward_samples is None else f"-m{self.backward_samples}"
         return f"{Path(self.dataset).stem}-{self.objective}{estimator}-k{self.num_samples}{drawn}"
+
+    @property
+    def early_epochs(self) -> int:
+        """Epochs with `early_samples`."""
+        return 0 if self.early_samples is None else 2 * self.epochs // 3
 
     @property
     def steps_per_pass(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import data, plots, runs
-from keras_iwae.callbacks import Budget, ImageGrids, NLLCurve, RunCheckpoint
+from keras_iwae.callbacks import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint
 from keras_iwae.experiments.config import ExperimentConfig, build
 from keras_iwae.model import IWAE
 
@@ -105,6 +105,8 @@ def _fit(
     # The curve before the checkpoint: a kill between the two repeats both.
     callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
     callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
+    if config.early_samples is not None:
+        callbacks.append(FewerSamplesFirst(config.early_samples, config.early_epochs))
     epochs = config.epochs
     if budget_minutes is not None:
         callbacks.append(Budget(checkpoint, budget_minutes))
