@@ -112,7 +112,7 @@ def reproduce(
         "gpus": len(tf.config.list_physical_devices("GPU")),
     }
     write_json(root / "results" / f"{name}.json", record)
-    return record
+    return result_of(row, root)
 
 
 def _epochs(row: Row, stages: int | None) -> int:
