@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """docs/results.md from results files and a page of prose; no number of its tables is typed in.
 
-Every JSON file in docs/results/ is what `scripts/reproduce.py` wrote for one row, and docs/results/bounds.json what
-`benchmarks/results_table.py --json` wrote. docs/results/text.md is the prose: a word such as $mnist in it stands for a
-table. The figures go to docs/images/.
+Every JSON file in docs/results/ is what `scripts/reproduce.py` wrote for one row; bounds.json there is from
+`benchmarks/results_table.py --json`, trials.json from `benchmarks/recipe_trials.py --json`. docs/results/text.md is the
+prose: a word such as $mnist in it stands for a table. The figures go to docs/images/.
 
 examples:
   cp saved_models/reproduce/results/*.json docs/results/
@@ -98,7 +98,7 @@ def lecture(record: dict) -> list:
 LECTURE_HEADS = ["row", "objective", "NLL, K = 5000", "active units", "passes", "training"]
 
 
-def bounds(path: Path) -> str:
+def stored(path: Path) -> str:
     rows = json.loads(path.read_text()) if path.exists() else []
     return markdown(list(rows[0]), [list(each.values()) for each in rows]) if rows else "*Not run.*"
 
@@ -171,7 +171,7 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables["bounds"] = bounds(args.results / "bounds.json")
+    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "trials")}
     tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
     images = args.out.parent / "images"
     if judged:
