@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_iwae import data, networks, objectives, runs
+from keras_iwae import data, estimators, networks, objectives, runs
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
 from keras_iwae.schedules import PaperSchedule, warm_cosine
@@ -79,8 +79,11 @@ class ExperimentConfig:
         object.__setattr__(self, "latent_dim", tuple(self.latent_dim))
         object.__setattr__(self, "hidden", tuple(tuple(units) for units in self.hidden))
         check_integer("epochs", self.epochs)
-        if self.early_samples is not None:
-            check_integer("early_samples", self.early_samples)
+        if self.early_samples is not None and check_integer("early_samples", self.early_samples) > self.num_samples:
+            raise ValueError(
+                f"Invalid value received for `early_samples`. Expected at most num_samples = {self.num_samples}. "
+                f"Received: {self.early_samples}"
+            )
         for name, allowed in (("network", NETWORKS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -178,6 +181,8 @@ def build(config: ExperimentConfig) -> IWAE:
         decoder=decoder,
         seed=config.seed,
     )
+    if config.early_samples is not None:
+        estimators.check_pair(config.estimator, model.objective, config.early_samples, model.posterior.reparameterized)
     model.initialize_output_bias(mean)
     if config.start is not None:
         _copy_weights(runs.load_model(config.start), model, config.start)
