@@ -68,4 +68,6 @@ def warm_cosine(total_steps: int, peak: float) -> keras.optimizers.schedules.Cos
         peak: the highest learning rate.
     """
     warmup = max(1, total_steps // 50)
-    return keras.optimizers.schedules.CosineDecay(0.0, total_steps - warmup, warmup_target=peak, warmup_steps=warmup)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, total_steps - warmup), warmup_target=peak, warmup_steps=warmup
+    )
