@@ -28,11 +28,12 @@ class LogTerms(NamedTuple):
     @property
     def weights(self) -> tf.Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x)."""
-        return self.likelihood + self.prior - self.posterior
+        return self.tempered(1.0)
 
-    def tempered(self, kl_weight: tf.Tensor) -> tf.Tensor:
+    def tempered(self, kl_weight: tf.Tensor | float) -> tf.Tensor:
         """log w with its KL part, log p(z) - log q(z|x), multiplied by `kl_weight`."""
-        return self.likelihood + kl_weight * (self.prior - self.posterior)
+        # K = 1 broadcast with an unknown size would be unknown.
+        return tf.ensure_shape(self.likelihood + kl_weight * (self.prior - self.posterior), self.likelihood.shape)
 
 
 class Gradients(NamedTuple):

@@ -42,6 +42,13 @@ def test_fit_improves_the_bound_and_reports_its_parts(make_model, objective):
         assert 1.0 <= min(history["ess"]) <= max(history["ess"]) <= 5.0
 
 
+@pytest.mark.parametrize("num_samples", [1, 3])
+def test_short_last_batches_are_evaluated(make_model, num_samples):
+    model = make_model(num_samples=num_samples)
+    data = tf.data.Dataset.from_tensor_slices(X[:7]).batch(4)
+    assert model.fit(data, validation_data=data, verbose=0).history["val_bound"][0] < 0.0
+
+
 def test_reported_values_are_the_bound_itself_and_count_every_image_once(make_model):
     model = make_model()
     # The short last batch is made of other images, so that weighing batches alike would show.
