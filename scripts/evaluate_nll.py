@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Negative log-likelihood of a trained model on test images, by importance sampling with K draws for each image.
 
-Prints the NLL in nats per image with its standard error over images, bits per dimension, the bounds L_1, L_5, L_50 and
-L_K from the same draws, the effective sample size of the weights and the active latent units; the run's metrics.json
-keeps them. Test images are binarized once, from --seed. Memory does not grow with K.
+Prints the NLL in nats per image with its errors, the bounds L_1, L_2, L_5, ... L_K from the same draws, the jackknife's
+corrected value, effective sample size and Pareto k-hat of the weights, and whether K suffices; the run's metrics.json
+keeps them, and per-example-SPLIT.npz those of each image. Test images are binarized once, from --seed. Memory does not
+grow with K. An evaluation that was interrupted continues when it is started again.
 
 examples:
   python scripts/evaluate_nll.py --k 5000
@@ -27,6 +28,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images [all]")
     parser.add_argument("--chunk-size", type=int, default=25, metavar="C", help="samples decoded together [25]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
+    parser.add_argument("--proposal-scale", type=float, default=1.0, metavar="S", help="widen the posterior by S [1]")
+    parser.add_argument("--defensive", type=float, default=0.0, metavar="A", help="share of draws from the prior [0]")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--per-example", metavar="FILE.npz", help="write the log-likelihood of each image there")
     return parser.parse_args()
@@ -43,6 +46,8 @@ def main(args: argparse.Namespace) -> None:
         limit=args.limit,
         chunk_size=args.chunk_size,
         seed=args.seed,
+        proposal_scale=args.proposal_scale,
+        defensive=args.defensive,
         per_example=args.per_example,
         verbose=sys.stdout.isatty() and not args.json,
     )
@@ -53,4 +58,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse())
+    command(main, parse(), "stopped; the same command continues")
