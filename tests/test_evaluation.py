@@ -64,7 +64,7 @@ def test_numbers_of_a_result(make_model, images):
     record = json.loads(json.dumps(result.to_dict()))
     assert record["num_examples"] == 7
     assert record["bounds"]["9"] == pytest.approx(-result.nll)
-    for text in ("NLL", "L_1", "L_5", "L_9", "active units", "of 9"):
+    for text in ("NLL", "L_1", "L_2", "L_5", "L_9", "active units", "of 9"):
         assert text in str(result)
     assert nll(make_model(), images[:1], 9).to_dict()["standard_error"] is None
 
@@ -80,7 +80,9 @@ def test_seeds(make_model, images):
 def test_the_encoder_runs_once_for_all_chunks(make_model, images):
     model = make_model()
     graph = tf.function(
-        lambda x: stream_log_weights(model, x, tf.constant(40), tf.constant([0, 0]), [1, 40], chunk_size=4).bounds
+        lambda x: stream_log_weights(
+            model, x, tf.constant(40), tf.constant([0, 0]), [1, 40], chunk_size=4, num_largest=9
+        )
     ).get_concrete_function(tf.TensorSpec([None, 4, 3, 1]))
     outside = [op for op in graph.graph.get_operations() if "MatMul" in op.type]
     inside = [

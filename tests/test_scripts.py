@@ -90,7 +90,7 @@ def test_evaluate_prints_json_and_repeats_by_seed(workspace):
     again = json.loads(run("evaluate_nll", *arguments, "--chunk-size", 7, cwd=folder).stdout)
     assert first["nll"] == pytest.approx(again["nll"], rel=1e-6)
     assert first["num_samples"] == 30
-    assert list(first["bounds"]) == ["1", "5", "30"]
+    assert list(first["bounds"]) == ["1", "2", "5", "10", "20", "30"]
 
 
 def test_export_and_sample(workspace):
