@@ -24,6 +24,7 @@ ROOMS = (
     "evaluation",
     "data",
     "plots",
+    "charts",
     "runs",
     "callbacks",
     "serving_warmup",
