@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from keras_iwae.plots import as_pictures, image_grid
 from keras_iwae.storage import replacing
@@ -66,6 +66,23 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     panels[0].legend(frameon=False, fontsize=9)
     for axes in panels[max(0, len(names) - columns) : len(names)]:
         axes.set_xlabel("epoch", fontsize=9)
+    return figure
+
+
+def bounds(values: Mapping[int, float]) -> Figure:
+    """Bounds L_k of one set of draws against k, log axis.
+
+    Args:
+        values: L_k in nats for each k.
+    """
+    figure, (axes,) = _panels(1, 1, 5.2, 3.0)
+    ks = sorted(values)
+    axes.plot(ks, [values[k] for k in ks], "o-", color=_BLUE, markersize=4)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlabel("k, samples in the bound", fontsize=9)
+    axes.set_title("Bound L_k, nats", loc="left", fontsize=10)
+    axes.grid(axis="y", alpha=0.25)
     return figure
 
 

@@ -30,6 +30,7 @@ ROOMS = (
     "serving_warmup",
     "export",
     "experiments",
+    "report",
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -1,7 +1,7 @@
 """Diagnosing a run: what its latents do on test images, what its encoder leaves, and pictures of both."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from keras_iwae.storage import write_json
 _AGGREGATED = 2000
 _PRIOR_DRAWS = 20_000
 _BATCH_SIZE = 200
+_MOMENTS = ("aggregate_mean", "aggregate_std", "prior_mean", "prior_std")
 
 
 def diagnose(
@@ -88,16 +89,21 @@ def diagnose(
 
 def table(record: Mapping) -> str:
     """What `diagnose` returned, for people."""
-    rows = []
+    return "\n".join([*(f"{name:<20}{value}" for name, value in rows(record)), "", record["verdict"]])
+
+
+def rows(record: Mapping) -> list[tuple[str, str]]:
+    """The numbers of a diagnosis, each under its name."""
+    found = []
     for i, layer in enumerate(record["layers"]):
         kl = "no KL by unit"
         if layer["kl"] is not None:
             how = "" if layer["kl_is_exact"] else ", sampled"
             kl = f"KL {layer['kl']:.2f} nats{how}, 95 % of it in {layer['units_of_95_percent_of_kl']} units"
-        rows.append((f"layer {i + 1}", f"{layer['active']} of {layer['units']} units active, {kl}"))
+        found.append((f"layer {i + 1}", f"{layer['active']} of {layer['units']} units active, {kl}"))
     information, marginal = record["mutual_information"], record["marginal_kl"]
     reconstruction = record["reconstruction"]
-    rows += [
+    found += [
         ("KL of all latents", f"{_with_error(record['kl'])} nats"),
         (
             "mutual information",
@@ -110,7 +116,7 @@ def table(record: Mapping) -> str:
     ]
     gap = record["inference_gap"]
     if gap is not None:
-        rows += [
+        found += [
             (
                 "inference gap",
                 f"of {gap['num_images']} images: log p(x) {gap['log_likelihood']['mean']:.2f}, best Gaussian's ELBO "
@@ -119,7 +125,7 @@ def table(record: Mapping) -> str:
             ("  approximation", f"{_with_error(gap['approximation_gap'])} nats, what no diagonal Gaussian can do"),
             ("  amortization", f"{_with_error(gap['amortization_gap'])} nats, what the encoder leaves"),
         ]
-    return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", record["verdict"]])
+    return found
 
 
 def _with_error(value: Mapping, digits: int = 2) -> str:
@@ -206,17 +212,18 @@ def _latents_record(
     }
 
 
+def moments(layers: Sequence[Mapping]) -> tuple[list[np.ndarray] | None, list[np.ndarray], list[np.ndarray]]:
+    """KL of each unit, and mean and standard deviation of its aggregate posterior against the prior, layer by layer."""
+    kls = None if layers[0]["kl"] is None else [np.array(layer["kl_per_unit"]) for layer in layers]
+    arrays = [{name: np.array(layer[name]) for name in _MOMENTS} for layer in layers]
+    means = [(a["aggregate_mean"] - a["prior_mean"]) / a["prior_std"] for a in arrays]
+    return kls, means, [a["aggregate_std"] / a["prior_std"] for a in arrays]
+
+
 def _draw(figures: Path, record: dict, found: Latents, images: np.ndarray) -> None:
     layers = record["layers"]
     variances = [np.array(layer["mean_variance"]) for layer in layers]
     charts.save(figures / "active-units.png", charts.active_units(variances, ACTIVE_UNIT_THRESHOLD))
-    moments = [
-        {name: np.array(layer[name]) for name in ("aggregate_mean", "aggregate_std", "prior_mean", "prior_std")}
-        for layer in layers
-    ]
-    kls = None if found.kl_per_unit is None else [np.array(layer["kl_per_unit"]) for layer in layers]
-    means = [(m["aggregate_mean"] - m["prior_mean"]) / m["prior_std"] for m in moments]
-    stds = [m["aggregate_std"] / m["prior_std"] for m in moments]
-    charts.save(figures / "units.png", charts.units(kls, means, stds))
+    charts.save(figures / "units.png", charts.units(*moments(layers)))
     points, labels = plane(found.by_layer(found.means)[0])
     charts.save(figures / "latents.png", charts.latent_map(points, images, labels))
