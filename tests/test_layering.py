@@ -25,11 +25,13 @@ ROOMS = (
     "evaluation",
     "data",
     "plots",
+    "charts",
     "runs",
     "callbacks",
     "serving_warmup",
     "export",
     "experiments",
+    "report",
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
