@@ -212,7 +212,7 @@ def test_values_as_text():
     cases = {95.289: "95.29", 0.17534: "0.1753", 10.0: "10", -111.257: "-111.26", 5000: "5,000", True: "yes"}
     assert {value: numbers.shown(value) for value in cases} == cases
     assert numbers.shown([[200, 200], [100]]) == "200-200, 100"
-    record = {"a_b": {"mean": 1.5, "min": 0.25}, "kl": {"mean": 2.0, "standard_error": None}, "x": None, "y": [1] * 9}
-    assert numbers.rows(record) == [("a b, mean", "1.50"), ("a b, min", "0.25"), ("KL", "2")]
+    record = {"a_b": {"mean": 1.5, "min": 0.25, "max": None}, "kl": {"mean": 2.0, "standard_error": None}}
+    assert numbers.rows({**record, "x": None, "y": [1] * 9}) == [("a b", "mean 1.50, min 0.25"), ("KL", "2")]
     assert numbers.sentence({}) == ""
     assert numbers.headline({}, {}) == []

@@ -20,6 +20,7 @@ _NAMES = {
     "latent_dim": "latent units",
     "ess": "effective samples",
     "dataset": "data set",
+    "seconds": "took, seconds",
     "pareto_k": "Pareto k-hat",
     "num_groups": "groups, M",
     "kl_warmup_steps": "KL warm-up, steps",
@@ -56,22 +57,23 @@ def shown(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, list):
         return ", ".join("-".join(map(str, v)) if isinstance(v, list) else shown(v) for v in value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and set(value) <= {"mean", "standard_error"}:
         error = value.get("standard_error")
         return shown(value.get("mean")) + ("" if error is None else f" ± {shown(error)}")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{readable(name)} {shown(part)}" for name, part in value.items() if part is not None)
     return str(value)
 
 
 def rows(record: Mapping, leave_out: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """A record as rows of a table; what is nested is flattened, what is not set and what is long is left out."""
+    """A record as rows of a table; what is not set and what is long is left out."""
     found: list[tuple[str, str]] = []
     for name, value in record.items():
         if name in leave_out or value is None or (isinstance(value, list) and len(value) > _LONG):
             continue
-        if isinstance(value, Mapping) and not set(value) <= {"mean", "standard_error"}:
-            found += [(f"{readable(name)}, {label}", text) for label, text in rows(value)]
-        else:
-            found.append((readable(name), f"{value:g}" if name == "learning_rate" else shown(value)))
+        text = f"{value:g}" if name == "learning_rate" else shown(value)
+        if text:
+            found.append((readable(name), text))
     return found
 
 
