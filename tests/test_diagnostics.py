@@ -192,12 +192,12 @@ def test_kl_per_unit_adds_up_to_the_sampled_kl(patterns, kind):
         "two": lambda: small_model((3, 2), ((16,), (8,))),
         "binary": lambda: small_model(posterior="bernoulli", estimator="vimco"),
     }[kind]()
-    model.fit(patterns, batch_size=20, epochs=5, verbose=0)
+    model.fit(patterns, batch_size=20, epochs=10, verbose=0)
     found = latents(model, patterns, num_draws=40)
     draws = found.kl_per_unit.sum(axis=1) - found.kl
     # Zero on average; the spread between images is that of 40 draws each.
     assert abs(draws.mean()) < 4.0 * draws.std(ddof=1) / math.sqrt(len(draws)) + 1e-4
-    assert found.kl.mean() > 0.1
+    assert found.kl.mean() > 0.2
     sizes = {"one": (3,), "two": (3, 2), "binary": (3,)}[kind]
     assert found.layer_sizes == sizes
     assert found.kl_is_exact.tolist() == [kind != "two"] * 3 + [True] * (len(sizes) - 1) * 2
