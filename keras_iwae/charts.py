@@ -209,7 +209,9 @@ def sweep(rows: Sequence[Mapping]) -> Figure:
     time.set_ylabel("seconds an epoch")
     time.set_ylim(bottom=0.0)
     (lines, labels), (more_lines, more_labels) = (panel.get_legend_handles_labels() for panel in (axes, time))
-    axes.legend(lines + more_lines, labels + more_labels, frameon=False, fontsize=9, loc="center right")
+    figure.legend(
+        lines + more_lines, labels + more_labels, frameon=False, fontsize=9, loc="outside upper center", ncols=3
+    )
     return figure
 
 

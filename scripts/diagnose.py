@@ -31,8 +31,9 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae import runs
     from keras_iwae.experiments import diagnosing
 
-    run = runs.folder(args.model or runs.newest())
-    record = diagnosing.diagnose(run, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())
+    model = args.model or runs.newest()
+    record = diagnosing.diagnose(model, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())
+    run = runs.folder(model)
     print(
         f"{record['model']} on {record['dataset']}, {record['num_images']} test images\n\n{diagnosing.table(record)}\n"
     )

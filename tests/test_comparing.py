@@ -112,6 +112,8 @@ def test_runs_without_the_numbers_are_refused(tmp_path, values):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"Expected metrics.json with nll_test in .*empty.*evaluate_nll.py --k 5000"):
         comparing.compare([first, tmp_path / "empty"])
+    with pytest.raises(ValueError, match="nowhere, where there is none"):
+        comparing.compare([first, tmp_path / "nowhere"])
     without = make_run(tmp_path / "without", values)
     (without / "per-example-test.npz").unlink()
     with pytest.raises(ValueError, match=r"Expected per-example-test.npz in .*without"):

@@ -62,6 +62,8 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     Raises:
         ValueError: if there is no evaluation, no array, or the two are of different evaluations.
     """
+    if not Path(folder).exists():
+        raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
     run = runs.folder(folder)
     record = runs.read_json(run / "metrics.json").get("nll_test")
     # Before evaluations wrote it by themselves, it was asked for under this name.
@@ -111,7 +113,7 @@ def table(comparison: dict) -> str:
     lines = [
         f"NLL in nats on {of}, K = {comparison['num_samples']}, seed {comparison['seed']}",
         "",
-        f"{'run':<28}{'NLL':>8}   {'to the first':>12}   {'95 % interval':<18}",
+        f"{'run':<28}{'NLL':>8}   {'to the first':>12}   95 % interval",
     ]
     for row in comparison["runs"]:
         line = f"{row['run']:<28}{row['nll']:>8.2f}"
@@ -119,5 +121,5 @@ def table(comparison: dict) -> str:
             d = row["difference"]
             interval = "" if d["low"] is None else f"{d['low']:+.2f} to {d['high']:+.2f}"
             line += f"   {d['nll']:>+12.2f}   {interval:<18} {d['verdict']}"
-        lines.append(line)
+        lines.append(line.rstrip())
     return "\n".join(lines)

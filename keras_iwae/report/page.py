@@ -34,8 +34,8 @@ def write_report(run: str | os.PathLike) -> Path:
         ValueError: if there is nothing of a run in the folder.
     """
     folder = runs.folder(run)
-    if not any((folder / name).is_file() for name in _FILES):
-        raise ValueError(f"Invalid value received for `run`. Expected a run folder. Received: {folder}, which is none")
+    if not Path(run).exists() or not any((folder / name).is_file() for name in _FILES):
+        raise ValueError(f"Invalid value received for `run`. Expected a run folder. Received: {run}, which is none")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
