@@ -17,7 +17,7 @@ from keras_iwae.model import IWAE
 _TARGET_ACCEPTANCE = 0.65
 # The pilot pass: its temperatures and chains, steps at its first temperature before it begins, and how much of the
 # difference to the target acceptance goes into the logarithm of the step size.
-_PILOT_TEMPERATURES, _PILOT_CHAINS, _PILOT_WARMUP, _PILOT_GAIN = 100, 8, 20, 0.3
+_PILOT_TEMPERATURES, _PILOT_CHAINS, _PILOT_WARMUP, _PILOT_GAIN = 100, 8, 50, 0.3
 # Calls that a pass is cut into, so that progress can be shown.
 _SEGMENTS = 20
 

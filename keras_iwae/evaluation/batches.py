@@ -64,7 +64,8 @@ def in_batches(
                     partial.keep(x, seen, part)
             else:
                 # Found, not computed: of no meaning for the time that is left.
-                bar.initial += 1
+                if not bar.disable:
+                    bar.initial += 1
                 bar.update(1)
             parts.append(part)
             seen += int(x.shape[0])

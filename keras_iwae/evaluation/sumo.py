@@ -134,7 +134,7 @@ def sumo_nll(
 
     def compute(x, seen, advance):
         batch_seed = tf.random.fold_in(tf.constant([seed, 4]), seen)
-        rng = np.random.default_rng(batch_seed.numpy())
+        rng = np.random.default_rng(batch_seed.numpy().astype(np.uint32))
         estimates, counts = [], []
         for repeat in range(num_estimates):
             lengths = draw_lengths(1.0 - rng.random(len(x)))
