@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """docs/results.md from results files and a page of prose; no number of its tables is typed in.
 
-Every JSON file in docs/results/ is what `scripts/reproduce.py` wrote for one row; bounds.json there is from
-`benchmarks/results_table.py --json`, trials.json from `benchmarks/recipe_trials.py --json`. docs/results/text.md is the
-prose: a word such as $mnist in it stands for a table. The figures go to docs/images/.
+Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; bounds, checks
+and trials there are from results_table.py, checks_table.py and recipe_trials.py with --json. docs/results/text.md is
+the prose: a word such as $mnist in it stands for a table. The figures go to docs/images/.
 
 examples:
   cp saved_models/reproduce/results/*.json docs/results/
@@ -100,7 +100,7 @@ LECTURE_HEADS = ["row", "objective", "NLL, K = 5000", "active units", "passes", 
 
 def stored(path: Path) -> str:
     rows = json.loads(path.read_text()) if path.exists() else []
-    return markdown(list(rows[0]), [list(each.values()) for each in rows]) if rows else "*Not run.*"
+    return markdown(list(rows[0]), [list(each.values()) for each in rows]) if rows else "*Not recorded yet.*"
 
 
 def draw_curves(records: list[dict], path: Path) -> None:
@@ -135,7 +135,7 @@ def draw_units(records: list[dict], path: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = [(r["row"], i, v) for r in records if not r["from"] for i, v in enumerate(r["mean_variances"], 1)]
-    columns = 3
+    columns = min(3, max(1, len(panels)))
     figure = Figure(figsize=(4 * columns, 2.4 * -(-len(panels) // columns)), layout="constrained")
     edges = np.linspace(-7, 1.5, 35)
     grid = figure.subplots(-(-len(panels) // columns), columns, squeeze=False, sharex=True).ravel()
@@ -171,7 +171,7 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "trials")}
+    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "trials", "checks")}
     tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
     images = args.out.parent / "images"
     if judged:
