@@ -1,7 +1,8 @@
 r"""Annealing by Hamiltonian Monte Carlo, from $f_0$ to the posterior or from an exact sample of it to $f_0$.
 
 tfp.mcmc has a chain of this kind, `sample_annealed_importance_chain`. It has a linear schedule and one step size only,
-and its accept step takes the density of the present state at the temperature before; hence this loop around TFP's HMC.
+and its accept step (TFP 0.25) takes the density of the present state at the temperature before, which biases the
+weights; hence this loop around TFP's HMC.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from keras_iwae.model import IWAE
 _TARGET_ACCEPTANCE = 0.65
 # The pilot pass: its temperatures and chains, steps at its first temperature before it begins, and how much of the
 # difference to the target acceptance goes into the logarithm of the step size.
-_PILOT_TEMPERATURES, _PILOT_CHAINS, _PILOT_WARMUP, _PILOT_GAIN = 100, 8, 50, 0.3
+_PILOT_TEMPERATURES, _PILOT_CHAINS, _PILOT_WARMUP, _PILOT_GAIN = 100, 8, 50, 0.5
 # Calls that a pass is cut into, so that progress can be shown.
 _SEGMENTS = 20
 

@@ -122,7 +122,7 @@ def bidirectional_gap(
     num_leapfrog_steps: int = 10,
     step_size: float = 0.1,
     initial: str = "prior",
-    batch_size: int = 50,
+    batch_size: int = 25,
     seed: int = 0,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,

@@ -1,7 +1,6 @@
 r"""Pareto k-hat: how heavy the tail of an image's importance weights is, from its largest weights alone."""
 
 import math
-import warnings
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def pareto_k(largest: np.ndarray, num_samples: int) -> np.ndarray:
     Example:
         >>> log_weights = np.random.default_rng(0).normal(size=(3, 5000))
         >>> pareto_k(np.sort(log_weights)[:, ::-1], 5000).round(1)
-        array([0.1, 0.2, 0.2])
+        array([0.1, 0.2, 0.3])
 
     References:
         Vehtari, Simpson, Gelman, Yao, Gabry (2024), Pareto smoothed importance sampling, section 3. The fit is arviz'.
@@ -42,10 +41,9 @@ def pareto_k(largest: np.ndarray, num_samples: int) -> np.ndarray:
     length = tail_length(num_samples)
     if length < _LEAST_TAIL:
         return np.full(len(largest), np.nan)
-    with warnings.catch_warnings():
-        # A notice of arviz' next version.
-        warnings.simplefilter("ignore")
-        from arviz import psislw
+    # Here, for it takes a second or two, and nothing but an evaluation needs it.
+    from arviz import psislw
+
     result = np.empty(len(largest))
     for index, top in enumerate(np.asarray(largest[:, : length + 1], np.float64)):
         if top[0] - top[-1] < _ROUNDING:

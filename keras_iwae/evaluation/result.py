@@ -91,7 +91,7 @@ class NLLResult:
             return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
         if share > TOLERATED_SHARE:
             return (
-                f"{name} does not suffice: {share:.0%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
+                f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
                 "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
                 "still an upper bound on average. Check it by annealed importance sampling, raise K or widen the "
                 "proposal."
@@ -102,7 +102,7 @@ class NLLResult:
                 "tails light enough to believe it. Raise K, or report the corrected value too."
             )
         return (
-            f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {share:.0%} of the images have a "
+            f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {share:.1%} of the images have a "
             f"Pareto k-hat above {UNRELIABLE_K}."
         )
 
