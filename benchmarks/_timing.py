@@ -68,7 +68,8 @@ class Line:
         return self.intercept + self.slope * np.asarray(x, float)
 
     def text(self, name: str, unit: str) -> str:
-        return f"{self.intercept:.3g} + {self.slope:.3g} {name} {unit} (within {self.worst:.0%})"
+        sign = "-" if self.slope < 0.0 else "+"
+        return f"{self.intercept:.3g} {sign} {abs(self.slope):.3g} {name} {unit} (within {self.worst:.0%})"
 
 
 @dataclass(frozen=True)

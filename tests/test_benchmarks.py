@@ -66,6 +66,8 @@ def test_a_line_is_found_over_orders_of_magnitude():
     law = _timing.fit_line(x, 3.0 + 0.5 * x)
     assert (law.intercept, law.slope) == pytest.approx((3.0, 0.5))
     assert law.worst < 1e-9
+    assert law.text("K", "ms") == "3 + 0.5 K ms (within 0%)"
+    assert _timing.fit_line(x, 3.0 - 0.001 * x).text("K", "ms").startswith("3 - 0.001 K ms")
     # Errors of 5 % everywhere: plain least squares would let the largest point decide, and lose the intercept.
     noisy = (3.0 + 0.5 * x) * np.array([1.05, 0.95, 1.05, 0.95])
     law, plain = _timing.fit_line(x, noisy), np.polyfit(x, noisy, 1)
@@ -170,6 +172,10 @@ def test_a_worker_answers_and_says_what_went_wrong(tmp_path, monkeypatch):
         assert worker.weights("a", tmp_path) == [np.array([8.0])]
         count = worker.ask("prepare", name="a", seconds=1e-9, most=10, multiple=5)["count"]
         assert count == worker.ask("round", name="a")["count"] == 5
+        # A round is as long as it says, and no longer than `most`.
+        assert worker.ask("prepare", name="a", seconds=1e9, most=13, multiple=5)["count"] == 10
+        before, after = (worker.ask("round", name="a")["result"] for _ in range(2))
+        assert after - before == 10
         memory = worker.ask("memory")
         assert 0 < memory["base"] <= memory["peak"]
         with pytest.raises(ChildProcessError, match=r"the worker stub could not round: KeyError: 'b'"):

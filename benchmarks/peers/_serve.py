@@ -5,7 +5,6 @@ requests it waits in a read and uses no core, so frameworks take turns without s
 """
 
 import json
-import math
 import os
 import resource
 import sys
@@ -59,7 +58,7 @@ class _Worker:
         return {}
 
     def do_prepare(self, name: str, seconds: float, most: int, multiple: int = 1) -> dict:
-        """Compile and warm up, and choose how many units a round of about `seconds` has."""
+        """Compile and warm up, and choose how many units, a multiple of `multiple`, a round of about `seconds` has."""
         side, count = self.sides[name], multiple
         for _ in range(3):
             run = side.ready(count)
@@ -70,8 +69,8 @@ class _Worker:
             wanted = min(most, max(count, round(count * seconds / taken)))
             if wanted <= 1.5 * count:
                 break
-            count = multiple * math.ceil(wanted / multiple)
-        self.rounds[name] = run, count
+            count = multiple * (wanted // multiple)
+        self.rounds[name] = side.ready(count), count
         return {"count": count}
 
     def do_exactly(self, name: str, count: int) -> dict:

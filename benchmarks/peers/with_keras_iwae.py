@@ -31,38 +31,37 @@ class Model:
 
 
 class Fit(Model):
-    """Steps of `fit` as a user calls it: its metrics, its progress logger, its input pipeline."""
+    """Steps of `fit` as a user calls it: its metrics, its progress logger, its input pipeline over all images."""
 
     def __init__(self, settings: dict):
         super().__init__(settings)
-        self.batch_size, self.data = settings["batch_size"], settings.get("data", "load")
+        size = settings["batch_size"]
+        if settings.get("data", "load") == "load":
+            self.batches = keras_iwae.data.load(np.array(self.images), "train", size, seed=settings.get("seed", 0))
+        else:
+            # One batch again and again: what is left of the time without an input pipeline.
+            batch = (self.images[:size] > 127).astype(np.float32)
+            self.batches = tf.data.Dataset.from_tensors(batch).repeat()
         self.model.compile(keras.optimizers.Adam(1e-3), **settings.get("compile", {}))
 
     def ready(self, count: int):
-        rows = np.ascontiguousarray(self.images[: count * self.batch_size])
-        if self.data == "load":
-            batches = keras_iwae.data.load(rows, "train", self.batch_size)
-        else:
-            # One batch again and again: what is left of the time without an input pipeline.
-            batch = (rows[: self.batch_size] > 127).astype(np.float32)
-            batches = tf.data.Dataset.from_tensors(batch).repeat(count)
-        # One line an epoch, as in a log file: a bar would time the terminal.
-        return lambda: self.model.fit(batches, verbose=2) and None
+        def run():
+            # One line an epoch, as in a log file: a bar would time the terminal.
+            self.model.fit(self.batches, steps_per_epoch=count, verbose=2)
+
+        return run
 
 
 class Pipeline:
     """Batches of `keras_iwae.data.load`, and nobody who uses them."""
 
     def __init__(self, settings: dict):
-        self.images, self.settings = np.load(settings["images"], mmap_mode="r"), settings
+        images, size = np.load(settings["images"]), settings["batch_size"]
+        self.batches = keras_iwae.data.load(images, "train", size, settings["binarization"])
 
     def ready(self, count: int):
-        size = self.settings["batch_size"]
-        rows = np.ascontiguousarray(self.images[: count * size])
-        batches = keras_iwae.data.load(rows, "train", size, self.settings["binarization"])
-
         def run():
-            for _ in batches:
+            for _ in self.batches.take(count):
                 pass
 
         return run
