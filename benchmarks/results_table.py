@@ -5,6 +5,7 @@ Where every folder holds the per-example.npz of the same images (evaluate_nll.py
 difference of the NLL to the first run's, image by image, with its standard error.
 
 python benchmarks/results_table.py saved_models/mnist-iwae-k50 saved_models/mnist-iwae-dreg-k50
+python benchmarks/results_table.py saved_models/table-* --json docs/results/bounds.json
 """
 
 import argparse
@@ -21,37 +22,41 @@ def difference(run: Path, first: Path) -> str:
     return f"{gaps.mean():+.2f} ± {gaps.std(ddof=1) / len(gaps) ** 0.5:.2f}"
 
 
-def row(run: Path, first: Path) -> str:
+def row(run: Path, first: Path) -> dict[str, str]:
     config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
     nll, training = metrics["nll_test"], metrics["training"]
     parameters = [f"{name} {config[name]}" for name in ("num_groups", "beta", "alpha") if config.get(name) is not None]
     drawn = config.get("backward_samples")
-    cells = [
-        ", ".join([config["objective"], *parameters]),
-        config["estimator"] + (f", m = {drawn}" if drawn else ""),
-        config["num_samples"],
-        int(training["epoch"]),
-        f"{nll['nll']:.2f} ± {nll['standard_error']:.2f}",
-        f"{nll['bounds']['1']:.2f}",
-        f"{nll['bounds']['50']:.2f}",
-        f"{nll['effective_sample_size']['mean']:.1f}",
-        f"{nll['active_units']} of {nll['latent_dim']}",
-        nll["num_examples"],
-        config["seed"],
-    ]
+    cells = {
+        "objective": ", ".join([config["objective"], *parameters]),
+        "estimator": config["estimator"] + (f", m = {drawn}" if drawn else ""),
+        "K": str(config["num_samples"]),
+        "passes": str(int(training["epoch"])),
+        "NLL (nats)": f"{nll['nll']:.2f} ± {nll['standard_error']:.2f}",
+        "L_1": f"{nll['bounds']['1']:.2f}",
+        "L_50": f"{nll['bounds']['50']:.2f}",
+        "mean ESS": f"{nll['effective_sample_size']['mean']:.1f}",
+        "active units": f"{nll['active_units']} of {nll['latent_dim']}",
+        "test images": str(nll["num_examples"]),
+        "seed": str(config["seed"]),
+    }
     if (run / "per-example.npz").exists() and (first / "per-example.npz").exists():
-        cells.append("" if run == first else difference(run, first))
-    return "| " + " | ".join(map(str, cells)) + " |"
+        cells["to the first row"] = "" if run == first else difference(run, first)
+    return cells
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated with evaluate_nll.py")
-    heads = ["objective", "estimator", "K", "passes", "NLL (nats)", "L_1", "L_50", "mean ESS", "active units"]
-    heads += ["test images", "seed", "to the first row"]
-    runs = parser.parse_args().runs
-    print("| " + " | ".join(heads) + " |\n|" + "-|" * len(heads))
-    print("\n".join(row(run, runs[0]) for run in runs))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there in place of Markdown")
+    args = parser.parse_args()
+    rows = [row(run, args.runs[0]) for run in args.runs]
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        return
+    print("| " + " | ".join(rows[0]) + " |\n|" + "-|" * len(rows[0]))
+    for cells in rows:
+        print("| " + " | ".join(cells.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 #!/usr/bin/env python
 """What does a bound or an estimator cost a step? One network, one batch, the sides in turn, in one process.
 
-Times of `fit` with its metrics and input pipeline, in milliseconds a step, and the ratio to IWAE-50 with the
-reparameterized estimator, round by round.
+Times of `fit` with its metrics and input pipeline, and their ratio, round by round, to IWAE-50 with the reparameterized
+estimator.
 
-  python benchmarks/step_cost.py --rounds 5
+examples:
+  python benchmarks/step_cost.py
 """
 
-import argparse
-import json
-import statistics
-import sys
-import time
-from pathlib import Path
+from _network import Network
+from _peers import Workers, images
+from _report import Report, bars, parser, run, table
+from _timing import alternate, ratios, spread, text
 
+BATCH = 100
+FIRST = "IWAE-50"
 SIDES = {
-    "IWAE-50": {},
+    FIRST: {},
     "IWAE-50, DReG": {"estimator": "dreg"},
     "IWAE-50, resampled m = 8": {"backward_samples": 8},
     "IWAE-50, DReG, resampled m = 8": {"estimator": "dreg", "backward_samples": 8},
@@ -25,37 +26,39 @@ SIDES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each [5]")
-    parser.add_argument("--steps", type=int, default=40, help="steps a round [40]")
-    parser.add_argument("--batch-size", type=int, default=100, help="images a step [100]")
-    args = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    import keras
-    import numpy as np
+def draw(figure, rows: list[dict]) -> None:
+    axes = figure.subplots()
+    bars(axes, [row["side"] for row in rows], [row["times_the_first"] for row in rows], ["tab:blue"] * len(rows))
+    axes.set(xlabel=f"time of a step, to {FIRST}'s: median and range of rounds")
 
-    import keras_iwae
 
-    images = np.random.default_rng(0).random((args.steps * args.batch_size, 784), np.float32)
-    data = keras_iwae.data.load(images, "train", args.batch_size)
-    models = {}
-    for name, settings in SIDES.items():
-        models[name] = keras_iwae.IWAE(784, **{"num_samples": 50, **settings})
-        models[name].compile(keras.optimizers.Adam(1e-3))
-        models[name].fit(data.take(3), verbose=0)
-    times = {name: [] for name in SIDES}
-    for _ in range(args.rounds):
-        for name, model in models.items():
-            begin = time.perf_counter()
-            model.fit(data, verbose=0)
-            times[name].append((time.perf_counter() - begin) / args.steps)
-    first = next(iter(SIDES))
-    for name, taken in times.items():
-        ratios = sorted(a / b for a, b in zip(taken, times[first], strict=True))
-        record = {"ms": round(1e3 * statistics.median(taken), 1), "ratio": round(statistics.median(ratios), 2)}
-        print(name, json.dumps({**record, "ratio_min": round(ratios[0], 2), "ratio_max": round(ratios[-1], 2)}))
+def main(args) -> None:
+    report = Report("step_cost", args)
+    train, sides = images("train", args.quick), dict(list(SIDES.items())[:2]) if args.quick else SIDES
+    batch, seconds = (10, 0.02) if args.quick else (BATCH, args.seconds)
+    with Workers(["keras_iwae"]) as workers:
+        worker = workers["keras_iwae"]
+        files = {"images": workers.save_images(train), "weights": workers.save_weights(Network().weights())}
+        for name, settings in sides.items():
+            worker.ask("make", name=name, kind="fit", batch_size=batch, **files, **{"num_samples": 50, **settings})
+            worker.ask("prepare", name=name, seconds=seconds, most=len(train) // batch)
+        times = alternate({name: workers.round_of("keras_iwae", name) for name in sides}, args.rounds)
+    rows = [
+        {
+            "side": name,
+            "batch_size": batch,
+            "seconds": taken,
+            "step": spread(taken),
+            "times_the_first": ratios(taken, times[FIRST]),
+        }
+        for name, taken in times.items()
+    ]
+    heads = [f"a step of `fit` at batch {batch}", "ms", f"ratio to {FIRST}"]
+    table(heads, [[row["side"], text(row["step"], 1, 1e3), text(row["times_the_first"])] for row in rows])
+    report.write({"rows": rows}, lambda figure: draw(figure, rows), (8, 3.5))
 
 
 if __name__ == "__main__":
-    main()
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=3.0, help="length of a round of a side [3]")
+    run(main, arguments)

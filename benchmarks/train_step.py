@@ -1,103 +1,175 @@
 #!/usr/bin/env python
-"""Is a training step as fast as a plain PyTorch loop? Same network, K, batch and images, in one process, in turn.
+"""Is a training step inside `fit` as fast as the fastest that other frameworks do, and how near to the machine's limit?
 
-The network is 784-200-200-50 and its mirror image, K = 50, batch 100, Adam. keras_iwae is timed inside `fit`, with its
-metrics and its input pipeline; PyTorch runs a bare loop over a tensor in memory. Rounds alternate, so that what else
-the machine does hits both; the ratio of each round's times is what to read.
+Every side trains the network 784-200-200-50 and its mirror image with Adam on dynamically binarized MNIST, each with
+its own input pipeline, from the same weights: keras_iwae inside `fit`, with metrics and progress logger; a bare PyTorch
+loop, eager and compiled; pythae's model in that loop; Pyro; a JAX step. A framework has a process of its own, and the
+sides take turns. The roofline is the time of the step's matrix products alone (`tf.matmul` at the same shapes, in the
+same rounds); a share is that time over a side's, both of the same floating point operations (`_network.step_flops`).
+After the last round a bound of each side's weights is taken by one and the same NumPy function, so that a side that
+trains something else shows.
 
-  pip install torch      (not among this package's requirements)
-  python benchmarks/train_step.py --rounds 5
+examples:
+  pip install -r benchmarks/requirements.txt
+  python benchmarks/train_step.py
+  python benchmarks/train_step.py --quick
 """
 
-import argparse
-import json
-import math
-import statistics
-import time
+from dataclasses import dataclass, field
+
+from _network import Network, mean_bound, step_flops
+from _peers import Workers, images
+from _report import Report, bars, parser, run, table
+from _timing import alternate, fastest, ratios, spread, text
+
+BATCHES, SAMPLES, DRAWN = (20, 100), (1, 5, 50), 8
+SEVERAL = 20
+_WEIGHTS = Network().weights()
 
 
-def keras_iwae_round(images, num_samples, batch_size):
-    import keras
+@dataclass(frozen=True)
+class Side:
+    """A row of the table: who does the step, and with which settings."""
 
-    import keras_iwae
-
-    model = keras_iwae.IWAE(784, num_samples=num_samples)
-    model.compile(keras.optimizers.Adam(1e-3))
-    data = keras_iwae.data.load(images, "train", batch_size)
-    model.fit(data.take(3), verbose=0)
-
-    def run():
-        begin = time.perf_counter()
-        model.fit(data, epochs=1, verbose=0)
-        return (time.perf_counter() - begin) / len(data)
-
-    return run
+    name: str
+    worker: str
+    kind: str
+    settings: dict = field(default_factory=dict)
+    only_samples: tuple[int, ...] = SAMPLES
+    multiple: int = 1
 
 
-def pytorch_round(images, num_samples, batch_size):
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    trunk = nn.Sequential(nn.Linear(784, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh())
-    heads = nn.ModuleList([nn.Linear(200, 50), nn.Linear(200, 50)])
-    decoder = nn.Sequential(nn.Linear(50, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 784))
-    parameters = [*trunk.parameters(), *heads.parameters(), *decoder.parameters()]
-    optimizer = torch.optim.Adam(parameters, 1e-3)
-    grey = torch.tensor(images)
-
-    def step(x):
-        features = trunk(x)
-        loc, log_scale = heads[0](features), heads[1](features)
-        noise = torch.randn(num_samples, *loc.shape)
-        z = loc + log_scale.exp() * noise
-        logits = decoder(z.reshape(-1, 50)).reshape(num_samples, len(x), 784)
-        target = x.expand_as(logits)
-        log_weights = -nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
-        log_weights = log_weights + (-0.5 * z**2 + 0.5 * noise**2 + log_scale).sum(-1)
-        loss = -(log_weights.logsumexp(0) - math.log(num_samples)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    def run():
-        begin = time.perf_counter()
-        for rows in torch.randperm(len(grey)).split(batch_size):
-            step(torch.bernoulli(grey[rows]))
-        return (time.perf_counter() - begin) / (len(grey) // batch_size)
-
-    step(torch.bernoulli(grey[:batch_size]))
-    return run
+_SEVERAL = {"steps_per_execution": SEVERAL}
+_XLA = {"jit_compile": True}
+_MANY = {"backward_samples": DRAWN}
+SIDES = (
+    Side("keras_iwae, fit", "keras_iwae", "fit"),
+    Side(f"keras_iwae, {SEVERAL} steps a call", "keras_iwae", "fit", {"compile": _SEVERAL}, multiple=SEVERAL),
+    Side("keras_iwae, XLA", "keras_iwae", "fit", {"compile": _XLA}),
+    Side(
+        f"keras_iwae, XLA, {SEVERAL} steps a call", "keras_iwae", "fit", {"compile": _XLA | _SEVERAL}, multiple=SEVERAL
+    ),
+    Side(f"keras_iwae, m = {DRAWN}", "keras_iwae", "fit", _MANY, (50,)),
+    Side(
+        f"keras_iwae, m = {DRAWN}, {SEVERAL} steps a call",
+        "keras_iwae",
+        "fit",
+        _MANY | {"compile": _SEVERAL},
+        (50,),
+        SEVERAL,
+    ),
+    Side("PyTorch, eager", "pytorch", "eager"),
+    Side("PyTorch, compiled", "pytorch", "compiled"),
+    Side("pythae", "pythae", "train"),
+    Side("Pyro", "pyro", "train"),
+    Side("JAX", "jax", "train"),
+    Side("matrix products", "keras_iwae", "products"),
+    Side(f"matrix products, m = {DRAWN}", "keras_iwae", "products", _MANY, (50,)),
+)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each [5]")
-    parser.add_argument("--steps", type=int, default=60, help="steps a round [60]")
-    parser.add_argument("--num-samples", type=int, default=50, help="K [50]")
-    parser.add_argument("--batch-size", type=int, default=100, help="images a step [100]")
-    args = parser.parse_args()
-    import numpy as np
+def is_product(name: str) -> bool:
+    return name.startswith("matrix products")
 
-    # Speed does not depend on what the pixels show.
-    images = np.random.default_rng(0).random((args.steps * args.batch_size, 784), np.float32)
-    rounds = [make(images, args.num_samples, args.batch_size) for make in (keras_iwae_round, pytorch_round)]
-    ours, theirs = zip(*([run() for run in rounds] for _ in range(args.rounds)), strict=True)
-    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
-    print(
-        json.dumps(
-            {
-                "keras_iwae_ms": round(1e3 * statistics.median(ours), 1),
-                "pytorch_ms": round(1e3 * statistics.median(theirs), 1),
-                "ratio_median": round(statistics.median(ratios), 2),
-                "ratio_min": round(ratios[0], 2),
-                "ratio_max": round(ratios[-1], 2),
-                **vars(args),
-            },
-            indent=2,
+
+def is_ours(name: str) -> bool:
+    return name.startswith("keras_iwae")
+
+
+def color(name: str) -> str:
+    return "tab:blue" if is_ours(name) else "0.8" if is_product(name) else "tab:orange"
+
+
+def measure(workers: Workers, batch: int, samples: int, rounds: int, seconds: float, shared: dict) -> list[dict]:
+    """Rows of one batch size and K: seconds a step of every side, round by round, and what follows from them."""
+    sides = {side.name: side for side in SIDES if samples in side.only_samples and side.worker in workers}
+    most = shared["rows"] // batch
+    for side in sides.values():
+        worker, common = workers[side.worker], {"batch_size": batch, "num_samples": samples, **shared["files"]}
+        worker.ask("make", name=side.name, kind=side.kind, **common, **side.settings)
+        multiple = min(side.multiple, most)
+        worker.ask("prepare", name=side.name, seconds=seconds, most=most, multiple=multiple)
+    times = alternate({name: workers.round_of(side.worker, name) for name, side in sides.items()}, rounds)
+    peers = {name: taken for name, taken in times.items() if not is_ours(name) and not is_product(name)}
+    best, rows = fastest(peers), []
+    for name, taken in times.items():
+        side = sides[name]
+        drawn = side.settings.get("backward_samples")
+        flops = step_flops(Network(), batch, samples, drawn)
+        products = times["matrix products" if drawn is None else f"matrix products, m = {drawn}"]
+        row = {
+            "side": name,
+            "batch_size": batch,
+            "num_samples": samples,
+            "backward_samples": drawn,
+            "flops": flops,
+            "seconds": taken,
+            "step": spread(taken),
+            "gflops_per_second": spread([flops / t / 1e9 for t in taken]),
+            "share_of_products": ratios(products, taken),
+        }
+        if best is not None and not is_product(name):
+            row |= {"fastest_peer": best, "speed_to_fastest_peer": ratios(times[best], taken)}
+        if not is_product(name):
+            weights = workers[side.worker].weights(name, workers.folder)
+            row["bound_after"] = mean_bound(weights, shared["judged"], 50)
+        rows.append(row)
+    for name in {side.worker for side in sides.values()}:
+        workers[name].ask("drop")
+    return rows
+
+
+def show(rows: list[dict]) -> None:
+    print(f"\nB = {rows[0]['batch_size']}, K = {rows[0]['num_samples']}")
+    cells = []
+    for row in rows:
+        speed = row.get("speed_to_fastest_peer")
+        cells.append(
+            [
+                row["side"],
+                text(row["step"], 2, 1e3),
+                text(speed) if speed else "",
+                f"{row['gflops_per_second']['median']:.0f}",
+                f"{row['share_of_products']['median']:.0%}",
+                f"{row['bound_after']:.1f}" if "bound_after" in row else "",
+            ]
         )
-    )
+    peer = rows[0].get("fastest_peer", "none")
+    table(["side", "ms a step", f"times the fastest peer ({peer})", "GFLOP/s", "of the products", "L_50 after"], cells)
+
+
+def draw(figure, rows: list[dict]) -> None:
+    batches, samples = (sorted({row[key] for row in rows}) for key in ("batch_size", "num_samples"))
+    grid = figure.subplots(len(batches), len(samples), squeeze=False)
+    for batch, line in zip(batches, grid, strict=True):
+        for count, axes in zip(samples, line, strict=True):
+            panel = [r for r in rows if (r["batch_size"], r["num_samples"]) == (batch, count)]
+            colors = [
+                "tab:blue" if is_ours(r["side"]) else "0.8" if is_product(r["side"]) else "tab:orange" for r in panel
+            ]
+            bars(axes, [r["side"] for r in panel], [r["step"] for r in panel], colors, 1e3)
+            axes.set(title=f"B = {batch}, K = {count}", xlabel="ms a step: median and range")
+
+
+def main(args) -> None:
+    report = Report("train_step", args)
+    batches, samples = (BATCHES[:1], SAMPLES[-1:]) if args.quick else (BATCHES, SAMPLES)
+    train = images("train", args.quick)
+    judged = (images("validation", args.quick)[:100] > 127).astype(float)
+    rows = []
+    with Workers(dict.fromkeys(side.worker for side in SIDES)) as workers:
+        files = {"images": workers.save_images(train), "weights": workers.save_weights(_WEIGHTS)}
+        shared = {"files": files, "rows": len(train), "judged": judged}
+        for batch in batches:
+            for count in samples:
+                rows += measure(workers, batch, count, args.rounds, 0.02 if args.quick else args.seconds, shared)
+                show([row for row in rows if (row["batch_size"], row["num_samples"]) == (batch, count)])
+    start = mean_bound(_WEIGHTS, judged, 50)
+    results = {"bound_before": start, "left_out": workers.left_out, "rows": rows}
+    report.write(results, lambda figure: draw(figure, rows), (16, 4.2 * len(batches)))
 
 
 if __name__ == "__main__":
-    main()
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=3.0, help="length of a round of a side [3]")
+    run(main, arguments)

@@ -28,11 +28,15 @@ class LogTerms(NamedTuple):
     @property
     def weights(self) -> tf.Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x)."""
-        return self.likelihood + self.prior - self.posterior
+        return self._with_known_shape(self.likelihood + self.prior - self.posterior)
 
-    def tempered(self, kl_weight: tf.Tensor) -> tf.Tensor:
+    def tempered(self, kl_weight: tf.Tensor | float) -> tf.Tensor:
         """log w with its KL part, log p(z) - log q(z|x), multiplied by `kl_weight`."""
-        return self.likelihood + kl_weight * (self.prior - self.posterior)
+        return self._with_known_shape(self.likelihood + kl_weight * (self.prior - self.posterior))
+
+    def _with_known_shape(self, weights: tf.Tensor) -> tf.Tensor:
+        # TFP's densities forget that K is 1 where the size of the batch is not known.
+        return tf.ensure_shape(weights, self.likelihood.shape)
 
 
 class Gradients(NamedTuple):

@@ -80,8 +80,8 @@ def _endpoints(model: IWAE) -> dict[str, _Endpoint]:
 
     def log_likelihood(images, num_samples, seed):
         num_samples = _positive(num_samples)
-        result = stream_log_weights(model, _grey_levels(images), num_samples, tf.stack([seed, 0]), [num_samples])
-        return {"log_likelihood": result.bounds[0], "effective_sample_size": result.effective_sample_size}
+        result = stream_log_weights(model, _grey_levels(images), num_samples, tf.stack([seed, 0]))
+        return {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
 
     def integer(name, *shape):
         return tf.TensorSpec(shape, tf.int32, name)

@@ -81,7 +81,10 @@ class GenerativeModel(keras.Layer):
         """log p(x|z) in nats, `[K, B]`, of images `[B, *image_shape]` under latents `[K, B, D]`."""
         size = math.prod(self.image_shape)
         logits = tf.reshape(self(z, training=training), tf.concat([tf.shape(z)[:-1], [size]], axis=0))
-        return bernoulli_log_likelihood(tf.reshape(x, [-1, size]), logits)
+        log_likelihood = bernoulli_log_likelihood(tf.reshape(x, [-1, size]), logits)
+        # Otherwise K = 1 is lost in a batch of unknown size: 1 and an unknown number broadcast to an unknown number.
+        known = tf.broadcast_static_shape(tf.TensorShape(z.shape[:-1]), tf.TensorShape(x.shape[:1]))
+        return tf.ensure_shape(log_likelihood, known)
 
     def log_prior(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`."""

@@ -83,6 +83,8 @@ class IWAE(LatentModel):
         super().__init__(
             image_shape, latent_dim, hidden, activation, num_samples, posterior, encoder, decoder, seed, **kwargs
         )
+        # K of a training step: `keras_iwae.callbacks.FewerSamplesFirst` lowers it for a while.
+        self.training_samples = self.num_samples
         self.objective, self.estimator = objectives.get(objective), estimators.get(estimator)
         self.backward_samples = backward_samples
         self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
@@ -164,15 +166,16 @@ class IWAE(LatentModel):
         else:
             warmup = self.kl_warmup_steps
             kl_weight = tf.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
+            drawn = self.backward_samples
             found = bound_gradients(
                 self.posterior,
                 self.generative,
                 x,
-                self.num_samples,
+                self.training_samples,
                 seed,
                 self.objective,
                 self.estimator,
-                self.backward_samples,
+                None if drawn is None or self.training_samples <= drawn else drawn,
                 kl_weight,
                 self.beta,
                 scale,

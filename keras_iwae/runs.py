@@ -2,6 +2,7 @@
 
 config.json    what was asked for        model.keras    weights, optimizer and random stream after the last epoch
 history.csv    one row an epoch          metrics.json   what came out
+nll.csv        validation NLL at some passes, where it was asked for
 figures/       pictures                  tensorboard/   logs        serving/   the exported SavedModel
 """
 
@@ -108,19 +109,28 @@ def load_model(path: str | os.PathLike) -> IWAE:
     return model
 
 
-def read_history(run: str | os.PathLike, epochs: int | None = None) -> list[dict[str, float]]:
-    """Rows of the run's `history.csv`, those of the first `epochs` epochs where a number is given."""
-    path = Path(run) / "history.csv"
-    if not path.exists():
+def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
+    """Rows of a CSV file of numbers, none where there is no such file."""
+    if not Path(path).exists():
         return []
     with open(path, newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def write_rows(path: str | os.PathLike, rows: list[dict[str, float]]) -> None:
+    """Write a CSV file of numbers anew, whole or not at all."""
+    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_history(run: str | os.PathLike, epochs: int | None = None) -> list[dict[str, float]]:
+    """Rows of the run's `history.csv`, those of the first `epochs` epochs where a number is given."""
+    rows = read_rows(Path(run) / "history.csv")
     return [row for row in rows if epochs is None or row["epoch"] <= epochs]
 
 
 def write_history(run: str | os.PathLike, rows: list[dict[str, float]]) -> None:
     """Write the run's `history.csv` anew, whole or not at all."""
-    with replacing(Path(run) / "history.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(Path(run) / "history.csv", rows)

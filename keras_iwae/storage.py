@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -40,3 +42,10 @@ def write_json(path: str | os.PathLike, value: object) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays under their names as .npz, whole or not at all."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        # Its keyword `allow_pickle` makes mypy expect a bool.
+        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = Path(sys.argv[0]).name
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             import tensorflow as tf
 
             tf.get_logger().setLevel("ERROR")
@@ -38,7 +38,7 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Send what C++ writes to stderr nowhere: TensorFlow logs before its own log level is read."""
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -1,14 +1,21 @@
 #!/usr/bin/env python
-"""Negative log-likelihood of a trained model on test images, by importance sampling with K draws for each image.
+"""Negative log-likelihood of a trained model on test images, with its errors and a verdict.
 
-Prints the NLL in nats per image with its standard error over images, bits per dimension, the bounds L_1, L_5, L_50 and
-L_K from the same draws, the effective sample size of the weights and the active latent units; the run's metrics.json
-keeps them. Test images are binarized once, from --seed. Memory does not grow with K.
+--method iw, importance sampling with K draws for each image: the NLL in nats with its errors, the bounds L_1, L_2, L_5,
+... L_K from the same draws, the jackknife's corrected value, effective sample size and Pareto k-hat of the weights, and
+whether K suffices. Memory does not grow with K.
+--method ais, annealed importance sampling: an independent check, much slower; use --limit.
+--method bdmc: log p(x) between two bounds on --limit images drawn from the model, and how far below it L_K is.
+
+Test images are binarized once, from --seed. The run's metrics.json keeps the result, and per-example-*.npz that of each
+image. What was interrupted continues when the same command is started again. docs/likelihood.md says what to believe.
 
 examples:
   python scripts/evaluate_nll.py --k 5000
   python scripts/evaluate_nll.py --k 5000 --model saved_models/mnist-50 --limit 1000
   python scripts/evaluate_nll.py --k 500 --model saved_models/mnist-50 --dataset fashion_mnist --json
+  python scripts/evaluate_nll.py --method ais --chains 16 --temperatures 1000 --limit 100
+  python scripts/evaluate_nll.py --method bdmc --initial posterior --limit 50
 """
 
 import argparse
@@ -17,40 +24,80 @@ import sys
 
 from _entry import command
 
+# The argument of the package's function that each option is, where only some methods have it.
+IMPORTANCE = {"chunk_size": "chunk_size", "proposal_scale": "proposal_scale", "defensive": "defensive"}
+ANNEALING = {
+    "chains": "num_chains",
+    "temperatures": "num_temperatures",
+    "leapfrog": "num_leapfrog_steps",
+    "initial": "initial",
+}
+IMAGES = {"dataset": "dataset", "split": "split"}
+METHODS = {
+    "iw": {"k": "num_samples", "per_example": "per_example", "sumo": "sumo", **IMAGES, **IMPORTANCE},
+    "ais": {**IMAGES, **ANNEALING},
+    "bdmc": {"k": "num_samples", **ANNEALING},
+}
+
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--k", type=int, default=5000, help="importance samples for each image [5000]")
+    parser.add_argument("--method", choices=METHODS, default="iw", help="how [iw]")
     parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
     parser.add_argument("--dataset", help="what to evaluate on [what the run was trained on]")
-    parser.add_argument("--split", default="test", help="train, validation or test [test]")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images [all]")
-    parser.add_argument("--chunk-size", type=int, default=25, metavar="C", help="samples decoded together [25]")
+    parser.add_argument("--split", help="train, validation or test [test]")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images [all; bdmc: 100]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    parser.add_argument("--per-example", metavar="FILE.npz", help="write the log-likelihood of each image there")
-    return parser.parse_args()
+    importance = parser.add_argument_group("importance sampling")
+    importance.add_argument("--k", type=int, help="importance samples for each image [5000]")
+    importance.add_argument("--chunk-size", type=int, metavar="C", help="samples decoded together [25]")
+    importance.add_argument(
+        "--proposal-scale", type=float, metavar="S", help="widen the posterior by S for drawing [1]"
+    )
+    importance.add_argument("--defensive", type=float, metavar="A", help="share of draws from the prior [0]")
+    importance.add_argument("--sumo", type=int, metavar="R", help="also R unbiased estimates of each image")
+    importance.add_argument(
+        "--per-example", metavar="FILE.npz", help="write the log-likelihood of each image there too"
+    )
+    annealing = parser.add_argument_group("ais and bdmc")
+    annealing.add_argument("--chains", type=int, metavar="C", help="chains for each image [16]")
+    annealing.add_argument("--temperatures", type=int, metavar="T", help="steps of a chain [1000]")
+    annealing.add_argument("--leapfrog", type=int, metavar="L", help="leapfrog steps of a step [10]")
+    annealing.add_argument("--initial", help="where chains start, prior or posterior [prior]")
+    args = parser.parse_args()
+    for option in sorted({name for options in METHODS.values() for name in options} - set(METHODS[args.method])):
+        if getattr(args, option) is not None:
+            parser.error(f"--method {args.method} has no --{option.replace('_', '-')}")
+    return args
 
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
 
-    result, record = experiments.evaluate(
-        args.model,
-        num_samples=args.k,
-        dataset=args.dataset,
-        split=args.split,
-        limit=args.limit,
-        chunk_size=args.chunk_size,
-        seed=args.seed,
-        per_example=args.per_example,
-        verbose=sys.stdout.isatty() and not args.json,
-    )
-    if args.json:
-        print(json.dumps(record, indent=2))
+    given = {
+        argument: getattr(args, option)
+        for option, argument in METHODS[args.method].items()
+        if getattr(args, option) is not None
+    }
+    common = {"model": args.model, "seed": args.seed, "verbose": sys.stdout.isatty() and not args.json}
+    if args.method == "bdmc":
+        limit = {} if args.limit is None else {"num_examples": args.limit}
+        result, record = experiments.evaluate_bidirectional(**common, **limit, **given)
+        title = f"{record['model']} on images of its own"
     else:
-        print(f"{record['model']} on {record['dataset']}, {record['split']} split\n\n{result}")
+        num_estimates = given.pop("sumo", None)
+        evaluate = experiments.evaluate_annealed if args.method == "ais" else experiments.evaluate
+        result, record = evaluate(**common, limit=args.limit, **given)
+        title = f"{record['model']} on {record['dataset']}, {record['split']} split"
+        if num_estimates is not None:
+            images = {name: given[name] for name in IMAGES if name in given}
+            sumo, record["sumo"] = experiments.evaluate_sumo(
+                **common, limit=args.limit, num_estimates=num_estimates, **images
+            )
+            result = f"{result}\n\n{sumo}"
+    print(json.dumps(record, indent=2) if args.json else f"{title}\n\n{result}")
 
 
 if __name__ == "__main__":
-    command(main, parse())
+    command(main, parse(), "stopped; the same command continues")

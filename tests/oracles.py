@@ -6,6 +6,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.generative import Samples
+from keras_iwae.priors import StandardNormalPrior
+
 tfd = tfp.distributions
 
 
@@ -15,13 +18,19 @@ class LinearGaussian:
     The posterior used for sampling is the true one's diagonal, its mean moved and its scale stretched by the arguments.
     """
 
-    def __init__(self, shift=0.3, stretch=1.2, dim=5, latent_dim=2, noise=0.7, seed=0):
+    reparameterized = True
+
+    def __init__(self, shift=0.3, stretch=1.2, dim=5, latent_dim=2, noise=0.7, seed=0, unit=1.0):
         rng = np.random.default_rng(seed)
         self.weights = rng.normal(size=(dim, latent_dim))
         # Orthogonal columns make the true posterior diagonal, so that a diagonal one can equal it.
         self.weights = np.linalg.qr(self.weights)[0] * np.linspace(0.8, 1.6, latent_dim)
         self.bias, self.noise = rng.normal(size=dim), noise
-        self.precision = np.eye(latent_dim) + self.weights.T @ self.weights / noise**2
+        if unit != 1.0:
+            # About 0.5 and small, so that it may pass for images; the posterior stays what it is.
+            self.weights, self.bias, self.noise = unit * self.weights, 0.5 + unit * self.bias, unit * noise
+        self.image_shape, self.latent_dim, self.prior = (dim,), latent_dim, StandardNormalPrior(latent_dim)
+        self.precision = np.eye(latent_dim) + self.weights.T @ self.weights / self.noise**2
         self.shift, self.stretch = shift, stretch
         self.posterior = self.generative = self
 
@@ -51,6 +60,19 @@ class LinearGaussian:
             tf.cast(mean + self.shift, tf.float32),
             tf.constant(scale, tf.float32) * tf.ones_like(tf.cast(mean, tf.float32)),
         )
+
+    def mean(self, x):
+        return self.distribution(x).mean()
+
+    def sample(self, count, seed):
+        """`Samples` of the generative model; `latents` are exact draws from p(z|x) of the `images`."""
+        z = self.prior.sample(count, tf.random.fold_in(seed, 0))
+        mean = z @ tf.constant(self.weights.T, tf.float32) + self.bias.astype(np.float32)
+        noise = tf.random.stateless_normal(mean.shape, tf.random.fold_in(seed, 1))
+        return Samples(z, mean, mean + self.noise * noise)
+
+    def log_joint(self, x, z):
+        return self.log_likelihood(x, z) + self.log_prior(z)
 
     def log_likelihood(self, x, z):
         mean = tf.einsum("kbd,xd->kbx", z, tf.constant(self.weights, tf.float32)) + self.bias.astype(np.float32)

@@ -64,7 +64,7 @@ def test_numbers_of_a_result(make_model, images):
     record = json.loads(json.dumps(result.to_dict()))
     assert record["num_examples"] == 7
     assert record["bounds"]["9"] == pytest.approx(-result.nll)
-    for text in ("NLL", "L_1", "L_5", "L_9", "active units", "of 9"):
+    for text in ("NLL", "L_1", "L_2", "L_5", "L_9", "active units", "of 9"):
         assert text in str(result)
     assert nll(make_model(), images[:1], 9).to_dict()["standard_error"] is None
 
@@ -80,7 +80,9 @@ def test_seeds(make_model, images):
 def test_the_encoder_runs_once_for_all_chunks(make_model, images):
     model = make_model()
     graph = tf.function(
-        lambda x: stream_log_weights(model, x, tf.constant(40), tf.constant([0, 0]), [1, 40], chunk_size=4).bounds
+        lambda x: stream_log_weights(
+            model, x, tf.constant(40), tf.constant([0, 0]), [1, 40], chunk_size=4, num_largest=9
+        )
     ).get_concrete_function(tf.TensorSpec([None, 4, 3, 1]))
     outside = [op for op in graph.graph.get_operations() if "MatMul" in op.type]
     inside = [
@@ -117,20 +119,28 @@ def test_active_units_are_counted_over_data_on_means():
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_k():
+@pytest.mark.parametrize(
+    ("pixels", "count", "samples", "what"),
+    [
+        # All logits of 10,000 samples would be 250 MB.
+        ("(28, 28, 1)", 8, ("100", "10000"), "logits"),
+        # All log weights of 20,000 samples would be 80 MB; what is kept of them grows with the square root of K.
+        ("(2, 2, 1)", 1000, ("200", "20000"), "log weights"),
+    ],
+)
+def test_memory_does_not_grow_with_k(pixels, count, samples, what):
     """Peak memory of a process that evaluates K samples, for two K's a hundred times apart."""
-    program = """
+    program = f"""
 import resource, sys, numpy as np
 from keras_iwae import IWAE
 from keras_iwae.evaluation import importance_weighted_nll
-model = IWAE((28, 28, 1), hidden=(16,), latent_dim=4)
-images = (np.random.default_rng(0).random((8, 28, 28, 1)) < 0.2).astype("float32")
-importance_weighted_nll(model, images, int(sys.argv[1]), verbose=False)
+model = IWAE({pixels}, hidden=(16,), latent_dim=4)
+images = (np.random.default_rng(0).random(({count}, *{pixels})) < 0.2).astype("float32")
+importance_weighted_nll(model, images, int(sys.argv[1]), chunk_size=50, batch_size={count}, verbose=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     peaks = [
         int(subprocess.run([sys.executable, "-c", program, k], capture_output=True, text=True, check=True).stdout)
-        for k in ("100", "10000")
+        for k in samples
     ]
-    # All logits of 10,000 samples of 8 images would be 250 MB.
     assert peaks[1] - peaks[0] < 50

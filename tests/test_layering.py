@@ -11,6 +11,7 @@ ROOMS = (
     "inputs",
     "storage",
     "numerics",
+    "schedules",
     "networks",
     "made",
     "bijectors",
@@ -30,11 +31,13 @@ ROOMS = (
     "evaluation",
     "data",
     "plots",
+    "charts",
     "runs",
     "callbacks",
     "serving_warmup",
     "export",
     "experiments",
+    "report",
 )
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -62,7 +62,8 @@ def test_train_keeps_quiet_about_the_framework(workspace):
 
 def test_evaluate_prints_a_table_for_the_newest_run(workspace):
     folder, trained, _ = workspace
-    process = run("evaluate_nll", "--k", 60, "--limit", 120, "--per-example", "out.npz", cwd=folder)
+    arguments = ["--k", 60, "--limit", 120, "--proposal-scale", 1.1, "--sumo", 2, "--per-example", "out.npz"]
+    process = run("evaluate_nll", *arguments, cwd=folder)
     assert process.stderr == ""
     for text in (
         "NLL",
@@ -74,6 +75,12 @@ def test_evaluate_prints_a_table_for_the_newest_run(workspace):
         "L_60 ",
         "active",
         "120 images",
+        "Monte Carlo error",
+        "jackknife NLL",
+        "Pareto k-hat",
+        "K = 60 ",
+        "scale 1.1",
+        "NLL by SUMO",
     ):
         assert text in process.stdout
     values = np.load(folder / "out.npz")
@@ -81,6 +88,20 @@ def test_evaluate_prints_a_table_for_the_newest_run(workspace):
     assert values["log_likelihood"].shape == values["effective_sample_size"].shape == (120,)
     assert record["nll"] == pytest.approx(-values["log_likelihood"].mean(), rel=1e-5)
     assert record["limit"] == 120
+    np.testing.assert_array_equal(np.load(trained / "per-example-test.npz")["log_likelihood"], values["log_likelihood"])
+
+
+def test_evaluate_by_annealing(workspace):
+    folder, trained, _ = workspace
+    few = ["--chains", 3, "--temperatures", 5, "--leapfrog", 2, "--initial", "posterior", "--limit", 4, "--json"]
+    for arguments, key in (("ais", "ais_test"), ("bdmc", "bdmc")):
+        process = run("evaluate_nll", "--method", arguments, *few, cwd=folder)
+        assert process.stderr == ""
+        record = json.loads(process.stdout)
+        assert json.loads((trained / "metrics.json").read_text())[key] == record
+        assert (record["num_examples"], record["num_chains"], record["num_temperatures"]) == (4, 3, 5)
+    process = run("evaluate_nll", "--method", "bdmc", "--sumo", 3, cwd=folder, status=2)
+    assert process.stderr.splitlines()[-1] == "evaluate_nll.py: error: --method bdmc has no --sumo"
 
 
 def test_evaluate_prints_json_and_repeats_by_seed(workspace):
@@ -90,7 +111,7 @@ def test_evaluate_prints_json_and_repeats_by_seed(workspace):
     again = json.loads(run("evaluate_nll", *arguments, "--chunk-size", 7, cwd=folder).stdout)
     assert first["nll"] == pytest.approx(again["nll"], rel=1e-6)
     assert first["num_samples"] == 30
-    assert list(first["bounds"]) == ["1", "5", "30"]
+    assert list(first["bounds"]) == ["1", "2", "5", "10", "20", "30"]
 
 
 def test_export_and_sample(workspace):

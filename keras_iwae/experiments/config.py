@@ -1,16 +1,19 @@
 """What an experiment is: a frozen configuration, and the compiled model that it stands for."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import keras
 
-from keras_iwae import data, networks, objectives
+from keras_iwae import data, estimators, networks, objectives, runs
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
+from keras_iwae.schedules import PaperSchedule, warm_cosine
 
 NETWORKS = ("dense", "conv")
+SCHEDULES = ("constant", "cosine", "paper")
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class ExperimentConfig:
         dataset: a name that `keras_iwae.data.load` knows, or a path to a .npz or .npy file.
         objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae" or "renyi".
         num_samples: K.
+        early_samples: K of the first two thirds of the epochs; `None` is `num_samples` throughout.
         num_groups: M of "miwae" and "piwae", a divisor of K.
         beta: the ELBO's share in "ciwae".
         alpha: the order of "renyi".
@@ -30,7 +34,12 @@ class ExperimentConfig:
         posterior: a name in `keras_iwae.parts.POSTERIORS`.
         epochs: passes over the training images.
         batch_size: images a step.
-        learning_rate: of Adam.
+        learning_rate: of Adam; the first of the paper's schedule, the highest of the cosine.
+        schedule: "constant"; "cosine", which rises for a fiftieth of the epochs and falls to 0 at the last; or "paper",
+            `PaperSchedule`.
+        beta_1: of Adam.
+        epsilon: of Adam, added to the square root of the uncorrected second moment; the loss is a mean over the batch.
+        start: a run folder or .keras file whose weights training starts from; `None` draws them.
         network: "dense", or "conv" for images [H, W, C]; `hidden` and `activation` are for the dense one.
         latent_dim: latent units, one number for each stochastic layer.
         hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
@@ -43,6 +52,7 @@ class ExperimentConfig:
     dataset: str = "mnist"
     objective: str = "iwae"
     num_samples: int = 50
+    early_samples: int | None = None
     num_groups: int | None = None
     beta: float | None = None
     alpha: float | None = None
@@ -53,6 +63,10 @@ class ExperimentConfig:
     epochs: int = 20
     batch_size: int = 100
     learning_rate: float = 1e-3
+    schedule: str = "constant"
+    beta_1: float = 0.9
+    epsilon: float = 1e-7
+    start: str | None = None
     network: str = "dense"
     latent_dim: tuple[int, ...] = (50,)
     hidden: tuple[tuple[int, ...], ...] = ((200, 200),)
@@ -65,14 +79,23 @@ class ExperimentConfig:
         object.__setattr__(self, "latent_dim", tuple(self.latent_dim))
         object.__setattr__(self, "hidden", tuple(tuple(units) for units in self.hidden))
         check_integer("epochs", self.epochs)
-        if self.network not in NETWORKS:
+        if self.early_samples is not None and check_integer("early_samples", self.early_samples) > self.num_samples:
             raise ValueError(
-                f"Invalid value received for `network`. Expected one of {NETWORKS}. Received: {self.network!r}"
+                f"Invalid value received for `early_samples`. Expected at most num_samples = {self.num_samples}. "
+                f"Received: {self.early_samples}"
             )
-        if not self.learning_rate > 0.0:
-            raise ValueError(
-                f"Invalid value received for `learning_rate`. Expected more than 0. Received: {self.learning_rate}"
-            )
+        for name, allowed in (("network", NETWORKS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"Invalid value received for `{name}`. Expected one of {allowed}. Received: {getattr(self, name)!r}"
+                )
+        for name in ("learning_rate", "epsilon"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(
+                    f"Invalid value received for `{name}`. Expected more than 0. Received: {getattr(self, name)}"
+                )
+        if not 0.0 <= self.beta_1 < 1.0:
+            raise ValueError(f"Invalid value received for `beta_1`. Expected 0 <= beta_1 < 1. Received: {self.beta_1}")
 
     @property
     def name(self) -> str:
@@ -80,6 +103,25 @@ class ExperimentConfig:
         estimator = "" if self.estimator == "reparameterized" else f"-{self.estimator}"
         drawn = "" if self.backward_samples is None else f"-m{self.backward_samples}"
         return f"{Path(self.dataset).stem}-{self.objective}{estimator}-k{self.num_samples}{drawn}"
+
+    @property
+    def early_epochs(self) -> int:
+        """Epochs with `early_samples`."""
+        return 0 if self.early_samples is None else 2 * self.epochs // 3
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Training steps in one pass over the training images; a partial last batch is dropped."""
+        return len(data.images(self.dataset, "train")) // self.batch_size
+
+    def make_optimizer(self) -> keras.optimizers.Optimizer:
+        """Adam with the learning rate's schedule."""
+        rate = self.learning_rate
+        if self.schedule == "paper":
+            rate = PaperSchedule(self.steps_per_pass, rate)
+        elif self.schedule == "cosine":
+            rate = warm_cosine(self.epochs * self.steps_per_pass, rate)
+        return keras.optimizers.Adam(rate, beta_1=self.beta_1, epsilon=self.epsilon)
 
     def make_objective(self) -> objectives.Objective:
         """The objective with the parameters that were given.
@@ -113,7 +155,11 @@ class ExperimentConfig:
 
 
 def build(config: ExperimentConfig) -> IWAE:
-    """The model of a configuration, compiled, its output bias set from the training mean."""
+    """The model of a configuration, compiled, with the weights that its training starts from.
+
+    Raises:
+        ValueError: if an argument is out of range, or `start` holds a model of another shape.
+    """
     mean = data.mean_image(config.dataset)
     encoder = decoder = None
     if config.network == "conv":
@@ -135,6 +181,21 @@ def build(config: ExperimentConfig) -> IWAE:
         decoder=decoder,
         seed=config.seed,
     )
+    if config.early_samples is not None:
+        estimators.check_pair(config.estimator, model.objective, config.early_samples, model.posterior.reparameterized)
     model.initialize_output_bias(mean)
-    model.compile(keras.optimizers.Adam(config.learning_rate))
+    if config.start is not None:
+        _copy_weights(runs.load_model(config.start), model, config.start)
+    model.compile(config.make_optimizer())
     return model
+
+
+def _copy_weights(source: IWAE, model: IWAE, path: str) -> None:
+    pairs = list(itertools.zip_longest(source.trainable_variables, model.trainable_variables))
+    if any(one is None or other is None or one.shape != other.shape for one, other in pairs):
+        raise ValueError(
+            "Invalid value received for `start`. Expected a model whose weights have the shapes of this "
+            f"configuration's. Received: {path}, whose weights have others"
+        )
+    for one, other in pairs:
+        other.assign(one)

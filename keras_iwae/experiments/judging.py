@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import data, plots, runs
+from keras_iwae import plots, runs
 from keras_iwae.evaluation import NLLResult, importance_weighted_nll
+from keras_iwae.experiments.subject import Subject
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
-from keras_iwae.storage import replacing
 
 _BATCH_SIZE = 200
 _PLANE = 20
@@ -26,10 +26,16 @@ def evaluate(
     limit: int | None = None,
     chunk_size: int = 25,
     seed: int = 0,
+    proposal_scale: float = 1.0,
+    defensive: float = 0.0,
     per_example: str | os.PathLike | None = None,
     verbose: bool = True,
 ) -> tuple[NLLResult, dict]:
     """Evaluate a run on a split of its data set and keep the result in the run's `metrics.json`.
+
+    The run folder also gets `per-example-SPLIT.npz`: `log_likelihood`, `jackknife`, `effective_sample_size` and
+    `pareto_k` `[N]`, `bounds` `[G, N]` of the `group_sizes` `[G]`, and `images_sha256`, which tells whether two such
+    files are of the same images. An interrupted evaluation continues when the same is asked for again.
 
     Args:
         model: run folder or `.keras` file; `None` is the newest run.
@@ -39,8 +45,10 @@ def evaluate(
         limit: only the first so many images.
         chunk_size: samples of an image decoded together.
         seed: of the draws and of the binarization.
-        per_example: .npz file for the arrays `log_likelihood` and `effective_sample_size` of each image.
-        verbose: whether to show a progress bar.
+        proposal_scale: what the posterior's standard deviations are multiplied by for drawing.
+        defensive: probability that a draw comes from the prior.
+        per_example: a further .npz file for the arrays of each image.
+        verbose: whether to show progress.
 
     Returns:
         the result, and a record of it for JSON that says what was evaluated and how long it took.
@@ -48,43 +56,33 @@ def evaluate(
     Raises:
         ValueError: if there is no such model, data set or split, or a number is out of range.
     """
-    path = Path(model) if model is not None else runs.newest()
-    config = runs.read_json(runs.folder(path) / "config.json")
-    name = dataset or config.get("dataset")
-    if name is None:
-        raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
-    trained = runs.load_model(path)
-    images = _images(name, split, config.get("binarization", "dynamic"), seed, limit)
+    subject = Subject.open(model, dataset, split, limit, seed)
     begin = time.perf_counter()
     result = importance_weighted_nll(
-        trained, images, num_samples, chunk_size=chunk_size, batch_size=_BATCH_SIZE, seed=seed, verbose=verbose
+        subject.model,
+        subject.images,
+        num_samples,
+        chunk_size=chunk_size,
+        batch_size=_BATCH_SIZE,
+        seed=seed,
+        proposal_scale=proposal_scale,
+        defensive=defensive,
+        resume=subject.partial("nll"),
+        verbose=verbose,
     )
-    record = {
-        "model": path.name,
-        "dataset": str(name),
-        "split": split,
-        "limit": limit,
-        **result.to_dict(),
-        "seconds": round(time.perf_counter() - begin, 1),
+    record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
+    arrays = {
+        "log_likelihood": result.log_likelihood_per_example,
+        "jackknife": result.jackknife_per_example,
+        "effective_sample_size": result.ess_per_example,
+        "pareto_k": result.pareto_k_per_example,
+        "group_sizes": np.array(list(result.bound_per_example)),
+        "bounds": np.stack(list(result.bound_per_example.values())),
     }
+    subject.keep("nll", record, "per-example", arrays)
     if per_example is not None:
-        with replacing(per_example) as temporary, open(temporary, "wb") as file:
-            np.savez(
-                file,
-                log_likelihood=result.log_likelihood_per_example,
-                effective_sample_size=result.ess_per_example,
-            )
-    if path.is_dir():
-        runs.update_metrics(path, {f"nll_{split}" if dataset is None else f"nll_{Path(name).stem}_{split}": record})
+        subject.write_arrays(per_example, arrays)
     return result, record
-
-
-def _images(dataset: str, split: str, binarization: str, seed: int, limit: int | None) -> np.ndarray:
-    """Images of a split, in order and binarized once: `load` would shuffle a training split and drop its last batch."""
-    if limit is not None:
-        check_integer("limit", limit)
-    images = data.load(data.images(dataset, split)[:limit], "test", _BATCH_SIZE, binarization, seed=seed)
-    return np.concatenate(list(images.as_numpy_iterator()))
 
 
 def draw_samples(

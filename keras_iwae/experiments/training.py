@@ -11,20 +11,27 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import data, plots, runs
-from keras_iwae.callbacks import ImageGrids, RunCheckpoint
+from keras_iwae.callbacks import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint
 from keras_iwae.experiments.config import ExperimentConfig, build
 from keras_iwae.model import IWAE
 
 _SHOWN = 50
 
 
-def train(config: ExperimentConfig, out: str | os.PathLike | None = None) -> Path:
+def train(
+    config: ExperimentConfig,
+    out: str | os.PathLike | None = None,
+    budget_minutes: float | None = None,
+    curve: bool = False,
+) -> Path:
     """Train a new run from its first epoch to its last.
 
     Args:
         config: what to train.
         out: the run folder, which must not exist or be empty; `None` makes one under `saved_models/`, named after the
             configuration and the time.
+        budget_minutes: training time after which the run stops at the end of an epoch; `resume` goes on.
+        curve: whether to follow the NLL of the validation images; see `keras_iwae.callbacks.NLLCurve`.
 
     Returns:
         the run folder: see `keras_iwae.runs` for what it holds.
@@ -35,21 +42,25 @@ def train(config: ExperimentConfig, out: str | os.PathLike | None = None) -> Pat
     out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Before the folder: a configuration that cannot run leaves none.
     model, training = build(config), _training_data(config, first_epoch=0)
-    return _fit(runs.create(out, asdict(config)), config, model, training, epochs_done=0)
+    return _fit(runs.create(out, asdict(config)), config, model, training, 0, budget_minutes, curve)
 
 
-def resume(run: str | os.PathLike, epochs: int | None = None) -> Path:
+def resume(
+    run: str | os.PathLike, epochs: int | None = None, budget_minutes: float | None = None, curve: bool = False
+) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
     Args:
         run: the run folder.
         epochs: a new number of epochs in all; `None` keeps the run's own.
+        budget_minutes: as in `train`; the time before the stop counts.
+        curve: as in `train`.
 
     Returns:
         the run folder.
 
     Raises:
-        ValueError: if there is no run, or its checkpoint cannot be read.
+        ValueError: if there is no run, its checkpoint cannot be read, or its schedule cannot end elsewhere.
     """
     run = Path(run)
     stored = runs.read_json(run / "config.json")
@@ -59,12 +70,17 @@ def resume(run: str | os.PathLike, epochs: int | None = None) -> Path:
         )
     config = ExperimentConfig.from_dict(stored)
     if epochs is not None and epochs != config.epochs:
+        if config.schedule == "cosine":
+            raise ValueError(
+                f"Invalid value received for `epochs`. Expected {config.epochs}, the end that the run's cosine "
+                f"schedule falls to. Received: {epochs}"
+            )
         config = replace(config, epochs=epochs)
         runs.write_json(run / "config.json", asdict(config))
     started = (run / "model.keras").exists()
     model = runs.load_model(run) if started else build(config)
-    epochs_done = int(model.optimizer.iterations) // (len(data.images(config.dataset, "train")) // config.batch_size)
-    return _fit(run, config, model, _training_data(config, epochs_done), epochs_done)
+    epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
+    return _fit(run, config, model, _training_data(config, epochs_done), epochs_done, budget_minutes, curve)
 
 
 def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:
@@ -73,23 +89,37 @@ def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Datase
     )
 
 
-def _fit(run: Path, config: ExperimentConfig, model: IWAE, training: tf.data.Dataset, epochs_done: int) -> Path:
+def _fit(
+    run: Path,
+    config: ExperimentConfig,
+    model: IWAE,
+    training: tf.data.Dataset,
+    epochs_done: int,
+    budget_minutes: float | None,
+    curve: bool,
+) -> Path:
     validation = data.load(config.dataset, "validation", config.batch_size, config.binarization)
     shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
     checkpoint = RunCheckpoint(run, runs.read_history(run, epochs_done))
     logs = run / "tensorboard"
+    # The curve before the checkpoint: a kill between the two repeats both.
+    callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
+    callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
+    if config.early_samples is not None:
+        callbacks.append(FewerSamplesFirst(config.early_samples, config.early_epochs))
+    epochs = config.epochs
+    if budget_minutes is not None:
+        callbacks.append(Budget(checkpoint, budget_minutes))
+        if Budget.spent(checkpoint) >= budget_minutes:
+            epochs = epochs_done
     model.fit(
         training,
         validation_data=validation,
         initial_epoch=epochs_done,
-        epochs=config.epochs,
+        epochs=epochs,
         # A bar is for a terminal; a log file gets one line an epoch.
         verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            checkpoint,
-            keras.callbacks.TensorBoard(logs, write_graph=False),
-            ImageGrids(logs / "images", shown),
-        ],
+        callbacks=callbacks,
     )
     history = checkpoint.history
     _draw_figures(run, model, shown, history)

@@ -1,0 +1,90 @@
+"""Is it the same step on another device, in XLA or out of it? Bounds and gradients with the noise given from outside.
+
+The same seed draws other numbers under XLA than outside it, so the draws z = mean + deviation * noise take theirs as an
+argument.
+"""
+
+import numpy as np
+from _network import Network, assign
+
+# Sums of 784 pixels and 250 rows, in other orders: float32 holds about 7 digits of a bound of some hundred nats.
+BOUND_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
+
+
+class GivenNoise:
+    """A Gaussian posterior whose draws are mean + deviation * noise, with noise `[K, B, D]` from outside.
+
+    Args:
+        posterior: the model's own.
+        noise: the draws of N(0, 1).
+    """
+
+    def __init__(self, posterior, noise):
+        self.posterior, self.noise = posterior, noise
+        self.trainable_variables, self.reparameterized = posterior.trainable_variables, True
+
+    def distribution(self, x, training=False):
+        given, noise = self.posterior.distribution(x, training), self.noise
+
+        class Distribution:
+            mean, stddev, log_prob = given.mean, given.stddev, given.log_prob
+
+            @staticmethod
+            def sample(shape, seed):
+                return given.mean() + given.stddev() * noise
+
+        return Distribution
+
+    def reparameterize(self, distribution, z):
+        return self.posterior.reparameterize(distribution, z)
+
+
+def gradients(device: str, jit: bool, samples: int, batch: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean bound and all gradients, flat, of the exact step on a device, at the common first weights."""
+    import tensorflow as tf
+
+    import keras_iwae
+    from keras_iwae import estimators, objectives
+    from keras_iwae.backward import bound_gradients
+
+    with tf.device(device):
+        model = keras_iwae.IWAE(batch.shape[1], num_samples=samples)
+        assign(model, Network().weights())
+        noise = np.random.default_rng(1).standard_normal((samples, len(batch), model.latent_dim)).astype(np.float32)
+
+        @tf.function(jit_compile=jit)
+        def step(x, noise):
+            found = bound_gradients(
+                GivenNoise(model.posterior, noise),
+                model.generative,
+                x,
+                samples,
+                tf.constant([0, 0]),
+                objectives.get("iwae"),
+                estimators.get("reparameterized"),
+            )
+            bound = tf.reduce_mean(model.objective(found.terms.weights))
+            return bound, tf.concat([tf.reshape(g, [-1]) for g in (*found.posterior, *found.generative)], 0)
+
+        bound, flat = step(tf.constant(batch), tf.constant(noise))
+        return float(bound), flat.numpy()
+
+
+def verify(device: str, batch: np.ndarray) -> list[dict]:
+    """What differs between the CPU and the device, with XLA and without, with and without TensorFloat-32."""
+    import tensorflow as tf
+
+    rows, samples = [], 5
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    reference, reference_flat = gradients("CPU:0", False, samples, batch)
+    for tensor_float in (False, True):
+        tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
+        for jit in (False, True):
+            bound, flat = gradients(device, jit, samples, batch)
+            bound_error = abs(bound / reference - 1.0)
+            gradient_error = float(np.linalg.norm(flat - reference_flat) / np.linalg.norm(reference_flat))
+            within = bound_error < BOUND_TOLERANCE and gradient_error < GRADIENT_TOLERANCE
+            row = {"device": device, "xla": jit, "tensor_float_32": tensor_float, "bound": bound}
+            row |= {"bound_on_cpu": reference, "bound_error": bound_error, "gradient_error": gradient_error}
+            rows.append(row | {"within_float32": within})
+    return rows

@@ -1,0 +1,197 @@
+#!/usr/bin/env python
+"""On a GPU: is the XLA step right, how fast is it, and what would the paper's protocol take?
+
+Right: the same weights, images and noise go through the exact step's gradients on the CPU, on the GPU, and on the GPU
+in XLA; bounds and gradients must agree to float32, with TensorFloat-32 products off. (The same seed draws other numbers
+under XLA than outside it, so the noise is given.) What TensorFloat-32 changes is reported beside it.
+
+Fast: `fit` with XLA and without, in turn, against the rate of one large matrix product and of the step's own matrix
+products, with the settings that a user has, TensorFloat-32 included. A stage of the paper is 3^i passes, i = 0..7, over
+59,600 images in batches of 20.
+
+Without a GPU it says so and exits with status 2; `--device CPU:0` measures the CPU, where XLA is not what `fit` uses.
+
+examples:
+  python benchmarks/gpu.py
+  python benchmarks/gpu.py --device CPU:0 --quick
+"""
+
+import os
+import time
+
+import numpy as np
+from _network import Network, mean_bound, step_flops
+from _peers import Workers, images
+from _report import Report, frameworks, parser, run, table
+from _same_step import verify
+from _timing import alternate, ratios, spread, text
+
+BATCHES, SAMPLES, SEVERAL = (20, 100), (1, 5, 50, 500), 50
+TRAIN_IMAGES, STAGES, PAPER_BATCH = 59_600, 8, 20
+PRODUCTS = "matrix products"
+
+
+def large_product(device: str, size: int, seconds: float) -> float:
+    """GFLOP/s of a product of two square matrices on the device."""
+    import tensorflow as tf
+
+    with tf.device(device):
+        one, other = (tf.random.stateless_normal([size, size], [0, i]) for i in (1, 2))
+        several = 20 if size > 1000 else 2
+
+        @tf.function
+        def products():
+            total = one
+            for _ in range(several):
+                # Scaled, so that a chain of them stays finite.
+                total = tf.matmul(total, other) / size**0.5
+            return total[0, 0]
+
+        products().numpy()
+        rates, begin = [], time.perf_counter()
+        while not rates or time.perf_counter() - begin < seconds:
+            start = time.perf_counter()
+            products().numpy()
+            rates.append(several * 2 * size**3 / (time.perf_counter() - start) / 1e9)
+    return spread(rates)["median"]
+
+
+def measure(workers: Workers, batch: int, samples: int, args, shared: dict, limit: float) -> list[dict]:
+    worker, common = workers["keras_iwae"], {"batch_size": batch, "num_samples": samples, **shared["files"]}
+    sides = {"fit": (False, 1), "fit, XLA": (True, 1), f"fit, XLA, {SEVERAL} steps a call": (True, SEVERAL)}
+    for name, (jit, several) in sides.items():
+        compiled = {"jit_compile": jit, "steps_per_execution": several}
+        worker.ask("make", name=name, kind="fit", compile=compiled, **common)
+    worker.ask("make", name=PRODUCTS, kind="products", **common)
+    most, seconds = shared["rows"] // batch, 0.02 if args.quick else args.seconds
+    for name in (*sides, PRODUCTS):
+        several = min(sides[name][1] if name in sides else 1, most)
+        worker.ask("prepare", name=name, seconds=seconds, most=most, multiple=several)
+    times = alternate({name: workers.round_of("keras_iwae", name) for name in (*sides, PRODUCTS)}, args.rounds)
+    flops, rows = step_flops(Network(), batch, samples), []
+    for name, taken in times.items():
+        row = {
+            "side": name,
+            "batch_size": batch,
+            "num_samples": samples,
+            "seconds": taken,
+            "steps_per_second": spread([1.0 / t for t in taken]),
+            "gflops_per_second": spread([flops / t / 1e9 for t in taken]),
+            "share_of_large_product": spread([flops / t / 1e9 / limit for t in taken]),
+            "share_of_products": ratios(times[PRODUCTS], taken),
+            "speed_to_fit": ratios(times["fit"], taken),
+        }
+        if name != PRODUCTS:
+            weights = worker.weights(name, workers.folder)
+            row["bound_after"] = mean_bound(weights, shared["judged"], 50)
+        rows.append(row)
+    worker.ask("drop")
+    return rows
+
+
+def protocol(rows: list[dict]) -> list[dict]:
+    """Hours of each stage of the paper, from the fastest `fit` at its batch size, for each K."""
+    made = []
+    for samples in dict.fromkeys(row["num_samples"] for row in rows):
+        ours = [r for r in rows if (r["batch_size"], r["num_samples"]) == (PAPER_BATCH, samples) and "bound_after" in r]
+        if ours:
+            best = max(ours, key=lambda row: row["steps_per_second"]["median"])
+            a_pass = TRAIN_IMAGES // PAPER_BATCH / best["steps_per_second"]["median"]
+            hours = [3**stage * a_pass / 3600 for stage in range(STAGES)]
+            made.append({"num_samples": samples, "side": best["side"], "stage_hours": hours, "total_hours": sum(hours)})
+    return made
+
+
+def show(checks: list[dict], rows: list[dict], stages: list[dict]) -> None:
+    heads = ["XLA", "TensorFloat-32", "bound, relative error", "gradient, relative error", "within float32"]
+    keys = "xla", "tensor_float_32", "bound_error", "gradient_error", "within_float32"
+    table(heads, [[f"{c[k]:.1e}" if isinstance(c[k], float) else c[k] for k in keys] for c in checks])
+    cells = [
+        [
+            row["batch_size"],
+            row["num_samples"],
+            row["side"],
+            text(row["steps_per_second"], 0),
+            f"{row['gflops_per_second']['median']:.0f}",
+            f"{row['share_of_large_product']['median']:.1%}",
+            f"{row['share_of_products']['median']:.0%}",
+            f"{row['bound_after']:.1f}" if "bound_after" in row else "",
+        ]
+        for row in rows
+    ]
+    heads = ["B", "K", "side", "steps a second", "GFLOP/s", "of a large product", "of the products", "L_50 after"]
+    table(heads, cells)
+    for line in stages:
+        last, total = line["stage_hours"][-1], line["total_hours"]
+        print(
+            f"K = {line['num_samples']}, {line['side']}: the paper's last stage {last:.1f} h, all eight {total:.1f} h"
+        )
+
+
+def draw(figure, rows: list[dict]) -> None:
+    batches = list(dict.fromkeys(row["batch_size"] for row in rows))
+    for batch, axes in zip(batches, figure.subplots(1, len(batches), squeeze=False)[0], strict=True):
+        for name in dict.fromkeys(row["side"] for row in rows):
+            line = [row for row in rows if (row["side"], row["batch_size"]) == (name, batch)]
+            style = {"color": "0.6", "linestyle": "--"} if name == PRODUCTS else {}
+            samples = [row["num_samples"] for row in line]
+            axes.plot(samples, [row["steps_per_second"]["median"] for row in line], "o-", label=name, **style)
+        axes.set(title=f"B = {batch}", xlabel="K", ylabel="steps a second", xscale="log", yscale="log")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=8)
+
+
+def main(args) -> None:
+    report, kind = Report("gpu", args), args.device.split(":")[0]
+    if kind == "CPU":
+        # The worker's too.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    frameworks()
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices(kind):
+        raise ValueError(
+            f"TensorFlow sees no {kind} here, so there is nothing to measure; with one: pip install -e '.[gpu]'"
+        )
+    for device in tf.config.list_physical_devices("GPU"):
+        # This process and the worker share it.
+        tf.config.experimental.set_memory_growth(device, True)
+    train, batches, samples = images("train", args.quick), BATCHES, SAMPLES
+    if args.quick:
+        batches, samples = BATCHES[:1], SAMPLES[1:2]
+    checks = verify(args.device, (train[:20] > 127).astype(np.float32))
+    limits = {}
+    for tensor_float in (False, True):
+        tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
+        name = "TensorFloat-32" if tensor_float else "float32"
+        limits[name] = large_product(args.device, 128 if args.quick else args.size, 0.0 if args.quick else 2.0)
+        print(f"one large product, {name}: {limits[name]:.0f} GFLOP/s")
+    rows = []
+    with Workers(["keras_iwae"]) as workers:
+        files = {"images": workers.save_images(train), "weights": workers.save_weights(Network().weights())}
+        judged = (train[:100] > 127).astype(float)
+        shared = {"files": files, "rows": len(train), "judged": judged}
+        for batch in batches:
+            for count in samples:
+                rows += measure(workers, batch, count, args, shared, limits["TensorFloat-32"])
+    stages = protocol(rows)
+    show(checks, rows, stages)
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices(kind)[0])
+    results = {
+        "device": {"name": details.get("device_name", kind), "tensorflow_sees": args.device},
+        "verification": checks,
+        "large_product_gflops_per_second": limits,
+        "rows": rows,
+        "paper_protocol": stages,
+    }
+    report.write(results, lambda figure: draw(figure, rows), (13, 5))
+    if not all(check["within_float32"] for check in checks if not check["tensor_float_32"]):
+        raise ValueError("the step on the device is not that on the CPU to float32; see the table")
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--device", default="GPU:0", help="as TensorFlow names it [GPU:0]")
+    arguments.add_argument("--seconds", type=float, default=2.0, help="length of a round of a side [2]")
+    arguments.add_argument("--size", type=int, default=8192, help="rows and columns of the large product [8192]")
+    run(main, arguments)

@@ -1,0 +1,187 @@
+#!/usr/bin/env python
+"""docs/results.md from results files and a page of prose; no number of its tables is typed in.
+
+Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; bounds, checks
+and trials there are from results_table.py, checks_table.py and recipe_trials.py with --json. docs/results/text.md is
+the prose: a word such as $mnist in it stands for a table. The figures go to docs/images/.
+
+examples:
+  cp saved_models/reproduce/results/*.json docs/results/
+  python benchmarks/results_page.py
+"""
+
+import argparse
+import json
+import string
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+DATASETS = "mnist", "binarized_mnist", "omniglot_28x28", "digits", "kmnist", "emnist_letters", "ocr_letters"
+
+
+def markdown(heads: list[str], rows: list[list]) -> str:
+    if not rows:
+        return "*No such row was run.*"
+    lines = [heads, ["-"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def units(counts) -> str:
+    return "+".join(map(str, counts)) if counts else ""
+
+
+def with_error(record: dict) -> str:
+    return f"{record['nll']:.2f} ± {record['standard_error']:.2f}"
+
+
+def change(pruned: dict) -> str:
+    return f"{pruned['nll_change']:+.3f} ± {pruned['standard_error']:.3f}"
+
+
+def recipe(record: dict) -> str:
+    """Passes done, and of how many; a run that stopped early can never read like a whole one."""
+    done, planned = record["passes"], record["passes_planned"]
+    stage = f", stage {record['stage']} of 8" if record["stage"] else ""
+    text = f"{done} of {planned}{stage}" if done < planned else f"{done}{stage}"
+    return text + ("" if record["limit"] is None else f"; first {record['limit']} test images")
+
+
+def row(record: dict, published) -> list:
+    said = f"{published.nll:.2f} ({units(published.active_units)})".replace(" ()", "") if published else ""
+    return [
+        f"`{record['row']}`",
+        said,
+        f"**{with_error(record['nll_test'])}**",
+        units(record["active_units"]),
+        recipe(record),
+        f"{record['nll_train']['nll']:.2f} ({record['nll_train']['num_examples']})",
+        change(record["pruned"]),
+        f"{record['seconds_training'] / 60:.0f} min",
+        record["config"]["seed"],
+        record["date"],
+    ]
+
+
+HEADS = ["row", "published NLL (active)", "NLL, K = 5000", "active units", "passes", "training NLL (images)"]
+HEADS += ["NLL change without inactive units", "training", "seed", "date"]
+
+
+def transfer(record: dict, published) -> list:
+    before, said = record["from"], f"{published.nll:.2f} ({units(published.active_units)})" if published else ""
+    return [
+        f"`{record['row']}`",
+        f"{with_error(before['nll_test'])} ({units(before['active_units'])}) after {recipe(before)}",
+        f"**{with_error(record['nll_test'])}** ({units(record['active_units'])}) after {recipe(record)} more",
+        said,
+        f"{record['seconds_training'] / 60:.0f} min",
+        record["date"],
+    ]
+
+
+TRANSFER_HEADS = ["row", "NLL (active units) before", "NLL (active units) after", "published after", "training", "date"]
+
+
+def lecture(record: dict) -> list:
+    config, nll = record["config"], record.get("nll_test")
+    return [
+        f"`{record['row']}`",
+        f"{config['objective']}, K = {config['num_samples']}",
+        with_error(nll) if nll else f"none; reconstruction {record['reconstruction']:.2f}",
+        units(record.get("active_units", [])),
+        recipe(record),
+        f"{record['seconds_training'] / 60:.1f} min",
+    ]
+
+
+LECTURE_HEADS = ["row", "objective", "NLL, K = 5000", "active units", "passes", "training"]
+
+
+def stored(path: Path) -> str:
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return markdown(list(rows[0]), [list(each.values()) for each in rows]) if rows else "*Not recorded yet.*"
+
+
+def draw_curves(records: list[dict], path: Path) -> None:
+    """NLL of the validation images against passes, a panel for each data set."""
+    from matplotlib.figure import Figure
+
+    names = [name for name in DATASETS if any(r["config"]["dataset"] == name and r["curve"] for r in records)]
+    figure = Figure(figsize=(5.2 * len(names), 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for record in records:
+            if record["config"]["dataset"] == name and record["curve"] and not record["from"]:
+                x, y = zip(*((point["passes"], point["nll"]) for point in record["curve"]), strict=True)
+                axes.plot(x, y, marker="o", markersize=3, label=record["row"].removeprefix(f"{name}-"))
+        axes.set(title=name, xlabel="passes over the training images", xscale="log", yscale="log")
+        axes.set_ylabel("validation NLL, K = 1000 (nats)")
+        ticks = [value for value in (84, 86, 88, 90, 95, 100, 105, 110, 120, 130, 150) if y_range(axes, value)]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def y_range(axes, value: float) -> bool:
+    low, high = axes.get_ylim()
+    return low <= value <= high
+
+
+def draw_units(records: list[dict], path: Path) -> None:
+    """Histogram of the variance of each unit's posterior mean over the test images, a panel for each row and layer."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    panels = [(r["row"], i, v) for r in records if not r["from"] for i, v in enumerate(r["mean_variances"], 1)]
+    columns = min(3, max(1, len(panels)))
+    figure = Figure(figsize=(4 * columns, 2.4 * -(-len(panels) // columns)), layout="constrained")
+    edges = np.linspace(-7, 1.5, 35)
+    grid = figure.subplots(-(-len(panels) // columns), columns, squeeze=False, sharex=True).ravel()
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (name, layer, variances) in zip(grid, panels, strict=False):
+        axes.hist(np.clip(np.log10(np.maximum(variances, 1e-30)), -7, 1.5), edges)
+        axes.axvline(-2, color="black", linestyle="--", linewidth=1)
+        axes.set_title(f"{name}, z_{layer}: {sum(v > 0.01 for v in variances)} of {len(variances)}", fontsize=8)
+        axes.set_xlabel("log10 variance of the posterior mean", fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="[docs/results]")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="[docs/results.md]")
+    args = parser.parse_args()
+    from keras_iwae.experiments.rows import ROWS
+    from keras_iwae.storage import replacing
+
+    order = list(ROWS)
+    found = [json.loads(path.read_text()) for path in args.results.glob("*.json") if path.stem in ROWS]
+    records = sorted(found, key=lambda record: order.index(record["row"]))
+    judged = [record for record in records if "active_units" in record and not record["row"].startswith("lecture")]
+    published = {record["row"]: ROWS[record["row"]].published for record in records}
+    tables = {
+        name: markdown(
+            HEADS,
+            [row(r, published[r["row"]]) for r in judged if r["config"]["dataset"] == name and not r["from"]],
+        )
+        for name in DATASETS
+    }
+    tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
+    tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
+    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "trials", "checks")}
+    tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
+    images = args.out.parent / "images"
+    if judged:
+        draw_curves(judged, images / "nll-curves.png")
+        draw_units(judged, images / "active-units.png")
+    page = string.Template((args.results / "text.md").read_text()).substitute(tables)
+    with replacing(args.out) as temporary:
+        Path(temporary).write_text(page)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()

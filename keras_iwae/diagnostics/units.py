@@ -1,0 +1,126 @@
+"""Unit by unit: does its posterior mean move with the image, and what does it cost in KL."""
+
+import numpy as np
+
+ACTIVE_UNIT_THRESHOLD = 0.01
+
+
+def mean_variances(posterior_means: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+    r"""Variance over images of each unit's posterior mean, $\mathrm{Var}_x(\mathrm{E}_{q(u|x)}[u])$.
+
+    Args:
+        posterior_means: posterior mean of each unit for each image, `[N, D]`, in units of the latent.
+        noise: where the means are averages of draws, the variance of each average about its expectation, `[N, D]`.
+            Left in, it would add its mean over images to the result and make silent units look alive.
+
+    Returns:
+        float64 `[D]`, in squared units of the latent; 0 where the noise explains all of it.
+
+    Example:
+        >>> mean_variances(np.array([[-1.0, 0.0], [1.0, 0.0]]))
+        array([1., 0.])
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2.
+    """
+    between = np.var(np.asarray(posterior_means, np.float64), axis=0)
+    return np.maximum(between - np.mean(np.broadcast_to(noise, np.shape(posterior_means)), axis=0), 0.0)
+
+
+def active_units(
+    posterior_means: np.ndarray, threshold: float = ACTIVE_UNIT_THRESHOLD, noise: np.ndarray | float = 0.0
+) -> np.ndarray:
+    r"""Which latent units carry information: $\mathrm{Var}_x(\mathrm{E}_{q(u|x)}[u]) > 0.01$.
+
+    Args:
+        posterior_means: posterior mean of each image, `[N, D]`.
+        threshold: the variance above which a unit is active.
+        noise: see `mean_variances`.
+
+    Returns:
+        bool `[D]`; its sum is the number of active units.
+
+    Example:
+        >>> int(active_units(np.array([[-1.0, 0.0], [1.0, 0.0]])).sum())
+        1
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2.
+    """
+    return mean_variances(posterior_means, noise) > threshold
+
+
+def gaussian_kl(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    r"""KL of each unit to the standard normal, $\frac{1}{2}(\mu^2 + \sigma^2 - 1) - \log \sigma$.
+
+    Args:
+        means: mu, `[..., D]`.
+        scales: standard deviations sigma, not variances and not their logarithms, `[..., D]`.
+
+    Returns:
+        nats, float64 `[..., D]`; the sum over D is the KL of the diagonal Gaussian.
+
+    Example:
+        >>> gaussian_kl(np.array([0.0, 2.0]), np.array([1.0, 1.0]))
+        array([0., 2.])
+
+    References:
+        Kingma, Welling (2013), Auto-encoding variational Bayes, appendix B.
+    """
+    means, scales = np.asarray(means, np.float64), np.asarray(scales, np.float64)
+    return 0.5 * (means**2 + scales**2 - 1.0) - np.log(scales)
+
+
+def bernoulli_kl(probabilities: np.ndarray) -> np.ndarray:
+    r"""KL of each binary unit to a fair coin, $\log 2 + p \log p + (1 - p) \log(1 - p)$.
+
+    Args:
+        probabilities: p = q(z_d = 1 | x), `[..., D]`.
+
+    Returns:
+        nats, float64 `[..., D]`, from 0 to log 2.
+    """
+    from scipy.special import xlogy
+
+    p = np.asarray(probabilities, np.float64)
+    return np.log(2.0) + xlogy(p, p) + xlogy(1.0 - p, 1.0 - p)
+
+
+def sampled_kl(log_posterior: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
+    r"""KL of each unit from draws, $\frac{1}{S} \sum_s \log q(z_{sd} | \cdot) - \log p(z_{sd} | \cdot)$.
+
+    For a unit whose prior depends on other latents: with several stochastic layers, log q(z_l|z_{l-1}) is given the
+    draw below and log p(z_l|z_{l+1}) the draw above. The terms sum over units to an unbiased estimate of the KL of all
+    latents. A single term is no divergence, since its two densities are given different latents, and may be below 0.
+
+    Args:
+        log_posterior: log q of each unit at S draws from the posterior, `[S, ..., D]`.
+        log_prior: log p of the same units at the same draws, `[S, ..., D]`.
+
+    Returns:
+        nats, float64 `[..., D]`.
+    """
+    difference = np.asarray(log_posterior, np.float64) - np.asarray(log_prior, np.float64)
+    return difference.mean(axis=0)
+
+
+def units_that_carry(kl_per_unit: np.ndarray, share: float = 0.95) -> int:
+    """How many units it takes, the largest first, to come to a share of the whole KL.
+
+    A count of used units that no threshold on a variance decides: early in training many units lie just above it.
+
+    Args:
+        kl_per_unit: mean KL of each unit in nats, `[D]`.
+        share: of the sum, above 0 and at most 1.
+
+    Returns:
+        a number of units, from 0 where the whole KL is not above 0.
+
+    Example:
+        >>> units_that_carry(np.array([6.0, 0.1, 3.9, 0.0]))
+        2
+    """
+    falling = np.sort(np.asarray(kl_per_unit, np.float64))[::-1]
+    whole = falling.sum()
+    # What is in the way of an exact comparison is the rounding of the sums.
+    return int(np.argmax(np.cumsum(falling) >= share * whole - 1e-12) + 1) if whole > 0.0 else 0

@@ -1,0 +1,122 @@
+"""One pass over images in batches: progress with the time that is left, and results that a second start finds again."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_iwae.inputs import check_images, check_integer, checked_dataset, value_errors
+from keras_iwae.model import IWAE
+from keras_iwae.storage import write_arrays
+
+# From the images of a batch, the images seen before it and a function to call with each further share of the batch's
+# work that is done (they sum to 1), to arrays of as many rows as images.
+Compute = Callable[[tf.Tensor, int, Callable[[float], object]], tuple[np.ndarray, ...]]
+
+
+def in_batches(
+    model: IWAE,
+    data: tf.data.Dataset | np.ndarray,
+    batch_size: int,
+    compute: Compute,
+    settings: Mapping,
+    resume: str | os.PathLike | None = None,
+    verbose: bool = True,
+) -> tuple[np.ndarray, ...]:
+    """What `compute` gives for each batch, put together over all images.
+
+    Args:
+        model: the model, for the shape of its images and, with `resume`, for its weights.
+        data: batches of images in [0, 1], or an array `[N, *image_shape]`.
+        batch_size: images in a batch where `data` is an array.
+        compute: see `Compute`.
+        settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
+        resume: file for the results of each batch, written as they come and removed at the end. Where it holds those of
+            the same images under the same weights and settings they are taken, whatever came of that pass.
+        verbose: whether to show progress.
+
+    Returns:
+        arrays `[N, ...]`.
+
+    Raises:
+        ValueError: if the images are not in [0, 1], of another shape, or none.
+    """
+    if isinstance(data, tf.data.Dataset):
+        dataset = checked_dataset(data, model.image_shape, "data")
+    else:
+        images = check_images(data, "data", model.image_shape)
+        dataset = tf.data.Dataset.from_tensor_slices(images).batch(check_integer("batch_size", batch_size))
+    count = int(dataset.cardinality())
+    partial = _PartialResults(resume, model, settings) if resume is not None else None
+    parts, seen = [], 0
+    with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
+        for element in dataset:
+            x = tf.cast(element[0] if isinstance(element, tuple) else element, tf.float32)
+            part = partial.find(x, seen) if partial is not None else None
+            if part is None:
+                part = compute(x, seen, bar.update)
+                if partial is not None:
+                    partial.keep(x, seen, part)
+            else:
+                # Found, not computed: of no meaning for the time that is left.
+                if not bar.disable:
+                    bar.initial += 1
+                bar.update(1)
+            parts.append(part)
+            seen += int(x.shape[0])
+    if not seen:
+        raise ValueError("Invalid value received for `data`. Expected at least one image. Received: none")
+    if partial is not None:
+        partial.remove()
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+def _progress_bar(count: int | None, verbose: bool) -> tqdm:
+    known = "{percentage:3.0f}% |{bar:30}| {elapsed} so far, about {remaining} left"
+    return tqdm(total=count, disable=not verbose, bar_format=known if count else None, smoothing=0, leave=False)
+
+
+class _PartialResults:
+    """Results of batches in a file, each under a digest of all that decides it: images, weights and settings."""
+
+    def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
+        self._path = Path(path)
+        self._common = hashlib.sha256(json.dumps([settings, model.get_config()], sort_keys=True, default=str).encode())
+        for weight in model.get_weights():
+            self._common.update(np.ascontiguousarray(weight).tobytes())
+        self._found = self._read()
+        self._kept: dict[str, tuple[np.ndarray, ...]] = {}
+
+    def _read(self) -> dict[str, tuple[np.ndarray, ...]]:
+        if not self._path.exists():
+            return {}
+        parts: dict[str, list[np.ndarray]] = {}
+        with np.load(self._path) as file:
+            for name in file.files:
+                parts.setdefault(name.split("-")[0], []).append(file[name])
+        return {key: tuple(arrays) for key, arrays in parts.items()}
+
+    def _key(self, x: tf.Tensor, seen: int) -> str:
+        digest = self._common.copy()
+        digest.update(f"{seen} {x.shape}".encode())
+        digest.update(x.numpy().tobytes())
+        return digest.hexdigest()
+
+    def find(self, x: tf.Tensor, seen: int) -> tuple[np.ndarray, ...] | None:
+        key = self._key(x, seen)
+        if key in self._found:
+            self._kept[key] = self._found[key]
+        return self._kept.get(key)
+
+    def keep(self, x: tf.Tensor, seen: int, part: tuple[np.ndarray, ...]) -> None:
+        self._kept[self._key(x, seen)] = part
+        arrays = {f"{key}-{i}": array for key, kept in self._kept.items() for i, array in enumerate(kept)}
+        write_arrays(self._path, arrays)
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)

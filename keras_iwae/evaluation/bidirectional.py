@@ -1,0 +1,196 @@
+r"""Bidirectional Monte Carlo: log p(x) between two bounds, on images drawn from the model, and where $L_K$ lies."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.evaluation.annealed import log_mean_weight
+from keras_iwae.evaluation.annealing import Annealer
+from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.evaluation.errors import finite_or_none, standard_error
+from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.inputs import check_integer
+from keras_iwae.model import IWAE
+
+
+@dataclass(frozen=True)
+class BidirectionalResult:
+    """Two bounds of log p(x) on simulated images, and the importance-sampled bound of the same images, in nats.
+
+    Attributes:
+        lower_per_example: by annealing from f_0 to the posterior, `[N]`; at most log p(x) on average.
+        upper_per_example: by annealing from an exact sample of p(z|x) to f_0, `[N]`; at least log p(x) on average.
+        importance_per_example: L_K, `[N]`.
+        acceptance_rate: mean acceptance probability of all HMC steps.
+        num_samples: K.
+        num_chains: C.
+        num_temperatures: T.
+        num_leapfrog_steps: leapfrog steps of an HMC step.
+        initial: "prior" or "posterior", f_0.
+        seed: seed of the images and the draws.
+    """
+
+    lower_per_example: np.ndarray = field(repr=False)
+    upper_per_example: np.ndarray = field(repr=False)
+    importance_per_example: np.ndarray = field(repr=False)
+    acceptance_rate: float
+    num_samples: int
+    num_chains: int
+    num_temperatures: int
+    num_leapfrog_steps: int
+    initial: str
+    seed: int
+
+    @property
+    def lower(self) -> float:
+        """Mean lower bound of log p(x), in nats."""
+        return float(self.lower_per_example.mean(dtype=np.float64))
+
+    @property
+    def upper(self) -> float:
+        """Mean upper bound of log p(x), in nats."""
+        return float(self.upper_per_example.mean(dtype=np.float64))
+
+    @property
+    def gap(self) -> float:
+        """Mean of the upper less the lower bound, in nats: more than the error of annealing, on average."""
+        return self.upper - self.lower
+
+    @property
+    def importance_gap(self) -> tuple[float, float]:
+        """Between what two values log p(x) - L_K lies on average, in nats: by the lower and by the upper bound."""
+        importance = float(self.importance_per_example.mean(dtype=np.float64))
+        return self.lower - importance, self.upper - importance
+
+    def to_dict(self) -> dict:
+        """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
+        lower, upper, importance = self.lower_per_example, self.upper_per_example, self.importance_per_example
+
+        def mean_and_error(values):
+            return {
+                "mean": float(values.mean(dtype=np.float64)),
+                "standard_error": finite_or_none(standard_error(values)),
+            }
+
+        return {
+            "lower_bound": mean_and_error(lower),
+            "upper_bound": mean_and_error(upper),
+            "gap": mean_and_error(upper - lower),
+            "importance_bound": mean_and_error(importance),
+            "importance_gap_at_least": mean_and_error(lower - importance),
+            "importance_gap_at_most": mean_and_error(upper - importance),
+            "acceptance_rate": self.acceptance_rate,
+            "num_examples": len(lower),
+            "num_samples": self.num_samples,
+            "num_chains": self.num_chains,
+            "num_temperatures": self.num_temperatures,
+            "num_leapfrog_steps": self.num_leapfrog_steps,
+            "initial": self.initial,
+            "seed": self.seed,
+        }
+
+    def __str__(self) -> str:
+        record = self.to_dict()
+
+        def nats(name):
+            entry = record[name]
+            error = entry["standard_error"]
+            return f"{entry['mean']:.2f} nats" + ("" if error is None else f" (standard error {error:.2f})")
+
+        rows = [
+            ("simulated images", f"{len(self.lower_per_example)}"),
+            ("AIS, lower bound", nats("lower_bound")),
+            ("AIS, upper bound", nats("upper_bound")),
+            ("gap", nats("gap")),
+            (f"L_{self.num_samples}", nats("importance_bound")),
+            ("  below log p(x) by", f"at least {nats('importance_gap_at_least')}"),
+            ("", f"at most {nats('importance_gap_at_most')}"),
+            ("acceptance", f"{self.acceptance_rate:.2f}"),
+        ]
+        return "\n".join(f"{name:<20}{value}" for name, value in rows)
+
+
+def bidirectional_gap(
+    model: IWAE,
+    num_examples: int = 100,
+    num_samples: int = 5000,
+    num_chains: int = 16,
+    num_temperatures: int = 1000,
+    num_leapfrog_steps: int = 10,
+    step_size: float = 0.1,
+    initial: str = "prior",
+    batch_size: int = 25,
+    seed: int = 0,
+    resume: str | os.PathLike | None = None,
+    verbose: bool = True,
+) -> BidirectionalResult:
+    r"""Bound log p(x) from both sides on images drawn from the model, and see how far below it $L_K$ is.
+
+    With (z, x) drawn from the model, z is an exact sample of p(z|x). Annealing from it to $f_0$, in the order of
+    `annealed_nll` reversed, gives weights with $E[1/w] = 1/p(x)$, so that $-\log \frac{1}{C} \sum_c 1/w_c$ is at least
+    log p(x) on average, as the forward estimate is at most that.
+
+    Args:
+        model: the model, of one or several stochastic layers.
+        num_examples: N, images to draw.
+        num_samples: K of the importance-sampled bound on the same images.
+        num_chains: C, chains for each image and direction.
+        num_temperatures: T.
+        num_leapfrog_steps: leapfrog steps of an HMC step.
+        step_size: where the adaptation of the step size starts.
+        initial: "prior" or "posterior", f_0.
+        batch_size: images in a batch.
+        seed: seed of the images and the draws.
+        resume: file that keeps the results of each batch until all are there; see `annealed_nll`.
+        verbose: whether to show progress.
+
+    Returns:
+        `BidirectionalResult`; printed, it is a table. What it says holds for the model's own images; those of a data
+        set that the model fits badly may have posteriors that are harder.
+
+    Raises:
+        ValueError: if the latents are discrete or an argument is out of range.
+
+    Example:
+        >>> result = bidirectional_gap(model, num_examples=20)
+        >>> print(result.gap, result.importance_gap)
+
+    References:
+        Grosse, Ghahramani, Adams (2015), Sandwiching the marginal likelihood using bidirectional Monte Carlo.
+    """
+    settings: dict[str, Any] = {
+        "num_samples": check_integer("num_samples", num_samples),
+        "num_chains": check_integer("num_chains", num_chains),
+        "num_temperatures": check_integer("num_temperatures", num_temperatures),
+        "num_leapfrog_steps": check_integer("num_leapfrog_steps", num_leapfrog_steps),
+        "initial": initial,
+        "seed": seed,
+    }
+    annealer = Annealer(model, initial, num_leapfrog_steps, step_size)
+    drawn = model.generative.sample(check_integer("num_examples", num_examples), tf.constant([seed, 2]))
+
+    def compute(x, seen, advance):
+        batch_seed = tf.random.fold_in(tf.constant([seed, 3]), seen)
+        pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(batch_seed, 3))
+        step_sizes = annealer.step_sizes(x, num_temperatures, pilot_seed)
+        latents = drawn.latents[seen : seen + len(x)]
+
+        def half(share):
+            advance(0.5 * share)
+
+        lower = annealer.forward(x, num_chains, step_sizes, forward_seed, half)
+        upper = annealer.backward(x, latents, num_chains, step_sizes, backward_seed, half)
+        acceptance = 0.5 * (lower.acceptance + upper.acceptance)
+        return log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights), acceptance
+
+    stored = {"method": "bidirectional Monte Carlo", "step_size": step_size, **settings}
+    images = drawn.images.numpy()
+    # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
+    importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False)
+    lower, upper, acceptance = in_batches(model, images, batch_size, compute, stored, resume, verbose)
+    return BidirectionalResult(
+        lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings
+    )

@@ -1,0 +1,194 @@
+"""What a model does with its latents, as arrays that `keras_iwae.diagnostics` reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae import diagnostics
+from keras_iwae.inputs import check_images, check_integer
+from keras_iwae.model import IWAE
+from keras_iwae.posteriors.hierarchical import HierarchicalGaussian
+from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
+
+tfd = tfp.distributions
+
+_BATCH_SIZE = 200
+# Pairs of a draw and an image whose densities are computed together.
+_PAIRS = 20_000
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latents of N images, from S draws of each posterior.
+
+    Attributes:
+        layer_sizes: D_1, ..., D_L, units of each stochastic layer, the one next to the image first.
+        means: E_q[z|x], `[N, D]`: exact for the layer next to the image, averages of draws above it and for posteriors
+            whose mean is not known.
+        noise: variance of each such average about its expectation, 0 where the mean is exact, `[N, D]`.
+        draws: one draw of each posterior, `[N, D]`.
+        kl_per_unit: KL of each unit in nats, `[N, D]`; `None` for a posterior whose density does not fall into units.
+        kl_is_exact: whether each unit's KL is a closed form rather than an average of draws, bool `[D]`.
+        kl: sampled KL of all latents in nats, mean over S of log q(z|x) - log p(z), `[N]`.
+        log_likelihood: mean over S of log p(x|z) in nats, `[N]`.
+        squared_error: mean over pixels of (x - E[x|z])^2, averaged over S, `[N]`.
+    """
+
+    layer_sizes: tuple[int, ...]
+    means: np.ndarray
+    noise: np.ndarray
+    draws: np.ndarray
+    kl_per_unit: np.ndarray | None
+    kl_is_exact: np.ndarray
+    kl: np.ndarray
+    log_likelihood: np.ndarray
+    squared_error: np.ndarray
+
+    def by_layer(self, per_unit: np.ndarray) -> list[np.ndarray]:
+        """What there is of each unit along the last axis, `[..., D]`, cut into layers."""
+        return np.split(per_unit, np.cumsum(self.layer_sizes)[:-1], axis=-1)
+
+
+def latents(
+    model: IWAE,
+    images: np.ndarray,
+    num_draws: int = 16,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Latents:
+    r"""Encode images, draw from each posterior and decode the draws.
+
+    The KL of a unit is a closed form for a Gaussian unit against the standard normal and for a binary one against a
+    fair coin. In a hierarchical model the top layer's is the closed form given the draw below, averaged over draws;
+    the other layers', whose prior is given the draw above, is sampled (`diagnostics.sampled_kl`).
+
+    Args:
+        model: the model.
+        images: in [0, 1], `[N, *image_shape]`, binarized as in training.
+        num_draws: S, draws of each posterior.
+        seed: seed of the draws.
+        progress: called after every batch with the number of its images.
+
+    Returns:
+        `Latents`.
+
+    Raises:
+        ValueError: if the images are not in [0, 1], of another shape, or none, or `num_draws` is below 2.
+    """
+    images = check_images(images, "images", model.image_shape)
+    num_draws = check_integer("num_draws", num_draws, at_least=2)
+
+    def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
+        posterior = model.posterior.distribution(x)
+        z = posterior.sample([num_draws], seed=seed)
+        probabilities = tf.sigmoid(model.generative(z))
+        pixels = list(range(2, probabilities.shape.rank))
+        return {
+            "draws": z,
+            "kl": tf.reduce_mean(posterior.log_prob(z) - model.generative.log_prior(z), axis=0),
+            "log_likelihood": tf.reduce_mean(model.generative.log_likelihood(x, z), axis=0),
+            "squared_error": tf.reduce_mean(tf.reduce_mean((x - probabilities) ** 2, axis=pixels), axis=0),
+            "layers": _layers(model, posterior, z),
+        }
+
+    specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
+    of_batch = tf.function(of_batch).get_concrete_function(*specs)
+    parts: list[dict] = []
+    for begin in range(0, len(images), _BATCH_SIZE):
+        batch = tf.constant(images[begin : begin + _BATCH_SIZE])
+        found = tf.nest.map_structure(np.asarray, of_batch(batch, tf.random.fold_in(tf.constant([seed, 0]), begin)))
+        parts.append(_reduced(found))
+        progress(len(batch))
+    exact, *_ = [part.pop("kl_is_exact") for part in parts]
+    whole: dict[str, Any] = {
+        name: None if value is None else np.concatenate([part[name] for part in parts])
+        for name, value in parts[0].items()
+    }
+    sizes = tuple(getattr(model.posterior, "latent_dims", (model.latent_dim,)))
+    return Latents(layer_sizes=sizes, kl_is_exact=exact, **whole)
+
+
+def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
+    """Parameters of q and p of each layer given the drawn neighbours, `[S or 1, B, D_l]`; none for another family."""
+    prior = model.generative.prior
+    if isinstance(posterior, tfd.MultivariateNormalDiag):
+        standard = isinstance(prior, StandardNormalPrior)
+        kind = {"loc": posterior.mean()[tf.newaxis]}
+        return [{**kind, "scale": posterior.stddev()[tf.newaxis]} if standard else kind]
+    if isinstance(posterior, tfd.Independent) and isinstance(posterior.distribution, tfd.Bernoulli):
+        return [{"probabilities": posterior.mean()[tf.newaxis]}]
+    if not (isinstance(posterior, HierarchicalGaussian) and isinstance(prior, HierarchicalPrior)):
+        return []
+    drawn = tf.split(z, prior.latent_dims, axis=-1)
+    layers = [{"loc": posterior.loc[tf.newaxis], "scale": posterior.scale[tf.newaxis]}]
+    for network, below in zip(posterior.networks, drawn[:-1], strict=True):
+        layers.append(dict(zip(("loc", "scale"), network.given(below), strict=True)))
+    for layer, network, below, above in zip(layers[:-1], prior.networks, drawn[:-1], drawn[1:], strict=True):
+        layer["log_posterior"] = tfd.Normal(layer["loc"], layer["scale"]).log_prob(below)
+        layer["log_prior"] = tfd.Normal(*network.given(above)).log_prob(below)
+    return layers
+
+
+def _reduced(found: dict) -> dict:
+    """Average a batch's draws away, unit by unit."""
+    draws, layers = found["draws"], found.pop("layers")
+    # A family whose means are not known: its draws stand for them, with the noise that this brings.
+    means = [layer.get("loc", layer.get("probabilities")) for layer in layers] or [draws]
+    kls = [_kl(layer) for layer in layers]
+    per_unit = [np.broadcast_to(kl, (draws.shape[1], kl.shape[-1])) for kl in kls if kl is not None]
+    complete = bool(kls) and len(per_unit) == len(kls)
+    exact = [np.full(layer[next(iter(layer))].shape[-1], "log_prior" not in layer) for layer in layers]
+    return {
+        **found,
+        "draws": draws[0],
+        "means": np.concatenate([mean.mean(axis=0) for mean in means], axis=-1),
+        "noise": np.concatenate([_noise(mean) for mean in means], axis=-1),
+        "kl_per_unit": np.concatenate(per_unit, axis=-1) if complete else None,
+        "kl_is_exact": np.concatenate(exact) if complete else np.zeros(draws.shape[-1], bool),
+    }
+
+
+def _noise(means: np.ndarray) -> np.ndarray:
+    return means.var(axis=0, ddof=1) / len(means) if len(means) > 1 else np.zeros(means.shape[1:])
+
+
+def _kl(layer: dict[str, np.ndarray]) -> np.ndarray | None:
+    if "probabilities" in layer:
+        return diagnostics.bernoulli_kl(layer["probabilities"]).mean(axis=0)
+    if "log_prior" in layer:
+        return diagnostics.sampled_kl(layer["log_posterior"], layer["log_prior"])
+    return diagnostics.gaussian_kl(layer["loc"], layer["scale"]).mean(axis=0) if "scale" in layer else None
+
+
+def pairwise_log_posterior(
+    model: IWAE, images: np.ndarray, draws: np.ndarray, progress: Callable[[int], object] = lambda done: None
+) -> np.ndarray:
+    """log q(z_i|x_j) of every draw under every image's posterior, for `diagnostics.mutual_information`.
+
+    Args:
+        model: the model.
+        images: `[N, *image_shape]`.
+        draws: z_i, `[N, D]`, one from each image's posterior.
+        progress: called with the number of rows that are further done.
+
+    Returns:
+        nats, float32 `[N, N]`: row i, column j.
+    """
+    count = len(images)
+    posterior = model.posterior.distribution(tf.constant(images))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, draws.shape[-1]])])
+    def rows(z: tf.Tensor) -> tf.Tensor:
+        # Repeated and not broadcast: with several layers the densities above the first have no image to broadcast to.
+        return posterior.log_prob(tf.repeat(z[:, tf.newaxis], count, axis=1))
+
+    blocks: list[np.ndarray] = []
+    step = max(1, _PAIRS // count)
+    for begin in range(0, count, step):
+        blocks.append(rows(tf.constant(draws[begin : begin + step])).numpy())
+        progress(len(blocks[-1]))
+    return np.concatenate(blocks)

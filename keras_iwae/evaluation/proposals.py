@@ -1,0 +1,111 @@
+r"""What the importance samples are drawn from: the posterior, made wider or mixed with the prior.
+
+The weights of a proposal that is too narrow have no finite variance. Those of a wider one, $q_s$ with the standard
+deviations times s, may have; those of a mixture $(1 - a) q_s(z|x) + a p(z)$ have, for they never exceed $p(x|z) / a$.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.generative import GenerativeModel
+from keras_iwae.model import IWAE
+from keras_iwae.networks import GaussianNetwork
+from keras_iwae.posteriors.hierarchical import HierarchicalGaussian
+
+tfd = tfp.distributions
+
+
+@dataclass(frozen=True)
+class Proposal:
+    r"""A proposal for each image: $(1 - a) q_s(z|x) + a p(z)$; by default the posterior itself.
+
+    Args:
+        scale: s, what the posterior's standard deviations are multiplied by, those of every stochastic layer.
+        defensive: a, the probability that a draw comes from the prior, in [0, 1).
+
+    Raises:
+        ValueError: if `scale` is not above 0 or `defensive` not in [0, 1).
+
+    References:
+        Hesterberg (1995), Weighted average importance sampling and defensive mixture distributions.
+        Owen, Zhou (2000), Safe and effective importance sampling.
+    """
+
+    scale: float = 1.0
+    defensive: float = 0.0
+
+    def __post_init__(self):
+        if not 0.0 < self.scale < float("inf"):
+            raise ValueError(
+                f"Invalid value received for `proposal_scale`. Expected a number above 0. Received: {self.scale!r}"
+            )
+        if not 0.0 <= self.defensive < 1.0:
+            raise ValueError(
+                f"Invalid value received for `defensive`. Expected a number in [0, 1). Received: {self.defensive!r}"
+            )
+
+    def distribution(self, model: IWAE, x: tf.Tensor):
+        """The proposal for images `[B, *image_shape]`, with `sample(seed=)` `[B, D]` and `log_prob(z)` `[B]`.
+
+        Raises:
+            ValueError: if the posterior has no standard deviations to multiply.
+        """
+        posterior = model.posterior.distribution(x)
+        if self.scale != 1.0:
+            posterior = _stretched(posterior, self.scale)
+        if self.defensive:
+            posterior = _DefensiveMixture(posterior, model.generative, self.defensive)
+        return posterior
+
+
+def _stretched(posterior, factor: float):
+    """The same family of posterior with standard deviations times `factor`."""
+    if isinstance(posterior, tfd.MultivariateNormalDiag):
+        return tfd.MultivariateNormalDiag(posterior.mean(), factor * posterior.stddev())
+    if isinstance(posterior, HierarchicalGaussian):
+        networks: Any = [_StretchedNetwork(network, factor) for network in posterior.networks]
+        return replace(posterior, scale=factor * posterior.scale, networks=networks)
+    raise ValueError(
+        "Invalid value received for `proposal_scale`. Expected 1 for a posterior that is no Gaussian. "
+        f"Received: {factor} for a {type(posterior).__name__}"
+    )
+
+
+@dataclass(frozen=True)
+class _StretchedNetwork:
+    network: GaussianNetwork
+    factor: float
+
+    @property
+    def latent_dim(self) -> int:
+        return self.network.latent_dim
+
+    def given(self, z: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        loc, scale = self.network.given(z, training)
+        return loc, self.factor * scale
+
+
+@dataclass(frozen=True)
+class _DefensiveMixture:
+    posterior: tfp.distributions.Distribution
+    generative: GenerativeModel
+    share: float
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        """One draw for each image, `[B, D]`."""
+        choice_seed, posterior_seed, prior_seed = tf.unstack(tf.random.split(seed, 3))
+        ours = self.posterior.sample(seed=posterior_seed)
+        batch = tf.shape(ours)[0]
+        from_prior = tf.random.stateless_uniform([batch, 1], choice_seed) < self.share
+        return tf.where(from_prior, self.generative.prior.sample(batch, prior_seed), ours)
+
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """Log density of the mixture in nats, `[..., B]`, of latents `[..., B, D]`."""
+        parts = (
+            tf.math.log1p(-self.share) + self.posterior.log_prob(z),
+            tf.math.log(self.share) + self.generative.log_prior(z),
+        )
+        return tf.reduce_logsumexp(tf.stack(parts), axis=0)

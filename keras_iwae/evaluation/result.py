@@ -1,0 +1,156 @@
+"""What an importance-sampled evaluation found, image by image and as a whole, and whether K was enough."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, log_mean_error, standard_error
+from keras_iwae.evaluation.pareto import UNRELIABLE_K
+from keras_iwae.evaluation.proposals import Proposal
+
+# What `verdict` calls enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
+TOLERATED_SHARE = 0.05
+TOLERATED_BIAS = 0.1
+
+
+@dataclass(frozen=True)
+class NLLResult:
+    """Importance-sampled log-likelihoods of a data set, image by image, and what is said of them as a whole.
+
+    Attributes:
+        num_samples: K.
+        seed: seed of the draws.
+        num_pixels: D, the dimensions of one image.
+        bound_per_example: for each k, the bound L_k of each image in nats, `[N]`; the largest k is K.
+        ess_per_example: effective sample size of each image's K weights, `[N]`.
+        pareto_k_per_example: Pareto k-hat of each image's weights, `[N]`; NaN where K is too small for one.
+        jackknife_per_example: jackknife-corrected L_K of each image in nats, `[N]`; NaN for K = 1.
+        active_units: latent units whose posterior mean varies over the images.
+        latent_dim: latent units in all.
+        proposal: what was drawn from.
+    """
+
+    num_samples: int
+    seed: int
+    num_pixels: int
+    bound_per_example: dict[int, np.ndarray] = field(repr=False)
+    ess_per_example: np.ndarray = field(repr=False)
+    pareto_k_per_example: np.ndarray = field(repr=False)
+    jackknife_per_example: np.ndarray = field(repr=False)
+    active_units: int
+    latent_dim: int
+    proposal: Proposal
+
+    @property
+    def log_likelihood_per_example(self) -> np.ndarray:
+        """L_K of each image in nats, `[N]`: a lower bound of log p(x) in expectation."""
+        return self.bound_per_example[self.num_samples]
+
+    @property
+    def nll(self) -> float:
+        """Minus the mean L_K, in nats per image."""
+        return -float(self.log_likelihood_per_example.mean(dtype=np.float64))
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `nll` over images, in nats: for other images of the same kind. NaN for a single image."""
+        return standard_error(self.log_likelihood_per_example)
+
+    @property
+    def monte_carlo_error(self) -> float:
+        """Standard error of `nll` over draws, in nats: for other draws and the same images. NaN for K = 1."""
+        return error_of_mean(log_mean_error(self.ess_per_example, self.num_samples))
+
+    @property
+    def jackknife_nll(self) -> float:
+        """NLL with the first-order bias of L_K taken off, in nats per image. NaN for K = 1."""
+        return -float(self.jackknife_per_example.mean(dtype=np.float64))
+
+    @property
+    def share_unreliable(self) -> float:
+        """Share of images with Pareto k-hat above 0.7. NaN where K is too small for k-hat."""
+        k = self.pareto_k_per_example
+        return math.nan if np.isnan(k).any() else float((k > UNRELIABLE_K).mean())
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """NLL in bits per pixel."""
+        return self.nll / (self.num_pixels * math.log(2.0))
+
+    @property
+    def bounds(self) -> dict[int, float]:
+        """Mean L_k in nats for each k."""
+        return {k: float(values.mean(dtype=np.float64)) for k, values in self.bound_per_example.items()}
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that says whether K suffices, and what to do if not."""
+        name, share, bias = f"K = {self.num_samples}", self.share_unreliable, self.nll - self.jackknife_nll
+        if math.isnan(share):
+            return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
+        if share > TOLERATED_SHARE:
+            return (
+                f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
+                "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
+                "still an upper bound on average. Check it by annealed importance sampling, raise K or widen the "
+                "proposal."
+            )
+        if bias > TOLERATED_BIAS:
+            return (
+                f"{name} does not suffice: the jackknife puts the NLL {bias:.2f} nats lower, and the weights have "
+                "tails light enough to believe it. Raise K, or report the corrected value too."
+            )
+        return (
+            f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {share:.1%} of the images have a "
+            f"Pareto k-hat above {UNRELIABLE_K}."
+        )
+
+    def to_dict(self) -> dict:
+        """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
+        ess, k = self.ess_per_example, self.pareto_k_per_example
+        return {
+            "nll": self.nll,
+            "standard_error": finite_or_none(self.standard_error),
+            "monte_carlo_error": finite_or_none(self.monte_carlo_error),
+            "jackknife_nll": finite_or_none(self.jackknife_nll),
+            "bits_per_dimension": self.bits_per_dimension,
+            "bounds": {str(k): value for k, value in self.bounds.items()},
+            "effective_sample_size": {
+                "mean": float(ess.mean()),
+                "median": float(np.median(ess)),
+                "min": float(ess.min()),
+            },
+            "pareto_k": {
+                "median": finite_or_none(np.median(k)),
+                "max": finite_or_none(k.max()),
+                "share_above_0.7": finite_or_none(self.share_unreliable),
+            },
+            "verdict": self.verdict,
+            "active_units": self.active_units,
+            "latent_dim": self.latent_dim,
+            "num_examples": len(ess),
+            "num_samples": self.num_samples,
+            "proposal_scale": self.proposal.scale,
+            "defensive": self.proposal.defensive,
+            "seed": self.seed,
+        }
+
+    def __str__(self) -> str:
+        ess, k = self.ess_per_example, self.pareto_k_per_example
+        rows = [
+            ("NLL", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)"),
+            ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
+            ("jackknife NLL", f"{self.jackknife_nll:.2f} nats"),
+            ("bits per dimension", f"{self.bits_per_dimension:.4f}"),
+            *((f"L_{size}", f"{value:.2f} nats") for size, value in self.bounds.items()),
+            (
+                "effective samples",
+                f"mean {ess.mean():.1f}, median {np.median(ess):.1f}, min {ess.min():.1f} of {self.num_samples}",
+            ),
+            ("Pareto k-hat", f"median {np.median(k):.2f}, above {UNRELIABLE_K} for {self.share_unreliable:.1%}"),
+            ("active units", f"{self.active_units} of {self.latent_dim}"),
+        ]
+        if self.proposal != Proposal():
+            rows.append(("proposal", f"scale {self.proposal.scale:g}, defensive {self.proposal.defensive:g}"))
+        return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict])

@@ -1,0 +1,136 @@
+"""K log weights of each image drawn in chunks, and what is kept of them: memory does not grow with K."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.model import IWAE, LogTerms
+from keras_iwae.numerics import StreamingLogMeanExp
+
+DEFAULT_CHUNK_SIZE = 25
+# Weights of an image that are summarized together; a chunk is too few to be worth a sort.
+_BLOCK = 250
+# Sums of powers of the weights that are not kept. Where n are kept the others are below S / n, and the first term of
+# log(1 - w / S) that is left out is below n^-5.
+_POWERS = 4
+
+
+class StreamedWeights(NamedTuple):
+    """What is left of K log weights of each of B images.
+
+    Attributes:
+        log_likelihood: L_K in nats, `[B]`.
+        effective_sample_size: `[B]`, in samples.
+        bounds: the bounds L_k of the group sizes asked for, in nats, `[len(group_sizes), B]`.
+        largest: the largest log weights, the largest first, `[B, num_largest]`.
+        rest: log of the sum of j-th powers of all other weights, j = 1 ... 4, `[4, B]`.
+    """
+
+    log_likelihood: tf.Tensor
+    effective_sample_size: tf.Tensor
+    bounds: tf.Tensor
+    largest: tf.Tensor
+    rest: tf.Tensor
+
+
+class LargestTerms(NamedTuple):
+    """The largest terms of each column, and log-sums of the powers of the exponentials of the others.
+
+    Attributes:
+        largest: `[B, n]`, falling; minus infinity until n terms were there.
+        rest: `[4, B]`.
+    """
+
+    largest: tf.Tensor
+    rest: tf.Tensor
+
+    @classmethod
+    def zeros(cls, size: int, batch: tf.Tensor) -> "LargestTerms":
+        """State before any term, for the `size` largest of each of `batch` columns."""
+        return cls(tf.fill([batch, size], -math.inf), tf.fill([_POWERS, batch], -math.inf))
+
+    def update(self, terms: tf.Tensor) -> "LargestTerms":
+        """State after the next terms, float32 `[C, B]`."""
+        size = self.largest.shape[1]
+        together = tf.sort(tf.concat([self.largest, tf.transpose(terms)], axis=1), direction="DESCENDING")
+        powers = tf.reshape(tf.range(1.0, _POWERS + 1.0), [_POWERS, 1, 1])
+        passed_over = tf.reduce_logsumexp(powers * together[:, size:], axis=-1)
+        # The slice's static shape is lost where that of the terms is not known.
+        largest = tf.ensure_shape(together[:, :size], self.largest.shape)
+        return LargestTerms(largest, tf.reduce_logsumexp(tf.stack([self.rest, passed_over]), axis=0))
+
+
+def stream_log_weights(
+    model: IWAE,
+    x: tf.Tensor,
+    num_samples: tf.Tensor,
+    seed: tf.Tensor,
+    group_sizes: Sequence[int | tf.Tensor] = (),
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+    num_largest: int = 0,
+    proposal: Proposal | None = None,
+) -> StreamedWeights:
+    r"""Draw K samples for each image in chunks and keep only running sums of their weights, and the largest.
+
+    The bound of group size k is the mean of $L_k$ over the K // k groups of k successive samples, all of it from the
+    same K draws; for k = K it is $L_K$. The encoder runs once. Sample k of an image has a seed of its own, derived
+    from `seed` and k, so that the chunk size changes nothing but the order of float32 additions.
+
+    Args:
+        model: the model.
+        x: images in [0, 1], `[B, *image_shape]`.
+        num_samples: K, int32 scalar.
+        seed: int32 `[2]`, a stateless seed.
+        group_sizes: the k's, none larger than K.
+        chunk_size: samples of each image that are decoded together.
+        num_largest: how many of each image's largest log weights to keep, at most K.
+        proposal: what is drawn from; `None` is the model's posterior.
+
+    Returns:
+        `StreamedWeights`.
+    """
+    drawn_from = (proposal or Proposal()).distribution(model, x)
+    batch = tf.shape(x)[0]
+
+    def draw(k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        z = drawn_from.sample(seed=tf.random.fold_in(seed, k))
+        return z, drawn_from.log_prob(z)
+
+    def one_chunk(begin, total, squares, recent, streams):
+        end = tf.minimum(begin + chunk_size, num_samples)
+        z, log_proposal = tf.map_fn(draw, tf.range(begin, end), fn_output_signature=(tf.float32, tf.float32))
+        terms = LogTerms(model.generative.log_likelihood(x, z), model.generative.log_prior(z), log_proposal)
+        weights = terms.weights
+        recent = tf.concat([recent, weights], axis=0)
+        recent, streams = tf.cond(
+            tf.logical_or(tf.shape(recent)[0] >= _BLOCK, end == num_samples),
+            lambda: (recent[:0], tuple(stream.update(recent) for stream in streams)),
+            lambda: (recent, streams),
+        )
+        return end, total.update(weights), squares.update(2.0 * weights), recent, streams
+
+    zeros = StreamingLogMeanExp.zeros(num_samples, batch)
+    groups = [StreamingLogMeanExp.zeros(size, batch) for size in group_sizes]
+    # A tuple of none or one, for a loop carries tensors only.
+    largest = [LargestTerms.zeros(num_largest, batch)] if num_largest else []
+    start = (tf.constant(0), zeros, zeros, tf.zeros([0, batch]), (*groups, *largest))
+    shapes = tf.nest.map_structure(lambda t: t.shape, start)
+    _, total, squares, _, streams = tf.while_loop(
+        lambda begin, *_: begin < num_samples,
+        one_chunk,
+        start,
+        shape_invariants=(*shapes[:3], tf.TensorShape([None, None]), shapes[4]),
+        parallel_iterations=1,
+    )
+    bounds = [stream.result() for stream in streams[: len(groups)]]
+    kept = streams[len(groups)] if largest else LargestTerms.zeros(0, batch)
+    return StreamedWeights(
+        total.result(),
+        tf.cast(num_samples, tf.float32) * tf.exp(2.0 * total.result() - squares.result()),
+        tf.stack(bounds) if bounds else tf.zeros([0, batch]),
+        kept.largest,
+        kept.rest,
+    )

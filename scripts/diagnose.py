@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Say what the latents of a trained model do on test images, and what its encoder leaves of the best Gaussian.
+
+Prints active units and KL of each stochastic layer, the mutual information of image and latents, how far the aggregate
+posterior is from the prior, the reconstruction error, the inference gap with its two parts, and whether the posterior
+has collapsed; the run's diagnosis.json keeps all of it, unit by unit. docs/diagnostics.md says what each number means
+and when to distrust it. The gap is found a hundred images at a time, and a second start goes on.
+
+examples:
+  python scripts/diagnose.py
+  python scripts/diagnose.py --model saved_models/mnist-50 --limit 2000
+  python scripts/diagnose.py --model saved_models/mnist-50 --gap-images 0
+"""
+
+import argparse
+import sys
+
+from _entry import command
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="run folder [the newest run in saved_models/]")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
+    parser.add_argument("--gap-images", type=int, default=100, metavar="N", help="images for the inference gap [100]")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae import runs
+    from keras_iwae.experiments import diagnosing
+
+    model = args.model or runs.newest()
+    record = diagnosing.diagnose(model, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())
+    run = runs.folder(model)
+    print(
+        f"{record['model']} on {record['dataset']}, {record['num_images']} test images\n\n{diagnosing.table(record)}\n"
+    )
+    print(f"numbers   {run / 'diagnosis.json'}\npictures  {run / 'figures'}\nnext      python scripts/report.py {run}")
+
+
+if __name__ == "__main__":
+    command(main, parse(), when_stopped="stopped; the same command goes on with the inference gap")

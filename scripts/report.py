@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Write one self-contained HTML page about a run into its folder, to read on a screen, to print or to send.
+
+The page holds the test log-likelihood with its diagnosis, samples, reconstructions, what the latents do, the best and
+the worst test images, training curves and settings. It loads nothing from anywhere. Parts that are missing are named,
+with the command that makes them.
+
+examples:
+  python scripts/report.py
+  python scripts/report.py saved_models/mnist-50
+"""
+
+import argparse
+
+from _entry import command
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", metavar="RUN", help="run folder [the newest run in saved_models/]")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae import report, runs
+
+    print(f"wrote     {report.write_report(args.run or runs.newest())}")
+
+
+if __name__ == "__main__":
+    command(main, parse())

@@ -1,0 +1,269 @@
+"""Benchmarks: what is computed from times, and that the scripts start. No time is asserted, and no peer is needed."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+
+import _network  # noqa: E402
+import _peers  # noqa: E402
+import _report  # noqa: E402
+import _same_step  # noqa: E402
+import _timing  # noqa: E402
+import gpu  # noqa: E402
+import growth  # noqa: E402
+import time_to_nll  # noqa: E402
+
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+# Sizes that all differ: pixels 3, hidden 2 and 5, 4 latent units.
+SMALL = _network.Network(3, (2, 5), 4)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_answers_help(script):
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_sides_take_turns_and_none_is_always_first(monkeypatch):
+    monkeypatch.setattr(_timing, "SETTLE_SECONDS", 0.0)
+    order = []
+
+    def side(name, seconds):
+        def run():
+            order.append(name)
+            return seconds
+
+        return run
+
+    times = _timing.alternate({"a": side("a", 1.0), "b": side("b", 2.0), "c": side("c", 3.0)}, rounds=3)
+    assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+    assert times == {"a": [1.0] * 3, "b": [2.0] * 3, "c": [3.0] * 3}
+    assert _timing.fastest(times) == "a"
+    assert _timing.fastest({}) is None
+
+
+def test_ratios_are_of_the_same_round():
+    # The machine is half as fast in the second round: each round's ratio is 3, that of unlike rounds is not.
+    ours, theirs = [1.0, 2.0, 1.0], [3.0, 6.0, 3.0]
+    assert _timing.ratios(theirs, ours) == {"median": 3.0, "low": 3.0, "high": 3.0}
+    assert _timing.ratios(theirs, ours[::-1][1:] + ours[:1])["low"] == 1.5
+    assert _timing.text(_timing.spread([0.002, 0.001, 0.004]), 1, 1e3) == "2.0 (1.0 to 4.0)"
+
+
+def test_a_line_is_found_over_orders_of_magnitude():
+    x = np.array([1.0, 10.0, 100.0, 1000.0])
+    law = _timing.fit_line(x, 3.0 + 0.5 * x)
+    assert (law.intercept, law.slope) == pytest.approx((3.0, 0.5))
+    assert law.worst < 1e-9
+    assert law.text("K", "ms") == "3 + 0.5 K ms (within 0%)"
+    assert _timing.fit_line(x, 3.0 - 0.001 * x).text("K", "ms").startswith("3 - 0.001 K ms")
+    # Errors of 5 % everywhere: plain least squares would let the largest point decide, and lose the intercept.
+    noisy = (3.0 + 0.5 * x) * np.array([1.05, 0.95, 1.05, 0.95])
+    law, plain = _timing.fit_line(x, noisy), np.polyfit(x, noisy, 1)
+    assert law.intercept == pytest.approx(3.0, rel=0.1)
+    assert abs(plain[1] / 3.0 - 1.0) > 0.5
+    assert 0.04 < law.worst < 0.11
+
+
+def test_a_power_is_found():
+    x = np.array([2.0, 8.0, 64.0])
+    law = _timing.fit_power(x, 3.0 * x**1.5)
+    assert (law.factor, law.exponent) == pytest.approx((3.0, 1.5))
+    assert "x^1.50" in law.text("x", "ms")
+
+
+@pytest.mark.parametrize(("x", "y"), [([1.0], [1.0]), ([1.0, 2.0], [1.0, 0.0]), ([1.0, 2.0], [1.0])])
+def test_laws_refuse_what_they_cannot_fit(x, y):
+    with pytest.raises(ValueError, match="Invalid value received for `y`"):
+        _timing.fit_line(x, y)
+
+
+def test_flops_by_hand():
+    # Encoder 3*2 + 2*5 + 5*4 + 5*4 = 56 products of numbers a row, decoder 4*5 + 5*2 + 2*3 = 36; B = 7, K = 6, m = 2.
+    encoder = 2 * 7 * (3 * 56 - 6)
+    assert _network.step_flops(SMALL, 7, 6) == encoder + 2 * 42 * 3 * 36 == 11340
+    assert _network.step_flops(SMALL, 7, 6, 2) == encoder + 2 * 42 * 36 + 2 * 14 * 3 * 36 == 8316
+    assert _network.nll_flops(SMALL, 6) == 2 * 56 + 2 * 6 * 36 == 544
+
+
+@pytest.mark.parametrize("drawn", [None, 2])
+def test_flops_are_those_of_the_graph(make_model, drawn):
+    model = make_model(image_shape=3, hidden=(2, 5), latent_dim=4, num_samples=6, backward_samples=drawn)
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(model.train_step, autograph=False).get_concrete_function(tf.TensorSpec([7, 3]))
+
+    def flops(product):
+        (rows, inner), transposed = product.inputs[0].shape, product.get_attr("transpose_a")
+        rows, inner = (inner, rows) if transposed else (rows, inner)
+        return 2 * rows * inner * product.outputs[0].shape[1]
+
+    # A tape also traces products that nobody asks for; they never run.
+    needed, found = [*step.graph.control_outputs, *(output.op for output in step.graph.outputs)], set()
+    while needed:
+        op = needed.pop()
+        if op not in found:
+            found.add(op)
+            needed += [*op.control_inputs, *(tensor.op for tensor in op.inputs)]
+    products = [op for op in found if op.type == "MatMul"]
+    assert sum(map(flops, products)) == _network.step_flops(SMALL, 7, 6, drawn)
+
+
+def test_the_judge_and_the_package_agree_on_the_same_noise():
+    batch = (np.random.default_rng(5).random((3, 784)) < 0.3).astype(np.float32)
+    bound, _ = _same_step.gradients("CPU:0", False, 5, batch)
+    assert bound == pytest.approx(_network.mean_bound(_network.Network().weights(), batch, 5, seed=1), rel=1e-6)
+    assert bound != pytest.approx(_network.mean_bound(_network.Network().weights(), batch, 5, seed=2), rel=1e-6)
+
+
+def test_weights_survive_a_file_and_a_model(tmp_path, make_model):
+    weights = _network.with_output_bias(SMALL.weights(), np.array([[0, 51, 255]], np.uint8))
+    assert weights[-1] == pytest.approx(np.log([0.001 / 0.999, 0.2 / 0.8, 0.999 / 0.001]))
+    _network.save_weights(tmp_path / "w.npz", weights)
+    model = make_model(image_shape=3, hidden=(2, 5), latent_dim=4)
+    _network.assign(model, _network.load_weights(tmp_path / "w.npz"))
+    assert len(weights) == len(model.trainable_variables) == 14
+    for variable, value in zip(_network.variables_of(model), weights, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+STUB = """
+import sys
+sys.path[:0] = [{folder!r}, {peers!r}]
+from _serve import serve
+
+class Side:
+    def __init__(self, settings):
+        self.done, self.settings = 0, settings
+
+    def ready(self, count):
+        def run():
+            print("noise among the answers")
+            self.done += count
+            return self.done
+        return run
+
+    def weights(self):
+        return [[float(self.done)]]
+
+serve({{"counting": Side}})
+"""
+
+
+def test_a_worker_answers_and_says_what_went_wrong(tmp_path, monkeypatch):
+    (tmp_path / "peers").mkdir()
+    stub = STUB.format(folder=str(FOLDER), peers=str(FOLDER / "peers"))
+    (tmp_path / "peers" / "with_stub.py").write_text(stub)
+    monkeypatch.setattr(_peers, "BENCHMARKS", tmp_path)
+    with _peers.Worker("stub") as worker:
+        worker.ask("make", name="a", kind="counting", batch_size=3)
+        worker.ask("exactly", name="a", count=4)
+        assert [worker.ask("round", name="a")["result"] for _ in range(2)] == [4, 8]
+        assert worker.weights("a", tmp_path) == [np.array([8.0])]
+        count = worker.ask("prepare", name="a", seconds=1e-9, most=10, multiple=5)["count"]
+        assert count == worker.ask("round", name="a")["count"] == 5
+        # A round is as long as it says, and no longer than `most`.
+        assert worker.ask("prepare", name="a", seconds=1e9, most=13, multiple=5)["count"] == 10
+        before, after = (worker.ask("round", name="a")["result"] for _ in range(2))
+        assert after - before == 10
+        memory = worker.ask("memory")
+        assert 0 < memory["base"] <= memory["peak"]
+        with pytest.raises(ChildProcessError, match=r"the worker stub could not round: KeyError: 'b'"):
+            worker.ask("round", name="b")
+
+
+def test_a_worker_that_ends_is_named(tmp_path, monkeypatch):
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "with_stub.py").write_text("raise SystemExit('no such framework')")
+    monkeypatch.setattr(_peers, "BENCHMARKS", tmp_path)
+    with _peers.Worker("stub") as worker, pytest.raises(ChildProcessError, match="it ended: no such framework"):
+        worker.ask("memory")
+
+
+def test_memory_is_foretold_from_the_largest_points_before():
+    known = [
+        {"axis": "K", "drawn": None, "K": k, "peak_over_imports": (1.0 + 0.01 * k) * growth.GIB} for k in (1, 100, 500)
+    ]
+    point = {"axis": "K", "drawn": None, "K": 5000}
+    assert growth.foretold(point, known) == pytest.approx(51.0)
+    assert growth.foretold({**point, "drawn": 8}, known) == 0.0
+
+
+def test_growth_has_a_law_for_each_axis_and_backward_pass():
+    points = growth.points("K", (1, 10, 100))
+    assert [(p["K"], p["drawn"]) for p in points] == [(1, None), (10, None), (100, None), (10, 8), (100, 8)]
+    for point in points:
+        point["seconds"] = [1e-3 * (2.0 + 0.1 * point["K"])]
+        point["peak_over_imports"] = growth.GIB
+    exact, resampled = growth.laws(points)
+    assert (exact["time"]["intercept"], exact["time"]["slope"]) == pytest.approx((2.0, 0.1))
+    assert resampled["drawn"] == 8
+    assert resampled["memory"]["slope"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_threshold_is_reached_at_the_first_pass_under_it():
+    curve = [{"passes": i, "nll": nll} for i, nll in ((1, 99.0), (2, 94.0), (3, 96.0), (4, 91.0))]
+    assert time_to_nll.reached(curve, 95.0)["passes"] == 2
+    assert time_to_nll.reached(curve, 90.0) is None
+
+
+def test_the_papers_stages_are_powers_of_three():
+    row = {"batch_size": 20, "num_samples": 5, "side": "fit", "bound_after": 0.0}
+    rows = [{**row, "steps_per_second": {"median": 2980.0}}, {**row, "steps_per_second": {"median": 1.0}}]
+    (line,) = gpu.protocol(rows)
+    # One pass a second: 2,187 passes in the last stage, 3,280 in all.
+    assert line["stage_hours"][-1] == pytest.approx(2187 / 3600)
+    assert line["total_hours"] == pytest.approx(3280 / 3600)
+
+
+def test_a_smoke_run_leaves_the_docs_alone_and_a_file_has_its_figure_beside_it(tmp_path):
+    def report(**given):
+        return _report.Report("name", argparse.Namespace(**{"out": None, "quick": False, **given}))
+
+    assert report().json == _report.ROOT / "docs" / "benchmarks" / "name.json"
+    assert report().figure == _report.ROOT / "docs" / "images" / "bench-name.png"
+    assert _report.ROOT not in report(quick=True).json.parents
+    assert _report.ROOT not in report(quick=True).figure.parents
+    assert report(out=tmp_path / "mine.json").figure == tmp_path / "mine.png"
+
+
+def test_a_report_says_how_it_came_about_but_not_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks/x.py", "--rounds", "2", "--out", str(tmp_path / "x.json")])
+    args = argparse.Namespace(rounds=2, quick=False, out=tmp_path / "x.json")
+    _report.Report("x", args).write({"rows": []}, lambda figure: figure.subplots())
+    written = json.loads((tmp_path / "x.json").read_text())
+    assert written["command"] == "python benchmarks/x.py --rounds 2"
+    assert str(tmp_path) not in json.dumps(written)
+    assert written["machine"]["cores"] >= 1
+    assert "tensorflow" in written["versions"]
+    assert (tmp_path / "x.png").exists()
+
+
+@pytest.mark.slow
+def test_a_script_runs_from_start_to_end(tmp_path):
+    command = [sys.executable, str(FOLDER / "step_cost.py"), "--quick", "--rounds", "2", "--out", "found.json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert rows[0]["times_the_first"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+    assert all(len(row["seconds"]) == 2 for row in rows)
+    assert (tmp_path / "found.png").exists()
+
+
+@pytest.mark.slow
+def test_no_gpu_is_one_line_and_status_2(tmp_path):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    done = subprocess.run([sys.executable, str(FOLDER / "gpu.py"), "--quick"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("gpu.py: error: TensorFlow sees no GPU here")

@@ -1,0 +1,124 @@
+"""Paired comparisons: intervals that hold the truth as often as they say, and runs that are refused."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from keras_iwae.evaluation.paired import paired_difference
+from keras_iwae.experiments import comparing
+
+RECORD = {"dataset": "mnist", "split": "test", "limit": None, "num_samples": 50, "seed": 0}
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("count", [5, 60])
+def test_intervals_hold_the_truth_at_their_rate(count):
+    rng, truth, trials = np.random.default_rng(count), -0.3, 4000
+    held, unpaired_width, widths = 0, [], []
+    for _ in range(trials):
+        # Images differ by ten nats, the two models on the same image by a fraction of one.
+        reference = rng.normal(-90.0, 10.0, size=count)
+        found = paired_difference(reference - truth + rng.normal(0.0, 0.5, size=count), reference)
+        held += found.low <= truth <= found.high
+        widths.append(found.high - found.low)
+        unpaired_width.append(4.0 * reference.std(ddof=1) * math.sqrt(2.0 / count))
+    rate, error = held / trials, math.sqrt(0.95 * 0.05 / trials)
+    assert abs(rate - 0.95) < 4.0 * error
+    # What pairing is for.
+    assert np.mean(widths) < 0.1 * np.mean(unpaired_width)
+
+
+@pytest.mark.statistical
+def test_a_normal_interval_would_hold_the_truth_too_rarely():
+    """The control: 1.96 standard errors of five differences."""
+    rng, trials = np.random.default_rng(0), 4000
+    held = 0
+    for _ in range(trials):
+        found = paired_difference(rng.normal(size=5), np.zeros(5))
+        held += abs(found.mean) <= 1.96 * found.standard_error
+    assert held / trials < 0.95 - 10.0 * math.sqrt(0.95 * 0.05 / trials)
+
+
+def test_sign_and_verdict():
+    reference = np.array([-90.0, -80.0, -100.0, -95.0])
+    noise = np.array([0.1, -0.1, 0.05, 0.0])
+    better, worse = (paired_difference(reference + shift + noise, reference) for shift in (1.0, -1.0))
+    assert better.mean == pytest.approx(-1.0125)
+    assert (better.verdict, worse.verdict) == ("better", "worse")
+    assert paired_difference(reference + noise, reference).verdict == "cannot be told apart"
+    one = paired_difference(reference[:1] + 5.0, reference[:1])
+    assert (one.mean, one.verdict) == (-5.0, "cannot be told apart")
+    for wrong in (reference[:3], reference[:0], reference[:, np.newaxis]):
+        with pytest.raises(ValueError, match="`log_likelihood`"):
+            paired_difference(wrong, reference if wrong.size else wrong)
+
+
+def make_run(folder, values, file="per-example-test.npz", digest=None, config=None, **changes):
+    folder.mkdir()
+    record = {**RECORD, "nll": -float(values.mean()), "standard_error": 0.5, "num_examples": len(values), **changes}
+    (folder / "metrics.json").write_text(json.dumps({"nll_test": record}))
+    (folder / "config.json").write_text(json.dumps({"dataset": "mnist", **(config or {})}))
+    extra = {} if digest is None else {"images_sha256": np.array(digest)}
+    np.savez(folder / file, log_likelihood=values, **extra)
+    return folder
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).normal(-90.0, 8.0, size=40)
+
+
+def test_runs_are_compared_to_the_first(tmp_path, values):
+    noise = np.random.default_rng(1).normal(0.0, 0.4, size=40)
+    first = make_run(tmp_path / "first", values, file="per-example.npz")
+    better = make_run(tmp_path / "better", values + 0.8 + noise, digest="a")
+    same = make_run(tmp_path / "same", values + noise - noise.mean(), config={"binarization": "static"}, digest="a")
+    found = json.loads(json.dumps(comparing.compare([first, better, same])))
+    assert [row["run"] for row in found["runs"]] == ["first", "better", "same"]
+    assert "difference" not in found["runs"][0]
+    difference = found["runs"][1]["difference"]
+    assert difference["nll"] == pytest.approx(-0.8 - noise.mean())
+    assert difference["low"] < difference["nll"] < difference["high"] < 0.0
+    assert difference["verdict"] == "better"
+    assert found["runs"][2]["difference"]["verdict"] == "cannot be told apart"
+    printed = comparing.table(found)
+    assert f"{difference['nll']:+.2f}" in printed
+    assert "40 images, K = 50, seed 0" in printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"dataset": "kmnist"}, "dataset mnist in .*first and kmnist"),
+        ({"limit": 40}, "limit None in .*first and 40"),
+        ({"num_samples": 500}, "num_samples 50"),
+        ({"seed": 1}, "seed 0 in"),
+        ({"split": "validation"}, "split test"),
+        ({"config": {"binarization": "threshold"}}, "binarization drawn once"),
+        ({"digest": "b"}, "images a in .*first and b"),
+    ],
+)
+def test_runs_that_were_not_evaluated_alike_are_refused(tmp_path, values, changes, named):
+    first = make_run(tmp_path / "first", values, digest="a")
+    other = make_run(tmp_path / "other", values, **{"digest": "a", **changes})
+    with pytest.raises(ValueError, match=f"evaluated alike. Received: {named}"):
+        comparing.compare([first, other])
+
+
+def test_runs_without_the_numbers_are_refused(tmp_path, values):
+    first = make_run(tmp_path / "first", values)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"Expected metrics.json with nll_test in .*empty.*evaluate_nll.py --k 5000"):
+        comparing.compare([first, tmp_path / "empty"])
+    with pytest.raises(ValueError, match="nowhere, where there is none"):
+        comparing.compare([first, tmp_path / "nowhere"])
+    without = make_run(tmp_path / "without", values)
+    (without / "per-example-test.npz").unlink()
+    with pytest.raises(ValueError, match=r"Expected per-example-test.npz in .*without"):
+        comparing.compare([first, without])
+    # Arrays of another evaluation than the one in metrics.json: of fewer images, or of other numbers.
+    for name, changes in (("fewer", {"num_examples": 10_000}), ("other", {"nll": 95.0})):
+        with pytest.raises(ValueError, match="of another"):
+            comparing.compare([first, make_run(tmp_path / name, values, **changes)])

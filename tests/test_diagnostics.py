@@ -1,0 +1,315 @@
+"""Diagnostics against models in which KL, mutual information and gaps are known, with controls that are wrong."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from oracles import LinearGaussian
+
+from keras_iwae import IWAE, diagnostics
+from keras_iwae.diagnostics import InferenceGap, MutualInformation
+from keras_iwae.evaluation.inference_gap import inference_gap
+from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
+
+tfd = tfp.distributions
+
+
+class Correlated(LinearGaussian):
+    """As `LinearGaussian`, with a true posterior that no diagonal Gaussian equals.
+
+    The best diagonal one has the true mean and the diagonal of the true precision: what `distribution` gives where
+    nothing is shifted or stretched.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.weights = self.weights @ np.array([[1.0, 0.9], [0.0, 0.4]])
+        self.precision = np.eye(2) + self.weights.T @ self.weights / self.noise**2
+
+    @property
+    def approximation_gap(self):
+        """KL of the best diagonal Gaussian to the true posterior: half of log det diag(P) - log det P."""
+        return 0.5 * (np.log(np.diag(self.precision)).sum() - np.linalg.slogdet(self.precision)[1])
+
+
+def amortization_gap(model):
+    """KL of the shifted and stretched Gaussian to its unshifted and unstretched self, written out."""
+    stretch, shift, size = model.stretch, model.shift, len(model.precision)
+    return 0.5 * (size * (stretch**2 - 1.0 - 2.0 * math.log(stretch)) + shift**2 * model.precision.sum())
+
+
+def test_gaussian_kl_is_tfp_s():
+    rng = np.random.default_rng(0)
+    means, scales = rng.normal(size=(7, 3)), rng.uniform(0.2, 2.0, size=(7, 3))
+    expected = tfd.kl_divergence(tfd.Normal(means, scales), tfd.Normal(np.float64(0.0), np.float64(1.0)))
+    np.testing.assert_allclose(diagnostics.gaussian_kl(means, scales), expected, rtol=1e-10)
+    # Control: a variance in the place of a standard deviation.
+    assert np.abs(diagnostics.gaussian_kl(means, scales**2) - expected).max() > 0.1
+
+
+def test_bernoulli_kl_is_tfp_s_and_finite_at_the_ends():
+    p = np.array([0.2, 0.5, 0.9])
+    expected = tfd.kl_divergence(tfd.Bernoulli(probs=p), tfd.Bernoulli(probs=np.full(3, 0.5)))
+    np.testing.assert_allclose(diagnostics.bernoulli_kl(p), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(diagnostics.bernoulli_kl(np.array([0.0, 1.0])), math.log(2.0))
+
+
+@pytest.mark.statistical
+def test_noise_of_averages_does_not_make_a_unit_active():
+    """A silent unit with unit variance, its mean taken from 16 draws: 1/16 of variance that is none of the image's."""
+    draws = np.random.default_rng(0).normal(size=(16, 3000, 4)) + np.array([0.0, 0.0, 1.0, 0.0])
+    means, noise = draws.mean(axis=0), draws.var(axis=0, ddof=1) / 16
+    assert diagnostics.active_units(means).all()
+    assert not diagnostics.active_units(means, noise=noise).any()
+    images = np.random.default_rng(1).normal(size=(3000, 4)) * 0.2
+    # The variance of a variance of N normal numbers of variance v is 2 v^2 / N.
+    error = (0.04 + 1 / 16) * math.sqrt(2.0 / 3000)
+    assert np.abs(diagnostics.mean_variances(images + means, noise) - 0.04).max() < 4.0 * error
+
+
+def test_units_that_carry_the_kl():
+    kl = np.array([0.0, 5.0, 0.2, 4.3, 0.5])
+    assert diagnostics.units_that_carry(kl) == 3
+    assert diagnostics.units_that_carry(kl, share=1.0) == 4
+    assert diagnostics.units_that_carry(kl, share=0.5) == 1
+    # A sampled KL may be below zero for a unit, and nothing carries a KL of zero.
+    assert diagnostics.units_that_carry(np.array([3.0, -0.1])) == 1
+    assert diagnostics.units_that_carry(np.zeros(3)) == 0
+
+
+def matrix(model, x, seed=0):
+    """log q(z_i|x_j) and log p(z_i) in the linear Gaussian model."""
+    posterior = model.distribution(x)
+    z = posterior.sample(seed=tf.constant([seed, 1]))
+    return posterior.log_prob(z[:, tf.newaxis]).numpy(), model.log_prior(z).numpy()
+
+
+def known_information(model):
+    """Mutual information, marginal KL and mean KL: x is Gaussian, so q(z) is, with diagonal covariance."""
+    truth = 1.0 / np.diag(model.precision)
+    q_variance = model.stretch**2 * truth
+    # By the law of total variance the true posterior's mean has the variance 1 - truth.
+    aggregate = 1.0 - truth + q_variance
+    information = 0.5 * np.log(aggregate / q_variance).sum()
+    marginal = 0.5 * (aggregate + model.shift**2 - 1.0 - np.log(aggregate)).sum()
+    return information, marginal
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.6, 1.4)])
+def test_mutual_information_and_marginal_kl_of_the_linear_gaussian_model(shift, stretch):
+    model = LinearGaussian(shift=shift, stretch=stretch, noise=1.5)
+    information, marginal = known_information(model)
+    log_posterior, log_prior = matrix(model, model.sample_data(1500))
+    found = diagnostics.mutual_information(log_posterior, log_prior)
+    kl_error = (np.diag(log_posterior) - log_prior).std(ddof=1) / math.sqrt(1500)
+    assert not found.saturated
+    assert found.lower - 4.0 * found.lower_error < information < found.upper + 4.0 * found.upper_error
+    assert abs(found.lower - information) < 4.0 * found.lower_error + 0.02
+    assert abs(found.marginal_kl_upper - marginal) < 4.0 * kl_error + 0.02
+    assert abs(found.mean_kl - information - marginal) < 4.0 * kl_error
+    # Control: taking the whole mean KL for the information is wrong where the aggregate is not the prior.
+    assert (abs(found.mean_kl - information) > 0.3) == (shift > 0.0)
+
+
+@pytest.mark.statistical
+def test_lower_never_passes_log_n_and_upper_stays_above_the_truth():
+    """Much more information than log N: twelve units known almost exactly."""
+    model = LinearGaussian(shift=0.0, stretch=1.0, noise=0.05, dim=16, latent_dim=12)
+    information, _ = known_information(model)
+    found = diagnostics.mutual_information(*matrix(model, model.sample_data(50)))
+    assert information > 30.0
+    assert found.saturated
+    assert math.log(50) - 0.5 < found.lower < math.log(50) + 1e-12
+    assert found.upper > information - 4.0 * found.upper_error
+    assert found.upper <= found.mean_kl
+
+
+def test_bad_matrices_are_refused():
+    for shape in ((3, 4), (1, 1), (3,)):
+        with pytest.raises(ValueError, match="`log_posterior`"):
+            diagnostics.mutual_information(np.zeros(shape), np.zeros(shape[0]))
+
+
+def test_verdicts():
+    rich, poor = (MutualInformation(low, up, 0.1, 0.1, 30.0, 1000) for low, up in ((6.8, 20.0), (0.0, 0.02)))
+    alive, dead = np.full(3, 0.5), np.zeros(2)
+    verdict = diagnostics.collapse_verdict
+    assert verdict([alive], rich).startswith("No collapse: 3 of 3 units are active")
+    assert verdict([dead], rich).startswith("The posterior has collapsed: 0 of 2")
+    assert verdict([alive], poor).startswith("The posterior has collapsed: 3 of 3")
+    assert verdict([alive, dead], rich).startswith("Layer 2 has collapsed")
+    assert "layer 1 has 3 of 3 active" in verdict([alive, dead], rich)
+
+
+def small_model(latent_dim=3, hidden=(16,), **kwargs):
+    model = IWAE((4, 3, 1), latent_dim=latent_dim, hidden=hidden, num_samples=4, seed=1, **kwargs)
+    model.compile(keras.optimizers.Adam(1e-2))
+    return model
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    """Two hundred noisy copies of eight patterns: log 8 nats to be told."""
+    rng = np.random.default_rng(0)
+    prototypes = rng.random((8, 4, 3, 1)) < 0.5
+    chosen = prototypes[rng.integers(8, size=200)]
+    return np.where(rng.random(chosen.shape) < 0.02, ~chosen, chosen).astype(np.float32)
+
+
+def verdict_of(model, images):
+    found = latents(model, images, num_draws=8)
+    pairs = pairwise_log_posterior(model, images, found.draws)
+    information = diagnostics.mutual_information(pairs, model.generative.log_prior(found.draws).numpy())
+    variances = found.by_layer(diagnostics.mean_variances(found.means, found.noise))
+    return diagnostics.collapse_verdict(variances, information), information
+
+
+def test_collapse_is_seen_where_the_encoder_ignores_the_image_and_only_there(patterns):
+    model = small_model()
+    model.fit(patterns, batch_size=20, epochs=40, verbose=0)
+    trained, information = verdict_of(model, patterns)
+    assert trained.startswith("No collapse")
+    assert information.lower > 1.0
+    # The heads keep their biases, so that q is still far from the prior: a KL that says nothing.
+    model.posterior.loc_head.kernel.assign(tf.zeros_like(model.posterior.loc_head.kernel))
+    model.posterior.log_scale_head.kernel.assign(tf.zeros_like(model.posterior.log_scale_head.kernel))
+    model.posterior.loc_head.bias.assign([2.0, -1.0, 0.5])
+    ignoring, information = verdict_of(model, patterns)
+    assert ignoring.startswith("The posterior has collapsed")
+    assert information.mean_kl > 1.0
+    assert information.upper == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("kind", ["one", "two", "binary"])
+def test_kl_per_unit_adds_up_to_the_sampled_kl(patterns, kind):
+    model = {
+        "one": lambda: small_model(),
+        "two": lambda: small_model((3, 2), ((16,), (8,))),
+        "binary": lambda: small_model(posterior="bernoulli", estimator="vimco"),
+    }[kind]()
+    model.fit(patterns, batch_size=20, epochs=10, verbose=0)
+    found = latents(model, patterns, num_draws=40)
+    draws = found.kl_per_unit.sum(axis=1) - found.kl
+    # Zero on average; the spread between images is that of 40 draws each.
+    assert abs(draws.mean()) < 4.0 * draws.std(ddof=1) / math.sqrt(len(draws)) + 1e-4
+    assert found.kl.mean() > 0.2
+    sizes = {"one": (3,), "two": (3, 2), "binary": (3,)}[kind]
+    assert found.layer_sizes == sizes
+    assert found.kl_is_exact.tolist() == [kind != "two"] * 3 + [True] * (len(sizes) - 1) * 2
+    # Control: with several layers the closed form against N(0, I) below the top is another number.
+    if kind == "two":
+        loc, scale = model.posterior(patterns)
+        wrong = diagnostics.gaussian_kl(loc, scale).sum(axis=1)
+        assert abs((wrong - found.kl).mean()) > 10.0 * draws.std(ddof=1) / math.sqrt(len(draws))
+
+
+@pytest.mark.statistical
+def test_upper_layers_means_are_averages_over_the_layer_below(patterns):
+    """The mean of z_2 given the mean of z_1 is not the mean of z_2, and what noise the average has is subtracted."""
+    model = small_model((3, 2), ((16,), (8,)))
+    for variable in model.posterior.networks[0].trainable_variables:
+        variable.assign(3.0 * variable)
+    found, many = (latents(model, patterns, num_draws=n, seed=n) for n in (16, 2000))
+    np.testing.assert_array_equal(found.noise[:, :3], 0.0)
+    scores = (found.means - many.means)[:, 3:] / np.sqrt((found.noise + many.noise)[:, 3:])
+    assert np.abs(scores.mean(axis=0)).max() < 4.0 / math.sqrt(200)
+    assert scores.std() < 1.3
+    naive = model.posterior.mean(patterns).numpy()
+    assert np.abs((naive - many.means)[:, 3:]).mean() > 4.0 * np.sqrt(many.noise[:, 3:]).mean()
+
+
+def test_a_posterior_of_another_family_has_no_units(patterns):
+    """A full covariance: draws stand for means, and only the KL of all latents together is there."""
+    model = small_model()
+
+    def correlated(x, training=False):
+        loc, scale = model.posterior(x, training=training)
+        mixing = tf.constant([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.5, 0.5, 1.0]])
+        return tfd.MultivariateNormalTriL(loc, tf.linalg.diag(scale) @ mixing)
+
+    model.posterior.distribution = correlated
+    found = latents(model, patterns, num_draws=16)
+    assert found.kl_per_unit is None
+    assert not found.kl_is_exact.any()
+    assert (found.noise > 0.0).all()
+    with pytest.raises(ValueError, match="Expected a diagonal Gaussian posterior"):
+        inference_gap(model, patterns[:2], num_samples=3, num_steps=4)
+
+
+def test_reconstructions_are_of_the_draws(patterns):
+    model = small_model()
+    found = latents(model, patterns, num_draws=5, seed=3)
+    # The first batch of 200 is the whole of it, and its draws are those of the seed folded with 0.
+    z, _ = model.posterior.sample_and_log_prob(patterns, 5, tf.random.fold_in(tf.constant([3, 0]), 0))
+    likelihood = model.generative.likelihood(z)
+    np.testing.assert_allclose(found.log_likelihood, likelihood.log_prob(patterns).numpy().mean(axis=0), rtol=1e-5)
+    error = ((patterns - likelihood.mean().numpy()) ** 2).mean(axis=(0, 2, 3, 4))
+    np.testing.assert_allclose(found.squared_error, error, rtol=1e-5)
+    np.testing.assert_allclose(found.draws, z[0], atol=1e-5)
+    again = latents(model, patterns, num_draws=5, seed=3)
+    np.testing.assert_array_equal(found.kl, again.kl)
+    assert not np.array_equal(found.kl, latents(model, patterns, num_draws=5, seed=4).kl)
+
+
+def test_bad_input_of_latents(patterns):
+    with pytest.raises(ValueError, match="`num_draws`"):
+        latents(small_model(), patterns, num_draws=1)
+    with pytest.raises(ValueError, match="`images`"):
+        latents(small_model(), patterns * 3)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.3, 1.2)])
+def test_gaps_where_the_family_holds_the_true_posterior(shift, stretch):
+    model = LinearGaussian(shift=shift, stretch=stretch)
+    x = model.sample_data(30)
+    shares = []
+    gap = inference_gap(model, x, num_samples=600, num_steps=300, seed=1, progress=shares.append)
+    assert sum(shares) == pytest.approx(1.0)
+    error = gap.amortization.std(ddof=1) / math.sqrt(30)
+    assert abs(gap.amortization.mean() - amortization_gap(model)) < 4.0 * error + 1e-3
+    assert np.abs(gap.approximation).max() < 0.05
+    assert abs(gap.approximation.mean()) < 1e-2
+    np.testing.assert_allclose(gap.best_elbo, model.log_evidence(x), atol=5e-3)
+    assert np.abs(gap.late_gain).max() < 1e-2
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.4, 0.7)])
+def test_gaps_where_no_diagonal_gaussian_is_the_true_posterior(shift, stretch):
+    model = Correlated(shift=shift, stretch=stretch, noise=0.4)
+    x = model.sample_data(40)
+    gap = inference_gap(model, x, num_samples=4000, num_steps=400, seed=2)
+    assert model.approximation_gap > 0.2
+    for found, known in ((gap.approximation, model.approximation_gap), (gap.amortization, amortization_gap(model))):
+        assert abs(found.mean() - known) < 4.0 * found.std(ddof=1) / math.sqrt(40) + 5e-3
+
+
+@pytest.mark.statistical
+def test_the_larger_of_two_estimates_would_be_too_high():
+    """Why log p(x) comes of a mixture of both proposals: with few samples the larger of two passes log p(x)."""
+    model, exact = LinearGaussian(shift=0.8, stretch=1.5), LinearGaussian(shift=0.0, stretch=1.0)
+    x = model.sample_data(400)
+    gap = inference_gap(model, x, num_samples=20, num_steps=100)
+    excess = gap.log_likelihood - model.log_evidence(x)
+    assert excess.mean() < 4.0 * excess.std(ddof=1) / math.sqrt(400)
+    amortized, best = (
+        np.logaddexp.reduce(m.log_weights(x, 20, tf.constant([7, 1])), axis=0) - math.log(20) for m in (model, exact)
+    )
+    larger = np.maximum(amortized, best) - model.log_evidence(x)
+    assert larger.mean() > 10.0 * larger.std(ddof=1) / math.sqrt(400)
+
+
+def test_gap_as_numbers():
+    gap = InferenceGap(np.array([-1.0, -2.0]), np.array([-1.5, -2.5]), np.array([-3.0, -5.0]), np.zeros(2))
+    record = gap.to_dict()
+    assert record["num_images"] == 2
+    assert record["approximation_gap"]["mean"] == 0.5
+    assert record["amortization_gap"] == {"mean": 2.0, "standard_error": pytest.approx(0.5)}
+    one = InferenceGap(*(np.zeros(1),) * 4).to_dict()
+    assert one["elbo"]["standard_error"] is None

@@ -1,0 +1,114 @@
+"""An evaluation that was interrupted continues, and only if nothing that decides its result has changed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_iwae import experiments, runs
+from keras_iwae.evaluation import batches
+from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.experiments import ExperimentConfig
+
+
+class Interrupting:
+    """Row sums of a batch; as Ctrl-C after so many batches."""
+
+    def __init__(self, after=99):
+        self.after, self.calls = after, 0
+
+    def __call__(self, x, seen, advance):
+        if self.calls == self.after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        advance(1.0)
+        return x.numpy().reshape(len(x), -1).sum(axis=1), np.full([len(x), 2], seen)
+
+
+def run(model, images, compute, resume, settings=(("k", 5),)):
+    return in_batches(model, images, 2, compute, dict(settings), resume, verbose=False)
+
+
+def test_a_second_start_computes_what_is_missing(make_model, images, tmp_path):
+    model, partial = make_model(), tmp_path / "partial.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(model, images, Interrupting(after=2), partial)
+    assert [path.name for path in tmp_path.iterdir()] == ["partial.npz"]
+    rest = Interrupting()
+    sums, seen = run(model, images, rest, partial)
+    assert rest.calls == 2
+    np.testing.assert_array_equal(sums, images.reshape(7, -1).sum(axis=1))
+    np.testing.assert_array_equal(seen[:, 0], [0, 0, 2, 2, 4, 4, 6])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("changed", ["settings", "weights", "images", "nothing"])
+def test_what_decides_the_result_is_compared(make_model, images, tmp_path, changed):
+    model, partial, settings = make_model(), tmp_path / "partial.npz", (("k", 5),)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, images, Interrupting(after=3), partial)
+    if changed == "settings":
+        settings = (("k", 6),)
+    if changed == "weights":
+        model.trainable_variables[0].assign_add(1e-3 * np.ones_like(model.trainable_variables[0]))
+    if changed == "images":
+        images = np.roll(images, 1, axis=0)
+    compute = Interrupting()
+    sums, _ = run(model, images, compute, partial, settings)
+    assert compute.calls == (1 if changed == "nothing" else 4)
+    np.testing.assert_array_equal(sums, images.reshape(7, -1).sum(axis=1))
+
+
+def test_without_a_file_nothing_is_written(make_model, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(make_model(), images, Interrupting(), None)
+    assert not list(tmp_path.iterdir())
+
+
+def stop_after(monkeypatch, batches_kept):
+    """Ctrl-C right after so many batches were written."""
+    written, write = [], batches.write_arrays
+
+    def stopping(path, arrays):
+        write(path, arrays)
+        written.append(path)
+        if len(written) == batches_kept:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(batches, "write_arrays", stopping)
+
+
+def test_a_run_folder_keeps_and_continues_its_evaluation(tmp_path, monkeypatch):
+    config = ExperimentConfig(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
+    run = runs.create(tmp_path / "run", {"dataset": "digits", "binarization": "dynamic"})
+    runs.save_model(experiments.build(config), run / "model.keras")
+    whole, _ = experiments.evaluate(run, num_samples=30, verbose=False)
+    (run / "metrics.json").unlink()
+    stop_after(monkeypatch, batches_kept=1)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.evaluate(run, num_samples=30, verbose=False)
+    monkeypatch.undo()
+    assert (run / "partial-nll-test.npz").exists()
+    assert "nll_test" not in runs.read_json(run / "metrics.json")
+    result, record = experiments.evaluate(run, num_samples=30, verbose=False)
+    assert result.to_dict() == whole.to_dict()
+    assert not list(run.glob("partial-*"))
+    assert runs.read_json(run / "metrics.json")["nll_test"] == json.loads(json.dumps(record))
+    kept = np.load(run / "per-example-test.npz")
+    np.testing.assert_array_equal(kept["log_likelihood"], result.log_likelihood_per_example)
+    np.testing.assert_array_equal(kept["group_sizes"], [1, 2, 5, 10, 20, 30])
+    np.testing.assert_array_equal(kept["bounds"][3], result.bound_per_example[10])
+    assert kept["pareto_k"].shape == kept["jackknife"].shape == kept["effective_sample_size"].shape == (300,)
+    _, annealed = experiments.evaluate_annealed(run, limit=5, num_chains=3, num_temperatures=4, verbose=False)
+    _, sumo = experiments.evaluate_sumo(run, limit=5, num_estimates=2, verbose=False)
+    _, both = experiments.evaluate_bidirectional(
+        run, num_examples=4, num_samples=9, num_chains=3, num_temperatures=5, verbose=False
+    )
+    metrics = runs.read_json(run / "metrics.json")
+    assert (metrics["ais_test"], metrics["sumo_test"], metrics["bdmc"]) == (annealed, sumo, both)
+    # Which images an array is of can be told: the first five, each time, and not all 300.
+    digests = {
+        name: str(np.load(run / f"per-example-{name}.npz")["images_sha256"])
+        for name in ("ais-test", "sumo-test", "test")
+    }
+    assert digests["ais-test"] == digests["sumo-test"] != digests["test"]

@@ -1,0 +1,218 @@
+"""The report page and the diagnosis of a run: complete for a whole run, useful for what is left of a broken one."""
+
+import base64
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from keras_iwae import experiments, runs
+from keras_iwae.diagnostics import InferenceGap
+from keras_iwae.experiments import diagnosing, gap
+from keras_iwae.report import numbers, write_report
+
+CONFIG = experiments.ExperimentConfig(
+    dataset="digits", num_samples=4, epochs=3, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01
+)
+
+
+class Page(HTMLParser):
+    """What a page loads, shows and links to."""
+
+    VOID = frozenset({"meta", "img", "br", "link"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.links, self.ids, self.open, self.words, self.tags = [], [], set(), [], [], set()
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(attrs)
+        self.links += [attrs[name] for name in ("href", "srcset", "data") if name in attrs]
+        self.ids.add(attrs.get("id"))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "title"} & set(self.open):
+            self.words.append(data)
+
+
+def page_of(run):
+    path = write_report(run)
+    text = path.read_text()
+    page = Page(text)
+    assert not page.open
+    # Nothing is loaded from anywhere: every picture is in the page, every link goes to a place in it.
+    assert not page.tags & {"script", "link", "iframe", "object"}
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert "url(" not in text
+    assert "@import" not in text
+    for image in page.images:
+        assert len(image["alt"]) > 10
+        kind, data = re.fullmatch(r"data:image/(png|svg\+xml);base64,(.*)", image["src"]).groups()
+        content = base64.b64decode(data, validate=True)
+        assert imread(io.BytesIO(content)).std() > 0 if kind == "png" else ElementTree.fromstring(content) is not None
+    return page
+
+
+@pytest.fixture(scope="module")
+def diagnosed(tmp_path_factory):
+    """A trained, evaluated and diagnosed run, with a cheap inference gap."""
+    run = experiments.train(CONFIG, tmp_path_factory.mktemp("runs") / "my run & <more>")
+    experiments.evaluate(run, 30, limit=80, per_example=run / "per-example-test.npz", verbose=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gap, "NUM_SAMPLES", 40)
+        patch.setattr(gap, "NUM_STEPS", 20)
+        patch.setattr(gap, "_BATCH", 6)
+        record = experiments.diagnose(run, limit=80, gap_images=9, verbose=False)
+    return run, record
+
+
+def test_diagnosis_is_written_and_adds_up(diagnosed):
+    run, record = diagnosed
+    assert runs.read_json(run / "diagnosis.json") == record
+    assert record["num_images"] == 80
+    (layer,) = record["layers"]
+    assert len(layer["mean_variance"]) == layer["units"] == 3
+    assert layer["kl"] == pytest.approx(sum(layer["kl_per_unit"]))
+    assert layer["kl"] == pytest.approx(record["kl"]["mean"], abs=4 * 0.5 / np.sqrt(16 * 80) + 0.05)
+    assert record["mutual_information"]["ceiling"] == pytest.approx(np.log(80))
+    parts = record["inference_gap"]
+    whole = parts["log_likelihood"]["mean"] - parts["elbo"]["mean"]
+    assert parts["approximation_gap"]["mean"] + parts["amortization_gap"]["mean"] == pytest.approx(whole)
+    assert parts["num_images"] == 9
+    for name in ("active-units", "units", "latents"):
+        assert imread(run / "figures" / f"{name}.png").std() > 0.02
+    printed = diagnosing.table(record)
+    assert record["verdict"] in printed
+    assert f"{parts['amortization_gap']['mean']:.2f}" in printed
+
+
+def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
+    run, _ = diagnosed
+    model, images = runs.load_model(run), diagnosing.evaluation_images(run, 15, seed=0)
+    monkeypatch.setattr(gap, "_BATCH", 6)
+    calls = []
+
+    def found(model, batch, num_samples, num_steps, seed, progress):
+        calls.append(len(batch))
+        progress(1.0)
+        return InferenceGap(*(np.random.default_rng((seed, len(batch), i)).normal(size=len(batch)) for i in range(4)))
+
+    monkeypatch.setattr(gap, "inference_gap", found)
+    folders = [tmp_path / "whole", tmp_path / "parts"]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(run / "model.keras", folder)
+    shares = []
+    whole = gap.gap_of_run(folders[0], model, images, 3, shares.append)
+    assert (calls, sum(shares)) == ([6, 6, 3], pytest.approx(1.0))
+    gap.gap_of_run(folders[1], model, images[:8], 3, lambda share: None)
+    calls.clear()
+    shares.clear()
+    parts = gap.gap_of_run(folders[1], model, images, 3, shares.append)
+    # The whole batch is kept, the one that was cut short is done again.
+    assert (calls, sum(shares)) == ([6, 3], pytest.approx(1.0))
+    np.testing.assert_array_equal(parts.best_elbo, whole.best_elbo)
+    calls.clear()
+    assert len(gap.gap_of_run(folders[1], model, images[:7], 3, shares.append).elbo) == 7
+    assert calls == []
+    gap.gap_of_run(folders[1], model, images[:7], 4, lambda share: None)
+    assert calls == [6, 1]
+
+
+def test_a_whole_run_is_a_whole_page(diagnosed):
+    run, record = diagnosed
+    page = page_of(run)
+    metrics = runs.read_json(run / "metrics.json")
+    for text in (
+        "my run & <more>",
+        "Importance weighted autoencoder with K = 4 on digits, 3 latent units.",
+        f"{metrics['nll_test']['nll']:.2f}",
+        record["verdict"],
+        "learning rate 0.01",
+        "300 test images as points",
+    ):
+        assert text in page.text or any(text in image["alt"] for image in page.images), text
+    assert "This does it:" not in page.text
+    # Eight best and eight worst, each with its reconstruction, and seven figures.
+    assert len(page.images) == 2 * 16 + 7
+    values = np.load(run / "per-example-test.npz")["log_likelihood"]
+    best, worst = int(values.argmax()), int(values.argmin())
+    assert page.text.index(f"{values[best]:.1f} nats image {best}") < page.text.index(
+        f"{values[worst]:.1f} nats image {worst}"
+    )
+
+
+def test_a_run_that_was_only_trained_names_the_commands(diagnosed, tmp_path):
+    run, _ = diagnosed
+    bare = tmp_path / "bare run"
+    shutil.copytree(run, bare, ignore=shutil.ignore_patterns("diagnosis.json", "*.npz", "figures"))
+    runs.write_json(bare / "metrics.json", {"training": runs.read_json(run / "metrics.json")["training"]})
+    page = page_of(bare)
+    assert f"python scripts/evaluate_nll.py --k 5000 --model '{bare}'" in page.text
+    assert f"python scripts/diagnose.py --model '{bare}'" in page.text
+    # Training curves, samples, reconstructions and the map are there all the same.
+    assert len(page.images) == 4
+
+
+def test_a_broken_run_shows_what_is_left(diagnosed, tmp_path):
+    run, _ = diagnosed
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    (broken / "model.keras").write_bytes(b"no model")
+    (broken / "history.csv").write_text("epoch,bound\n1,minus three\n")
+    (broken / "diagnosis.json").write_text('{"layers": [{"units": 3}]}')
+    (broken / "metrics.json").write_text('{"nll_test": {"nll": 1')
+    (broken / "per-example-test.npz").write_bytes(b"")
+    page = page_of(broken)
+    # The figures that training and diagnosis drew stand in for what cannot be drawn anew.
+    assert len(page.images) == 3
+    for text in ("could not convert string to float", "Expected a JSON object", "learning rate 0.01"):
+        assert text in page.text
+    (broken / "config.json").unlink()
+    shutil.rmtree(broken / "figures")
+    page = page_of(broken)
+    assert not page.images
+    assert "which cannot be read" in page.text
+
+
+def test_older_metrics_and_those_of_other_methods_are_shown(diagnosed, tmp_path):
+    run, _ = diagnosed
+    older = tmp_path / "older"
+    shutil.copytree(run, older)
+    record = {"nll": 20.5, "bounds": {"1": -22.0, "30": -20.5}, "verdict": "K = 30 does not suffice.", "pareto_k": None}
+    other = {"nll": 20.25, "standard_error": None, "gap": {"mean": 0.5, "standard_error": 0.125}, "verdict": "Fine."}
+    runs.write_json(older / "metrics.json", {"nll_test": record, "ais_test": other, "note": "by hand"})
+    page = page_of(older)
+    for text in ("K = 30 does not suffice.", "AIS test", "20.25", "0.5 ± 0.125", "Fine."):
+        assert text in page.text
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`run`. Expected a run folder. Received: .*, which is none"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_as_text():
+    cases = {95.289: "95.29", 0.17534: "0.1753", 10.0: "10", -111.257: "-111.26", 5000: "5,000", True: "yes"}
+    assert {value: numbers.shown(value) for value in cases} == cases
+    assert numbers.shown([[200, 200], [100]]) == "200-200, 100"
+    record = {"a_b": {"mean": 1.5, "min": 0.25, "max": None}, "kl": {"mean": 2.0, "standard_error": None}}
+    assert numbers.rows({**record, "x": None, "y": [1] * 9}) == [("a b", "mean 1.50, min 0.25"), ("KL", "2")]
+    assert numbers.sentence({}) == ""
+    assert numbers.headline({}, {}) == []

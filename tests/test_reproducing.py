@@ -1,0 +1,200 @@
+"""The paper's rows: each says what the paper says, trains, is killed, goes on to the same weights, and is judged."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_iwae import experiments, runs
+from keras_iwae.callbacks import RunCheckpoint
+from keras_iwae.experiments.reproducing import reproduce, status
+from keras_iwae.experiments.rows import ROWS, Published
+
+SCRIPT = str(Path(__file__).resolve().parent.parent / "scripts" / "reproduce.py")
+
+
+def states(run):
+    model = runs.load_model(run)
+    return [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+
+
+def assert_same_states(run, other):
+    for value, expected in zip(states(run), states(other), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_table_has_every_row_of_the_paper():
+    for dataset in ("mnist", "binarized_mnist", "omniglot_28x28"):
+        for layers in (1, 2):
+            for model in ("vae", "iwae"):
+                for k in (1, 5, 50):
+                    for suffix in ("", "-fast"):
+                        config = ROWS[f"{dataset}-{model}-k{k}-l{layers}{suffix}"].config
+                        assert (config.dataset, config.num_samples) == (dataset, k)
+                        assert config.objective == {"vae": "elbo", "iwae": "iwae"}[model]
+                        assert len(config.latent_dim) == layers
+    assert all(row.name == name for name, row in ROWS.items())
+
+
+def test_protocol_is_the_papers():
+    config = ROWS["mnist-iwae-k50-l2"].config
+    assert (config.latent_dim, config.hidden) == ((100, 50), ((200, 200), (100, 100)))
+    assert (config.epochs, config.batch_size, config.schedule, config.learning_rate) == (3280, 20, "paper", 1e-3)
+    assert (config.beta_1, config.epsilon, config.activation) == (0.9, 5e-6, "tanh")
+    assert (config.estimator, config.backward_samples, config.binarization) == ("reparameterized", None, "dynamic")
+    transfer = ROWS["mnist-vae-k1-l1-then-iwae-k50"]
+    assert (transfer.config.epochs, transfer.config.learning_rate, transfer.config.num_samples) == (2187, 1e-4, 50)
+    assert transfer.starts_from == "mnist-vae-k1-l1"
+
+
+def test_published_numbers_are_where_they_belong():
+    assert ROWS["mnist-iwae-k50-l1"].published == Published(84.78, (25,))
+    assert ROWS["mnist-iwae-k50-l1-fast"].published == Published(84.78, (25,))
+    assert ROWS["omniglot_28x28-iwae-k50-l2"].published == Published(103.38, (44, 7))
+    assert ROWS["digits-iwae-k50-l1"].published is None
+    for name, row in ROWS.items():
+        if row.published and row.published.active_units and row.starts_from is None:
+            assert len(row.published.active_units) == len(row.config.latent_dim), name
+
+
+def distinct_rows():
+    """One row for each thing that is trained, whatever the images: the subset below stands for all of them."""
+    found = {}
+    for row in ROWS.values():
+        small = replace(row.config, dataset="digits", epochs=4)
+        found.setdefault((small, bool(row.starts_from)), row.name)
+    return sorted(found.values())
+
+
+@pytest.fixture(scope="module")
+def subset(tmp_path_factory):
+    """Sixty images of a data set of its own, with a test split."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "subset.npz"
+    images = (rng.random((180, 6, 5, 1)) * 255).astype(np.uint8)
+    np.savez(path, x_train=images[:120], x_validation=images[:20], x_test=images[120:])
+    return str(path)
+
+
+class Killed(BaseException):
+    """What no code of the package catches, as it cannot catch SIGKILL."""
+
+
+def killed_in_the_second_pass(checkpoint, batch, logs=None):
+    if checkpoint.history:
+        raise Killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", distinct_rows())
+def test_every_row_runs_two_stages_and_resumes_to_the_same_weights(name, subset, tmp_path, monkeypatch):
+    row = ROWS[name]
+    config = replace(row.config, dataset=subset, epochs=4, batch_size=min(row.config.batch_size, 50))
+    if row.starts_from:
+        start = replace(ROWS[row.starts_from].config, dataset=subset, epochs=1, batch_size=50)
+        config = replace(config, start=str(experiments.train(start, tmp_path / "start")))
+    whole = experiments.train(config, tmp_path / "whole")
+    parts = tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCheckpoint, "on_train_batch_end", killed_in_the_second_pass)
+        with pytest.raises(Killed):
+            experiments.train(config, parts)
+    assert len(runs.read_history(parts)) == 1
+    assert_same_states(experiments.resume(parts), whole)
+    assert len(runs.read_history(parts)) == 4
+
+
+@pytest.mark.slow
+def test_kill_nine_and_the_same_command_again(tmp_path):
+    """The script itself, killed in its second stage, against the same row in one go."""
+    name = "digits-iwae-k5-l2"
+    arguments = ["--row", name, "--stages", "2", "--k", "20", "--limit", "10"]
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *arguments, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL
+    )
+    history = tmp_path / "killed" / name / "history.csv"
+    while not history.exists() or len(history.read_text().splitlines()) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(runs.read_history(tmp_path / "killed" / name)) < 4
+    assert not (tmp_path / "killed" / "results").exists()
+    again = reproduce(name, tmp_path / "killed", stages=2, num_samples=20, limit=10)
+    whole = reproduce(name, tmp_path / "whole", stages=2, num_samples=20, limit=10)
+    assert_same_states(tmp_path / "killed" / name, tmp_path / "whole" / name)
+    assert again["nll_test"]["nll"] == whole["nll_test"]["nll"]
+    assert again["curve"] == whole["curve"]
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    root = tmp_path_factory.mktemp("reproduce")
+    name = "digits-vae-k1-l1-then-iwae-k50-fast"
+    return root, name, reproduce(name, root, budget_minutes=1e-9, num_samples=20, limit=15, command="said")
+
+
+def test_truncated_run_says_so(short):
+    root, name, record = short
+    assert record == runs.read_json(root / "results" / f"{name}.json")
+    assert (record["passes"], record["passes_planned"], record["complete"]) == (1, 133, False)
+    assert record["nll_test"]["num_examples"] == record["nll_train"]["num_examples"] == 15
+    assert record["from"]["row"] == "digits-vae-k1-l1-fast"
+    assert record["from"]["passes"] == 1
+    assert [row["passes"] for row in record["curve"]] == [1.0]
+    assert record["active_units"] == [sum(v > 0.01 for v in layer) for layer in record["mean_variances"]]
+    assert record["command"] == "said"
+    assert "1 of 133 passes" in status(ROWS[name], root)
+    assert "complete" not in status(ROWS[name], root)
+
+
+def test_transfer_starts_from_the_other_rows_weights(short):
+    root, name, _ = short
+    config = runs.read_json(root / name / "config.json")
+    fresh = experiments.build(experiments.ExperimentConfig.from_dict({**config, "learning_rate": 1e-4}))
+    source = runs.load_model(root / "digits-vae-k1-l1-fast")
+    for ours, theirs in zip(fresh.trainable_variables, source.trainable_variables, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    wider = experiments.ExperimentConfig.from_dict({**config, "latent_dim": [7]})
+    with pytest.raises(ValueError, match="`start`"):
+        experiments.build(wider)
+
+
+def test_second_start_of_what_is_done_only_reads(short):
+    root, name, record = short
+    before = (root / name / "model.keras").stat().st_mtime_ns
+    assert reproduce(name, root, budget_minutes=1e-9, num_samples=20, limit=15) == record
+    assert (root / name / "model.keras").stat().st_mtime_ns == before
+
+
+def test_bad_requests_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="`row`"):
+        reproduce("mnist-iwae-k51-l1", tmp_path)
+    with pytest.raises(ValueError, match="`stages`"):
+        reproduce("digits-iwae-k5-l1", tmp_path, stages=9)
+    with pytest.raises(ValueError, match="schedule has no stages"):
+        reproduce("digits-iwae-k5-l1-fast", tmp_path, stages=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cosine_ends_where_it_was_to_end(tmp_path, subset):
+    config = experiments.ExperimentConfig(dataset=subset, schedule="cosine", epochs=1, num_samples=2, hidden=((4,),))
+    run = experiments.train(config, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"`epochs`.*cosine"):
+        experiments.resume(run, epochs=2)
+
+
+def test_fewer_samples_first_then_all(tmp_path, subset):
+    settings = dict(dataset=subset, num_samples=6, epochs=3, batch_size=50, hidden=((4,),), latent_dim=(2,))
+    grown = experiments.train(experiments.ExperimentConfig(**settings, early_samples=2), tmp_path / "grown")
+    plain = experiments.train(experiments.ExperimentConfig(**settings), tmp_path / "plain")
+    few, many = runs.read_history(grown), runs.read_history(plain)
+    assert [row["ess"] <= 2.0 for row in few] == [True, True, False]
+    assert all(row["val_ess"] > 2.0 for row in few + many)
+    assert few[0]["bound"] != many[0]["bound"]
