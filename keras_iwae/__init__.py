@@ -1,6 +1,7 @@
 """Importance weighted autoencoders on Keras 3, TensorFlow and TensorFlow Probability."""
 
 from keras_iwae import data
+from keras_iwae.adversarial import AVB
 from keras_iwae.diagnostics import active_units
 from keras_iwae.evaluation import NLLResult, importance_weighted_nll
 from keras_iwae.export import export_saved_model, load_saved_model
@@ -11,6 +12,7 @@ from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstr
 __version__ = "0.1.0"
 
 __all__ = [
+    "AVB",
     "CIWAE",
     "ELBO",
     "IWAE",

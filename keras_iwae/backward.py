@@ -132,9 +132,13 @@ def bound_gradients(
     else:
         d_joint = tape.gradient(path_joint, z)
     d_z = d_joint if path_density is None else d_joint - tape.gradient(path_density, z)
-    for_posterior = tape.gradient(
-        [connected, score], phis, output_gradients=[d_z, tf.ones_like(score)], unconnected_gradients=zero
+    through = thetas if posterior.through_generative else []
+    found = tape.gradient(
+        [connected, score], [*phis, *through], output_gradients=[d_z, tf.ones_like(score)], unconnected_gradients=zero
     )
+    for_posterior = found[: len(phis)]
+    if through:
+        for_generative = [one + other for one, other in zip(for_generative, found[len(phis) :], strict=True)]
     return Gradients(every, for_generative, for_posterior)
 
 

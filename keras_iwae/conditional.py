@@ -57,3 +57,12 @@ class ConditionalGaussian(keras.Layer):
         rows = tf.reshape(hidden, [-1, self.units])
         shape = tf.concat([leading, [self.size]], axis=0)
         return tf.reshape(self.loc_head(rows), shape), tf.reshape(tf.exp(self.log_scale_head(rows)), shape)
+
+    def mixture_moments(self, features: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        r"""Mean and standard deviation, `[B, size]`, of the even mixture of the Gaussians of S vectors `[S, B, E]`.
+
+        $\mathrm{Var} = \frac1S \sum_s \sigma_s^2 + \mathrm{Var}_s(\mu_s)$.
+        """
+        locs, scales = self(features, vectors)
+        variance = tf.reduce_mean(scales**2, axis=0) + tf.math.reduce_variance(locs, axis=0)
+        return tf.reduce_mean(locs, axis=0), tf.sqrt(variance)

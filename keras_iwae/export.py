@@ -88,14 +88,16 @@ def _endpoints(model: IWAE) -> dict[str, _Endpoint]:
 
     images = tf.TensorSpec((None, *image_shape), tf.float32, "images")
     latents = tf.TensorSpec((None, latent_dim), tf.float32, "latents")
-    return {
+    endpoints = {
         "sample": _Endpoint(sample, (integer("seed", None),)),
         "sample_n": _Endpoint(sample_n, (integer("num_samples"), integer("seed"))),
         "decode": _Endpoint(decode, (latents,)),
         "encode": _Endpoint(encode, (images,)),
         "reconstruct": _Endpoint(reconstruct, (images,)),
-        "log_likelihood": _Endpoint(log_likelihood, (images, integer("num_samples"), integer("seed"))),
     }
+    if model.posterior.density != "none":
+        endpoints["log_likelihood"] = _Endpoint(log_likelihood, (images, integer("num_samples"), integer("seed")))
+    return endpoints
 
 
 def _versions(path: Path) -> dict[int, Path]:
@@ -116,7 +118,7 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     - `encode(images [n, *image_shape])`: `mean` and `stddev` of q(z|x), `[n, D]`.
     - `reconstruct(images)`: `probabilities` `[n, *image_shape]`, decoded from the posterior mean.
     - `log_likelihood(images, num_samples, seed)`: `log_likelihood` `[n]`, the bound L_K in nats with K = num_samples,
-      and `effective_sample_size` `[n]`, in samples.
+      and `effective_sample_size` `[n]`, in samples; not where the posterior has no density.
 
     `seed` and `num_samples` are int32, `images` are float32 in [0, 1]. What is out of range is answered with
     InvalidArgument. The version appears under its name only once it is complete.

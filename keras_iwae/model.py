@@ -32,10 +32,10 @@ class IWAE(LatentModel):
         objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
             an object of `keras_iwae.objectives`, such as `MIWAE(num_groups=8)`.
         estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
-        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive",
-            "auxiliary", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the contract of
-            `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here, and `hidden`
-            is the decoder's alone.
+        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", "auxiliary",
+            "semi_amortized", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the
+            contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here,
+            and `hidden` is the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.
         kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
         encoder: a Keras layer or model from images to features, in place of the dense one.
@@ -103,6 +103,11 @@ class IWAE(LatentModel):
         self.build()
 
     def _check_training(self, estimator: str) -> None:
+        if self.posterior.density == "none":
+            raise ValueError(
+                "Invalid value received for `posterior`. Expected one whose draws have a density, as log weights need. "
+                f"Received: a {type(self.posterior).__name__}, which `keras_iwae.AVB` trains"
+            )
         estimators.check_pair(
             estimator, self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
         )

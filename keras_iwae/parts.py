@@ -14,10 +14,12 @@ from keras_iwae.posteriors import (
     GaussianPosterior,
     HierarchicalPosterior,
     IAFPosterior,
+    ImplicitPosterior,
     MAFPosterior,
     PlanarPosterior,
     Posterior,
     RadialPosterior,
+    SemiAmortizedPosterior,
 )
 from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, Prior, StandardNormalPrior
 
@@ -32,6 +34,8 @@ POSTERIORS: dict[str, Callable[..., Posterior]] = {
     "maf": MAFPosterior,
     "autoregressive": AutoregressivePosterior,
     "auxiliary": AuxiliaryPosterior,
+    "semi_amortized": SemiAmortizedPosterior,
+    "adversarial": ImplicitPosterior,
 }
 
 
@@ -81,7 +85,11 @@ def make_parts(
         posterior = _named(posterior, encoder, latent_dims, upper, activation, seed + 2, dtype)
     decoder = decoder or networks.dense_decoder(image_shape, tuple(trunk)[::-1], activation, seed + 1, dtype)
     prior = _prior(posterior, seed + 3, dtype)
-    return posterior, GenerativeModel(decoder, prior, image_shape, dtype=dtype, name="generative")
+    generative = GenerativeModel(decoder, prior, image_shape, dtype=dtype, name="generative")
+    if isinstance(posterior, SemiAmortizedPosterior):
+        # A method and not the layer itself, whose weights would count as the posterior's.
+        posterior.log_joint = generative.log_joint
+    return posterior, generative
 
 
 def _named(name: str, encoder: keras.Layer, latent_dims, upper, activation, seed: int, dtype) -> Posterior:

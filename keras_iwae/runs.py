@@ -14,6 +14,7 @@ from pathlib import Path
 
 import keras
 
+from keras_iwae.adversarial import AVB
 from keras_iwae.model import IWAE
 from keras_iwae.storage import replacing, write_json
 
@@ -78,7 +79,7 @@ def update_metrics(run: str | os.PathLike, metrics: Mapping) -> None:
     write_json(path, {**read_json(path), **metrics})
 
 
-def save_model(model: IWAE, path: str | os.PathLike) -> None:
+def save_model(model: IWAE | AVB, path: str | os.PathLike) -> None:
     """Write the model with optimizer and random stream; a failure leaves the file that was there.
 
     Raises:
@@ -88,7 +89,7 @@ def save_model(model: IWAE, path: str | os.PathLike) -> None:
         model.save(temporary)
 
 
-def load_model(path: str | os.PathLike) -> IWAE:
+def load_model(path: str | os.PathLike) -> IWAE | AVB:
     """The model of a run folder, or of a `.keras` file.
 
     Raises:
@@ -104,7 +105,7 @@ def load_model(path: str | os.PathLike) -> IWAE:
     # Keras lets the errors of zipfile, h5py and json through as they are; for the user they all mean one thing.
     except Exception as error:
         raise ValueError(f"{expected}. Received: {file}, which cannot be read ({type(error).__name__})") from error
-    if not isinstance(model, IWAE):
+    if not isinstance(model, (IWAE, AVB)):
         raise ValueError(f"{expected}. Received: {file}, which holds a {type(model).__name__}")
     return model
 

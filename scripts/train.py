@@ -31,8 +31,8 @@ SETTINGS = {
     "kl-warmup-steps": dict(type=int, metavar="STEPS", help="steps over which the KL part grows to full weight [0]"),
     "posterior": dict(
         type=str,
-        help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, auxiliary; bernoulli for binary "
-        "latents [gaussian]",
+        help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, auxiliary, semi_amortized, "
+        "adversarial (with --objective elbo); bernoulli for binary latents [gaussian]",
     ),
     "epochs": dict(type=int, help="passes over the training images, in all [20]"),
     "batch-size": dict(type=int, help="images a step [100]"),

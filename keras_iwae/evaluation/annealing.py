@@ -40,7 +40,8 @@ class Annealer:
         step_size: where the adaptation of the step size starts.
 
     Raises:
-        ValueError: if there is no such f_0, the latents are discrete, or `step_size` is not above 0.
+        ValueError: if there is no such f_0 or it has no density, the latents are discrete, or `step_size` is not
+            above 0.
     """
 
     def __init__(self, model: IWAE, initial: str, num_leapfrog_steps: int, step_size: float):
@@ -50,6 +51,11 @@ class Annealer:
             raise ValueError(
                 "Invalid value received for `model`. Expected continuous latents, for Hamiltonian Monte Carlo follows "
                 f"gradients. Received: one with a {type(model.posterior).__name__}"
+            )
+        if initial == "posterior" and model.posterior.density != "exact":
+            raise ValueError(
+                "Invalid value received for `initial`. Expected 'prior' where log q(z|x) is not known. "
+                f"Received: {initial!r} with a {type(model.posterior).__name__}"
             )
         if not 0.0 < step_size < float("inf"):
             raise ValueError(

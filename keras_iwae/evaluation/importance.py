@@ -64,7 +64,8 @@ def importance_weighted_nll(
         `NLLResult`; printed, it is a table.
 
     Raises:
-        ValueError: if a number is out of range, or the images are not in [0, 1], of another shape, or none.
+        ValueError: if a number is out of range, the posterior has no density, or the images are not in [0, 1], of
+            another shape, or none.
 
     Example:
         >>> result = importance_weighted_nll(model, keras_iwae.data.load("mnist", "test"), num_samples=5000)
@@ -78,6 +79,7 @@ def importance_weighted_nll(
     wanted = curve(num_samples) if bounds is None else [check_integer("bounds", k) for k in bounds]
     sizes = sorted({k for k in wanted if k < num_samples})
     proposal = Proposal(proposal_scale, defensive)
+    proposal.check(model.posterior)
     kept = min(num_samples, max(tail_length(num_samples) + 1, _FEWEST_KEPT))
 
     def evaluate(x, seed):

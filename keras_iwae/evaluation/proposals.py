@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 from keras_iwae.generative import GenerativeModel
 from keras_iwae.model import IWAE
 from keras_iwae.networks import GaussianNetwork
+from keras_iwae.posteriors import Posterior
 from keras_iwae.posteriors.hierarchical import HierarchicalGaussian
 
 tfd = tfp.distributions
@@ -47,6 +48,25 @@ class Proposal:
                 f"Invalid value received for `defensive`. Expected a number in [0, 1). Received: {self.defensive!r}"
             )
 
+    def check(self, posterior: Posterior) -> None:
+        """Refuse a posterior that this proposal cannot be made of.
+
+        Raises:
+            ValueError: if its draws have no density, or `defensive` draws would lack its auxiliary variables.
+        """
+        if posterior.density == "none":
+            raise ValueError(
+                "Invalid value received for `model`. Expected a posterior with a density. Received: one with a "
+                f"{type(posterior).__name__}, which can only be drawn from. Use annealed importance sampling "
+                "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder, "
+                "not trainable"
+            )
+        if self.defensive and posterior.density != "exact":
+            raise ValueError(
+                "Invalid value received for `defensive`. Expected 0 for a posterior with auxiliary variables, which "
+                f"the prior has none of. Received: {self.defensive} for a {type(posterior).__name__}"
+            )
+
     def distribution(self, model: IWAE, x: tf.Tensor):
         """The proposal for images `[B, *image_shape]`, with `sample(seed=)` `[B, D]` and `log_prob(z)` `[B]`.
 
@@ -65,6 +85,8 @@ def _stretched(posterior, factor: float):
     """The same family of posterior with standard deviations times `factor`."""
     if isinstance(posterior, tfd.MultivariateNormalDiag):
         return tfd.MultivariateNormalDiag(posterior.mean(), factor * posterior.stddev())
+    if isinstance(posterior, tfd.MultivariateNormalTriL):
+        return tfd.MultivariateNormalTriL(posterior.mean(), factor * posterior.scale_tril)
     if isinstance(posterior, HierarchicalGaussian):
         networks: Any = [_StretchedNetwork(network, factor) for network in posterior.networks]
         return replace(posterior, scale=factor * posterior.scale, networks=networks)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, standard_error
+from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
 
@@ -117,7 +118,8 @@ def sumo_nll(
         `SumoResult`; printed, it is a table.
 
     Raises:
-        ValueError: if a count is below 1, or the images are not in [0, 1], of another shape, or none.
+        ValueError: if a count is below 1, the posterior has no density, or the images are not in [0, 1], of another
+            shape, or none.
 
     Example:
         >>> result = sumo_nll(model, images, num_estimates=100)
@@ -128,6 +130,7 @@ def sumo_nll(
         for latent variable models.
     """
     num_estimates = check_integer("num_estimates", num_estimates)
+    Proposal().check(model.posterior)
     # A row for each sample: what an estimate takes is random, and mostly a handful.
     specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
     log_weights = tf.function(lambda rows, seed: model.log_weights(rows, 1, seed)[0]).get_concrete_function(*specs)

@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from keras_iwae import data, estimators, networks, objectives, runs
+from keras_iwae.adversarial import AVB
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
 from keras_iwae.schedules import PaperSchedule, warm_cosine
@@ -31,7 +33,7 @@ class ExperimentConfig:
         estimator: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
         backward_samples: samples drawn for the backward pass; `None` is all K.
         kl_warmup_steps: steps over which the KL part grows to its full weight.
-        posterior: a name in `keras_iwae.parts.POSTERIORS`.
+        posterior: a name in `keras_iwae.parts.POSTERIORS`; "adversarial" goes with "elbo" and has no estimators.
         epochs: passes over the training images.
         batch_size: images a step.
         learning_rate: of Adam; the first of the paper's schedule, the highest of the cosine.
@@ -154,7 +156,7 @@ class ExperimentConfig:
         return cls(**values)
 
 
-def build(config: ExperimentConfig) -> IWAE:
+def build(config: ExperimentConfig) -> IWAE | AVB:
     """The model of a configuration, compiled, with the weights that its training starts from.
 
     Raises:
@@ -166,23 +168,32 @@ def build(config: ExperimentConfig) -> IWAE:
         encoder = networks.conv_encoder(seed=config.seed)
         decoder = networks.conv_decoder(mean.shape, seed=config.seed + 1)
     several = len(config.latent_dim) > 1
-    model = IWAE(
-        image_shape=mean.shape,
-        latent_dim=config.latent_dim if several else config.latent_dim[0],
-        hidden=config.hidden if several else config.hidden[0],
-        activation=config.activation,
-        num_samples=config.num_samples,
-        objective=config.make_objective(),
-        estimator=config.estimator,
-        posterior=config.posterior,
-        backward_samples=config.backward_samples,
-        kl_warmup_steps=config.kl_warmup_steps,
-        encoder=encoder,
-        decoder=decoder,
-        seed=config.seed,
-    )
-    if config.early_samples is not None:
-        estimators.check_pair(config.estimator, model.objective, config.early_samples, model.posterior.reparameterized)
+    parts: dict[str, Any] = {
+        "image_shape": mean.shape,
+        "latent_dim": config.latent_dim if several else config.latent_dim[0],
+        "hidden": config.hidden if several else config.hidden[0],
+        "activation": config.activation,
+        "num_samples": config.num_samples,
+        "posterior": config.posterior,
+        "encoder": encoder,
+        "decoder": decoder,
+        "seed": config.seed,
+    }
+    model: IWAE | AVB
+    if config.posterior == "adversarial":
+        _check_adversarial(config)
+        model = AVB(**parts)
+    else:
+        model = IWAE(
+            **parts,
+            objective=config.make_objective(),
+            estimator=config.estimator,
+            backward_samples=config.backward_samples,
+            kl_warmup_steps=config.kl_warmup_steps,
+        )
+        if config.early_samples is not None:
+            reparameterized = model.posterior.reparameterized
+            estimators.check_pair(config.estimator, model.objective, config.early_samples, reparameterized)
     model.initialize_output_bias(mean)
     if config.start is not None:
         _copy_weights(runs.load_model(config.start), model, config.start)
@@ -190,7 +201,19 @@ def build(config: ExperimentConfig) -> IWAE:
     return model
 
 
-def _copy_weights(source: IWAE, model: IWAE, path: str) -> None:
+def _check_adversarial(config: ExperimentConfig) -> None:
+    """Refuse what adversarial training has no place for."""
+    only = {"objective": "elbo", "estimator": "reparameterized", "kl_warmup_steps": 0}
+    only |= dict.fromkeys(("num_groups", "beta", "alpha", "backward_samples", "early_samples"))
+    for name, value in only.items():
+        if getattr(config, name) != value:
+            raise ValueError(
+                f"Invalid value received for `{name}`. Expected {value!r} with the posterior 'adversarial', which has "
+                f"no log weights. Received: {getattr(config, name)!r}"
+            )
+
+
+def _copy_weights(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
     pairs = list(itertools.zip_longest(source.trainable_variables, model.trainable_variables))
     if any(one is None or other is None or one.shape != other.shape for one, other in pairs):
         raise ValueError(

@@ -58,6 +58,11 @@ def diagnose(
             "Invalid value received for `model`. Expected one that was trained with samples of its posterior. "
             f"Received: {run}, a plain autoencoder"
         )
+    if trained.posterior.density != "exact":
+        raise ValueError(
+            "Invalid value received for `model`. Expected one whose log q(z|x) is known, as its mutual information "
+            f"needs. Received: {run}, with a {type(trained.posterior).__name__}"
+        )
     run = runs.folder(run)
     images = evaluation_images(run, limit, seed)
     with _bar("latents", len(images), verbose) as bar:

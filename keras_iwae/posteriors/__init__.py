@@ -8,6 +8,8 @@ and, from `Posterior`, where a family has nothing of its own to put in their pla
     reparameterize(distribution, z) -> the same z, as a differentiable function of the distribution's parameters;
     reparameterized -> whether it has such a function;
     total_only -> why log q of a given z cannot be differentiated, empty where it can;
+    density -> whether `log_prob` gives log q(z|x), that of z with auxiliary variables, or none;
+    through_generative -> whether the parameters are a differentiable function of the generative model's too;
     sample_and_log_prob(x, num_samples, seed) -> z `[K, B, D]`, log q(z|x) `[K, B]` in nats;
     log_prob(z, x) -> `[K, B]` in nats;
     mean(x) -> `[B, D]`.
@@ -23,9 +25,11 @@ from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 from keras_iwae.posteriors.hierarchical import HierarchicalPosterior
 from keras_iwae.posteriors.iaf import IAFPosterior
+from keras_iwae.posteriors.implicit import ImplicitPosterior
 from keras_iwae.posteriors.maf import MAFPosterior
 from keras_iwae.posteriors.planar import PlanarPosterior
 from keras_iwae.posteriors.radial import RadialPosterior
+from keras_iwae.posteriors.semi_amortized import SemiAmortizedPosterior
 
 __all__ = [
     "AutoregressivePosterior",
@@ -35,8 +39,10 @@ __all__ = [
     "GaussianPosterior",
     "HierarchicalPosterior",
     "IAFPosterior",
+    "ImplicitPosterior",
     "MAFPosterior",
     "PlanarPosterior",
     "Posterior",
     "RadialPosterior",
+    "SemiAmortizedPosterior",
 ]

@@ -84,9 +84,7 @@ class AuxiliaryGaussian:
     def _moments(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of z, `[B, D]`: averages over 256 fixed a's of the moments of q(z|a, x)."""
         noise = antithetic_noise(_DRAWS, self.backward.size)
-        locs, scales = self.forward(self.features, self.auxiliary.bijector.forward(noise))
-        variance = tf.reduce_mean(scales**2, axis=0) + tf.math.reduce_variance(locs, axis=0)
-        return tf.reduce_mean(locs, axis=0), tf.sqrt(variance)
+        return self.forward.mixture_moments(self.features, self.auxiliary.bijector.forward(noise))
 
     def mean(self) -> tf.Tensor:
         """Mean of z, `[B, D]`, over 256 values of a of fixed noise."""
@@ -131,6 +129,7 @@ class AuxiliaryPosterior(AmortizedPosterior):
     """
 
     total_only = "with auxiliary variables, whose p(a|x, z) needs the weight of every sample"
+    density = "joint"
 
     def __init__(
         self,

@@ -12,11 +12,16 @@ class Posterior(keras.Layer):
         reparameterized: whether a draw is a differentiable function of the parameters.
         total_only: why log q may be differentiated as a whole only, at draws that are functions of the parameters, and
             not at a given z; empty where it may. Estimators that need the parts are then refused.
+        density: what `distribution(x).log_prob` gives: "exact", log q(z|x); "joint", what a log weight has for it where
+            a draw has auxiliary variables beside z; "none", a ValueError.
+        through_generative: whether the parameters are a differentiable function of the generative model's too.
     """
 
     latent_dim: int
     reparameterized: bool = True
     total_only: str = ""
+    density: str = "exact"
+    through_generative: bool = False
 
     def distribution(self, x: tf.Tensor, training: bool = False):
         """q(z|x) of each image, batch `[B]` and event `[D]`."""
