@@ -13,8 +13,6 @@ import tensorflow as tf
 from keras_iwae.inputs import check_images, check_integer
 from keras_iwae.latent_model import LatentModel
 
-_CHUNK = 25
-
 
 def resampled_posterior(
     model: LatentModel, x: np.ndarray, num_draws: int, num_samples: int = 50, seed: int = 0
@@ -25,14 +23,15 @@ def resampled_posterior(
         model: the model.
         x: images in [0, 1], `[B, *image_shape]`.
         num_draws: draws for each image.
-        num_samples: K, samples of q that each draw is chosen from. Memory does not grow with it.
+        num_samples: K, samples of q that each draw is chosen from. Memory grows with `num_draws`, and not with K.
         seed: the same seed gives the same draws.
 
     Returns:
         latents, float32 `[num_draws, B, D]`; with K = 1 they are draws from q(z|x).
 
     Raises:
-        ValueError: if a count is below 1, or the images are not in [0, 1] or of another shape.
+        ValueError: if a count is below 1, the posterior has no density, or the images are not in [0, 1] or of another
+            shape.
 
     Example:
         >>> z = resampled_posterior(model, images, num_draws=10, num_samples=100)
@@ -41,8 +40,10 @@ def resampled_posterior(
         Cremer, Morris, Duvenaud (2017), Reinterpreting importance-weighted autoencoders, algorithm 1.
     """
     num_draws, num_samples = check_integer("num_draws", num_draws), check_integer("num_samples", num_samples)
+    model.posterior.check_density()
     images = tf.constant(check_images(x, "x", model.image_shape))
-    return _draw(model, images, num_draws, tf.constant(num_samples), tf.constant([seed, 0]))
+    draw = tf.function(lambda images, num_samples, seed: _draw(model, images, num_draws, num_samples, seed))
+    return draw(images, tf.constant(num_samples), tf.constant([seed, 0]))
 
 
 def resampled_reconstruction(
@@ -58,36 +59,25 @@ def resampled_reconstruction(
         seed: the same seed gives the same draws.
 
     Raises:
-        ValueError: if a count is below 1, or the images are not in [0, 1] or of another shape.
+        ValueError: if a count is below 1, the posterior has no density, or the images are not in [0, 1] or of another
+            shape.
     """
     z = resampled_posterior(model, x, num_draws, num_samples, seed)
     return tf.reduce_mean(tf.sigmoid(model.generative(z)), axis=0)
 
 
 def _draw(model: LatentModel, images: tf.Tensor, num_draws: int, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    q, batch = model.posterior.distribution(images), tf.shape(images)[0]
+    q, shape = model.posterior.distribution(images), [num_draws, tf.shape(images)[0]]
 
-    def scored(begin: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Samples `[C, B, D]` and their scores `[C, B]`, the largest of which is sample k with its probability."""
-        draw_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        z = q.sample([_CHUNK], seed=draw_seed)
+    def challenge(k: tf.Tensor, best: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        draw_seed, noise_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, k), 2))
+        z = q.sample([num_draws], seed=draw_seed)
         log_weights = model.generative.log_joint(images, z) - q.log_prob(z)
-        # log w_k plus Gumbel noise, so that no sum over all K is needed.
-        uniform = tf.random.stateless_uniform(tf.shape(log_weights), noise_seed, minval=1e-20)
-        within = (begin + tf.range(_CHUNK) < num_samples)[:, tf.newaxis]
-        return z, tf.where(within, log_weights - tf.math.log(-tf.math.log(uniform)), -math.inf)
+        # Log weights plus Gumbel noise: the largest of K is each with its probability, and no sum over K is needed.
+        uniform = tf.random.stateless_uniform(shape, noise_seed, minval=1e-20)
+        score = log_weights - tf.math.log(-tf.math.log(uniform))
+        better = score > best
+        return k + 1, tf.where(better, score, best), tf.where(better[..., tf.newaxis], z[..., : model.latent_dim], kept)
 
-    def one_draw(index: tf.Tensor) -> tf.Tensor:
-        key = tf.random.fold_in(seed, index)
-
-        def chunk(begin: tf.Tensor, best: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            z, score = scored(begin, tf.random.fold_in(key, begin))
-            winner = tf.stack([tf.argmax(score, axis=0, output_type=tf.int32), tf.range(batch)], axis=-1)
-            found, better = tf.gather_nd(score, winner), tf.reduce_max(score, axis=0) > best
-            z = tf.gather_nd(z, winner)[:, : model.latent_dim]
-            return begin + _CHUNK, tf.where(better, found, best), tf.where(better[:, tf.newaxis], z, kept)
-
-        start = tf.constant(0), tf.fill([batch], -math.inf), tf.zeros([batch, model.latent_dim])
-        return tf.while_loop(lambda begin, *_: begin < num_samples, chunk, start, parallel_iterations=1)[2]
-
-    return tf.map_fn(one_draw, tf.range(num_draws), fn_output_signature=tf.float32)
+    start = tf.constant(0), tf.fill(shape, -math.inf), tf.zeros([*shape, model.latent_dim])
+    return tf.while_loop(lambda k, *_: k < num_samples, challenge, start, parallel_iterations=1)[2]

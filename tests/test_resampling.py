@@ -8,8 +8,8 @@ from keras_iwae.resampling import resampled_posterior, resampled_reconstruction
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)
-TICKS = np.linspace(-7.0, 7.0, 561)
-DRAWS = 4000
+TICKS = np.linspace(-18.0, 18.0, 721)
+DRAWS = 2000
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def expected_density(densities, num_samples):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("num_samples", [1, 2, 400])
+@pytest.mark.parametrize("num_samples", [1, 2, 200])
 def test_draws_have_the_moments_of_the_density(model, densities, num_samples):
     z = resampled_posterior(model, X, DRAWS, num_samples).numpy()[..., 0]
     assert z.shape == (DRAWS, 3)
@@ -67,7 +67,7 @@ def test_draws_have_the_moments_of_the_density(model, densities, num_samples):
         return np.max(np.maximum(centre, np.abs(z.var(axis=0) - stddev**2) / error))
 
     assert distance(num_samples) < 4.0
-    assert all(distance(other) > 8.0 for other in {1, 2, 400} - {num_samples})
+    assert all(distance(other) > 8.0 for other in {1, 2, 200} - {num_samples})
 
 
 def test_the_seed_decides(model):
@@ -83,10 +83,9 @@ def test_reconstructions_are_nearer_to_the_image_than_those_of_q(model):
     assert likelihoods[0] > likelihoods[1] + 0.1
 
 
-@pytest.mark.parametrize("posterior", ["planar", "iaf", "auxiliary", "bernoulli"])
+@pytest.mark.parametrize("posterior", ["iaf", "auxiliary"])
 def test_any_family(posterior):
-    estimator = "vimco" if posterior == "bernoulli" else "reparameterized"
-    model = IWAE(SHAPE, latent_dim=2, hidden=(8,), posterior=posterior, estimator=estimator)
+    model = IWAE(SHAPE, latent_dim=2, hidden=(8,), posterior=posterior)
     z = resampled_posterior(model, X, 4, 30)
     assert z.shape == (4, 3, 2)
     assert np.all(np.isfinite(z))

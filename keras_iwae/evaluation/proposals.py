@@ -54,13 +54,7 @@ class Proposal:
         Raises:
             ValueError: if its draws have no density, or `defensive` draws would lack its auxiliary variables.
         """
-        if posterior.density == "none":
-            raise ValueError(
-                "Invalid value received for `model`. Expected a posterior with a density. Received: one with a "
-                f"{type(posterior).__name__}, which can only be drawn from. Use annealed importance sampling "
-                "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder, "
-                "not trainable"
-            )
+        posterior.check_density()
         if self.defensive and posterior.density != "exact":
             raise ValueError(
                 "Invalid value received for `defensive`. Expected 0 for a posterior with auxiliary variables, which "

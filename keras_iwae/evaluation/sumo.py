@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, standard_error
-from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
 
@@ -130,7 +129,7 @@ def sumo_nll(
         for latent variable models.
     """
     num_estimates = check_integer("num_estimates", num_estimates)
-    Proposal().check(model.posterior)
+    model.posterior.check_density()
     # A row for each sample: what an estimate takes is random, and mostly a handful.
     specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
     log_weights = tf.function(lambda rows, seed: model.log_weights(rows, 1, seed)[0]).get_concrete_function(*specs)

@@ -23,6 +23,20 @@ class Posterior(keras.Layer):
     density: str = "exact"
     through_generative: bool = False
 
+    def check_density(self) -> None:
+        """Refuse a posterior whose draws have no density, where log weights are needed.
+
+        Raises:
+            ValueError: if `density` is "none"; it says what there is in their place.
+        """
+        if self.density == "none":
+            raise ValueError(
+                "Invalid value received for `model`. Expected a posterior with a density. Received: one with a "
+                f"{type(self).__name__}, which can only be drawn from. Use annealed importance sampling "
+                "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder, "
+                "not trainable"
+            )
+
     def distribution(self, x: tf.Tensor, training: bool = False):
         """q(z|x) of each image, batch `[B]` and event `[D]`."""
         raise NotImplementedError
