@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """docs/results.md from results files and a page of prose; no number of its tables is typed in.
 
-Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; bounds, checks
-and trials there are from results_table.py, checks_table.py and recipe_trials.py with --json. docs/results/text.md is
-the prose: a word such as $mnist in it stands for a table. The figures go to docs/images/.
+Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; bounds, checks,
+trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and posterior_table.py with
+--json. docs/results/text.md is the prose: a word such as $mnist in it stands for a table. Figures go to docs/images/.
 
 examples:
   cp saved_models/reproduce/results/*.json docs/results/
@@ -171,7 +171,7 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "trials", "checks")}
+    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "posteriors", "trials", "checks")}
     tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
     images = args.out.parent / "images"
     if judged:

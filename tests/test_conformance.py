@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_iwae
-from keras_iwae import IWAE, data, posteriors
-from keras_iwae.networks import dense_encoder
+from keras_iwae import IWAE, data
 from keras_iwae.objectives import CIWAE, MIWAE, PIWAE, Renyi
 
 METRICS = {"loss", "bound", "elbo", "reconstruction", "kl", "ess"}
@@ -33,38 +32,15 @@ ROWS = {
     "iwae, warm-up": {"kl_warmup_steps": 20},
     "binary, vimco": {"posterior": "bernoulli", "estimator": "vimco"},
     "binary, rws": {"posterior": "bernoulli", "estimator": "rws"},
-    "full covariance, vimco": {"posterior": "full_covariance", "estimator": "vimco"},
-    "planar, dreg, resampled": {"posterior": "planar", "estimator": "dreg", "backward_samples": 2},
-    "radial, ciwae": {"posterior": "radial", "objective": CIWAE(beta=0.3)},
     "iaf, resampled": {"posterior": "iaf", "objective": PIWAE(num_groups=3), "backward_samples": 2},
-    "maf, rws": {"posterior": "maf", "estimator": "rws"},
-    "auxiliary, miwae, resampled": {
-        "posterior": "auxiliary",
-        "objective": MIWAE(num_groups=3),
-        "backward_samples": 2,
-    },
-    "autoregressive, renyi": {"posterior": "autoregressive", "objective": Renyi(alpha=0.3)},
     "two layers": TWO_LAYERS,
     "two layers, dreg, resampled": {**TWO_LAYERS, "estimator": "dreg", "backward_samples": 2},
     "two layers, rws": {**TWO_LAYERS, "estimator": "rws"},
 }
 
 
-# Of fewer steps than the families' own, for the sake of time.
-FLOWS = {
-    "planar": (posteriors.PlanarPosterior, {"num_steps": 2}),
-    "radial": (posteriors.RadialPosterior, {"num_steps": 2}),
-    "iaf": (posteriors.IAFPosterior, {"num_steps": 2, "hidden": (9,)}),
-    "maf": (posteriors.MAFPosterior, {"num_steps": 2, "hidden": (9,)}),
-}
-
-
 def make(row, **options):
-    settings = {"latent_dim": 4, "hidden": (12,), "num_samples": 6, "seed": 2, **ROWS[row]}
-    if settings.get("posterior") in FLOWS:
-        family, own = FLOWS[settings["posterior"]]
-        settings["posterior"] = family(dense_encoder((12,), seed=2), 4, seed=4, **own)
-    model = IWAE((8, 8, 1), **settings)
+    model = IWAE((8, 8, 1), **{"latent_dim": 4, "hidden": (12,), "num_samples": 6, "seed": 2, **ROWS[row]})
     model.initialize_output_bias(data.mean_image("digits"))
     model.compile(keras.optimizers.Adam(5e-3), **options)
     return model
@@ -94,7 +70,7 @@ def test_a_row_of_the_table(row, tmp_path):
     for one, other in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
-    if row not in ("iwae", "two layers", "binary, vimco", "iaf, resampled", "auxiliary, miwae, resampled"):
+    if row not in ("iwae", "two layers", "binary, vimco", "iaf, resampled"):
         return
     images = next(iter(validation)).numpy()[:5]
     result = keras_iwae.importance_weighted_nll(model, images, num_samples=30, verbose=False)
@@ -105,10 +81,7 @@ def test_a_row_of_the_table(row, tmp_path):
     assert served["serving_default"](seed=tf.constant([1, 2]))["images"].shape == (2, 8, 8, 1)
 
 
-XLA = "iwae, dreg", "miwae, dreg, resampled", "two layers, rws", "binary, vimco", "planar, dreg, resampled", "maf, rws"
-
-
-@pytest.mark.parametrize("row", XLA)
+@pytest.mark.parametrize("row", ["iwae, dreg", "miwae, dreg, resampled", "two layers, rws", "binary, vimco"])
 def test_rows_train_under_xla(row):
     history = make(row, jit_compile=True).fit(data.load("digits", "train", 50), epochs=2, verbose=0).history
     assert history["bound"][1] > history["bound"][0]

@@ -17,6 +17,7 @@ The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last
 A draw may go on after the D latent units with auxiliary variables, which the generative model does not look at.
 """
 
+from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
 from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
 from keras_iwae.posteriors.base import Posterior
@@ -32,6 +33,7 @@ from keras_iwae.posteriors.radial import RadialPosterior
 from keras_iwae.posteriors.semi_amortized import SemiAmortizedPosterior
 
 __all__ = [
+    "AmortizedPosterior",
     "AutoregressivePosterior",
     "AuxiliaryPosterior",
     "BernoulliPosterior",
