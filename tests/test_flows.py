@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae import posteriors
+from keras_iwae import IWAE, export_saved_model, posteriors
 from keras_iwae.bijectors import Planar, Radial
 from keras_iwae.made import MADE
 from keras_iwae.networks import dense_encoder
@@ -148,3 +148,14 @@ def test_the_number_of_steps_is_an_option_of_the_family(family):
     assert keras.saving.deserialize_keras_object(config).num_steps == 3
     with pytest.raises(ValueError, match="`num_steps`"):
         family(dense_encoder((8,)), 4, num_steps=0)
+
+
+def test_a_flow_is_exported(tmp_path):
+    images = (RNG.random((5, 6)) < 0.4).astype(np.float32)
+    posterior = posteriors.IAFPosterior(dense_encoder((8,)), 3, num_steps=1, hidden=(9,))
+    model = IWAE(6, hidden=(8,), posterior=posterior, num_samples=4)
+    served = tf.saved_model.load(str(export_saved_model(model, tmp_path / "serving"))).signatures
+    np.testing.assert_allclose(served["encode"](images=tf.constant(images))["mean"], posterior.mean(images), rtol=1e-4)
+    bound = served["log_likelihood"](images=tf.constant(images), num_samples=tf.constant(500), seed=tf.constant(0))
+    ours = model.objective(model.log_weights(images, 500, SEED))
+    np.testing.assert_allclose(bound["log_likelihood"], ours, atol=0.2)

@@ -38,7 +38,7 @@ class ImplicitDistribution:
             seed: int32 `[2]`, a stateless seed, or whatever else TFP takes.
         """
         noise_seed, seed = tfp.random.split_seed(seed, n=2)
-        shape = tf.concat([sample_shape, tf.shape(self.features)[:1], [self.noise_dim]], axis=0)
+        shape = tf.stack([*sample_shape, tf.shape(self.features)[0], self.noise_dim])
         noise = tfd.Normal(0.0, 1.0).sample(shape, seed=noise_seed)
         return tfd.MultivariateNormalDiag(*self.given_noise(self.features, noise)).sample(seed=seed)
 
