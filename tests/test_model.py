@@ -151,6 +151,16 @@ def test_weights_file_round_trip(make_model, tmp_path):
     np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+def test_a_training_step_is_traced_once(make_model, images, method, monkeypatch):
+    """A first trace that creates variables, as the optimizer's, asks for a second."""
+    traced = []
+    monkeypatch.setattr(IWAE, "_penalty", lambda self: (traced.append(self), tf.zeros([]))[1])
+    arguments = {"verbose": 0} if method == "fit" else {}
+    getattr(make_model(), method)(images, **arguments)
+    assert len(traced) == 1
+
+
 @pytest.mark.parametrize("steps", [2, 4])
 def test_steps_per_execution_changes_nothing(make_model, steps):
     one, many = make_model(), make_model({"steps_per_execution": steps})
