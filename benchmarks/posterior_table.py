@@ -48,7 +48,7 @@ def judged(run: Path, family: str, args: argparse.Namespace) -> dict[str, str]:
     import numpy as np
 
     from keras_iwae import diagnostics, experiments, runs
-    from keras_iwae.experiments.subject import Subject
+    from keras_iwae.experiments.subject import evaluation_images
 
     if family != "adversarial":
         _, record = experiments.evaluate(run, num_samples=50 if args.quick else 5000, limit=args.limit, verbose=False)
@@ -56,8 +56,7 @@ def judged(run: Path, family: str, args: argparse.Namespace) -> dict[str, str]:
     else:
         few = {"num_chains": 2, "num_temperatures": 5} if args.quick else {}
         _, record = experiments.evaluate_annealed(run, limit=args.annealed, verbose=False, **few)
-        images = Subject.open(run, None, "test", args.limit, 0).images
-        means = np.asarray(runs.load_model(run).posterior.mean(images))
+        means = np.asarray(runs.load_model(run).posterior.mean(evaluation_images(run, args.limit, seed=0)))
         how, active = f"AIS, {record['num_chains']} chains", int(diagnostics.active_units(means).sum())
     return {
         "NLL (nats)": f"{record['nll']:.2f} ± {record['standard_error']:.2f}",

@@ -60,6 +60,13 @@ class CheckedModel(keras.Model):
         with value_errors():
             return super().predict(self._checked(x, "x"), *args, **kwargs)
 
+    def make_train_function(self, force=False):
+        # A tf.function that creates variables, as the optimizer's would be, is traced twice.
+        if not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def _checked(self, x, argument: str):
         if isinstance(x, tf.data.Dataset):
             return checked_dataset(x, self.image_shape, argument)

@@ -147,8 +147,8 @@ def test_a_decoder_of_two_units_reaches_quadrature(images):
     for variable in model.generative.trainable_variables:
         variable.assign(1.5 * variable + 0.1)
     truth = quadrature_log_evidence(model, images)
-    result = annealed_nll(model, images, 60, 40, 4, initial="posterior", batch_size=4, verbose=False)
-    error = log_mean_error(result.ess_per_example, 60)
+    result = annealed_nll(model, images, 240, 40, 4, initial="posterior", batch_size=4, verbose=False)
+    error = log_mean_error(result.ess_per_example, 240)
     np.testing.assert_array_less(np.abs(result.log_likelihood_per_example - truth), 4.0 * error)
     assert error.max() < 0.2
     assert abs(result.nll + truth.mean()) < 4.0 * result.monte_carlo_error
@@ -160,8 +160,8 @@ def test_two_stochastic_layers_reach_quadrature(images):
     parts = make_parts((1, 1))
     parts.image_shape, parts.latent_dim = (4, 3, 1), 2
     truth = quadrature_of_two_layers(parts, images)
-    result = annealed_nll(parts, images, 60, 40, 4, verbose=False)
-    error = log_mean_error(result.ess_per_example, 60)
+    result = annealed_nll(parts, images, 240, 40, 4, verbose=False)
+    error = log_mean_error(result.ess_per_example, 240)
     assert error.max() < 0.2
     np.testing.assert_array_less(np.abs(result.log_likelihood_per_example - truth), 4.0 * error)
 

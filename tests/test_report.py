@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from keras_iwae import experiments, runs
 from keras_iwae.diagnostics import InferenceGap
 from keras_iwae.experiments import diagnosing, gap
+from keras_iwae.experiments.subject import evaluation_images
 from keras_iwae.report import numbers, write_report
 
 CONFIG = experiments.ExperimentConfig(
@@ -103,7 +104,7 @@ def test_diagnosis_is_written_and_adds_up(diagnosed):
 
 def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
     run, _ = diagnosed
-    model, images = runs.load_model(run), diagnosing.evaluation_images(run, 15, seed=0)
+    model, images = runs.load_model(run), evaluation_images(run, 15, seed=0)
     monkeypatch.setattr(gap, "_BATCH", 6)
     calls = []
 

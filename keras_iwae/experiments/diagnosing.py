@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae import charts, data, diagnostics, runs
+from keras_iwae import charts, diagnostics, runs
 from keras_iwae.diagnostics import ACTIVE_UNIT_THRESHOLD, mean_and_error
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.experiments.gap import NUM_SAMPLES, NUM_STEPS, gap_of_run
+from keras_iwae.experiments.subject import dataset_of, evaluation_images
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
 from keras_iwae.posteriors import GaussianPosterior
@@ -20,7 +21,6 @@ from keras_iwae.storage import write_json
 # Images whose aggregate posterior is formed: every draw is held against every image.
 _AGGREGATED = 2000
 _PRIOR_DRAWS = 20_000
-_BATCH_SIZE = 200
 _MOMENTS = ("aggregate_mean", "aggregate_std", "prior_mean", "prior_std")
 
 
@@ -73,7 +73,7 @@ def diagnose(
     log_prior = trained.generative.log_prior(found.draws[:_AGGREGATED]).numpy()
     record = {
         "model": run.name,
-        "dataset": runs.read_json(run / "config.json")["dataset"],
+        "dataset": dataset_of(run),
         "split": "test",
         "limit": limit,
         "num_images": len(images),
@@ -136,18 +136,6 @@ def rows(record: Mapping) -> list[tuple[str, str]]:
 def _with_error(value: Mapping, digits: int = 2) -> str:
     error = "" if value["standard_error"] is None else f" ± {value['standard_error']:.{digits}f}"
     return f"{value['mean']:.{digits}f}{error}"
-
-
-def evaluation_images(run: Path, limit: int | None, seed: int) -> np.ndarray:
-    """The test images of a run's data set, in order and binarized once, as `evaluate` takes them."""
-    config = runs.read_json(run / "config.json")
-    if "dataset" not in config:
-        raise ValueError(f"Expected a config.json that names a data set in {run}. Received: none")
-    if limit is not None:
-        check_integer("limit", limit)
-    levels = data.images(config["dataset"], "test")[:limit]
-    batches = data.load(levels, "test", _BATCH_SIZE, config.get("binarization", "dynamic"), seed=seed)
-    return np.concatenate(list(batches.as_numpy_iterator()))
 
 
 def plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

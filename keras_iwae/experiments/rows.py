@@ -96,7 +96,7 @@ def _recipe(dataset: str, model: str, num_samples: int) -> dict:
     """The fast recipe: doubly reparameterized gradients, and for K = 50 first ten samples, then eight drawn of all."""
     many = model == "iwae" and num_samples > 1
     early, drawn = (10, 8) if many and num_samples > 10 else (None, None)
-    epochs = _FAST_PASSES.get(dataset, 100)
+    epochs = _FAST_PASSES.get(dataset, 200)
     return dict(_FAST, epochs=epochs, estimator="dreg" if many else "stl", backward_samples=drawn, early_samples=early)
 
 

@@ -15,6 +15,42 @@ from keras_iwae.model import IWAE
 _BATCH_SIZE = 200
 
 
+def dataset_of(path: str | os.PathLike) -> str:
+    """What a run was trained on.
+
+    Raises:
+        ValueError: if its `config.json` does not say, as beside a model that was saved by hand.
+    """
+    name = runs.read_json(runs.folder(path) / "config.json").get("dataset")
+    if name is None:
+        raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
+    return name
+
+
+def evaluation_images(
+    path: str | os.PathLike, limit: int | None, seed: int, dataset: str | None = None, split: str = "test"
+) -> np.ndarray:
+    """The first `limit` images of a split `[N, *image_shape]`, in order and binarized once from `seed` as the run says.
+
+    Args:
+        path: run folder or `.keras` file.
+        limit: only the first so many images; `None` is all.
+        seed: of the binarization.
+        dataset: a name or file for `keras_iwae.data.load`; `None` is what the run was trained on.
+        split: "train", "validation" or "test".
+
+    Raises:
+        ValueError: if there is no such data set or split.
+    """
+    if limit is not None:
+        check_integer("limit", limit)
+    # `load` would shuffle a training split and drop its last batch.
+    chosen = data.images(dataset or dataset_of(path), split)[:limit]
+    binarization = runs.read_json(runs.folder(path) / "config.json").get("binarization", "dynamic")
+    batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed)
+    return np.concatenate(list(batches.as_numpy_iterator()))
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model and the images that it is judged on.
@@ -54,17 +90,9 @@ class Subject:
             ValueError: if there is no such model, data set or split.
         """
         path = Path(model) if model is not None else runs.newest()
-        config = runs.read_json(runs.folder(path) / "config.json")
-        name = dataset or config.get("dataset")
-        if name is None:
-            raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
+        name = dataset or dataset_of(path)
         trained = runs.load_model(path)
-        if limit is not None:
-            check_integer("limit", limit)
-        # In order and binarized once: `load` would shuffle a training split and drop its last batch.
-        chosen, binarization = data.images(name, split)[:limit], config.get("binarization", "dynamic")
-        batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed)
-        images = np.concatenate(list(batches.as_numpy_iterator()))
+        images = evaluation_images(path, limit, seed, name, split)
         return cls(path, trained, str(name), dataset is None, split, limit, images)
 
     def record(self) -> dict:

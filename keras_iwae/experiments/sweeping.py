@@ -12,8 +12,8 @@ import numpy as np
 from keras_iwae import charts, runs
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.experiments.config import ExperimentConfig
-from keras_iwae.experiments.diagnosing import evaluation_images
 from keras_iwae.experiments.judging import evaluate
+from keras_iwae.experiments.subject import evaluation_images
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.inputs import check_integer
 from keras_iwae.storage import replacing, write_json

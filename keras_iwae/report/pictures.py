@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_iwae import charts, plots, runs
 from keras_iwae.experiments.comparing import per_example
-from keras_iwae.experiments.diagnosing import evaluation_images, plane
+from keras_iwae.experiments.diagnosing import plane
+from keras_iwae.experiments.subject import evaluation_images
 from keras_iwae.model import IWAE
 from keras_iwae.report.parts import Missing, Picture, attempt, chart, pixels, stored
 
