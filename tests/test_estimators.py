@@ -146,18 +146,11 @@ def test_mean_gradient_is_the_gradient_of_the_bound(layers, objective, estimator
     assert_unbiased(estimated(make_model(layers), objective, estimator), reference(layers, objective))
 
 
-# Each kind of use that an estimator makes of log q: as a whole, its path alone, its score alone.
-RICHER = [
-    ("planar", IWAEBound(), "vimco"),
-    ("iaf", MIWAE(num_groups=3), "reparameterized"),
-    ("auxiliary", IWAEBound(), "reparameterized"),
-]
-
-
 @pytest.mark.statistical
-@pytest.mark.parametrize(("family", "objective", "estimator"), RICHER, ids=lambda part: str(part).split("(")[0])
-def test_mean_gradient_with_richer_posteriors(family, objective, estimator):
-    assert_unbiased(estimated(make_model(family), objective, estimator), reference(family, objective))
+@pytest.mark.parametrize("family", ["iaf", "auxiliary"])
+def test_mean_gradient_where_log_q_is_differentiated_as_a_whole(family):
+    objective = MIWAE(num_groups=3)
+    assert_unbiased(estimated(make_model(family), objective, "reparameterized"), reference(family, objective))
 
 
 @pytest.mark.statistical

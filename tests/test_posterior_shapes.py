@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import _shapes as shapes
 
-# How much of the diagonal Gaussian's gap is left, at most, after a fifth of the script's own steps.
+# How much of the diagonal Gaussian's gap is left, at most, after 300 of the script's 2,000 steps.
 LEFT = {
     ("crescent", "iaf"): 0.2,
     ("two modes", "planar"): 0.2,
@@ -30,8 +30,9 @@ def best_gaussian_gap(target):
         log_q = (-0.5 * noise**2 - log_scale - 0.5 * np.log(2.0 * np.pi)).sum(axis=-1)
         return (np.exp(log_q) * (log_q - log_posterior)).sum() * shapes.CELL
 
-    starts = [[0.0, 0.0, -0.5, -0.5], [0.8, 0.0, -1.0, 0.0], [-0.5, 1.0, -0.5, -0.5]]
-    return min(minimize(divergence, start, method="Nelder-Mead").fun for start in starts)
+    return minimize(
+        divergence, [0.0, 0.5, -0.5, -0.5], method="Nelder-Mead", options={"fatol": 1e-4, "xatol": 1e-3}
+    ).fun
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def gaussian():
 def test_the_gap_shrinks_from_the_gaussian_to_the_richer_family(gaussian, name, family):
     target = shapes.Target(name)
     posterior = shapes.make(family, target)
-    shapes.fit(posterior, target, steps=400)
+    shapes.fit(posterior, target, steps=300)
     gap, density = shapes.gap(posterior, target)
     assert density.sum() * shapes.CELL == pytest.approx(1.0, abs=0.01)
     if family == "gaussian":
