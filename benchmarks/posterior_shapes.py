@@ -65,7 +65,7 @@ def draw(gaps: dict, densities: dict, ticks, path: Path) -> None:
             axes.set_title(label, fontsize=8)
             axes.set_axis_on()
     figure.savefig(path, dpi=110)
-    # One hue: a palette takes a fifth of the bytes.
+    # One hue: a palette takes a third of the bytes.
     Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
