@@ -1,8 +1,7 @@
 r"""Draws from the posterior that an importance weighted bound stands for.
 
 Of K draws from q(z|x), one is kept with probability proportional to its weight w_k = p(x, z_k) / q(z_k|x). What is kept
-is distributed as q_EW of Cremer et al., closer to p(z|x) than q is and the closer the larger K; the ELBO of its
-expectation over the other draws is the IWAE bound of q.
+is distributed as q_EW of Cremer et al., the closer to p(z|x) the larger K: its ELBO is at least the bound L_K of q.
 """
 
 import math
@@ -17,7 +16,7 @@ from keras_iwae.latent_model import LatentModel
 def resampled_posterior(
     model: LatentModel, x: np.ndarray, num_draws: int, num_samples: int = 50, seed: int = 0
 ) -> tf.Tensor:
-    r"""Independent draws from $q_{EW}(z|x)$, for any family of posteriors.
+    r"""Independent draws from $q_{EW}(z|x)$, for any family of posteriors that has a density.
 
     Args:
         model: the model.
