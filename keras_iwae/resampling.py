@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_iwae.inputs import check_images, check_integer
 from keras_iwae.latent_model import LatentModel
+from keras_iwae.posteriors.base import check_density
 
 
 def resampled_posterior(
@@ -39,7 +40,7 @@ def resampled_posterior(
         Cremer, Morris, Duvenaud (2017), Reinterpreting importance-weighted autoencoders, algorithm 1.
     """
     num_draws, num_samples = check_integer("num_draws", num_draws), check_integer("num_samples", num_samples)
-    model.posterior.check_density()
+    check_density(model.posterior)
     images = tf.constant(check_images(x, "x", model.image_shape))
     draw = tf.function(lambda images, num_samples, seed: _draw(model, images, num_draws, num_samples, seed))
     return draw(images, tf.constant(num_samples), tf.constant([seed, 0]))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae import IWAE
+from keras_iwae import IWAE, importance_weighted_nll
+from keras_iwae.evaluation import annealed_nll
 from keras_iwae.networks import dense_encoder
 from keras_iwae.posteriors import AuxiliaryPosterior
 
@@ -128,6 +129,14 @@ def test_estimators_that_would_not_train_the_reverse_are_refused():
     for estimator in ("dreg", "vimco", "reinforce", "rws"):
         with pytest.raises(ValueError, match=r"`estimator`. Expected 'reparameterized' .*auxiliary.* Received"):
             IWAE(SHAPE, latent_dim=2, hidden=(8,), posterior="auxiliary", num_samples=4, estimator=estimator)
+
+
+def test_what_needs_log_q_of_z_alone_is_refused():
+    model = IWAE(SHAPE, hidden=(8,), posterior=make_posterior(), num_samples=4)
+    with pytest.raises(ValueError, match=r"`defensive`. Expected 0 .*auxiliary"):
+        importance_weighted_nll(model, X, 10, defensive=0.1)
+    with pytest.raises(ValueError, match=r"`initial`. Expected 'prior'"):
+        annealed_nll(model, X, initial="posterior")
 
 
 @pytest.mark.parametrize("options", [{"auxiliary_dim": 0}, {"units": 0}, {"latent_dim": 0}])

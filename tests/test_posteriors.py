@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 from keras_iwae import IWAE, posteriors
 from keras_iwae.backward import bound_gradients
 from keras_iwae.estimators import ESTIMATORS, check_pair
+from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.networks import dense_encoder
 from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
 from keras_iwae.parts import POSTERIORS
@@ -270,6 +271,14 @@ def test_full_covariance_is_the_normal_of_its_covariance():
     mahalanobis = np.einsum("kbi,bij,kbj->kb", residual, np.linalg.inv(covariance), residual)
     log_volume = np.linalg.slogdet(2.0 * np.pi * covariance)[1]
     np.testing.assert_allclose(q.log_prob(z.astype(np.float32)), -0.5 * (mahalanobis + log_volume), rtol=1e-3)
+
+
+def test_full_covariance_is_stretched_as_a_proposal():
+    posterior = make_posterior("full_covariance", latent_dim=3)
+    wide = Proposal(scale=2.0).distribution(IWAE(SHAPE, hidden=(8,), posterior=posterior), X)
+    q = posterior.distribution(X)
+    np.testing.assert_allclose(wide.covariance(), 4.0 * q.covariance(), rtol=1e-5)
+    np.testing.assert_allclose(wide.mean(), q.mean(), rtol=1e-6)
 
 
 def test_a_posterior_of_the_users_own_making(tmp_path):

@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 from keras_iwae.generative import GenerativeModel
 from keras_iwae.model import IWAE
 from keras_iwae.networks import GaussianNetwork
-from keras_iwae.posteriors import Posterior
+from keras_iwae.posteriors.base import Posterior, check_density
 from keras_iwae.posteriors.hierarchical import HierarchicalGaussian
 
 tfd = tfp.distributions
@@ -54,7 +54,7 @@ class Proposal:
         Raises:
             ValueError: if its draws have no density, or `defensive` draws would lack its auxiliary variables.
         """
-        posterior.check_density()
+        check_density(posterior)
         if self.defensive and posterior.density != "exact":
             raise ValueError(
                 "Invalid value received for `defensive`. Expected 0 for a posterior with auxiliary variables, which "

@@ -11,6 +11,7 @@ from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, standard_error
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
+from keras_iwae.posteriors.base import check_density
 
 # Where the truncation's tail becomes geometric, and by what factor it then falls.
 _TURN, _FACTOR = 80, 0.9
@@ -129,7 +130,7 @@ def sumo_nll(
         for latent variable models.
     """
     num_estimates = check_integer("num_estimates", num_estimates)
-    model.posterior.check_density()
+    check_density(model.posterior)
     # A row for each sample: what an estimate takes is random, and mostly a handful.
     specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
     log_weights = tf.function(lambda rows, seed: model.log_weights(rows, 1, seed)[0]).get_concrete_function(*specs)

@@ -23,20 +23,6 @@ class Posterior(keras.Layer):
     density: str = "exact"
     through_generative: bool = False
 
-    def check_density(self) -> None:
-        """Refuse a posterior whose draws have no density, where log weights are needed.
-
-        Raises:
-            ValueError: if `density` is "none"; it says what there is in their place.
-        """
-        if self.density == "none":
-            raise ValueError(
-                "Invalid value received for `model`. Expected a posterior with a density. Received: one with a "
-                f"{type(self).__name__}, which can only be drawn from. Use annealed importance sampling "
-                "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder, "
-                "not trainable"
-            )
-
     def distribution(self, x: tf.Tensor, training: bool = False):
         """q(z|x) of each image, batch `[B]` and event `[D]`."""
         raise NotImplementedError
@@ -75,3 +61,18 @@ class Posterior(keras.Layer):
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, float32 `[B, D]`."""
         return self.distribution(x, training).mean()
+
+
+def check_density(posterior: Posterior) -> None:
+    """Refuse a posterior whose draws have no density, where log weights are needed.
+
+    Raises:
+        ValueError: if its `density` is "none"; it says what there is in the place of log weights.
+    """
+    if posterior.density == "none":
+        raise ValueError(
+            "Invalid value received for `model`. Expected a posterior with a density. Received: one with a "
+            f"{type(posterior).__name__}, which can only be drawn from. Use annealed importance sampling "
+            "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder, "
+            "not trainable"
+        )
