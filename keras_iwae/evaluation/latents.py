@@ -119,8 +119,6 @@ def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
         standard = isinstance(prior, StandardNormalPrior)
         kind = {"loc": posterior.mean()[tf.newaxis]}
         return [{**kind, "scale": posterior.stddev()[tf.newaxis]} if standard else kind]
-    if isinstance(posterior, tfd.MultivariateNormalTriL):
-        return [{"loc": posterior.mean()[tf.newaxis]}]
     if isinstance(posterior, tfd.Independent) and isinstance(posterior.distribution, tfd.Bernoulli):
         return [{"probabilities": posterior.mean()[tf.newaxis]}]
     if not (isinstance(posterior, HierarchicalGaussian) and isinstance(prior, HierarchicalPrior)):
