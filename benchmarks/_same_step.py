@@ -21,7 +21,8 @@ class GivenNoise:
 
     def __init__(self, posterior, noise):
         self.posterior, self.noise = posterior, noise
-        self.trainable_variables, self.reparameterized = posterior.trainable_variables, True
+        self.trainable_variables = posterior.trainable_variables
+        self.reparameterized, self.through_generative = True, False
 
     def distribution(self, x, training=False):
         given, noise = self.posterior.distribution(x, training), self.noise

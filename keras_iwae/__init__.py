@@ -7,20 +7,17 @@ from keras_iwae.evaluation import NLLResult, importance_weighted_nll
 from keras_iwae.export import export_saved_model, load_saved_model
 from keras_iwae.model import IWAE
 from keras_iwae.networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
-from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstruction, Renyi
+from keras_iwae.objectives import CIWAE, MIWAE, PIWAE, Renyi
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AVB",
     "CIWAE",
-    "ELBO",
     "IWAE",
     "MIWAE",
     "PIWAE",
-    "IWAEBound",
     "NLLResult",
-    "Reconstruction",
     "Renyi",
     "active_units",
     "conv_decoder",
