@@ -3,7 +3,8 @@
 
 Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; bounds, checks,
 trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and posterior_table.py with
---json. docs/results/text.md is the prose: a word such as $mnist in it stands for a table. Figures go to docs/images/.
+--json, docs/benchmarks/step_cost.json from step_cost.py. docs/results/text.md is the prose: a word such as $mnist in
+it stands for a table. Figures go to docs/images/.
 
 examples:
   cp saved_models/reproduce/results/*.json docs/results/
@@ -98,8 +99,36 @@ def lecture(record: dict) -> list:
 LECTURE_HEADS = ["row", "objective", "NLL, K = 5000", "active units", "passes", "training"]
 
 
-def stored(path: Path) -> str:
-    rows = json.loads(path.read_text()) if path.exists() else []
+# What step_cost.py calls a row of results_table.py: its objective and its estimator.
+SIDES = {
+    ("iwae", "reparameterized"): "IWAE-50",
+    ("iwae", "dreg"): "IWAE-50, DReG",
+    ("iwae", "reparameterized, m = 8"): "IWAE-50, resampled m = 8",
+    ("miwae, num_groups 8", "reparameterized"): "MIWAE(8, 8)",
+    ("piwae, num_groups 8", "reparameterized"): "PIWAE(8, 8)",
+    ("ciwae, beta 0.5", "reparameterized"): "CIWAE-50",
+}
+
+
+def with_cost(rows: list[dict], costs: list[dict]) -> list[dict]:
+    """The rows of results_table.py with the time of a step that step_cost.py measured."""
+    by_side = {cost["side"]: cost for cost in costs}
+    sides = [by_side[SIDES[each["objective"], each["estimator"]]] for each in rows]
+    return [
+        each
+        | {
+            "ms a step": f"{1e3 * side['step']['median']:.1f}",
+            "to IWAE-50's, same round": f"{side['times_the_first']['median']:.2f}",
+        }
+        for each, side in zip(rows, sides, strict=True)
+    ]
+
+
+def read(path: Path) -> list[dict]:
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def stored(rows: list[dict]) -> str:
     return markdown(list(rows[0]), [list(each.values()) for each in rows]) if rows else "*Not recorded yet.*"
 
 
@@ -171,7 +200,9 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables |= {name: stored(args.results / f"{name}.json") for name in ("bounds", "posteriors", "trials", "checks")}
+    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("posteriors", "trials", "checks")}
+    costs = json.loads((ROOT / "docs" / "benchmarks" / "step_cost.json").read_text())["rows"]
+    tables["bounds"] = stored(with_cost(read(args.results / "bounds.json"), costs))
     tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
     images = args.out.parent / "images"
     if judged:
