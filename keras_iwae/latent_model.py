@@ -158,7 +158,10 @@ class LatentModel(CheckedModel):
     def _climb(self, ascent: list[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
         """Take a step along `ascent`, in the order of the trainable variables, and down the penalty; give the penalty.
 
-        The penalty is the one before the step, as the bound is.
+        The penalty is the one before the step, as the bound is. No variable moves before every gradient is there:
+        TensorFlow's graph optimizer drops the edge from the read of a variable to its update where no gradient of that
+        variable comes of the read, so that another part's gradient (RWS, whose dreams the decoder makes) would now
+        and then see half a step.
         """
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
@@ -166,7 +169,7 @@ class LatentModel(CheckedModel):
             scaled = scale * penalty
         sources = [variable.value for variable in variables]
         descents = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        steps = [descent - upward for descent, upward in zip(descents, ascent, strict=True)]
+        steps = tf.tuple([descent - upward for descent, upward in zip(descents, ascent, strict=True)])
         self.optimizer.apply_gradients(zip(steps, variables, strict=True))
         return penalty
 
