@@ -90,7 +90,14 @@ def test_other_settings_in_the_folder_are_refused_before_anything_is_trained(swe
     with pytest.raises(ValueError, match=r"`out`. Expected .* where seed is 0 and not 5"):
         sweeping.sweep(replace(CONFIG, seed=5), [9, 4], out, **ARGUMENTS)
     assert not (out / "k9").exists()
-    for arguments, name in [({"ks": [0]}, "k"), ({"eval_k": 0}, "eval_k"), ({"limit": 0}, "limit")]:
+    refused = [
+        ({"ks": [0]}, "k"),
+        ({"eval_k": 0}, "eval_k"),
+        ({"limit": 0}, "limit"),
+        ({"config": replace(CONFIG, posterior="adversarial", objective="elbo", num_samples=1)}, "posterior"),
+        ({"config": replace(CONFIG, objective="ae")}, "objective"),
+    ]
+    for arguments, name in refused:
         with pytest.raises(ValueError, match=f"`{name}`"):
             sweeping.sweep(**{"config": CONFIG, "ks": [1], "out": tmp_path, **ARGUMENTS, **arguments})
     assert not list(tmp_path.iterdir())

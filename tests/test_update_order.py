@@ -54,7 +54,8 @@ def unordered_reads(nodes):
             reads.setdefault(producer(node.input[0]), []).append(node.name)
         elif node.op.startswith("Assign"):
             writes.setdefault(producer(node.input[0]), []).append(node.name)
-    assert reads and writes
+    assert reads
+    assert writes
     before = {name: ancestors(name) for names in (*reads.values(), *writes.values()) for name in names}
     return [
         (read, write)

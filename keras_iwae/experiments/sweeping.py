@@ -51,8 +51,15 @@ def sweep(
         `active_units`, `latent_dim`, `seconds_per_epoch` (median), `epochs`, `eval_k` and `num_examples`.
 
     Raises:
-        ValueError: if a number is out of range, or a folder in `out` holds a run with other settings.
+        ValueError: if a number is out of range, if training has no bound L_K to measure, or if a folder in `out` holds
+            a run with other settings.
     """
+    for name, without in (("posterior", "adversarial"), ("objective", "ae")):
+        if getattr(config, name) == without:
+            raise ValueError(
+                f"Invalid value received for `{name}`. Expected one that gives log weights, of which L_K is made. "
+                f"Received: {without!r}"
+            )
     out = Path(out)
     ks = sorted({check_integer("k", k) for k in ks})
     eval_k = check_integer("eval_k", eval_k)
