@@ -19,9 +19,29 @@ def random_weights(model, seed=1):
     model.set_weights([w if w.dtype == np.int64 else 0.5 * rng.normal(size=w.shape) for w in model.get_weights()])
 
 
-def sliced(weights, model, small_model):
+def sliced(weights, small_model):
     """Weights cut to the smaller model's shapes; the units that go are the last of each layer."""
     return [w[tuple(slice(n) for n in s.shape)] for w, s in zip(weights, small_model.get_weights(), strict=True)]
+
+
+def centre_units(model, keep, at):
+    """Put the prior mean of the units that go at `at`, whatever is above them; 0 in the last layer, where it is 0."""
+    prior = model.generative.prior
+    if not hasattr(prior, "networks"):
+        return [np.zeros(model.latent_dim)]
+    layers, means = np.split(keep, np.cumsum(prior.latent_dims)[:-1]), []
+    for network, kept in zip(prior.networks, layers[:-1], strict=True):
+        network.loc_head.kernel.assign(network.loc_head.kernel * kept)
+        network.loc_head.bias.assign(np.where(kept, network.loc_head.bias, at))
+        means.append(np.where(kept, 0.0, at))
+    return [*means, np.zeros(prior.latent_dims[-1])]
+
+
+def first_layers(model):
+    """Kernel and bias of what sees each layer of latents: [(networks on z_1), (networks on z_2), ...]."""
+    upward, downward = getattr(model.posterior, "networks", []), getattr(model.generative.prior, "networks", [])
+    seen = zip([*upward, None], [model.generative.decoder, *downward], strict=True)
+    return [[network.trainable_variables[:2] for network in networks if network is not None] for networks in seen]
 
 
 @pytest.mark.parametrize(
@@ -38,8 +58,12 @@ def test_pruned_model_is_the_smaller_model(big, small, keep):
     hidden = ((6,), (5,), (4,))[: len(big)] if several else (6,)
     model, reference = (IWAE(12, latent_dim=dim, hidden=hidden, num_samples=2) for dim in (big, small))
     random_weights(model)
-    reference.set_weights(sliced(model.get_weights(), model, reference))
     keep = np.array(keep, bool)
+    means = centre_units(model, keep, at=3.0)
+    reference.set_weights(sliced(model.get_weights(), reference))
+    for networks, small_networks, mean in zip(first_layers(model), first_layers(reference), means, strict=True):
+        for (kernel, _), (_, bias) in zip(networks, small_networks, strict=True):
+            bias.assign_add(mean.astype(np.float32) @ kernel.numpy())
     z = np.random.default_rng(2).normal(size=(5, 7, len(keep))).astype(np.float32)
     cut = pruned(model, keep)
     np.testing.assert_allclose(log_weight(cut, z), log_weight(reference, z[..., keep]), rtol=1e-5, atol=1e-5)
