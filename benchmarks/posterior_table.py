@@ -3,7 +3,8 @@
 
 Each family is trained with the ELBO and with IWAE, both with K = 5 draws, and judged by minus L_5000 on the first test
 images; the adversarial one, which has no density and no importance weights, by annealing on fewer of them. Runs are
-kept in --out and rows in --json: a second start goes on where the first one stopped.
+kept in --out and rows in --json: a second start goes on where the first one stopped. What a step costs, step_cost.py
+measures.
 
 examples:
   python benchmarks/posterior_table.py --passes 20 --limit 1000
@@ -34,13 +35,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=json_file, help="[docs/results/posteriors.json]")
     parser.add_argument("--quick", action="store_true", help="small digits, two passes, few samples; no measurement")
     return parser.parse_args()
-
-
-def milliseconds(history: list[dict], steps_per_pass: int) -> float:
-    """Median time of a step, without the first pass, which compiles."""
-    from statistics import median
-
-    return 1000.0 * median(row["seconds"] for row in history[1:] or history) / steps_per_pass
 
 
 def judged(run: Path, family: str, args: argparse.Namespace) -> dict[str, str]:
@@ -86,7 +80,6 @@ def row(family: str, objective: str, args: argparse.Namespace) -> dict[str, str]
     return {
         **key(family, objective, args),
         **judged(run, family, args),
-        "ms a step": f"{milliseconds(runs.read_history(run), config.steps_per_pass):.1f}",
         "parameters": f"{counts[0]:,}",
         "of these, beside the decoder": f"{counts[0] - counts[1]:,}",
     }

@@ -110,15 +110,22 @@ SIDES = {
 }
 
 
-def with_cost(rows: list[dict], costs: list[dict]) -> list[dict]:
-    """The rows of results_table.py with the time of a step that step_cost.py measured."""
+def side_of(each: dict) -> str:
+    """What step_cost.py calls a row of results_table.py, or of posterior_table.py."""
+    return (
+        SIDES[each["objective"], each["estimator"]] if "estimator" in each else f"{each['posterior']}, {each['bound']}"
+    )
+
+
+def with_cost(rows: list[dict], costs: list[dict], first: str) -> list[dict]:
+    """The rows with the time of a step that step_cost.py measured, and its ratio to that of `first`."""
     by_side = {cost["side"]: cost for cost in costs}
-    sides = [by_side[SIDES[each["objective"], each["estimator"]]] for each in rows]
+    sides = [by_side[side_of(each)] for each in rows]
     return [
         each
         | {
             "ms a step": f"{1e3 * side['step']['median']:.1f}",
-            "to IWAE-50's, same round": f"{side['times_the_first']['median']:.2f}",
+            f"to {first}'s, same round": f"{side['times_the_first']['median']:.2f}",
         }
         for each, side in zip(rows, sides, strict=True)
     ]
@@ -200,9 +207,10 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("posteriors", "trials", "checks")}
+    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("trials", "checks")}
     costs = json.loads((ROOT / "docs" / "benchmarks" / "step_cost.json").read_text())["rows"]
-    tables["bounds"] = stored(with_cost(read(args.results / "bounds.json"), costs))
+    for name, first in (("bounds", "IWAE-50"), ("posteriors", "the first row")):
+        tables[name] = stored(with_cost(read(args.results / f"{name}.json"), costs, first))
     tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
     images = args.out.parent / "images"
     if judged:
