@@ -22,7 +22,7 @@ _LAYERS: dict[str, dict] = {
 _MODELS = {"vae": "elbo", "iwae": "iwae"}
 _PAPER: dict = dict(schedule="paper", epochs=passes_of(STAGES), batch_size=20, learning_rate=1e-3, epsilon=1e-4 / 20)
 _FAST: dict = dict(schedule="cosine", batch_size=100, learning_rate=3e-3)
-# Under an hour on two CPU cores for the slowest row, IWAE-50 with two layers; a pass over the digits is short.
+# A pass over the digits is short.
 _FAST_PASSES = {"digits": 400}
 _FULL_TABLE = ("mnist", "binarized_mnist", "omniglot_28x28", "digits")
 _TWO_ROWS = ("kmnist", "emnist_letters", "ocr_letters", "fashion_mnist")
