@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_scripts import error_line, run
+from test_scripts import call, error_line, run
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def test_sweep_prints_its_table_and_what_is_left(swept):
 
 def test_diagnose_then_report(swept):
     folder, _ = swept
-    process = run("diagnose", "--model", "sweep/k3", "--limit", 60, "--gap-images", 0, cwd=folder)
+    process = call("diagnose", "--model", "sweep/k3", "--limit", 60, "--gap-images", 0, cwd=folder)
     assert process.stderr == ""
     for text in (
         "k3 on digits, 60 test images",
@@ -40,7 +40,7 @@ def test_diagnose_then_report(swept):
     record = json.loads((folder / "sweep" / "k3" / "diagnosis.json").read_text())
     assert record["inference_gap"] is None
     assert record["verdict"] in process.stdout
-    process = run("report", "sweep/k3", cwd=folder)
+    process = call("report", "sweep/k3", cwd=folder)
     assert process.stdout == "wrote     sweep/k3/report.html\n"
     assert process.stderr == ""
 
@@ -53,7 +53,7 @@ def test_compare_prints_a_table_and_refuses(swept):
         noise = np.random.default_rng(seed).normal(size=40)
         np.savez(path / "per-example-test.npz", log_likelihood=noise - noise.mean() - record["nll"])
     expected = float(np.diff([json.loads((path / "metrics.json").read_text())["nll_test"]["nll"] for path in runs])[0])
-    assert f"{expected:+.2f}" in run("compare", *runs, cwd=folder).stdout
+    assert f"{expected:+.2f}" in call("compare", *runs, cwd=folder).stdout
     assert "nowhere, where there is none" in error_line("compare", runs[0], "nowhere", cwd=folder)
-    usage = run("compare", runs[0], cwd=folder, status=2)
+    usage = call("compare", runs[0], cwd=folder, status=2)
     assert "at least two runs" in usage.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Each script as a user runs it: a process of its own, judged by what it prints, writes and returns."""
+"""Each script as a user runs it, judged by what it prints, writes and returns; some in a process of their own."""
 
 import contextlib
 import io
@@ -25,17 +25,24 @@ def run(script, *arguments, cwd=None, status=0):
     return process
 
 
-def error_line(script, *arguments, cwd):
-    """The one line that a script says on bad input, here and not in a process of its own, which would take seconds."""
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(printed):
+def call(script, *arguments, cwd, status=0):
+    """As `run`, but here: a process of its own would import TensorFlow for seconds before it does anything."""
+    out, err, returncode = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
         patch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
         patch.chdir(cwd)
-        with pytest.raises(SystemExit) as ended:
+        try:
             runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
-    assert ended.value.code == 2
-    return one_line(script, printed.getvalue())
+        except SystemExit as ended:
+            returncode = ended.code
+    assert returncode == status, err.getvalue()
+    return subprocess.CompletedProcess(script, returncode, out.getvalue(), err.getvalue())
+
+
+def error_line(script, *arguments, cwd):
+    """The one line that a script says on bad input."""
+    return one_line(script, call(script, *arguments, cwd=cwd, status=2).stderr)
 
 
 def one_line(script, printed):
@@ -107,20 +114,19 @@ def test_evaluate_by_annealing(workspace):
     folder, trained, _ = workspace
     few = ["--chains", 3, "--temperatures", 5, "--leapfrog", 2, "--initial", "posterior", "--limit", 4, "--json"]
     for arguments, key in (("ais", "ais_test"), ("bdmc", "bdmc")):
-        process = run("evaluate_nll", "--method", arguments, *few, cwd=folder)
-        assert process.stderr == ""
+        process = call("evaluate_nll", "--method", arguments, *few, cwd=folder)
         record = json.loads(process.stdout)
         assert json.loads((trained / "metrics.json").read_text())[key] == record
         assert (record["num_examples"], record["num_chains"], record["num_temperatures"]) == (4, 3, 5)
-    process = run("evaluate_nll", "--method", "bdmc", "--sumo", 3, cwd=folder, status=2)
+    process = call("evaluate_nll", "--method", "bdmc", "--sumo", 3, cwd=folder, status=2)
     assert process.stderr.splitlines()[-1] == "evaluate_nll.py: error: --method bdmc has no --sumo"
 
 
 def test_evaluate_prints_json_and_repeats_by_seed(workspace):
     folder, trained, _ = workspace
     arguments = ["--k", 30, "--limit", 50, "--json", "--model", trained]
-    first = json.loads(run("evaluate_nll", *arguments, cwd=folder).stdout)
-    again = json.loads(run("evaluate_nll", *arguments, "--chunk-size", 7, cwd=folder).stdout)
+    first = json.loads(call("evaluate_nll", *arguments, cwd=folder).stdout)
+    again = json.loads(call("evaluate_nll", *arguments, "--chunk-size", 7, cwd=folder).stdout)
     assert first["nll"] == pytest.approx(again["nll"], rel=1e-6)
     assert first["num_samples"] == 30
     assert list(first["bounds"]) == ["1", "2", "5", "10", "20", "30"]
@@ -128,7 +134,7 @@ def test_evaluate_prints_json_and_repeats_by_seed(workspace):
 
 def test_export_and_sample(workspace):
     folder, trained, _ = workspace
-    printed = run("export", cwd=folder).stdout
+    printed = call("export", cwd=folder).stdout
     assert (trained / "serving" / "1" / "saved_model.pb").exists()
     assert f"MODEL={trained.name} docker compose up" in printed
     run("sample", "--num", 12, "--columns", 6, "--seed", 3, "--binary", "--out", "grid.png", cwd=folder)
@@ -139,7 +145,7 @@ def test_export_and_sample(workspace):
 
 def test_resume_without_a_name_takes_the_newest_run(workspace):
     folder, trained, _ = workspace
-    process = run("train", "--resume", "--epochs", 3, cwd=folder)
+    process = call("train", "--resume", "--epochs", 3, cwd=folder)
     assert str(trained.relative_to(folder)) in process.stdout
     assert "Epoch 3/3" in process.stdout
     assert "Epoch 2/3" not in process.stdout
@@ -167,8 +173,8 @@ def test_bad_input_is_one_line_and_status_two(workspace, script, arguments, mess
     (folder / "broken.keras").write_text("no model")
     before = sorted(folder.rglob("*"))
     if script == "train" and "--resume" in arguments:
-        process = run(script, *arguments, cwd=folder, status=2)
-        assert message in process.stderr.splitlines()[-1]
+        # A usage error, below the usage.
+        assert message in call(script, *arguments, cwd=folder, status=2).stderr.splitlines()[-1]
     else:
         assert message in error_line(script, *arguments, cwd=folder)
     assert sorted(folder.rglob("*")) == before
@@ -193,19 +199,19 @@ def test_nothing_but_the_error_is_said_by_a_process(workspace):
     ],
 )
 def test_bounds_estimators_and_posteriors_by_argument(tmp_path, arguments, name):
-    run("train", "--dataset", "digits", "--num-samples", 6, "--epochs", 1, *arguments, cwd=tmp_path)
+    call("train", "--dataset", "digits", "--num-samples", 6, "--epochs", 1, *arguments, cwd=tmp_path)
     (trained,) = (tmp_path / "saved_models").iterdir()
     assert trained.name.startswith(f"digits-{name}-")
     if "--hidden" in arguments:
-        run("train", "--resume", "--epochs", 2, cwd=tmp_path)
-        assert "L_20 " in run("evaluate_nll", "--k", 20, "--limit", 20, cwd=tmp_path).stdout
+        call("train", "--resume", "--epochs", 2, cwd=tmp_path)
+        assert "L_20 " in call("evaluate_nll", "--k", 20, "--limit", 20, cwd=tmp_path).stdout
 
 
 def test_a_users_own_images_from_file_to_evaluation(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "mine.npz", x=(rng.random((400, 6, 5)) * 255).astype(np.uint8))
-    run("train", "--dataset", "mine.npz", "--epochs", 1, "--num-samples", 2, "--batch-size", 50, cwd=tmp_path)
-    assert "40 images" in run("evaluate_nll", "--k", 5, cwd=tmp_path).stdout
+    call("train", "--dataset", "mine.npz", "--epochs", 1, "--num-samples", 2, "--batch-size", 50, cwd=tmp_path)
+    assert "40 images" in call("evaluate_nll", "--k", 5, cwd=tmp_path).stdout
     (trained,) = (tmp_path / "saved_models").iterdir()
     assert json.loads((trained / "metrics.json").read_text())["nll_test"]["num_examples"] == 40
 
