@@ -97,13 +97,15 @@ def main() -> None:
     if args.quick:
         args.passes, args.limit, args.annealed = 2, 20, 3
     rows = json.loads(args.json.read_text()) if args.json.exists() else []
-    for family in args.families or [name for name in POSTERIORS if name != "bernoulli"]:
+    names = [name for name in POSTERIORS if name != "bernoulli"]
+    for family in args.families or names:
         for objective in ["elbo"] if family == "adversarial" else OBJECTIVES:
             if any(key(family, objective, args).items() <= done.items() for done in rows):
                 continue
-            rows.append(row(family, objective, args))
+            made = row(family, objective, args)
+            rows = sorted([*rows, made], key=lambda each: names.index(each["posterior"]))
             write_json(args.json, rows)
-            print(" ".join(rows[-1].values()), flush=True)
+            print(" ".join(made.values()), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from keras_iwae import IWAE, data
 from keras_iwae.objectives import CIWAE, MIWAE, PIWAE, Renyi
 
 METRICS = {"loss", "bound", "elbo", "reconstruction", "kl", "ess"}
+# Rows that draw, or keep a state, in ways of their own; the others go on in the same way as one of these.
+GO_ON = {"iwae", "miwae, dreg, resampled", "ciwae, learned", "iwae, warm-up", "binary, vimco", "two layers, rws"}
 TWO_LAYERS = {"latent_dim": (4, 2), "hidden": ((12,), (6,))}
 ROWS = {
     "iwae": {},
@@ -64,7 +66,7 @@ def test_a_row_of_the_table(row, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.get_config() == model.get_config()
     assert loaded.evaluate(validation, verbose=0, return_dict=True) == after
-    for each in (model, loaded):
+    for each in (model, loaded) if row in GO_ON else ():
         each.fit(data.load("digits", "train", 50, first_epoch=3), epochs=1, verbose=0)
     for one, other in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)

@@ -139,7 +139,7 @@ model = IWAE({pixels}, hidden=(16,), latent_dim=4)
 images = (np.random.default_rng(0).random(({count}, *{pixels})) < 0.2).astype("float32")
 peaks = []
 for k in ({few}, {many}):
-    importance_weighted_nll(model, images, k, chunk_size=50, batch_size={count}, verbose=False)
+    importance_weighted_nll(model, images, k, chunk_size=100, batch_size={count}, verbose=False)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 print(peaks[1] - peaks[0])
 """

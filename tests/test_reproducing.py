@@ -67,10 +67,13 @@ def test_published_numbers_are_where_they_belong():
 
 
 def distinct_rows():
-    """One row for each program that is trained: the subset stands for all images, and K = 5 for K = 50."""
+    """One row for each program that is trained: the subset stands for all images, and one K for every other.
+
+    The -fast rows of one sample have another estimator than those of many.
+    """
     found = {}
     for row in ROWS.values():
-        small = replace(row.config, dataset="digits", epochs=4, num_samples=50 if row.config.num_samples > 1 else 1)
+        small = replace(row.config, dataset="digits", epochs=4, num_samples=50)
         found.setdefault((small, bool(row.starts_from)), row.name)
     return sorted(found.values())
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_scripts import call, error_line, run
+from test_scripts import call, error_line
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ SMALL = ["--dataset", "digits", "--batch-size", "100", "--hidden", "16", "--late
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tools")
-    return folder, run("sweep_k", "--k", 3, 1, *SMALL, "--eval-k", 20, "--limit", 40, "--out", "sweep", cwd=folder)
+    return folder, call("sweep_k", "--k", 3, 1, *SMALL, "--eval-k", 20, "--limit", 40, "--out", "sweep", cwd=folder)
 
 
 def test_sweep_prints_its_table_and_what_is_left(swept):
