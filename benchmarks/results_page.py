@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """docs/results.md from results files and a page of prose; no number of its tables is typed in.
 
-Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; bounds, checks,
-trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and posterior_table.py with
---json, docs/benchmarks/step_cost.json from step_cost.py. docs/results/text.md is the prose: a word such as $mnist in
-it stands for a table. Figures go to docs/images/.
+Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; train and
+bounds, checks, trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and
+posterior_table.py with --json, docs/benchmarks/step_cost.json from step_cost.py. docs/results/text.md is the prose: a
+word such as $mnist in it stands for a table. Figures go to docs/images/.
 
 examples:
   cp saved_models/reproduce/results/*.json docs/results/
@@ -118,11 +118,14 @@ def side_of(each: dict) -> str:
 
 
 def with_cost(rows: list[dict], costs: list[dict], first: str) -> list[dict]:
-    """The rows with the time of a step that step_cost.py measured, and its ratio to that of `first`."""
+    """The rows with the time of a step that step_cost.py measured, and its ratio to that of `first`.
+
+    They take the place of the wall-clock time of training, which tells what else the machine did.
+    """
     by_side = {cost["side"]: cost for cost in costs}
     sides = [by_side[side_of(each)] for each in rows]
     return [
-        each
+        {name: cell for name, cell in each.items() if name != "training"}
         | {
             "ms a step": f"{1e3 * side['step']['median']:.1f}",
             f"to {first}'s, same round": f"{side['times_the_first']['median']:.2f}",
@@ -207,7 +210,7 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("trials", "checks")}
+    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("trials", "checks", "train")}
     costs = json.loads((ROOT / "docs" / "benchmarks" / "step_cost.json").read_text())["rows"]
     for name, first in (("bounds", "IWAE-50"), ("posteriors", "the first row")):
         tables[name] = stored(with_cost(read(args.results / f"{name}.json"), costs, first))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """A row of Markdown for each run folder, from what its metrics.json and config.json say; nothing is typed in.
 
-Where every folder holds the per-example.npz of the same images (evaluate_nll.py --per-example), the last column is the
-difference of the NLL to the first run's, image by image, with its standard error.
+Where every folder of several holds the per-example.npz of the same images (evaluate_nll.py --per-example), the last
+column is the difference of the NLL to the first run's, image by image, with its standard error.
 
 python benchmarks/results_table.py saved_models/mnist-iwae-k50 saved_models/mnist-iwae-dreg-k50
 python benchmarks/results_table.py saved_models/table-* --json docs/results/bounds.json
@@ -22,7 +22,7 @@ def difference(run: Path, first: Path) -> str:
     return f"{gaps.mean():+.2f} ± {gaps.std(ddof=1) / len(gaps) ** 0.5:.2f}"
 
 
-def row(run: Path, first: Path) -> dict[str, str]:
+def row(run: Path, first: Path | None) -> dict[str, str]:
     config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
     nll, training = metrics["nll_test"], metrics["training"]
     parameters = [f"{name} {config[name]}" for name in ("num_groups", "beta", "alpha") if config.get(name) is not None]
@@ -33,14 +33,14 @@ def row(run: Path, first: Path) -> dict[str, str]:
         "K": str(config["num_samples"]),
         "passes": str(int(training["epoch"])),
         "NLL (nats)": f"{nll['nll']:.2f} ± {nll['standard_error']:.2f}",
-        "L_1": f"{nll['bounds']['1']:.2f}",
-        "L_50": f"{nll['bounds']['50']:.2f}",
+        **{f"L_{k}": f"{nll['bounds'][k]:.2f}" for k in ("1", "5", "50")},
         "mean ESS": f"{nll['effective_sample_size']['mean']:.1f}",
         "active units": f"{nll['active_units']} of {nll['latent_dim']}",
         "test images": str(nll["num_examples"]),
         "seed": str(config["seed"]),
+        "training": f"{training['seconds'] / 60:.1f} min",
     }
-    if (run / "per-example.npz").exists() and (first / "per-example.npz").exists():
+    if first is not None and all((folder / "per-example.npz").exists() for folder in (run, first)):
         cells["to the first row"] = "" if run == first else difference(run, first)
     return cells
 
@@ -50,7 +50,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated with evaluate_nll.py")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there in place of Markdown")
     args = parser.parse_args()
-    rows = [row(run, args.runs[0]) for run in args.runs]
+    first = args.runs[0] if len(args.runs) > 1 else None
+    rows = [row(run, first) for run in args.runs]
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
         return
