@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -263,12 +264,14 @@ def test_a_script_runs_from_start_to_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_no_gpu_is_one_line_and_status_2(tmp_path):
+def test_no_gpu_is_one_line_and_status_2(capfd, monkeypatch):
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is a GPU")
-    done = subprocess.run([sys.executable, str(FOLDER / "gpu.py"), "--quick"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("gpu.py: error: TensorFlow sees no GPU here")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert capfd.readouterr().err.strip().splitlines()[-1].startswith("gpu.py: error: TensorFlow sees no GPU here")
 
 
 def test_the_table_of_posteriors_goes_on_where_it_stopped(tmp_path, monkeypatch):

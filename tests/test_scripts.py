@@ -82,8 +82,7 @@ def test_train_keeps_quiet_about_the_framework(workspace):
 def test_evaluate_prints_a_table_for_the_newest_run(workspace):
     folder, trained, _ = workspace
     arguments = ["--k", 60, "--limit", 120, "--proposal-scale", 1.1, "--sumo", 2, "--per-example", "out.npz"]
-    process = run("evaluate_nll", *arguments, cwd=folder)
-    assert process.stderr == ""
+    process = call("evaluate_nll", *arguments, cwd=folder)
     for text in (
         "NLL",
         "standard error",
