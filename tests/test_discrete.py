@@ -42,7 +42,7 @@ def enumerated_log_evidence(parts, x):
 
 def probabilities64(parts, x):
     """q(z_d = 1 | x) `[B, D]`, in float64 and NumPy."""
-    features, head = parts.posterior.encoder(x).numpy().astype(np.float64), parts.posterior.logits_head
+    features, head = parts.posterior.encoder(x).numpy().astype(np.float64), parts.posterior.heads[0]
     return 1.0 / (1.0 + np.exp(-(features @ head.kernel.numpy() + head.bias.numpy())))
 
 

@@ -4,14 +4,13 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.networks import glorot
-from keras_iwae.posteriors.base import Posterior
+from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class BernoulliPosterior(Posterior):
+class BernoulliPosterior(AmortizedPosterior):
     r"""Amortized independent Bernoullis: $q(z_d = 1 | x) = \sigma(W h(x) + b)_d$.
 
     Args:
@@ -19,6 +18,9 @@ class BernoulliPosterior(Posterior):
         latent_dim: D, the number of binary latent units.
         seed: seed of the head's initial kernel.
         **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `latent_dim` is no positive integer.
 
     Example:
         >>> posterior = BernoulliPosterior(dense_encoder(), latent_dim=200)
@@ -33,31 +35,13 @@ class BernoulliPosterior(Posterior):
     reparameterized = False
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
-        # Float32 under mixed precision too, as are all log densities.
-        self.logits_head = keras.layers.Dense(
-            latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="logits"
-        )
-
-    def get_config(self):
-        encoder = keras.saving.serialize_keras_object(self.encoder)
-        return {**super().get_config(), "encoder": encoder, "latent_dim": self.latent_dim, "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
-
-    def build(self, input_shape):
-        if not self.encoder.built:
-            self.encoder.build(input_shape)
-        if not self.logits_head.built:
-            self.logits_head.build(self.encoder.compute_output_shape(input_shape))
-        self.built = True
+        super().__init__(encoder, latent_dim, seed, **kwargs)
+        self.add_head(latent_dim, "logits")
 
     def call(self, images, training=False):
         """Return the logits, float32 `[B, D]`."""
-        return self.logits_head(self.encoder(images, training=training))
+        (logits,) = self.heads
+        return logits(self.encoder(images, training=training))
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.Independent:
         """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
