@@ -17,28 +17,40 @@ class ConditionalGaussian(keras.Layer):
         size: number of the Gaussian's dimensions.
         units: units of the hidden layer g.
         seed: seed of the initial kernels.
+        vector_gain: multiplies what W_u starts with: with a small one the vector hardly matters at first.
+        head_gain: multiplies what the kernels of mu and sigma start with: with a small one it is N(0, I) at first.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
         ValueError: if `size` or `units` is no positive integer.
     """
 
-    def __init__(self, size: int, units: int = 100, seed: int = 0, **kwargs):
+    def __init__(
+        self,
+        size: int,
+        units: int = 100,
+        seed: int = 0,
+        vector_gain: float = 1.0,
+        head_gain: float = 1.0,
+        **kwargs,
+    ):
         # Float32 under mixed precision too: what it gives makes log densities.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.size, self.units, self.seed = check_integer("size", size), check_integer("units", units), seed
+        self.vector_gain, self.head_gain = vector_gain, head_gain
 
-        def dense(units, index, name, **options):
-            return keras.layers.Dense(
-                units, kernel_initializer=glorot(seed, index), dtype="float32", name=name, **options
-            )
+        def dense(units, index, name, gain=1.0, **options):
+            kernel = glorot(seed, index, gain)
+            return keras.layers.Dense(units, kernel_initializer=kernel, dtype="float32", name=name, **options)
 
         self.of_features = dense(self.units, 0, "of_features")
-        self.of_vector = dense(self.units, 1, "of_vector", use_bias=False)
-        self.loc_head, self.log_scale_head = dense(self.size, 2, "loc"), dense(self.size, 3, "log_scale")
+        self.of_vector = dense(self.units, 1, "of_vector", vector_gain, use_bias=False)
+        self.loc_head = dense(self.size, 2, "loc", head_gain)
+        self.log_scale_head = dense(self.size, 3, "log_scale", head_gain)
 
     def get_config(self):
-        return {**super().get_config(), "size": self.size, "units": self.units, "seed": self.seed}
+        names = "size", "units", "seed", "vector_gain", "head_gain"
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def build(self, features_shape, vector_shape):
         hidden = (None, self.units)

@@ -143,10 +143,14 @@ class AuxiliaryPosterior(AmortizedPosterior):
         super().__init__(encoder, latent_dim, seed, **kwargs)
         self.auxiliary_dim = check_integer("auxiliary_dim", latent_dim if auxiliary_dim is None else auxiliary_dim)
         self.units = units
-        self.add_head(self.auxiliary_dim, "auxiliary_loc")
-        self.add_head(self.auxiliary_dim, "auxiliary_log_scale")
-        self.forward = ConditionalGaussian(latent_dim, units, derived_seed(seed, 2), name="forward")
-        self.backward = ConditionalGaussian(self.auxiliary_dim, units, derived_seed(seed, 3), name="backward")
+        # It starts near a Gaussian of z: a says little of z, and q(a|x) and p(a|x, z) are near N(0, I), both. What they
+        # would disagree on by chance, and the noise that a would be, lets units of z fall asleep for good.
+        self.add_head(self.auxiliary_dim, "auxiliary_loc", gain=0.1)
+        self.add_head(self.auxiliary_dim, "auxiliary_log_scale", gain=0.1)
+        self.forward = ConditionalGaussian(latent_dim, units, derived_seed(seed, 2), vector_gain=0.1, name="forward")
+        self.backward = ConditionalGaussian(
+            self.auxiliary_dim, units, derived_seed(seed, 3), head_gain=0.1, name="backward"
+        )
 
     def get_config(self):
         return {**super().get_config(), "auxiliary_dim": self.auxiliary_dim, "units": self.units}
