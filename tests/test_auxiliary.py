@@ -143,3 +143,24 @@ def test_what_needs_log_q_of_z_alone_is_refused():
 def test_counts_are_checked(options):
     with pytest.raises(ValueError, match=r"Expected an integer of at least 1"):
         AuxiliaryPosterior(dense_encoder((8,)), **{"latent_dim": 2, **options})
+
+
+def test_it_starts_near_a_gaussian_of_z():
+    """What q(a|x) and p(a|x, z) disagree on at first is taken off the bound, and so is the noise that a brings to z."""
+
+    def disagreement(posterior):
+        q = posterior.distribution(X)
+        draws = q.sample([500], seed=SEED)
+        gaps = q.log_prob(draws) - q._given(q.forward, draws[..., 30:]).log_prob(draws[..., :30])
+        locs, _ = q.forward(q.features, draws[..., 30:])
+        return float(tf.reduce_mean(gaps)), float(tf.reduce_mean(tf.math.reduce_variance(locs, axis=0)))
+
+    posterior = AuxiliaryPosterior(dense_encoder((20,)), latent_dim=30)
+    posterior.build((None, *SHAPE))
+    gap, noise = disagreement(posterior)
+    # The control: kernels as large as elsewhere.
+    for network in (posterior.heads[0], posterior.heads[1], posterior.backward.loc_head, posterior.forward.of_vector):
+        network.kernel.assign(10.0 * network.kernel)
+    large_gap, large_noise = disagreement(posterior)
+    assert 0.0 < gap < 0.5 < 5.0 < large_gap
+    assert noise < 0.05 < 0.2 < large_noise
