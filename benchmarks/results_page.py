@@ -112,9 +112,9 @@ SIDES = {
 
 def side_of(each: dict) -> str:
     """What step_cost.py calls a row of results_table.py, or of posterior_table.py."""
-    return (
-        SIDES[each["objective"], each["estimator"]] if "estimator" in each else f"{each['posterior']}, {each['bound']}"
-    )
+    if "posterior" in each:
+        return f"{each['posterior']}, {each['bound']}"
+    return SIDES[each["objective"], each["estimator"]]
 
 
 def with_cost(rows: list[dict], costs: list[dict], first: str) -> list[dict]:

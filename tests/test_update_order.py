@@ -6,6 +6,8 @@ It is the graph that runs which counts, after TensorFlow's optimizer, which has 
 import keras
 import pytest
 import tensorflow as tf
+
+# TensorFlow 2 has no public name for the graphs that a function ran.
 from tensorflow.python.eager import context
 
 from keras_iwae import AVB, IWAE, data
@@ -77,7 +79,7 @@ def made(name):
 def test_every_read_is_before_or_after_every_update(name):
     model, batches = made(name), data.load("digits", "train", 50)
     nodes = executed_graph(lambda: model.fit(batches, epochs=1, steps_per_epoch=1, verbose=0))
-    assert len(nodes) > 300
+    assert len(nodes) > 100
     assert not unordered_reads(nodes)
 
 
@@ -85,7 +87,7 @@ def test_every_read_is_before_or_after_every_update(name):
 def test_draws_of_evaluate_are_keyed_before_the_images_are_counted(name):
     model, batches = made(name), data.load("digits", "validation", 50)
     nodes = executed_graph(lambda: model.evaluate(batches, verbose=0))
-    assert len(nodes) > 300
+    assert len(nodes) > 100
     assert not unordered_reads(nodes)
 
 

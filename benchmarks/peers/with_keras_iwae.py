@@ -21,11 +21,13 @@ class Model:
     def __init__(self, settings: dict):
         names = "latent_dim", "num_samples", "backward_samples", "objective", "estimator", "posterior", "seed"
         arguments = {name: settings[name] for name in names if name in settings}
-        self.images, made = np.load(settings["images"], mmap_mode="r"), keras_iwae.IWAE
+        self.images = np.load(settings["images"], mmap_mode="r")
         if arguments.get("posterior") == "adversarial":
             # It has the ELBO and no other bound.
-            made, _ = keras_iwae.AVB, arguments.pop("objective")
-        self.model = made(self.images.shape[1], **arguments)
+            del arguments["objective"]
+            self.model = keras_iwae.AVB(self.images.shape[1], **arguments)
+        else:
+            self.model = keras_iwae.IWAE(self.images.shape[1], **arguments)
         if "weights" in settings:
             assign(self.model, load_weights(settings["weights"]))
 
