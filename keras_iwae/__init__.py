@@ -1,6 +1,7 @@
 """Importance weighted autoencoders on Keras 3, TensorFlow and TensorFlow Probability."""
 
-from keras_iwae import data
+# Of these two, what a saved model may have been compiled with.
+from keras_iwae import data, optimizers, schedules  # noqa: F401
 from keras_iwae.adversarial import AVB
 from keras_iwae.diagnostics import active_units
 from keras_iwae.evaluation import NLLResult, importance_weighted_nll

@@ -100,15 +100,15 @@ class AVB(LatentModel):
         seed = self._next_seed()
         with tf.GradientTape(persistent=True) as tape:
             step = self._compute(x, seed, training=True)
-            climbed = scale * tf.reduce_mean(step.terms.weights)
-            discriminated = scale * tf.reduce_mean(step.discriminated)
+            loss = -scale * tf.reduce_mean(step.terms.weights)
+            confusion = -scale * tf.reduce_mean(step.discriminated)
         by_variable: dict[int, tf.Tensor] = {}
-        parts = ((self.generative, climbed), (self.posterior, climbed), (self.discriminator, discriminated))
+        parts = ((self.generative, loss), (self.posterior, loss), (self.discriminator, confusion))
         for part, of in parts:
             found = tape.gradient(of, [variable.value for variable in part.trainable_variables])
             by_variable |= {id(v): g for v, g in zip(part.trainable_variables, found, strict=True)}
-        ascent = [by_variable[id(variable)] for variable in self.trainable_variables]
-        return self._update_metrics(step, self._climb(ascent, scale))
+        slopes = [by_variable[id(variable)] for variable in self.trainable_variables]
+        return self._update_metrics(step, self._descend(slopes, scale))
 
     def test_step(self, data):
         x, seed = self._images(data), self._evaluation_seed()

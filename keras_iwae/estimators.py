@@ -45,7 +45,9 @@ def _summed(terms: Terms, log_weights: tf.Tensor, per_term: Callable[[Term, tf.T
 
 
 def _weights(term: Term, groups: tf.Tensor) -> tf.Tensor:
-    return tf.nn.softmax(term.power * groups, axis=1)
+    # Along an axis that is not the last, tf.nn.softmax transposes twice.
+    powers = term.power * groups
+    return tf.exp(powers - tf.reduce_logsumexp(powers, axis=1, keepdims=True))
 
 
 def derivative(terms: Terms, log_weights: tf.Tensor) -> tf.Tensor:

@@ -155,8 +155,8 @@ class LatentModel(CheckedModel):
         """Sum of the regularizers' penalties."""
         return tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in self.losses)])
 
-    def _climb(self, ascent: list[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
-        """Take a step along `ascent`, in the order of the trainable variables, and down the penalty; give the penalty.
+    def _descend(self, slopes: list[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
+        """Take a step down `slopes`, in the order of the trainable variables, and down the penalty; give the penalty.
 
         The penalty is the one before the step, as the bound is. No variable moves before every gradient is there:
         TensorFlow's graph optimizer drops the edge from the read of a variable to its update where no gradient of that
@@ -167,10 +167,10 @@ class LatentModel(CheckedModel):
         with tf.GradientTape() as tape:
             penalty = self._penalty()
             scaled = scale * penalty
-        sources = [variable.value for variable in variables]
-        descents = tape.gradient(scaled, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        steps = tf.tuple([descent - upward for descent, upward in zip(descents, ascent, strict=True)])
-        self.optimizer.apply_gradients(zip(steps, variables, strict=True))
+        # None where nothing is penalized: zeros to add would be a pass over all weights.
+        penalties = tape.gradient(scaled, [variable.value for variable in variables])
+        slopes = [one if other is None else one + other for one, other in zip(slopes, penalties, strict=True)]
+        self.optimizer.apply_gradients(zip(tf.tuple(slopes), variables, strict=True))
         return penalty
 
     def _report(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -164,10 +164,10 @@ class IWAE(LatentModel):
         if self.deterministic:
             with tf.GradientTape() as tape:
                 terms = self._mean_terms(x, training=True)
-                climbed = scale * tf.reduce_mean(terms.weights)
+                loss = -scale * tf.reduce_mean(terms.weights)
             sources = [variable.value for variable in variables]
             # The posterior's scale takes no part.
-            ascent = tape.gradient(climbed, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            slopes = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         else:
             warmup = self.kl_warmup_steps
             kl_weight = tf.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
@@ -183,7 +183,8 @@ class IWAE(LatentModel):
                 None if drawn is None or self.training_samples <= drawn else drawn,
                 kl_weight,
                 self.beta,
-                scale,
+                # Downhill from the start: to turn them round would be a pass over all weights.
+                -scale,
             )
             terms = found.terms
             by_variable: dict[int, tf.Tensor] = {}
@@ -191,10 +192,10 @@ class IWAE(LatentModel):
                 by_variable |= {id(v): g for v, g in zip(part.trainable_variables, gradients, strict=True)}
             if self.beta_logit is not None:
                 with tf.GradientTape() as tape:
-                    climbed = scale * tf.reduce_mean(self.objective(terms.weights, self.beta))
-                by_variable[id(self.beta_logit)] = tape.gradient(climbed, self.beta_logit.value)
-            ascent = [by_variable[id(variable)] for variable in variables]
-        return self._update_metrics(terms, self._climb(ascent, scale))
+                    loss = -scale * tf.reduce_mean(self.objective(terms.weights, self.beta))
+                by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
+            slopes = [by_variable[id(variable)] for variable in variables]
+        return self._update_metrics(terms, self._descend(slopes, scale))
 
     def test_step(self, data):
         x, seed = self._images(data), self._evaluation_seed()

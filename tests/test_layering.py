@@ -12,6 +12,7 @@ ROOMS = (
     "storage",
     "numerics",
     "schedules",
+    "optimizers",
     "networks",
     "made",
     "bijectors",

@@ -1,6 +1,7 @@
 """keras_iwae's sides: a step of `fit`, a pass of the fast recipe, the NLL, and the matrix products alone."""
 
 import itertools
+import time
 from dataclasses import replace
 
 import keras
@@ -13,6 +14,7 @@ import keras_iwae
 from keras_iwae.callbacks import FewerSamplesFirst
 from keras_iwae.experiments.config import build
 from keras_iwae.experiments.rows import ROWS
+from keras_iwae.optimizers import FusedAdam
 
 
 class Model:
@@ -35,8 +37,27 @@ class Model:
         return [variable.numpy() for variable in variables_of(self.model)]
 
 
+class Stopwatch(keras.callbacks.Callback):
+    """Seconds a step from the end of the first call of steps to the end of the last, `None` where there is one call."""
+
+    def on_train_begin(self, logs=None):
+        self.ends: list[tuple[int, float]] = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append((batch, time.perf_counter()))
+
+    def seconds_a_step(self) -> float | None:
+        (first, begin), (last, end) = self.ends[0], self.ends[-1]
+        return (end - begin) / (last - first) if last > first else None
+
+
 class Fit(Model):
-    """Steps of `fit` as a user calls it: its metrics, its progress logger, its input pipeline over all images."""
+    """Steps of `fit` as a user calls it: its metrics, its progress logger, its input pipeline over all images.
+
+    What a call of `fit` takes before its first step comes once a training, and is not in `seconds`.
+    """
+
+    seconds: float | None = None
 
     def __init__(self, settings: dict):
         super().__init__(settings)
@@ -47,12 +68,17 @@ class Fit(Model):
             # One batch again and again: what is left of the time without an input pipeline.
             batch = (self.images[:size] > 127).astype(np.float32)
             self.batches = tf.data.Dataset.from_tensors(batch).repeat()
-        self.model.compile(keras.optimizers.Adam(1e-3), **settings.get("compile", {}))
+        optimizer = FusedAdam if settings.get("fused", False) else keras.optimizers.Adam
+        self.model.compile(optimizer(1e-3), **settings.get("compile", {}))
 
     def ready(self, count: int):
+        stopwatch = Stopwatch()
+
         def run():
             # One line an epoch, as in a log file: a bar would time the terminal.
-            self.model.fit(self.batches, steps_per_epoch=count, verbose=2)
+            self.model.fit(self.batches, steps_per_epoch=count, verbose=2, callbacks=[stopwatch])
+            a_step = stopwatch.seconds_a_step()
+            self.seconds = None if a_step is None else a_step * count
 
         return run
 

@@ -12,10 +12,13 @@ from keras_iwae import data, estimators, networks, objectives, runs
 from keras_iwae.adversarial import AVB
 from keras_iwae.inputs import check_integer
 from keras_iwae.model import IWAE
+from keras_iwae.optimizers import FusedAdam
 from keras_iwae.schedules import PaperSchedule, warm_cosine
 
 NETWORKS = ("dense", "conv")
 SCHEDULES = ("constant", "cosine", "paper")
+# Small steps are otherwise calls more than work.
+_STEPS_A_CALL = 20
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class ExperimentConfig:
             rate = PaperSchedule(self.steps_per_pass, rate)
         elif self.schedule == "cosine":
             rate = warm_cosine(self.epochs * self.steps_per_pass, rate)
-        return keras.optimizers.Adam(rate, beta_1=self.beta_1, epsilon=self.epsilon)
+        return FusedAdam(rate, beta_1=self.beta_1, epsilon=self.epsilon)
 
     def make_objective(self) -> objectives.Objective:
         """The objective with the parameters that were given.
@@ -197,7 +200,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     model.initialize_output_bias(mean)
     if config.start is not None:
         _copy_weights(runs.load_model(config.start), model, config.start)
-    model.compile(config.make_optimizer())
+    model.compile(config.make_optimizer(), steps_per_execution=_STEPS_A_CALL)
     return model
 
 
