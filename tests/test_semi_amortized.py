@@ -11,7 +11,7 @@ from keras_iwae import IWAE, export_saved_model
 from keras_iwae.backward import bound_gradients
 from keras_iwae.estimators import ESTIMATORS
 from keras_iwae.networks import dense_encoder
-from keras_iwae.posteriors import SemiAmortizedPosterior
+from keras_iwae.posteriors import SemiAmortizedPosterior, semi_amortized
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)
@@ -97,6 +97,33 @@ def test_gradient_through_the_steps_is_that_of_the_bound():
     cut = distances(make(num_steps=3, differentiable=False))
     assert max(value for path, value in cut.items() if "decoder" in path) > 0.05
     assert max(value for path, value in cut.items() if "encoder" in path) > 0.05
+
+
+def sensitivity(model):
+    """Of each image, the length of a gradient of 1 by the refined mean, gone back to what the encoder gave."""
+    posterior = model.posterior
+    loc, scale = posterior(X)
+    log_scale = tf.math.log(scale)
+    with tf.GradientTape() as tape:
+        tape.watch((loc, log_scale))
+        posterior.call = lambda *_, **__: (loc, tf.exp(log_scale))
+        refined = posterior.distribution(X, training=True).mean()
+        climbed = tf.reduce_sum(refined[:, 0])
+    return tf.norm(tf.concat(tape.gradient(climbed, (loc, log_scale)), axis=-1), axis=-1).numpy()
+
+
+def test_steps_do_not_multiply_a_gradient(monkeypatch):
+    """A decoder so steep that the steps overshoot: untamed, one image's gradient would outweigh all others."""
+
+    def steep():
+        model = make(num_steps=5)
+        for variable in model.generative.decoder.trainable_variables:
+            variable.assign(3.0 * variable)
+        return model
+
+    assert sensitivity(steep()).max() <= 3.0 + 1e-4
+    monkeypatch.setattr(semi_amortized, "_ends_of_the_steps", lambda: 2 * [lambda *pair: pair])
+    assert sensitivity(steep()).max() > 6.0
 
 
 def test_without_differentiating_the_steps_are_constants():

@@ -10,6 +10,9 @@ from keras_iwae.inputs import check_integer
 from keras_iwae.numerics import antithetic_noise
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
+# Of a gradient that goes back through the steps, next to what it was behind them.
+_LONGEST = 3.0
+
 LogJoint = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -24,6 +27,11 @@ class SemiAmortizedPosterior(GaussianPosterior):
     is the ELBO of this image but for a constant, and c clips to ±1. These are natural gradients: the Fisher information
     of (mu, log sigma) is diag(1 / sigma^2, 2), so that one $\eta$ serves units that are wide and units that are narrow.
     The noise is fixed, so an image has one posterior. It is refined wherever it is asked for, in training and after.
+
+    Where steps overshoot, because sigma is wide next to the curvature of L, each multiplies the gradient that goes back
+    through it, and the product would now and then be one from which training does not recover. So in training the
+    gradient of an image by any $(\mu_t, \log \sigma_t)$ is shortened to 3 times the length of that by
+    $(\mu_T, \log \sigma_T)$ where it is longer; steps that converge shorten it by themselves.
 
     Args:
         encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
@@ -92,8 +100,11 @@ class SemiAmortizedPosterior(GaussianPosterior):
         start = loc, tf.math.log(scale)
         loc, log_scale = start if self.differentiable else map(tf.stop_gradient, start)
         noise = antithetic_noise(self.num_draws, self.latent_dim)
+        limited = training and self.differentiable
+        before, after = _ends_of_the_steps() if limited else 2 * [lambda *parameters: parameters]
         for _ in range(self.num_steps):
-            loc, log_scale = self._step(self.log_joint, x, loc, log_scale, noise)
+            loc, log_scale = self._step(self.log_joint, x, *before(loc, log_scale), noise)
+        loc, log_scale = after(loc, log_scale)
         if not self.differentiable:
             loc, log_scale = (a + tf.stop_gradient(b - a) for a, b in zip(start, (loc, log_scale), strict=True))
         return tfp.distributions.MultivariateNormalDiag(loc, tf.exp(log_scale))
@@ -106,3 +117,29 @@ class SemiAmortizedPosterior(GaussianPosterior):
         d_loc, d_log_scale = tape.gradient(climbed, (loc, log_scale))
         loc += scale * tf.clip_by_value(self.step_size * scale * d_loc, -1.0, 1.0)
         return loc, log_scale + tf.clip_by_value(0.5 * self.step_size * d_log_scale, -1.0, 1.0)
+
+
+def _ends_of_the_steps():
+    """Two identities, before each step and after the last, that hold the gradient before to `_LONGEST` that after."""
+    arrived: list[tf.Tensor] = []
+
+    def length(gradients) -> tf.Tensor:
+        return tf.sqrt(tf.add_n([tf.reduce_sum(gradient**2, axis=-1, keepdims=True) for gradient in gradients]))
+
+    @tf.custom_gradient
+    def before(loc, log_scale):
+        def backward(*gradients):
+            factor = tf.minimum(1.0, tf.math.divide_no_nan(_LONGEST * arrived[-1], length(gradients)))
+            return [factor * gradient for gradient in gradients]
+
+        return (tf.identity(loc), tf.identity(log_scale)), backward
+
+    @tf.custom_gradient
+    def after(loc, log_scale):
+        def backward(*gradients):
+            arrived.append(length(gradients))
+            return gradients
+
+        return (tf.identity(loc), tf.identity(log_scale)), backward
+
+    return before, after
