@@ -1,14 +1,17 @@
 # make demo   a virtual environment, then train, evaluate, draw and export on data that comes with the package
 # make test   the same environment, then every test; TFDS_DATA_DIR says where MNIST and Omniglot are, if they are
 # make check  lint and types
+# make smoke  the smallest run of every benchmark, to see that it works; measures nothing
 
 # The first of these that is Python 3.10, 3.11 or 3.12.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+SMOKE := $(shell mktemp -u)
+BENCHMARKS = train_step nll time_to_nll input_pipeline sampling startup growth step_cost recipe_minutes
 
-.PHONY: demo test check
+.PHONY: demo test check smoke
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
@@ -20,6 +23,13 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+smoke: $(VENV)/.installed
+	@for name in $(BENCHMARKS); do \
+		echo "benchmarks/$$name.py --quick"; \
+		$(BIN)/python benchmarks/$$name.py --quick --rounds 2 >$(SMOKE) 2>&1 || { cat $(SMOKE); rm $(SMOKE); exit 1; }; \
+	done; rm $(SMOKE)
+	$(BIN)/python benchmarks/gpu.py --quick --rounds 2 --device CPU:0
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11 or 3.12, and none was found; make PYTHON=/path/to/python"; exit 2; }

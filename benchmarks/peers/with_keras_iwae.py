@@ -1,7 +1,6 @@
 """keras_iwae's sides: a step of `fit`, a pass of the fast recipe, the NLL, and the matrix products alone."""
 
 import itertools
-import time
 from dataclasses import replace
 
 import keras
@@ -9,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from _network import assign, load_weights, variables_of
 from _serve import serve
+from _stopwatch import Stopwatch
 
 import keras_iwae
 from keras_iwae.callbacks import FewerSamplesFirst
@@ -35,20 +35,6 @@ class Model:
 
     def weights(self) -> list[np.ndarray]:
         return [variable.numpy() for variable in variables_of(self.model)]
-
-
-class Stopwatch(keras.callbacks.Callback):
-    """Seconds a step from the end of the first call of steps to the end of the last, `None` where there is one call."""
-
-    def on_train_begin(self, logs=None):
-        self.ends: list[tuple[int, float]] = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append((batch, time.perf_counter()))
-
-    def seconds_a_step(self) -> float | None:
-        (first, begin), (last, end) = self.ends[0], self.ends[-1]
-        return (end - begin) / (last - first) if last > first else None
 
 
 class Fit(Model):
