@@ -106,7 +106,7 @@ def draw(figure, rows: list[dict]) -> None:
         line = [row for row in rows if row["side"] == name]
         style = {"color": "0.6", "linestyle": "--"} if name == PRODUCTS else {}
         batches = [row["batch_size"] for row in line]
-        axes.plot(batches, [row["images_per_second"]["median"] for row in line], "o-", label=name, **style)
+        axes.plot(batches, [row["images_per_second"]["median"] for row in line], marker="o", label=name, **style)
         low, high = ([row["images_per_second"][end] for row in line] for end in ("low", "high"))
         axes.fill_between(batches, low, high, alpha=0.15)
     axes.set(xscale="log", yscale="log", xlabel="images in a batch", ylabel="images a second")

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import performance_page  # noqa: E402
 import results_page  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
@@ -18,6 +19,12 @@ def test_the_results_page_is_made_of_its_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results_page.py", "--out", str(tmp_path / "results.md")])
     results_page.main()
     assert (tmp_path / "results.md").read_text() == (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_performance_page_is_made_of_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["performance_page.py", "--out", str(tmp_path / "performance.md")])
+    performance_page.main()
+    assert (tmp_path / "performance.md").read_text() == (ROOT / "docs" / "performance.md").read_text()
 
 
 def test_the_readmes_table_is_of_the_results():
