@@ -103,7 +103,8 @@ class SemiAmortizedPosterior(GaussianPosterior):
         limited = training and self.differentiable
         before, after = _ends_of_the_steps() if limited else 2 * [lambda *parameters: parameters]
         for _ in range(self.num_steps):
-            loc, log_scale = self._step(self.log_joint, x, *before(loc, log_scale), noise)
+            loc, log_scale = before(loc, log_scale)
+            loc, log_scale = self._step(self.log_joint, x, loc, log_scale, noise)
         loc, log_scale = after(loc, log_scale)
         if not self.differentiable:
             loc, log_scale = (a + tf.stop_gradient(b - a) for a, b in zip(start, (loc, log_scale), strict=True))
