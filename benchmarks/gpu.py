@@ -135,7 +135,7 @@ def draw(figure, rows: list[dict]) -> None:
             line = [row for row in rows if (row["side"], row["batch_size"]) == (name, batch)]
             style = {"color": "0.6", "linestyle": "--"} if name == PRODUCTS else {}
             samples = [row["num_samples"] for row in line]
-            axes.plot(samples, [row["steps_per_second"]["median"] for row in line], "o-", label=name, **style)
+            axes.plot(samples, [row["steps_per_second"]["median"] for row in line], marker="o", label=name, **style)
         axes.set(title=f"B = {batch}", xlabel="K", ylabel="steps a second", xscale="log", yscale="log")
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=8)
