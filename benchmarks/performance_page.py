@@ -10,21 +10,14 @@ examples:
 
 import argparse
 import json
-import string
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from _page import markdown, write_page
 from _timing import text
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 GIB = 2**30
-
-
-def markdown(heads: list[str], rows: list[list]) -> str:
-    lines = [heads, ["-"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def train_step(found: dict) -> str:
@@ -185,7 +178,6 @@ def main() -> None:
     parser.add_argument("--benchmarks", type=Path, default=ROOT / "docs" / "benchmarks", help="[docs/benchmarks]")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.md", help="[docs/performance.md]")
     args = parser.parse_args()
-    from keras_iwae.storage import replacing
 
     def read(name: str) -> dict | None:
         path = args.benchmarks / f"{name}.json"
@@ -198,10 +190,7 @@ def main() -> None:
         words[f"about_{made.__name__}"] = about(found) if found else f"`python benchmarks/{made.__name__}.py`"
     found = read("nll")
     words["memory"] = memory(found) if found else "*Not run yet.*"
-    page = string.Template((args.benchmarks / "text.md").read_text()).substitute(words)
-    with replacing(args.out) as temporary:
-        Path(temporary).write_text(page)
-    print(args.out)
+    write_page(args.benchmarks / "text.md", words, args.out)
 
 
 if __name__ == "__main__":

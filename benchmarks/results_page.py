@@ -13,20 +13,14 @@ examples:
 
 import argparse
 import json
-import string
 import sys
 from pathlib import Path
+
+from _page import markdown, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 DATASETS = "mnist", "binarized_mnist", "omniglot_28x28", "digits", "kmnist", "emnist_letters", "ocr_letters"
-
-
-def markdown(heads: list[str], rows: list[list]) -> str:
-    if not rows:
-        return "*No such row was run.*"
-    lines = [heads, ["-"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def units(counts) -> str:
@@ -194,7 +188,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="[docs/results.md]")
     args = parser.parse_args()
     from keras_iwae.experiments.rows import ROWS
-    from keras_iwae.storage import replacing
 
     order = list(ROWS)
     found = [json.loads(path.read_text()) for path in args.results.glob("*.json") if path.stem in ROWS]
@@ -219,10 +212,7 @@ def main() -> None:
     if judged:
         draw_curves(judged, images / "nll-curves.png")
         draw_units(judged, images / "active-units.png")
-    page = string.Template((args.results / "text.md").read_text()).substitute(tables)
-    with replacing(args.out) as temporary:
-        Path(temporary).write_text(page)
-    print(args.out)
+    write_page(args.results / "text.md", tables, args.out)
 
 
 if __name__ == "__main__":
