@@ -100,45 +100,48 @@ def _sum_to_shape(value: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
 
 
 class StreamingLogMeanExp(NamedTuple):
-    r"""Mean over groups of `size` terms of the log-mean-exp within the group, fed a chunk at a time.
+    r"""Means over groups of terms of the log-mean-exp within a group, for S sizes of groups, fed a chunk at a time.
 
-    With `size` = K it is the log-mean-exp of all K terms; with `size` = k < K it is an unbiased estimate of the
-    k-sample bound that uses all K // k whole groups (terms of a last, incomplete group are left out).
-    The state is three `[B]` tensors and does not grow with the number of terms.
+    With a size of K it is the log-mean-exp of all K terms; with k < K it is an unbiased estimate of the k-sample bound
+    that uses all K // k whole groups (terms of a last, incomplete group are left out).
+    The state is `[S, B]` and does not grow with the number of terms.
     """
 
-    size: tf.Tensor
-    open_group: tf.Tensor
-    closed_sum: tf.Tensor
+    sizes: tf.Tensor
+    open_groups: tf.Tensor
+    closed_sums: tf.Tensor
     count: tf.Tensor
 
     @classmethod
-    def zeros(cls, size: int | tf.Tensor, batch: tf.Tensor) -> "StreamingLogMeanExp":
-        """State before any term, for groups of `size` terms and a batch of `batch` columns."""
-        return cls(
-            tf.convert_to_tensor(size, tf.int32),
-            tf.fill([batch], -math.inf),
-            tf.zeros([batch]),
-            tf.constant(0, tf.int32),
-        )
+    def zeros(cls, sizes: Sequence[int | tf.Tensor], batch: tf.Tensor) -> "StreamingLogMeanExp":
+        """State before any term, for groups of these `sizes` and a batch of `batch` columns."""
+        state = [len(sizes), batch]
+        return cls(tf.stack(sizes), tf.fill(state, -math.inf), tf.zeros(state), tf.constant(0))
 
     def update(self, terms: tf.Tensor) -> "StreamingLogMeanExp":
         """State after the next terms, float32 `[C, B]`; C may cut groups anywhere."""
-        begin, end = self.count, self.count + tf.shape(terms)[0]
-        group = tf.range(begin, end) // self.size - begin // self.size
-        peak = tf.math.segment_max(terms, group)
+        added, kinds = tf.shape(terms)[0], tf.shape(self.sizes)[0]
+        begin, end, sizes = self.count, self.count + added, self.sizes[:, tf.newaxis]
+        # Groups that the terms fall into, counted from the open one; there are no more of them than terms.
+        group = tf.range(begin, end) // sizes - begin // sizes
+        segment = tf.reshape(group + added * tf.range(kinds)[:, tf.newaxis], [-1])
+        repeated = tf.tile(terms, [kinds, 1])
+        peak = tf.math.unsorted_segment_max(repeated, segment, kinds * added)
         # Where a whole group is -inf, -inf - -inf would be NaN.
         shift = tf.where(tf.math.is_finite(peak), peak, tf.zeros_like(peak))
-        log_sums = shift + tf.math.log(tf.math.segment_sum(tf.exp(terms - tf.gather(shift, group)), group))
-        first = tf.reduce_logsumexp(tf.stack([self.open_group, log_sums[0]]), axis=0)
-        log_sums = tf.concat([first[tf.newaxis], log_sums[1:]], axis=0)
-        closed = end // self.size - begin // self.size
-        log_size = tf.math.log(tf.cast(self.size, terms.dtype))
-        closed_sum = self.closed_sum + tf.reduce_sum(log_sums[:closed] - log_size, axis=0)
-        is_open = end % self.size > 0
-        open_group = tf.where(is_open, log_sums[-1], tf.fill(tf.shape(first), tf.constant(-math.inf, terms.dtype)))
-        return StreamingLogMeanExp(self.size, open_group, closed_sum, end)
+        scaled = tf.exp(repeated - tf.gather(shift, segment))
+        log_sums = shift + tf.math.log(tf.math.unsorted_segment_sum(scaled, segment, kinds * added))
+        log_sums = tf.reshape(log_sums, [kinds, added, -1])
+        first = tf.reduce_logsumexp(tf.stack([self.open_groups, log_sums[:, 0]]), axis=0)
+        log_sums = tf.concat([first[:, tf.newaxis], log_sums[:, 1:]], axis=1)
+        closed = end // self.sizes - begin // self.sizes
+        is_closed = (tf.range(added) < closed[:, tf.newaxis])[..., tf.newaxis]
+        log_means = log_sums - tf.math.log(tf.cast(sizes, terms.dtype))[..., tf.newaxis]
+        closed_sums = self.closed_sums + tf.reduce_sum(tf.where(is_closed, log_means, 0.0), axis=1)
+        last = tf.gather(log_sums, tf.minimum(closed, added - 1), batch_dims=1)
+        open_groups = tf.where(end % sizes > 0, last, -math.inf)
+        return StreamingLogMeanExp(self.sizes, open_groups, closed_sums, end)
 
     def result(self) -> tf.Tensor:
-        """Mean over the closed groups, `[B]`; NaN before the first group is closed."""
-        return self.closed_sum / tf.cast(self.count // self.size, self.closed_sum.dtype)
+        """Means over the closed groups, `[S, B]`; NaN for a size of which no group is closed yet."""
+        return self.closed_sums / tf.cast(self.count // self.sizes, self.closed_sums.dtype)[:, tf.newaxis]

@@ -4,6 +4,7 @@ The weights of a proposal that is too narrow have no finite variance. Those of a
 deviations times s, may have; those of a mixture $(1 - a) q_s(z|x) + a p(z)$ have, for they never exceed $p(x|z) / a$.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,7 +63,7 @@ class Proposal:
             )
 
     def distribution(self, model: IWAE, x: tf.Tensor):
-        """The proposal for images `[B, *image_shape]`, with `sample(seed=)` `[B, D]` and `log_prob(z)` `[B]`.
+        """The proposal for images `[B, *image_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
 
         Raises:
             ValueError: if the posterior has no standard deviations to multiply.
@@ -110,13 +111,14 @@ class _DefensiveMixture:
     generative: GenerativeModel
     share: float
 
-    def sample(self, seed: tf.Tensor) -> tf.Tensor:
-        """One draw for each image, `[B, D]`."""
+    def sample(self, sample_shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        """Draws for each image, `[*sample_shape, B, D]`."""
         choice_seed, posterior_seed, prior_seed = tf.unstack(tf.random.split(seed, 3))
-        ours = self.posterior.sample(seed=posterior_seed)
-        batch = tf.shape(ours)[0]
-        from_prior = tf.random.stateless_uniform([batch, 1], choice_seed) < self.share
-        return tf.where(from_prior, self.generative.prior.sample(batch, prior_seed), ours)
+        ours = self.posterior.sample(sample_shape, seed=posterior_seed)
+        draws = tf.shape(ours)[:-1]
+        theirs = self.generative.prior.sample(tf.reduce_prod(draws), prior_seed)
+        from_prior = tf.random.stateless_uniform(draws, choice_seed) < self.share
+        return tf.where(from_prior[..., tf.newaxis], tf.reshape(theirs, tf.shape(ours)), ours)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log density of the mixture in nats, `[..., B]`, of latents `[..., B, D]`."""

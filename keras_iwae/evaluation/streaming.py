@@ -11,6 +11,8 @@ from keras_iwae.model import IWAE, LogTerms
 from keras_iwae.numerics import StreamingLogMeanExp
 
 DEFAULT_CHUNK_SIZE = 25
+# Samples that one seed gives: K draws one by one would take longer than to decode them.
+_DRAWN_TOGETHER = 25
 # Weights of an image that are summarized together; a chunk is too few to be worth a sort.
 _BLOCK = 250
 # Sums of powers of the weights that are not kept. Where n are kept the others are below S / n, and the first term of
@@ -76,8 +78,8 @@ def stream_log_weights(
     r"""Draw K samples for each image in chunks and keep only running sums of their weights, and the largest.
 
     The bound of group size k is the mean of $L_k$ over the K // k groups of k successive samples, all of it from the
-    same K draws; for k = K it is $L_K$. The encoder runs once. Sample k of an image has a seed of its own, derived
-    from `seed` and k, so that the chunk size changes nothing but the order of float32 additions.
+    same K draws; for k = K it is $L_K$. The encoder runs once. Samples are drawn 25 at a time, whatever the chunk size,
+    under seeds derived from `seed` and their place, so that chunks change nothing but the order of float32 additions.
 
     Args:
         model: the model.
@@ -95,42 +97,54 @@ def stream_log_weights(
     drawn_from = (proposal or Proposal()).distribution(model, x)
     batch = tf.shape(x)[0]
 
-    def draw(k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        z = drawn_from.sample(seed=tf.random.fold_in(seed, k))
+    def draw(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        z = drawn_from.sample([_DRAWN_TOGETHER], seed=tf.random.fold_in(seed, block))
         return z, drawn_from.log_prob(z)
 
-    def one_chunk(begin, total, squares, recent, streams):
-        end = tf.minimum(begin + chunk_size, num_samples)
-        z, log_proposal = tf.map_fn(draw, tf.range(begin, end), fn_output_signature=(tf.float32, tf.float32))
-        terms = LogTerms(model.generative.log_likelihood(x, z), model.generative.log_prior(z), log_proposal)
-        weights = terms.weights
-        recent = tf.concat([recent, weights], axis=0)
-        recent, streams = tf.cond(
-            tf.logical_or(tf.shape(recent)[0] >= _BLOCK, end == num_samples),
-            lambda: (recent[:0], tuple(stream.update(recent) for stream in streams)),
-            lambda: (recent, streams),
-        )
-        return end, total.update(weights), squares.update(2.0 * weights), recent, streams
+    def samples(begin: tf.Tensor, end: tf.Tensor) -> list[tf.Tensor]:
+        first = begin // _DRAWN_TOGETHER
+        if chunk_size == _DRAWN_TOGETHER:
+            return [drawn[: end - begin] for drawn in draw(first)]
+        blocks = tf.range(first, (end - 1) // _DRAWN_TOGETHER + 1)
+        drawn = tf.map_fn(draw, blocks, fn_output_signature=(tf.float32, tf.float32))
+        skipped = first * _DRAWN_TOGETHER
+        rows = [tf.reshape(one, tf.concat([[-1], tf.shape(one)[2:]], axis=0)) for one in drawn]
+        return [one[begin - skipped : end - skipped] for one in rows]
 
-    zeros = StreamingLogMeanExp.zeros(num_samples, batch)
-    groups = [StreamingLogMeanExp.zeros(size, batch) for size in group_sizes]
-    # A tuple of none or one, for a loop carries tensors only.
+    def one_chunk(begin, recent, streams):
+        end = tf.minimum(begin + chunk_size, num_samples)
+        z, log_proposal = samples(begin, end)
+        terms = LogTerms(model.generative.log_likelihood(x, z), model.generative.log_prior(z), log_proposal)
+        recent = tf.concat([recent, terms.weights], axis=0)
+
+        def summarized() -> tuple:
+            means, squares, *largest = streams
+            updated = means.update(recent), squares.update(2.0 * recent), *(kept.update(recent) for kept in largest)
+            return recent[:0], updated
+
+        is_block = tf.logical_or(tf.shape(recent)[0] >= _BLOCK, end == num_samples)
+        return end, *tf.cond(is_block, summarized, lambda: (recent, streams))
+
+    means = StreamingLogMeanExp.zeros([*group_sizes, num_samples], batch)
+    squares = StreamingLogMeanExp.zeros([num_samples], batch)
+    # None or one, for a loop carries tensors only.
     largest = [LargestTerms.zeros(num_largest, batch)] if num_largest else []
-    start = (tf.constant(0), zeros, zeros, tf.zeros([0, batch]), (*groups, *largest))
+    start = tf.constant(0), tf.zeros([0, batch]), (means, squares, *largest)
     shapes = tf.nest.map_structure(lambda t: t.shape, start)
-    _, total, squares, _, streams = tf.while_loop(
+    _, _, (means, squares, *largest) = tf.while_loop(
         lambda begin, *_: begin < num_samples,
         one_chunk,
         start,
-        shape_invariants=(*shapes[:3], tf.TensorShape([None, None]), shapes[4]),
+        shape_invariants=(shapes[0], tf.TensorShape([None, None]), shapes[2]),
         parallel_iterations=1,
     )
-    bounds = [stream.result() for stream in streams[: len(groups)]]
-    kept = streams[len(groups)] if largest else LargestTerms.zeros(0, batch)
+    bounds = means.result()
+    log_likelihood, log_squares = bounds[-1], squares.result()[0]
+    kept = largest[0] if largest else LargestTerms.zeros(0, batch)
     return StreamedWeights(
-        total.result(),
-        tf.cast(num_samples, tf.float32) * tf.exp(2.0 * total.result() - squares.result()),
-        tf.stack(bounds) if bounds else tf.zeros([0, batch]),
+        log_likelihood,
+        tf.cast(num_samples, tf.float32) * tf.exp(2.0 * log_likelihood - log_squares),
+        bounds[:-1],
         kept.largest,
         kept.rest,
     )
