@@ -4,8 +4,8 @@
 One of them moves at a time, from B = 100, K = 50, 50 latent units, 784 pixels and 59,600 images. Each point is a fresh
 process that trains inside `fit`, so that its peak memory is its own; rounds go through all points, so that what else
 the machine does hits them alike. K goes to 5,000: with the exact backward pass until the memory that the smaller K
-foretell exceeds `--memory`, with the resampled one (m = 8) throughout. The laws a + b x are least squares of relative
-errors. Memory is the peak over what the process had in use after its imports.
+foretell exceeds `--memory`, with the resampled one (m = 8 and 32) throughout. The laws a + b x are least squares of
+relative errors. Memory is the peak over what the process had in use after its imports.
 
 examples:
   python benchmarks/growth.py
@@ -19,7 +19,7 @@ from _peers import Worker
 from _report import Report, parser, run, table
 from _timing import fit_line, spread, text
 
-DRAWN, GIB = 8, 2**30
+DRAWN, GIB = (8, 32), 2**30
 BASE = {"K": 50, "batch": 100, "latent units": 50, "pixels": 784, "images": 59_600}
 AXES = {
     "K": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
@@ -35,7 +35,7 @@ def points(axis: str, values: tuple[int, ...]) -> list[dict]:
     """The points of one axis, small ones first; along K those of the resampled backward pass too."""
     made = [{"axis": axis, "drawn": None, **BASE, axis: value} for value in values]
     if axis == "K":
-        made += [{**point, "drawn": DRAWN} for point in made if point["K"] >= DRAWN]
+        made += [{**point, "drawn": drawn} for drawn in DRAWN for point in made if point["K"] >= drawn]
     return made
 
 
@@ -136,6 +136,10 @@ def show(found: list[dict], lines: list[dict]) -> None:
             print(f"{line['axis']}{drawn}, {what}: {line[what]['text'] if line[what] else 'too few points'}")
 
 
+def _backward(drawn: int | None) -> str:
+    return "exact" if drawn is None else f"m = {drawn}"
+
+
 def draw(figure, found: list[dict], lines: list[dict]) -> None:
     axes = list(dict.fromkeys(point["axis"] for point in found))
     grid = figure.subplots(2, len(axes), squeeze=False)
@@ -146,7 +150,7 @@ def draw(figure, found: list[dict], lines: list[dict]) -> None:
                 ran = [p for p in found if (p["axis"], p["drawn"]) == (axis, line["drawn"]) and p["seconds"]]
                 x = np.array([p[axis] for p in ran])
                 y = [spread(p["seconds"])["median"] if what == "time" else p["peak_over_imports"] for p in ran]
-                (dots,) = panel.plot(x, scale * np.array(y), "o", label="exact" if line["drawn"] is None else "m = 8")
+                (dots,) = panel.plot(x, scale * np.array(y), "o", label=_backward(line["drawn"]))
                 dense = np.geomspace(x[0], x[-1], 100)
                 law = line[what]["intercept"] + line[what]["slope"] * dense
                 panel.plot(dense, law, "-", color=dots.get_color(), label=line[what]["text"], linewidth=1)

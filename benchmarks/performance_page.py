@@ -10,10 +10,10 @@ examples:
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from _page import markdown, write_page
+from _targets import targets
 from _timing import text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,52 +118,6 @@ def recipe_minutes(found: dict) -> str:
     return markdown(["row", "passes", "minutes (range)"], rows)
 
 
-def targets(read: Callable[[str], dict | None]) -> str:
-    """What was aimed at, and what was reached: the best of this project's sides."""
-    rows = []
-    steps = (read("train_step") or {"rows": []})["rows"]
-
-    def best(batch: int, samples: int, drawn: int | None, key: str) -> dict | None:
-        own = [
-            row[key]
-            for row in steps
-            if (row["batch_size"], row["num_samples"], row["backward_samples"]) == (batch, samples, drawn)
-            and row["side"].startswith("keras_iwae")
-        ]
-        return max(own, key=lambda each: each["median"], default=None)
-
-    def add(what: str, aim: str, reached: dict | None, at_least: float, percent: bool = False) -> None:
-        if reached is not None:
-            shown = f"{reached['median']:.0%}" if percent else text(reached)
-            rows.append([what, aim, shown, "yes" if reached["median"] >= at_least else "no"])
-
-    for batch in (100, 20):
-        own = best(batch, 50, None, "speed_to_fastest_peer")
-        add(f"exact step, K = 50, B = {batch}, to the fastest peer", "1.25", own, 1.25)
-        own = best(batch, 50, None, "share_of_products")
-        add("the same, share of the matrix products' rate", "75%", own, 0.75, percent=True)
-        own = best(batch, 50, 8, "speed_to_fastest_peer")
-        add(f"resampled m = 8, K = 50, B = {batch}, to the fastest peer's exact step", "2", own, 2.0)
-    for samples in (1, 5):
-        own = best(20, samples, None, "speed_to_fastest_peer")
-        add(f"B = 20, K = {samples}, to the fastest peer", "1.5", own, 1.5)
-    if judged := read("nll"):
-        own = next(row for row in judged["rows"] if row["side"] == "keras_iwae")
-        add("NLL at K = 5000, share of the matrix products' rate", "70%", own["share_of_products"], 0.7, percent=True)
-        for other, speed in own["times_as_fast_as"].items():
-            if other == "pythae":
-                add("NLL at K = 5000, to pythae", "5", speed, 5.0)
-        peaks = [(p["peak"] - p["base"]) / GIB for p in judged["memory"] if p["side"] == "keras_iwae"]
-        rows.append(
-            ["its memory over the imports', GiB", "1.5", f"{max(peaks):.2f}", "yes" if max(peaks) < 1.5 else "no"]
-        )
-    if started := read("startup"):
-        added = started["keras_iwae_adds"]
-        met = "yes" if added["median"] < 0.3 else "no"
-        rows.append(["seconds that the import adds, at most", "0.3", text(added), met])
-    return markdown(["what", "target", "reached (range)", "met"], rows) if rows else "*Not run yet.*"
-
-
 TABLES = (train_step, nll, time_to_nll, input_pipeline, sampling, startup, growth, step_cost, recipe_minutes)
 
 
@@ -183,13 +137,16 @@ def main() -> None:
         path = args.benchmarks / f"{name}.json"
         return json.loads(path.read_text()) if path.exists() else None
 
-    words = {"targets": targets(read)}
+    bounds = json.loads((ROOT / "docs" / "results" / "bounds.json").read_text())
+    words = {"targets": targets(read, bounds)}
     for made in TABLES:
         found = read(made.__name__)
         words[made.__name__] = made(found) if found else "*Not run yet.*"
         words[f"about_{made.__name__}"] = about(found) if found else f"`python benchmarks/{made.__name__}.py`"
     found = read("nll")
     words["memory"] = memory(found) if found else "*Not run yet.*"
+    found = read("time_to_nll")
+    words["judged_on"] = "of MNIST's {split} images at K = {k}".format(**found["settings"]) if found else "on MNIST"
     write_page(args.benchmarks / "text.md", words, args.out)
 
 

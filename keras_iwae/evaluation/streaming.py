@@ -136,7 +136,8 @@ def stream_log_weights(
         one_chunk,
         start,
         shape_invariants=(shapes[0], tf.TensorShape([None, None]), shapes[2]),
-        parallel_iterations=1,
+        # The small operations of one chunk beside the products of the next.
+        parallel_iterations=2,
     )
     bounds = means.result()
     log_likelihood, log_squares = bounds[-1], squares.result()[0]

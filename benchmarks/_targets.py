@@ -1,0 +1,88 @@
+"""The targets of docs/performance.md and what was reached, from the files of the benchmarks."""
+
+from collections.abc import Callable
+
+from _page import markdown
+from _timing import text
+
+GIB = 2**30
+
+
+def targets(read: Callable[[str], dict | None], bounds: list[dict]) -> str:
+    """A row for each target whose benchmark was run.
+
+    Args:
+        read: from the name of a benchmark to its file's content, `None` where there is none.
+        bounds: the table of bounds of docs/results.md.
+    """
+    rows = [*_steps(read("train_step") or {"rows": []}), *_resampled(bounds)]
+    for name, made in (("nll", _nll), ("growth", _growth), ("startup", _startup)):
+        found = read(name)
+        rows += made(found) if found else []
+    return markdown(["what", "target", "reached (range)", "met"], rows) if rows else "*Not run yet.*"
+
+
+def _row(what: str, aim: str, reached: str, met: bool) -> list[str]:
+    return [what, aim, reached, "yes" if met else "no"]
+
+
+def _steps(found: dict) -> list[list[str]]:
+    rows = []
+
+    def add(what: str, aim: float, batch: int, samples: int, drawn: int | None = None, share: bool = False) -> None:
+        key = "share_of_products" if share else "speed_to_fastest_peer"
+        wanted = batch, samples, drawn
+        own = [
+            row[key]
+            for row in found["rows"]
+            if (row["batch_size"], row["num_samples"], row["backward_samples"]) == wanted
+            and row["side"].startswith("keras_iwae")
+        ]
+        if own:
+            best = max(own, key=lambda each: each["median"])
+            aimed, reached = (f"{aim:.0%}", f"{best['median']:.0%}") if share else (f"{aim:g}", text(best))
+            rows.append(_row(what, aimed, reached, best["median"] >= aim))
+
+    for batch in (100, 20):
+        add(f"exact step, K = 50, B = {batch}, to the fastest peer", 1.25, batch, 50)
+        add("the same, share of the matrix products' rate", 0.75, batch, 50, share=True)
+        add(f"resampled m = 8, K = 50, B = {batch}, to the fastest peer's exact step", 2.0, batch, 50, drawn=8)
+    for samples in (1, 5):
+        add(f"B = 20, K = {samples}, to the fastest peer", 1.5, 20, samples)
+    return rows
+
+
+def _resampled(bounds: list[dict]) -> list[list[str]]:
+    behind = [row["to the first row"] for row in bounds if row["estimator"] == "reparameterized, m = 8"]
+    what = "NLL of m = 8 above exact's after ten passes, nats, at most"
+    return [_row(what, "0.1", each, float(each.split()[0]) <= 0.1) for each in behind]
+
+
+def _nll(found: dict) -> list[list[str]]:
+    own = next(row for row in found["rows"] if row["side"] == "keras_iwae")
+    share = own["share_of_products"]["median"]
+    rows = [_row("NLL at K = 5000, share of the matrix products' rate", "70%", f"{share:.0%}", share >= 0.7)]
+    if speed := own["times_as_fast_as"].get("pythae"):
+        rows.append(_row("NLL at K = 5000, to pythae", "5", text(speed), speed["median"] >= 5.0))
+    most = max((p["peak"] - p["base"]) / GIB for p in found["memory"] if p["side"] == "keras_iwae")
+    return [*rows, _row("its memory over the imports', GiB, under", "1.5", f"{most:.2f}", most < 1.5)]
+
+
+def _growth(found: dict) -> list[list[str]]:
+    peaks = {p["K"]: p["peak_over_imports"] / GIB for p in found["points"] if p["drawn"] == 32}
+    if not peaks.get(5000):
+        return []
+    reached = f"{peaks[5000]:.2f}, and {peaks[500]:.2f} at K = 500"
+    return [
+        _row(
+            "training at K = 5000, m = 32: memory over the imports', GiB",
+            "flat",
+            reached,
+            peaks[5000] < 1.1 * peaks[500],
+        )
+    ]
+
+
+def _startup(found: dict) -> list[list[str]]:
+    added = found["keras_iwae_adds"]
+    return [_row("seconds that the import adds, under", "0.3", text(added), added["median"] < 0.3)]
