@@ -142,22 +142,25 @@ def _backward(drawn: int | None) -> str:
 
 def draw(figure, found: list[dict], lines: list[dict]) -> None:
     axes = list(dict.fromkeys(point["axis"] for point in found))
-    grid = figure.subplots(2, len(axes), squeeze=False)
-    for column, axis in enumerate(axes):
-        for row, (what, scale) in enumerate((("time", 1e3), ("memory", 1 / GIB))):
-            panel = grid[row][column]
+    grid = figure.subplots(len(axes), 2, squeeze=False)
+    for panels, axis in zip(grid, axes, strict=True):
+        for panel, (what, scale) in zip(panels, (("time", 1e3), ("memory", 1 / GIB)), strict=True):
             for line in [line for line in lines if line["axis"] == axis and line[what]]:
                 ran = [p for p in found if (p["axis"], p["drawn"]) == (axis, line["drawn"]) and p["seconds"]]
                 x = np.array([p[axis] for p in ran])
                 y = [spread(p["seconds"])["median"] if what == "time" else p["peak_over_imports"] for p in ran]
-                (dots,) = panel.plot(x, scale * np.array(y), "o", label=_backward(line["drawn"]))
                 dense = np.geomspace(x[0], x[-1], 100)
                 law = line[what]["intercept"] + line[what]["slope"] * dense
-                panel.plot(dense, law, "-", color=dots.get_color(), label=line[what]["text"], linewidth=1)
+                label = f"{_backward(line['drawn'])}: {line[what]['text']}"
+                (curve,) = panel.plot(dense, law, "-", linewidth=1)
+                panel.plot(x, scale * np.array(y), "o", color=curve.get_color(), markersize=4, label=label)
             unit = "ms a step" if what == "time" else "GiB over the imports'"
             panel.set(xscale="log", yscale="log", xlabel=axis, ylabel=unit)
+            # What hardly grows has to look like it.
+            low, high = panel.get_ylim()
+            panel.set_ylim(min(low, high / 5), max(high, 2 * low))
             panel.grid(alpha=0.3, which="both")
-            panel.legend(fontsize=7)
+            panel.legend(fontsize=8, loc="upper left")
 
 
 def main(args) -> None:
@@ -167,7 +170,7 @@ def main(args) -> None:
     lines = laws(found)
     show(found, lines)
     results = {"base": BASE, "points": found, "laws": lines}
-    report.write(results, lambda figure: draw(figure, found, lines), (4.6 * len(axes), 8))
+    report.write(results, lambda figure: draw(figure, found, lines), (11, 3.3 * len(axes)))
 
 
 if __name__ == "__main__":
