@@ -11,7 +11,7 @@ from keras_iwae.model import IWAE, LogTerms
 from keras_iwae.numerics import StreamingLogMeanExp
 
 DEFAULT_CHUNK_SIZE = 25
-# Samples that one seed gives: drawn one by one they took a sixth of an evaluation's time.
+# Samples that one seed gives: drawn one by one, small operations would take much of an evaluation's time.
 _DRAWN_TOGETHER = 25
 # Weights of an image that are summarized together; a chunk is too few to be worth a sort.
 _BLOCK = 250
@@ -103,8 +103,6 @@ def stream_log_weights(
 
     def samples(begin: tf.Tensor, end: tf.Tensor) -> list[tf.Tensor]:
         first = begin // _DRAWN_TOGETHER
-        if chunk_size == _DRAWN_TOGETHER:
-            return [drawn[: end - begin] for drawn in draw(first)]
         blocks = tf.range(first, (end - 1) // _DRAWN_TOGETHER + 1)
         drawn = tf.map_fn(draw, blocks, fn_output_signature=(tf.float32, tf.float32))
         skipped = first * _DRAWN_TOGETHER
