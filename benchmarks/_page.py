@@ -16,7 +16,7 @@ def markdown(heads: list[str], rows: list[list]) -> str:
 
 def write_page(prose: Path, words: dict[str, str], out: Path) -> None:
     """Write `prose` with its words replaced."""
-    from keras_iwae.storage import replacing
+    from keras_iwae.foundation.storage import replacing
 
     page = string.Template(prose.read_text()).substitute(words)
     with replacing(out) as temporary:

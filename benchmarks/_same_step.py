@@ -45,8 +45,8 @@ def gradients(device: str, jit: bool, samples: int, batch: np.ndarray) -> tuple[
     import tensorflow as tf
 
     import keras_iwae
-    from keras_iwae import estimators, objectives
-    from keras_iwae.backward import bound_gradients
+    from keras_iwae.bounds import estimators, objectives
+    from keras_iwae.bounds.gradients import bound_gradients
 
     with tf.device(device):
         model = keras_iwae.IWAE(batch.shape[1], num_samples=samples)

@@ -5,12 +5,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import networks
-from keras_iwae.backward import bound_gradients
-from keras_iwae.discriminator import Discriminator, discrimination
-from keras_iwae.estimators import ESTIMATORS
-from keras_iwae.objectives import ELBO
-from keras_iwae.parts import POSTERIORS
-from keras_iwae.posteriors import Posterior
+from keras_iwae.bounds.estimators import ESTIMATORS
+from keras_iwae.bounds.gradients import bound_gradients
+from keras_iwae.bounds.objectives import ELBO
+from keras_iwae.models.components import POSTERIORS
+from keras_iwae.networks.discriminator import Discriminator, discrimination
+from keras_iwae.posteriors.base import Posterior
 
 IMAGE = np.ones((1, 1), np.float32)
 TICKS = np.linspace(-4.5, 4.5, 226)

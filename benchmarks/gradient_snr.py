@@ -31,8 +31,8 @@ def ratios(model, images, num_samples, objective, estimator, drawn, draws):
     import numpy as np
     import tensorflow as tf
 
-    from keras_iwae import estimators, objectives
-    from keras_iwae.backward import bound_gradients
+    from keras_iwae.bounds import estimators, objectives
+    from keras_iwae.bounds.gradients import bound_gradients
 
     if estimator == "vimco" and num_samples == 1:
         return None
@@ -82,7 +82,7 @@ def main() -> None:
     from matplotlib.figure import Figure
 
     from keras_iwae import IWAE, data
-    from keras_iwae.storage import replacing, write_json
+    from keras_iwae.foundation.storage import replacing, write_json
 
     train = data.load(args.dataset, "train", batch_size=50)
     images = next(iter(data.load(args.dataset, "validation", batch_size=10)))

@@ -24,7 +24,7 @@ def main() -> None:
     import _shapes
     import numpy as np
 
-    from keras_iwae import storage
+    from keras_iwae.foundation import storage
 
     families = args.families or [name for name in _shapes.POSTERIORS if name != "bernoulli"]
     gaps: dict[str, dict[str, float]] = {}

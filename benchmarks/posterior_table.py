@@ -41,8 +41,10 @@ def judged(run: Path, family: str, args: argparse.Namespace) -> dict[str, str]:
     """NLL, how it was found, and active units."""
     import numpy as np
 
-    from keras_iwae import diagnostics, experiments, runs
-    from keras_iwae.experiments.subject import evaluation_images
+    from keras_iwae import experiments
+    from keras_iwae.evaluation import diagnostics
+    from keras_iwae.experiments.evaluation_target import evaluation_images
+    from keras_iwae.training import runs
 
     if family != "adversarial":
         _, record = experiments.evaluate(run, num_samples=50 if args.quick else 5000, limit=args.limit, verbose=False)
@@ -61,7 +63,8 @@ def judged(run: Path, family: str, args: argparse.Namespace) -> dict[str, str]:
 
 
 def row(family: str, objective: str, args: argparse.Namespace) -> dict[str, str]:
-    from keras_iwae import experiments, runs
+    from keras_iwae import experiments
+    from keras_iwae.training import runs
 
     run = args.out / f"{family}-{objective}-{args.passes}"
     config = experiments.ExperimentConfig(
@@ -91,8 +94,8 @@ def key(family: str, objective: str, args: argparse.Namespace) -> dict[str, str]
 
 def main() -> None:
     args = parse()
-    from keras_iwae.parts import POSTERIORS
-    from keras_iwae.storage import write_json
+    from keras_iwae.foundation.storage import write_json
+    from keras_iwae.models.components import POSTERIORS
 
     if args.quick:
         args.passes, args.limit, args.annealed = 2, 20, 3

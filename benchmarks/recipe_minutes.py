@@ -54,7 +54,7 @@ def phases(config, steps: int) -> list[Phase]:
 def main(args) -> None:
     report = Report("recipe_minutes", args)
     frameworks()
-    from keras_iwae.experiments.rows import ROWS as KNOWN
+    from keras_iwae.experiments.paper_table import ROWS as KNOWN
 
     names, steps = (["digits-iwae-k50-l2-fast"], 60) if args.quick else (args.rows, args.steps)
     configs = {name: KNOWN[name].config for name in names}

@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("saved_models/trials"), help="[saved_models/trials]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     args = parser.parse_args()
-    from keras_iwae import experiments, runs
+    from keras_iwae import experiments
+    from keras_iwae.training import runs
 
     rows = []
     for name, settings in TRIALS.items():

@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="[docs/results]")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="[docs/results.md]")
     args = parser.parse_args()
-    from keras_iwae.experiments.rows import ROWS
+    from keras_iwae.experiments.paper_table import ROWS
 
     order = list(ROWS)
     found = [json.loads(path.read_text()) for path in args.results.glob("*.json") if path.stem in ROWS]

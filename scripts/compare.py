@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae.experiments import comparing
+    from keras_iwae.experiments import comparison as comparing
 
     found = comparing.compare(args.runs)
     print(json.dumps(found, indent=2) if args.json else comparing.table(found))

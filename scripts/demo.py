@@ -8,7 +8,9 @@ from _entry import command
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import experiments, export, runs
+    from keras_iwae import experiments
+    from keras_iwae import serving as export
+    from keras_iwae.training import runs
 
     config = experiments.ExperimentConfig(
         dataset="digits", num_samples=50, epochs=args.epochs, batch_size=20, latent_dim=(20,), hidden=((100, 100),)

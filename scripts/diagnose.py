@@ -28,8 +28,8 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import runs
-    from keras_iwae.experiments import diagnosing
+    from keras_iwae.experiments import diagnosis as diagnosing
+    from keras_iwae.training import runs
 
     model = args.model or runs.newest()
     record = diagnosing.diagnose(model, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())

@@ -20,7 +20,8 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import export, runs
+    from keras_iwae import serving as export
+    from keras_iwae.training import runs
 
     run = args.model or runs.newest()
     folder = export.export_saved_model(runs.load_model(run), args.out or runs.folder(run) / "serving", args.version)

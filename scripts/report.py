@@ -22,7 +22,8 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import report, runs
+    from keras_iwae.experiments import report
+    from keras_iwae.training import runs
 
     print(f"wrote     {report.write_report(args.run or runs.newest())}")
 

@@ -37,8 +37,8 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae.experiments import reproducing
-    from keras_iwae.experiments.rows import ROWS
+    from keras_iwae.experiments import reproduction as reproducing
+    from keras_iwae.experiments.paper_table import ROWS
 
     if args.list:
         print(f"{'row':<48}{'published':>10}{'NLL':>10}   state")

@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
-    from keras_iwae.experiments import sweeping
+    from keras_iwae.experiments import sweep as sweeping
 
     given = {name: getattr(args, name) for name in (n.replace("-", "_") for n in FIXED)}
     config = experiments.ExperimentConfig(**{name: value for name, value in given.items() if value is not None})

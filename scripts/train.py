@@ -73,7 +73,8 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import experiments, runs
+    from keras_iwae import experiments
+    from keras_iwae.training import runs
 
     if args.resume:
         run = experiments.resume(args.out or runs.newest(), args.epochs)

@@ -12,7 +12,7 @@ import pytest
 
 from keras_iwae import IWAE
 
-IMAGE_SHAPE = (4, 3, 1)
+EVENT_SHAPE = (4, 3, 1)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def make_model():
     """Build a small compiled model; keyword arguments override its own."""
 
     def make(compile_with=None, **overrides):
-        settings = {"image_shape": IMAGE_SHAPE, "latent_dim": 2, "hidden": (8, 6), "num_samples": 5, "seed": 3}
+        settings = {"event_shape": EVENT_SHAPE, "latent_dim": 2, "hidden": (8, 6), "num_samples": 5, "seed": 3}
         model = IWAE(**{**settings, **overrides})
         model.compile(keras.optimizers.Adam(1e-2), **(compile_with or {}))
         return model
@@ -31,4 +31,4 @@ def make_model():
 @pytest.fixture
 def images():
     """Seven binary images: K, B and D all differ in these tests."""
-    return (np.random.default_rng(0).random((7, *IMAGE_SHAPE)) < 0.4).astype(np.float32)
+    return (np.random.default_rng(0).random((7, *EVENT_SHAPE)) < 0.4).astype(np.float32)

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.generative import Samples
-from keras_iwae.priors import StandardNormalPrior
+from keras_iwae.models.generative import Samples
+from keras_iwae.priors.standard_normal import StandardNormalPrior
 
 tfd = tfp.distributions
 
@@ -30,7 +30,7 @@ class LinearGaussian:
         if unit != 1.0:
             # About 0.5 and small, so that it may pass for images; the posterior stays what it is.
             self.weights, self.bias, self.noise = unit * self.weights, 0.5 + unit * self.bias, unit * noise
-        self.image_shape, self.latent_dim, self.prior = (dim,), latent_dim, StandardNormalPrior(latent_dim)
+        self.event_shape, self.latent_dim, self.prior = (dim,), latent_dim, StandardNormalPrior(latent_dim)
         self.precision = np.eye(latent_dim) + self.weights.T @ self.weights / self.noise**2
         self.shift, self.stretch = shift, stretch
         self.posterior = self.generative = self

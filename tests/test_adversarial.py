@@ -6,11 +6,13 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import AVB, IWAE, experiments, export_saved_model, importance_weighted_nll
-from keras_iwae.discriminator import Discriminator, discrimination
-from keras_iwae.evaluation import annealed_nll, bidirectional_gap, sumo_nll
-from keras_iwae.networks import dense_encoder
-from keras_iwae.posteriors import ImplicitPosterior
-from keras_iwae.resampling import resampled_posterior
+from keras_iwae.evaluation.annealed import annealed_nll
+from keras_iwae.evaluation.bidirectional import bidirectional_gap
+from keras_iwae.evaluation.resampling import resampled_posterior
+from keras_iwae.evaluation.sumo import sumo_nll
+from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.networks.discriminator import Discriminator, discrimination
+from keras_iwae.posteriors.implicit import ImplicitPosterior
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)

@@ -12,9 +12,9 @@ from test_hierarchical import make_parts
 from test_hierarchical import quadrature_log_evidence as quadrature_of_two_layers
 
 from keras_iwae import IWAE
-from keras_iwae.evaluation import annealed_nll, bidirectional_gap
-from keras_iwae.evaluation.annealed import chain_ess, log_mean_weight
+from keras_iwae.evaluation.annealed import annealed_nll, chain_ess, log_mean_weight
 from keras_iwae.evaluation.annealing import Annealer
+from keras_iwae.evaluation.bidirectional import bidirectional_gap
 from keras_iwae.evaluation.errors import log_mean_error
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
 
@@ -158,7 +158,7 @@ def test_a_decoder_of_two_units_reaches_quadrature(images):
 @pytest.mark.statistical
 def test_two_stochastic_layers_reach_quadrature(images):
     parts = make_parts((1, 1))
-    parts.image_shape, parts.latent_dim = (4, 3, 1), 2
+    parts.event_shape, parts.latent_dim = (4, 3, 1), 2
     truth = quadrature_of_two_layers(parts, images)
     result = annealed_nll(parts, images, 240, 40, 4, verbose=False)
     error = log_mean_error(result.ess_per_example, 240)

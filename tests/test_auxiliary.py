@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE, importance_weighted_nll
-from keras_iwae.evaluation import annealed_nll
-from keras_iwae.networks import dense_encoder
-from keras_iwae.posteriors import AuxiliaryPosterior
+from keras_iwae.evaluation.annealed import annealed_nll
+from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)

@@ -101,7 +101,7 @@ def test_flops_by_hand():
 
 @pytest.mark.parametrize("drawn", [None, 2])
 def test_flops_are_those_of_the_graph(make_model, drawn):
-    model = make_model(image_shape=3, hidden=(2, 5), latent_dim=4, num_samples=6, backward_samples=drawn)
+    model = make_model(event_shape=3, hidden=(2, 5), latent_dim=4, num_samples=6, backward_samples=drawn)
     model.optimizer.build(model.trainable_variables)
     step = tf.function(model.train_step, autograph=False).get_concrete_function(tf.TensorSpec([7, 3]))
 
@@ -132,7 +132,7 @@ def test_weights_survive_a_file_and_a_model(tmp_path, make_model):
     weights = _network.with_output_bias(SMALL.weights(), np.array([[0, 51, 255]], np.uint8))
     assert weights[-1] == pytest.approx(np.log([0.001 / 0.999, 0.2 / 0.8, 0.999 / 0.001]))
     _network.save_weights(tmp_path / "w.npz", weights)
-    model = make_model(image_shape=3, hidden=(2, 5), latent_dim=4)
+    model = make_model(event_shape=3, hidden=(2, 5), latent_dim=4)
     _network.assign(model, _network.load_weights(tmp_path / "w.npz"))
     assert len(weights) == len(model.trainable_variables) == 14
     for variable, value in zip(_network.variables_of(model), weights, strict=True):

@@ -9,8 +9,9 @@ import tensorflow as tf
 from oracles import LinearGaussian, quadrature_log_evidence
 
 from keras_iwae import IWAE
-from keras_iwae.evaluation import importance_weighted_nll, stream_log_weights
-from keras_iwae.objectives import ELBO, IWAEBound
+from keras_iwae.bounds.objectives import ELBO, IWAEBound
+from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.evaluation.streaming import stream_log_weights
 
 SEED = tf.constant([11, 0])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_iwae.evaluation.paired import paired_difference
-from keras_iwae.experiments import comparing
+from keras_iwae.experiments import comparison as comparing
 
 RECORD = {"dataset": "mnist", "split": "test", "limit": None, "num_samples": 50, "seed": 0}
 

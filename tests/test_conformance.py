@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_iwae
 from keras_iwae import IWAE, data
-from keras_iwae.objectives import CIWAE, MIWAE, PIWAE, Renyi
+from keras_iwae.bounds.objectives import CIWAE, MIWAE, PIWAE, Renyi
 
 METRICS = {"loss", "bound", "elbo", "reconstruction", "kl", "ess"}
 # Rows that draw, or keep a state, in ways of their own; the others go on in the same way as one of these.

@@ -9,8 +9,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from oracles import LinearGaussian
 
-from keras_iwae import IWAE, diagnostics
-from keras_iwae.diagnostics import InferenceGap, MutualInformation
+from keras_iwae import IWAE
+from keras_iwae.evaluation import diagnostics
+from keras_iwae.evaluation.diagnostics.gap import InferenceGap
+from keras_iwae.evaluation.diagnostics.information import MutualInformation
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae.evaluation import stream_log_weights
-from keras_iwae.generative import GenerativeModel
-from keras_iwae.networks import dense_decoder, dense_encoder
-from keras_iwae.posteriors import BernoulliPosterior
-from keras_iwae.priors import BernoulliPrior
+from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.models.generative import GenerativeModel
+from keras_iwae.networks.dense import dense_decoder, dense_encoder
+from keras_iwae.posteriors.bernoulli import BernoulliPosterior
+from keras_iwae.priors.bernoulli import BernoulliPrior
 
 SEED = tf.constant([11, 0])
 IMAGE_SHAPE = (4, 3, 1)

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE, posteriors
-from keras_iwae.backward import bound_gradients
-from keras_iwae.estimators import ESTIMATORS, Estimator, check_pair, derivative
-from keras_iwae.networks import dense_encoder
-from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstruction, Renyi
+from keras_iwae.bounds.estimators import ESTIMATORS, Estimator, check_pair, derivative
+from keras_iwae.bounds.gradients import bound_gradients
+from keras_iwae.bounds.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstruction, Renyi
+from keras_iwae.networks.dense import dense_encoder
 
 K, BLOCKS, REPLICAS = 6, 48, 160
 SHAPE = (3, 2, 1)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae import diagnostics
-from keras_iwae.evaluation import importance_weighted_nll, stream_log_weights
+from keras_iwae.evaluation import diagnostics
+from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.evaluation.streaming import stream_log_weights
 
 
 def nll(model, images, num_samples, **kwargs):

@@ -10,9 +10,10 @@ from oracles import LinearGaussian, quadrature_log_evidence
 from scipy.special import digamma
 
 from keras_iwae import IWAE
-from keras_iwae.evaluation import Proposal, importance_weighted_nll
 from keras_iwae.evaluation.errors import error_of_mean, log_mean_error, standard_error
+from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.jackknife import jackknife_correction
+from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.streaming import LargestTerms
 
 UNIT = 0.05  # small enough for data in [0, 1]

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from keras_iwae import experiments, runs
+from keras_iwae import experiments
 from keras_iwae.evaluation import batches
 from keras_iwae.evaluation.batches import in_batches
-from keras_iwae.experiments import ExperimentConfig
+from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.training import runs
 
 
 class Interrupting:

@@ -7,11 +7,10 @@ import pytest
 import tensorflow as tf
 from oracles import LinearGaussian
 
-from keras_iwae.evaluation import stream_log_weights
 from keras_iwae.evaluation.importance import curve
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
-from keras_iwae.evaluation.streaming import LargestTerms
+from keras_iwae.evaluation.streaming import LargestTerms, stream_log_weights
 
 
 def fed(log_weights, size, chunk):

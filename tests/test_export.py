@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_iwae import export, networks
-from keras_iwae.evaluation.importance import stream_log_weights
-from keras_iwae.export import export_saved_model, load_saved_model
-from keras_iwae.model import IWAE
-from keras_iwae.serving_warmup import PredictionLog, prediction_log
+from keras_iwae import networks
+from keras_iwae import serving as export
+from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.models.iwae import IWAE
+from keras_iwae.serving.export import export_saved_model, load_saved_model
+from keras_iwae.serving.warmup import PredictionLog, prediction_log
 
 SHAPE, LATENT = (8, 8, 1), 2
 ROW_ENDPOINTS = {"sample": "seed", "decode": "latents", "encode": "images", "reconstruct": "images"}
@@ -23,8 +24,8 @@ ENDPOINTS = {*ROW_ENDPOINTS, "sample_n", "log_likelihood"}
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 
-def small_model(image_shape=SHAPE, **kwargs) -> IWAE:
-    model = IWAE(image_shape, latent_dim=LATENT, hidden=(16,), **kwargs)
+def small_model(event_shape=SHAPE, **kwargs) -> IWAE:
+    model = IWAE(event_shape, latent_dim=LATENT, hidden=(16,), **kwargs)
     # Fresh biases are zero and fresh kernels small: an endpoint that forgot a layer would hardly differ.
     rng = np.random.default_rng(0)
     for weight in model.trainable_variables:

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE
-from keras_iwae.backward import bound_gradients
-from keras_iwae.estimators import ESTIMATORS
-from keras_iwae.networks import dense_encoder
+from keras_iwae.bounds.estimators import ESTIMATORS
+from keras_iwae.bounds.gradients import bound_gradients
+from keras_iwae.networks.dense import dense_encoder
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "extending.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE, export_saved_model, posteriors
-from keras_iwae.bijectors import Planar, Radial
-from keras_iwae.made import MADE
-from keras_iwae.networks import dense_encoder
+from keras_iwae.networks.bijectors import Planar, Radial
+from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.networks.masked import MADE
 
 RNG = np.random.default_rng(2)
 Z = RNG.normal(size=(5, 7, 3)).astype(np.float32) * 2.0

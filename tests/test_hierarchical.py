@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae.evaluation import stream_log_weights
-from keras_iwae.generative import GenerativeModel
-from keras_iwae.networks import dense_decoder, dense_encoder
-from keras_iwae.numerics import log_mean_exp
-from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
-from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
+from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.foundation.numerics import log_mean_exp
+from keras_iwae.models.generative import GenerativeModel
+from keras_iwae.networks.dense import dense_decoder, dense_encoder
+from keras_iwae.posteriors.gaussian import GaussianPosterior
+from keras_iwae.posteriors.hierarchical import HierarchicalPosterior
+from keras_iwae.priors.hierarchical import HierarchicalPrior
+from keras_iwae.priors.standard_normal import StandardNormalPrior
 
 SEED = tf.constant([11, 0])
 IMAGE_SHAPE = (4, 3, 1)

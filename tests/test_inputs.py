@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_iwae.inputs import check_images, check_integer
+from keras_iwae.foundation.checks import check_images, check_integer
 
 
 def test_images_come_back_as_float32():

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE, networks
-from keras_iwae.networks import PixelBias
-from keras_iwae.numerics import effective_sample_size
+from keras_iwae.foundation.numerics import effective_sample_size
+from keras_iwae.networks.convolutional import PixelBias
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(1).random((48, *SHAPE)) < 0.4).astype(np.float32)
@@ -221,7 +221,7 @@ def test_run_eagerly_takes_the_same_step(make_model):
 
 
 def test_a_flat_model_has_the_numbers_of_an_image_model(make_model):
-    flat, image = make_model(image_shape=12), make_model()
+    flat, image = make_model(event_shape=12), make_model()
     np.testing.assert_array_equal(
         flat.log_weights(X.reshape(48, 12), 5, tf.constant([0, 0])), image.log_weights(X, 5, tf.constant([0, 0]))
     )
@@ -328,7 +328,7 @@ def test_samples_repeat_by_seed_and_follow_their_probabilities(make_model):
         ({"num_samples": 0}, "`num_samples`. Expected an integer of at least 1. Received: 0"),
         ({"num_samples": 2.5}, "`num_samples`"),
         ({"latent_dim": -1}, "`latent_dim`"),
-        ({"image_shape": (28, 0)}, "`image_shape`"),
+        ({"event_shape": (28, 0)}, "`event_shape`"),
         ({"hidden": ()}, "`hidden`"),
         ({"hidden": (5, "a")}, "`hidden`"),
         ({"objective": "iwea"}, "`objective`. Expected one of 'iwae', 'elbo', 'ae', 'miwae'"),

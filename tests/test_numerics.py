@@ -8,7 +8,12 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_iwae.numerics import StreamingLogMeanExp, bernoulli_log_likelihood, effective_sample_size, log_mean_exp
+from keras_iwae.foundation.numerics import (
+    StreamingLogMeanExp,
+    bernoulli_log_likelihood,
+    effective_sample_size,
+    log_mean_exp,
+)
 
 RNG = np.random.default_rng(0)
 

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from oracles import LinearGaussian
 
-from keras_iwae import objectives
-from keras_iwae.estimators import derivative
-from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
+from keras_iwae.bounds import objectives
+from keras_iwae.bounds.estimators import derivative
+from keras_iwae.bounds.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
 
 WEIGHTS = (np.random.default_rng(0).normal(size=(12, 5)) * 3.0 - 800.0).astype(np.float32)
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae.optimizers import FusedAdam
-from keras_iwae.schedules import PaperSchedule
+from keras_iwae.training.optimizers import FusedAdam
+from keras_iwae.training.schedules import PaperSchedule
 
 SETTINGS = (
     {},

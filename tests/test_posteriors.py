@@ -11,12 +11,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae import IWAE, posteriors
-from keras_iwae.backward import bound_gradients
-from keras_iwae.estimators import ESTIMATORS, check_pair
+from keras_iwae.bounds.estimators import ESTIMATORS, check_pair
+from keras_iwae.bounds.gradients import bound_gradients
+from keras_iwae.bounds.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
 from keras_iwae.evaluation.proposals import Proposal
-from keras_iwae.networks import dense_encoder
-from keras_iwae.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
-from keras_iwae.parts import POSTERIORS
+from keras_iwae.models.components import POSTERIORS
+from keras_iwae.networks.dense import dense_encoder
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)

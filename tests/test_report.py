@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from keras_iwae import experiments, runs
-from keras_iwae.diagnostics import InferenceGap
-from keras_iwae.experiments import diagnosing, gap
-from keras_iwae.experiments.subject import evaluation_images
-from keras_iwae.report import numbers, write_report
+from keras_iwae import experiments
+from keras_iwae.evaluation.diagnostics.gap import InferenceGap
+from keras_iwae.experiments import diagnosis as diagnosing
+from keras_iwae.experiments import inference_gap as gap
+from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.report import numbers
+from keras_iwae.experiments.report.page import write_report
+from keras_iwae.training import runs
 
 CONFIG = experiments.ExperimentConfig(
     dataset="digits", num_samples=4, epochs=3, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_iwae import experiments, runs
-from keras_iwae.callbacks import RunCheckpoint
-from keras_iwae.experiments import reproducing, training
-from keras_iwae.experiments.reproducing import reproduce, status
-from keras_iwae.experiments.rows import ROWS, Published
+from keras_iwae import experiments
+from keras_iwae.experiments import reproduction as reproducing
+from keras_iwae.experiments import training
+from keras_iwae.experiments.paper_table import ROWS, Published
+from keras_iwae.experiments.reproduction import reproduce, status
+from keras_iwae.training import runs
+from keras_iwae.training.callbacks import RunCheckpoint
 
 SCRIPT = str(Path(__file__).resolve().parent.parent / "scripts" / "reproduce.py")
 

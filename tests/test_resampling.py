@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_iwae import IWAE
-from keras_iwae.resampling import resampled_posterior, resampled_reconstruction
+from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_iwae import experiments, runs
-from keras_iwae.storage import replacing, write_json
+from keras_iwae import experiments
+from keras_iwae.foundation.storage import replacing, write_json
+from keras_iwae.training import runs
 
 CONFIG = experiments.ExperimentConfig(
     dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=((16,),), latent_dim=(3,), seed=7

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_iwae.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
+from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
 
 def test_passes_add_up_as_in_the_paper():

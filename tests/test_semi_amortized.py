@@ -8,10 +8,11 @@ import tensorflow_probability as tfp
 from scipy.optimize import minimize
 
 from keras_iwae import IWAE, export_saved_model
-from keras_iwae.backward import bound_gradients
-from keras_iwae.estimators import ESTIMATORS
-from keras_iwae.networks import dense_encoder
-from keras_iwae.posteriors import SemiAmortizedPosterior, semi_amortized
+from keras_iwae.bounds.estimators import ESTIMATORS
+from keras_iwae.bounds.gradients import bound_gradients
+from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.posteriors import semi_amortized
+from keras_iwae.posteriors.semi_amortized import SemiAmortizedPosterior
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)

@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 from oracles import LinearGaussian
 
-from keras_iwae.evaluation import sumo_nll
-from keras_iwae.evaluation.sumo import _estimate, draw_lengths, survival
+from keras_iwae.evaluation.sumo import _estimate, draw_lengths, sumo_nll, survival
 
 
 def test_lengths_have_the_distribution_that_weighs_them():

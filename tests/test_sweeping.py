@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from keras_iwae import experiments, runs
-from keras_iwae.experiments import sweeping
+from keras_iwae import experiments
+from keras_iwae.experiments import sweep as sweeping
+from keras_iwae.training import runs
 
 CONFIG = experiments.ExperimentConfig(
     dataset="digits", epochs=2, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01

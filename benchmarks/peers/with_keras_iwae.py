@@ -11,10 +11,10 @@ from _serve import serve
 from _stopwatch import Stopwatch
 
 import keras_iwae
-from keras_iwae.callbacks import FewerSamplesFirst
 from keras_iwae.experiments.config import build
-from keras_iwae.experiments.rows import ROWS
-from keras_iwae.optimizers import FusedAdam
+from keras_iwae.experiments.paper_table import ROWS
+from keras_iwae.training.callbacks import FewerSamplesFirst
+from keras_iwae.training.optimizers import FusedAdam
 
 
 class Model:

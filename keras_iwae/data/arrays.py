@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_iwae.inputs import check_images
+from keras_iwae.foundation import check_images
 
 _SEED = 0
 _EXPECTED = "an array `x`, or arrays `x_train` and `x_test`"

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.data.catalog import SPLITS, Source, images
-from keras_iwae.inputs import check_integer
+from keras_iwae.foundation import check_integer
 
 BINARIZATIONS = ("dynamic", "static", "threshold", "none")
 

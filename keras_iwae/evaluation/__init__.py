@@ -1,22 +1,43 @@
-"""Log-likelihoods of a trained model."""
+"""What is found out about a trained model: its log-likelihoods with their errors, and what its latents do."""
 
+from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
+from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.evaluation.inference_gap import inference_gap
+from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
+from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
 from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.evaluation.pruning import pruned
+from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
 
 __all__ = [
+    "ACTIVE_UNIT_THRESHOLD",
+    "LEVEL",
     "AnnealedResult",
     "BidirectionalResult",
+    "InferenceGap",
+    "Latents",
     "NLLResult",
+    "PairedDifference",
     "Proposal",
     "SumoResult",
     "annealed_nll",
     "bidirectional_gap",
+    "diagnostics",
     "importance_weighted_nll",
+    "inference_gap",
+    "latents",
+    "mean_and_error",
+    "paired_difference",
+    "pairwise_log_posterior",
+    "pruned",
+    "resampled_posterior",
+    "resampled_reconstruction",
     "stream_log_weights",
     "sumo_nll",
 ]

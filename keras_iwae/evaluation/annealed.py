@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, log_mean_error, standard_error
-from keras_iwae.inputs import check_integer
-from keras_iwae.model import IWAE
+from keras_iwae.foundation import check_integer
+from keras_iwae.models import IWAE
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def annealed_nll(
 
     Args:
         model: the model, of one or several stochastic layers.
-        data: batches of images in [0, 1], or an array `[N, *image_shape]`. Binarize a test set once, not at each call.
+        data: batches of images in [0, 1], or an array `[N, *event_shape]`. Binarize a test set once, not at each call.
         num_chains: C, chains for each image.
         num_temperatures: T. An image takes C T (leapfrog steps + 1) gradients of log p(x, z).
         num_leapfrog_steps: leapfrog steps of an HMC step.
@@ -170,7 +170,7 @@ def annealed_nll(
 
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
     log_likelihood, ess, acceptance = in_batches(model, data, batch_size, compute, stored, resume, verbose)
-    return AnnealedResult(log_likelihood, ess, acceptance, math.prod(model.image_shape), **settings)
+    return AnnealedResult(log_likelihood, ess, acceptance, math.prod(model.event_shape), **settings)
 
 
 def log_mean_weight(log_weights: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
-from keras_iwae.model import IWAE
+from keras_iwae.models import IWAE
 
 # Beskos et al. (2013), Optimal tuning of the hybrid Monte Carlo algorithm.
 _TARGET_ACCEPTANCE = 0.65
@@ -63,7 +63,7 @@ class Annealer:
             )
         self._model, self._initial, self._num_leapfrog_steps = model, initial, num_leapfrog_steps
         self._log_step_size = np.log(step_size)
-        x = tf.TensorSpec([None, *model.image_shape])
+        x = tf.TensorSpec([None, *model.event_shape])
         z, weights = tf.TensorSpec([None, None, model.latent_dim]), tf.TensorSpec([None, None])
         vector, scalar, seed = tf.TensorSpec([None]), tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)
         self._sample_initial = tf.function(

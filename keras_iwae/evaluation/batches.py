@@ -10,9 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.inputs import check_images, check_integer, checked_dataset, value_errors
-from keras_iwae.model import IWAE
-from keras_iwae.storage import write_arrays
+from keras_iwae.foundation import check_images, check_integer, checked_dataset, value_errors, write_arrays
+from keras_iwae.models import IWAE
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
 # work that is done (they sum to 1), to arrays of as many rows as images.
@@ -32,7 +31,7 @@ def in_batches(
 
     Args:
         model: the model, for the shape of its images and, with `resume`, for its weights.
-        data: batches of images in [0, 1], or an array `[N, *image_shape]`.
+        data: batches of images in [0, 1], or an array `[N, *event_shape]`.
         batch_size: images in a batch where `data` is an array.
         compute: see `Compute`.
         settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
@@ -47,9 +46,9 @@ def in_batches(
         ValueError: if the images are not in [0, 1], of another shape, or none.
     """
     if isinstance(data, tf.data.Dataset):
-        dataset = checked_dataset(data, model.image_shape, "data")
+        dataset = checked_dataset(data, model.event_shape, "data")
     else:
-        images = check_images(data, "data", model.image_shape)
+        images = check_images(data, "data", model.event_shape)
         dataset = tf.data.Dataset.from_tensor_slices(images).batch(check_integer("batch_size", batch_size))
     count = int(dataset.cardinality())
     partial = _PartialResults(resume, model, settings) if resume is not None else None

@@ -12,8 +12,8 @@ from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import finite_or_none, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.inputs import check_integer
-from keras_iwae.model import IWAE
+from keras_iwae.foundation import check_integer
+from keras_iwae.models import IWAE
 
 
 @dataclass(frozen=True)

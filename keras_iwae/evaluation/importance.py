@@ -7,15 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.diagnostics import active_units
 from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.evaluation.diagnostics.units import active_units
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
-from keras_iwae.inputs import check_integer
-from keras_iwae.model import IWAE
+from keras_iwae.foundation import check_integer
+from keras_iwae.models import IWAE
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
 _FEWEST_KEPT = 64
@@ -47,7 +47,7 @@ def importance_weighted_nll(
 
     Args:
         model: the model.
-        data: batches of images in [0, 1], or an array `[N, *image_shape]`. Binarize a test set once, not at each call.
+        data: batches of images in [0, 1], or an array `[N, *event_shape]`. Binarize a test set once, not at each call.
         num_samples: K.
         bounds: further k for which to report the bound L_k from the same draws, averaged over the K // k groups of k;
             those above K are left out. `None` is the curve 1, 2, 5, 10, 20, 50, ... up to K.
@@ -87,7 +87,7 @@ def importance_weighted_nll(
         return streamed, model.posterior.mean(x)
 
     # Traced once, for batches of any size.
-    specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
+    specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
     evaluate_batch = tf.function(evaluate).get_concrete_function(*specs)
 
     def compute(x, seen, advance):
@@ -114,7 +114,7 @@ def importance_weighted_nll(
     return NLLResult(
         num_samples=num_samples,
         seed=seed,
-        num_pixels=math.prod(model.image_shape),
+        num_pixels=math.prod(model.event_shape),
         bound_per_example=dict(zip([*sizes, num_samples], values.T, strict=True)),
         ess_per_example=ess,
         pareto_k_per_example=tails,

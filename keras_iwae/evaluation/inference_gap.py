@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.diagnostics import InferenceGap
-from keras_iwae.evaluation import stream_log_weights
-from keras_iwae.inputs import check_integer
+from keras_iwae.evaluation.diagnostics.gap import InferenceGap
+from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.foundation import check_integer
 
 tfd = tfp.distributions
 
@@ -58,7 +58,7 @@ def inference_gap(
 
     Args:
         model: the model; its posterior is a diagonal Gaussian.
-        images: `[N, *image_shape]`, all handled at once: a hundred are a good number.
+        images: `[N, *event_shape]`, all handled at once: a hundred are a good number.
         num_samples: K, importance samples of each of the three: q, q* and their mixture.
         num_steps: gradient steps to q*.
         num_draws: draws of each image in a gradient step.
@@ -66,7 +66,7 @@ def inference_gap(
         progress: called with each further share of the work that is done; the shares sum to 1.
 
     Returns:
-        `keras_iwae.diagnostics.InferenceGap`.
+        `keras_iwae.evaluation.diagnostics.InferenceGap`.
 
     Raises:
         ValueError: if the posterior is no diagonal Gaussian, or a count is below 1.

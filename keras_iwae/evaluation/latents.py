@@ -1,4 +1,4 @@
-"""What a model does with its latents, as arrays that `keras_iwae.diagnostics` reads."""
+"""What a model does with its latents, as arrays that `keras_iwae.evaluation.diagnostics` reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import diagnostics
-from keras_iwae.inputs import check_images, check_integer
-from keras_iwae.model import IWAE
-from keras_iwae.posteriors.hierarchical import HierarchicalGaussian
+from keras_iwae.evaluation import diagnostics
+from keras_iwae.foundation import check_images, check_integer
+from keras_iwae.models import IWAE
+from keras_iwae.posteriors import HierarchicalGaussian
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
 
 tfd = tfp.distributions
@@ -68,7 +68,7 @@ def latents(
 
     Args:
         model: the model.
-        images: in [0, 1], `[N, *image_shape]`, binarized as in training.
+        images: in [0, 1], `[N, *event_shape]`, binarized as in training.
         num_draws: S, draws of each posterior.
         seed: seed of the draws.
         progress: called after every batch with the number of its images.
@@ -79,7 +79,7 @@ def latents(
     Raises:
         ValueError: if the images are not in [0, 1], of another shape, or none, or `num_draws` is below 2.
     """
-    images = check_images(images, "images", model.image_shape)
+    images = check_images(images, "images", model.event_shape)
     num_draws = check_integer("num_draws", num_draws, at_least=2)
 
     def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
@@ -95,7 +95,7 @@ def latents(
             "layers": _layers(model, posterior, z),
         }
 
-    specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
+    specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
     of_batch = tf.function(of_batch).get_concrete_function(*specs)
     parts: list[dict] = []
     for begin in range(0, len(images), _BATCH_SIZE):
@@ -171,7 +171,7 @@ def pairwise_log_posterior(
 
     Args:
         model: the model.
-        images: `[N, *image_shape]`.
+        images: `[N, *event_shape]`.
         draws: z_i, `[N, D]`, one from each image's posterior.
         progress: called with the number of rows that are further done.
 

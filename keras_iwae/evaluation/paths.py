@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.model import IWAE
+from keras_iwae.models import IWAE
 
 INITIALS = ("prior", "posterior")
 
@@ -32,7 +32,7 @@ def sigmoidal_schedule(num_temperatures: int, steepness: float = 4.0) -> np.ndar
 
 
 class Path:
-    """The path for images `[B, *image_shape]`; latents are `[C, B, D]`."""
+    """The path for images `[B, *event_shape]`; latents are `[C, B, D]`."""
 
     def __init__(self, model: IWAE, initial: str, x: tf.Tensor):
         self._generative, self._x = model.generative, x

@@ -11,11 +11,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.generative import GenerativeModel
-from keras_iwae.model import IWAE
+from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
-from keras_iwae.posteriors.base import Posterior, check_density
-from keras_iwae.posteriors.hierarchical import HierarchicalGaussian
+from keras_iwae.posteriors import HierarchicalGaussian, Posterior, check_density
 
 tfd = tfp.distributions
 
@@ -63,7 +61,7 @@ class Proposal:
             )
 
     def distribution(self, model: IWAE, x: tf.Tensor):
-        """The proposal for images `[B, *image_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
+        """The proposal for images `[B, *event_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
 
         Raises:
             ValueError: if the posterior has no standard deviations to multiply.

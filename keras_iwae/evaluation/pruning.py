@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.model import IWAE
+from keras_iwae.models import IWAE
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.priors import Prior
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_iwae.bounds import LogTerms
 from keras_iwae.evaluation.proposals import Proposal
-from keras_iwae.model import IWAE, LogTerms
-from keras_iwae.numerics import StreamingLogMeanExp
+from keras_iwae.foundation import StreamingLogMeanExp
+from keras_iwae.models import IWAE
 
 DEFAULT_CHUNK_SIZE = 25
 # Samples that one seed gives: drawn one by one, small operations would take much of an evaluation's time.
@@ -83,7 +84,7 @@ def stream_log_weights(
 
     Args:
         model: the model.
-        x: images in [0, 1], `[B, *image_shape]`.
+        x: images in [0, 1], `[B, *event_shape]`.
         num_samples: K, int32 scalar.
         seed: int32 `[2]`, a stateless seed.
         group_sizes: the k's, none larger than K.

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, standard_error
-from keras_iwae.inputs import check_integer
-from keras_iwae.model import IWAE
-from keras_iwae.posteriors.base import check_density
+from keras_iwae.foundation import check_integer
+from keras_iwae.models import IWAE
+from keras_iwae.posteriors import check_density
 
 # Where the truncation's tail becomes geometric, and by what factor it then falls.
 _TURN, _FACTOR = 80, 0.9
@@ -107,7 +107,7 @@ def sumo_nll(
 
     Args:
         model: the model.
-        data: batches of images in [0, 1], or an array `[N, *image_shape]`. Binarize a test set once, not at each call.
+        data: batches of images in [0, 1], or an array `[N, *event_shape]`. Binarize a test set once, not at each call.
         num_estimates: R, estimates for each image, which are averaged.
         batch_size: images in a batch where `data` is an array.
         seed: seed of the lengths and the draws.
@@ -132,7 +132,7 @@ def sumo_nll(
     num_estimates = check_integer("num_estimates", num_estimates)
     check_density(model.posterior)
     # A row for each sample: what an estimate takes is random, and mostly a handful.
-    specs = tf.TensorSpec([None, *model.image_shape]), tf.TensorSpec([2], tf.int32)
+    specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
     log_weights = tf.function(lambda rows, seed: model.log_weights(rows, 1, seed)[0]).get_concrete_function(*specs)
 
     def compute(x, seen, advance):

@@ -8,12 +8,11 @@ from typing import Any
 
 import keras
 
-from keras_iwae import data, estimators, networks, objectives, runs
-from keras_iwae.adversarial import AVB
-from keras_iwae.inputs import check_integer
-from keras_iwae.model import IWAE
-from keras_iwae.optimizers import FusedAdam
-from keras_iwae.schedules import PaperSchedule, warm_cosine
+from keras_iwae import data, networks
+from keras_iwae.bounds import estimators, objectives
+from keras_iwae.foundation import check_integer
+from keras_iwae.models import AVB, IWAE
+from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 
 NETWORKS = ("dense", "conv")
 SCHEDULES = ("constant", "cosine", "paper")
@@ -36,7 +35,7 @@ class ExperimentConfig:
         estimator: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
         backward_samples: samples drawn for the backward pass; `None` is all K.
         kl_warmup_steps: steps over which the KL part grows to its full weight.
-        posterior: a name in `keras_iwae.parts.POSTERIORS`; "adversarial" goes with "elbo" and has no estimators.
+        posterior: a name in `keras_iwae.models.POSTERIORS`; "adversarial" goes with "elbo" and has no estimators.
         epochs: passes over the training images.
         batch_size: images a step.
         learning_rate: of Adam; the first of the paper's schedule, the highest of the cosine.
@@ -172,7 +171,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         decoder = networks.conv_decoder(mean.shape, seed=config.seed + 1)
     several = len(config.latent_dim) > 1
     parts: dict[str, Any] = {
-        "image_shape": mean.shape,
+        "event_shape": mean.shape,
         "latent_dim": config.latent_dim if several else config.latent_dim[0],
         "hidden": config.hidden if several else config.hidden[0],
         "activation": config.activation,

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae import data, plots, runs
-from keras_iwae.callbacks import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint
+from keras_iwae import data, plots
 from keras_iwae.experiments.config import ExperimentConfig, build
-from keras_iwae.model import IWAE
+from keras_iwae.models import IWAE
+from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, runs
 
 _SHOWN = 50
 
@@ -31,10 +31,10 @@ def train(
         out: the run folder, which must not exist or be empty; `None` makes one under `saved_models/`, named after the
             configuration and the time.
         budget_minutes: training time after which the run stops at the end of an epoch; `resume` goes on.
-        curve: whether to follow the NLL of the validation images; see `keras_iwae.callbacks.NLLCurve`.
+        curve: whether to follow the NLL of the validation images; see `keras_iwae.training.NLLCurve`.
 
     Returns:
-        the run folder: see `keras_iwae.runs` for what it holds.
+        the run folder: see `keras_iwae.training.runs` for what it holds.
 
     Raises:
         ValueError: if `out` holds anything, or an argument of the configuration is out of range.

@@ -20,11 +20,11 @@ A draw may go on after the D latent units with auxiliary variables, which the ge
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
 from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
-from keras_iwae.posteriors.base import Posterior
+from keras_iwae.posteriors.base import Posterior, check_density
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
-from keras_iwae.posteriors.hierarchical import HierarchicalPosterior
+from keras_iwae.posteriors.hierarchical import HierarchicalGaussian, HierarchicalPosterior
 from keras_iwae.posteriors.iaf import IAFPosterior
 from keras_iwae.posteriors.implicit import ImplicitPosterior
 from keras_iwae.posteriors.maf import MAFPosterior
@@ -39,6 +39,7 @@ __all__ = [
     "BernoulliPosterior",
     "FullCovariancePosterior",
     "GaussianPosterior",
+    "HierarchicalGaussian",
     "HierarchicalPosterior",
     "IAFPosterior",
     "ImplicitPosterior",
@@ -47,4 +48,5 @@ __all__ = [
     "Posterior",
     "RadialPosterior",
     "SemiAmortizedPosterior",
+    "check_density",
 ]

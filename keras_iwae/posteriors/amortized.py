@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_iwae.inputs import check_integer
+from keras_iwae.foundation import check_integer
 from keras_iwae.networks import glorot
 from keras_iwae.posteriors.base import Posterior
 
@@ -11,7 +11,7 @@ class AmortizedPosterior(Posterior):
     """A posterior whose parameters are layers, its `heads`, on the features that an encoder gives.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         **kwargs: passed to `keras.Layer`.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.made import MADE
+from keras_iwae.networks import MADE
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.transformed import TransformedNormal, transformed_normal
 
@@ -18,7 +18,7 @@ class AutoregressivePosterior(AmortizedPosterior):
     log q of any z runs the network once, a draw runs it D times, one unit after the other.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features h, `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features h, `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the initial kernels.
         hidden: units of each hidden layer of the masked network.
@@ -49,7 +49,7 @@ class AutoregressivePosterior(AmortizedPosterior):
         return self.heads[0](self.encoder(images, training=training))
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> TransformedNormal:
-        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         biases = self(x, training=training)
         network = tfp.bijectors.MaskedAutoregressiveFlow(self.heads[0].given(biases))
         return transformed_normal(network, tf.shape(biases)[0], self.latent_dim)

@@ -14,10 +14,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.conditional import ConditionalGaussian
-from keras_iwae.inputs import check_integer
-from keras_iwae.networks import derived_seed
-from keras_iwae.numerics import antithetic_noise
+from keras_iwae.foundation import antithetic_noise, check_integer
+from keras_iwae.networks import ConditionalGaussian, derived_seed
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 tfd = tfp.distributions
@@ -107,7 +105,7 @@ class AuxiliaryPosterior(AmortizedPosterior):
     encoder gets would not train it, and are refused.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the initial kernels.
         auxiliary_dim: A, the number of auxiliary variables; `None` is D.
@@ -168,7 +166,7 @@ class AuxiliaryPosterior(AmortizedPosterior):
         return features, loc, keras.ops.exp(log_scale)
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> AuxiliaryGaussian:
-        """q(z, a|x) of each image of `x` `[B, *image_shape]`, of batch `[B]` and event `[D + A]`; one encoder run."""
+        """q(z, a|x) of each image of `x` `[B, *event_shape]`, of batch `[B]` and event `[D + A]`; one encoder run."""
         features, loc, scale = self(x, training=training)
         return AuxiliaryGaussian(features, tfd.MultivariateNormalDiag(loc, scale), self.forward, self.backward)
 

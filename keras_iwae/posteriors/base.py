@@ -41,7 +41,7 @@ class Posterior(keras.Layer):
         """K draws for each image and their log density; the encoder runs once.
 
         Args:
-            x: images `[B, *image_shape]` in [0, 1].
+            x: images `[B, *event_shape]` in [0, 1].
             num_samples: K.
             seed: int32 `[2]`, a stateless seed: the same seed gives the same draws.
             training: whether the networks run in training mode (dropout, batch normalization).
@@ -55,7 +55,7 @@ class Posterior(keras.Layer):
         return z, posterior.log_prob(z)
 
     def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *image_shape]`."""
+        """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *event_shape]`."""
         return self.distribution(x).log_prob(z)
 
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -14,7 +14,7 @@ class BernoulliPosterior(AmortizedPosterior):
     r"""Amortized independent Bernoullis: $q(z_d = 1 | x) = \sigma(W h(x) + b)_d$.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of binary latent units.
         seed: seed of the head's initial kernel.
         **kwargs: passed to `keras.Layer`.
@@ -44,7 +44,7 @@ class BernoulliPosterior(AmortizedPosterior):
         return logits(self.encoder(images, training=training))
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.Independent:
-        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         # TFP's Bernoulli is of integers by default; the decoder and the prior take floats.
         return tfd.Independent(tfd.Bernoulli(logits=self(x, training=training), dtype=tf.float32), 1)
 

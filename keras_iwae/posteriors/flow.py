@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.inputs import check_integer
+from keras_iwae.foundation import check_integer
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.transformed import TransformedNormal, transformed_normal
 
@@ -17,7 +17,7 @@ class FlowPosterior(AmortizedPosterior):
     r"""$z = f_T(\ldots f_1(\mu(x) + \sigma(x) \epsilon))$; a family adds a head for each step and says what $f_t$ is.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         num_steps: T.
@@ -47,7 +47,7 @@ class FlowPosterior(AmortizedPosterior):
         """f_t of batch `[B]` and event `[D]`, from what the head of step `index` gave."""
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> TransformedNormal:
-        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale, *parameters = self(x, training=training)
         steps = [self.step(index, each) for index, each in enumerate(parameters)]
         bijector = tfb.Chain([*steps[::-1], tfb.Shift(loc), tfb.Scale(scale)])

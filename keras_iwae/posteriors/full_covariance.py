@@ -14,7 +14,7 @@ class FullCovariancePosterior(AmortizedPosterior):
     L has D (D + 1) / 2 entries, where the diagonal Gaussian has D standard deviations.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         **kwargs: passed to `keras.Layer`.
@@ -43,6 +43,6 @@ class FullCovariancePosterior(AmortizedPosterior):
         return loc, tfp.bijectors.FillScaleTriL(diag_bijector=tfp.bijectors.Exp(), diag_shift=None)(entries)
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalTriL:
-        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale_tril = self(x, training=training)
         return tfp.distributions.MultivariateNormalTriL(loc=loc, scale_tril=scale_tril)

@@ -13,7 +13,7 @@ class GaussianPosterior(Posterior, GaussianNetwork):
     r"""Amortized diagonal Gaussian: $\mu = W_\mu h(x) + b_\mu$, $\sigma = \exp(W_\sigma h(x) + b_\sigma)$.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         **kwargs: passed to `keras.Layer`.
@@ -29,6 +29,6 @@ class GaussianPosterior(Posterior, GaussianNetwork):
     """
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
-        """The posterior of each image of `x` `[B, *image_shape]`, as a distribution of batch `[B]` and event `[D]`."""
+        """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale = self(x, training=training)
         return tfp.distributions.MultivariateNormalDiag(loc=loc, scale_diag=scale)

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.inputs import check_integer
+from keras_iwae.foundation import check_integer
 from keras_iwae.networks import GaussianNetwork, dense_gaussians
 from keras_iwae.posteriors.base import Posterior
 
@@ -110,7 +110,7 @@ class HierarchicalPosterior(Posterior):
     r"""$q(z|x) = q(z_1|x) \prod_l q(z_{l+1}|z_l)$, diagonal Gaussians with $\sigma = \exp(\mathrm{linear})$.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`, those of q(z_1|x).
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`, those of q(z_1|x).
         latent_dims: D_1, ..., D_L, the number of latent units of each layer, the one nearest the data first.
         hidden: a tuple of units for each q(z_{l+1}|z_l), the one nearest the data first, each from z_l to z_{l+1}.
         activation: a Keras activation, by name or callable, after every dense layer of `hidden`.
@@ -179,7 +179,7 @@ class HierarchicalPosterior(Posterior):
         return self.distribution(images, training).moments()
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> HierarchicalGaussian:
-        """The posterior of each image of `x` `[B, *image_shape]`, of batch `[B]` and event `[D]`; one encoder run."""
+        """The posterior of each image of `x` `[B, *event_shape]`, of batch `[B]` and event `[D]`; one encoder run."""
         if not self.built:
             self.build(x.shape)
         loc, scale = self.bottom(x, training=training)

@@ -6,9 +6,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.conditional import ConditionalGaussian
-from keras_iwae.inputs import check_integer
-from keras_iwae.numerics import antithetic_noise
+from keras_iwae.foundation import antithetic_noise, check_integer
+from keras_iwae.networks import ConditionalGaussian
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 tfd = tfp.distributions
@@ -73,7 +72,7 @@ class ImplicitPosterior(AmortizedPosterior):
     adversarial objective takes for granted. log q is not known: `keras_iwae.AVB` trains it.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the initial kernels.
         noise_dim: E; `None` is D.
@@ -119,5 +118,5 @@ class ImplicitPosterior(AmortizedPosterior):
         return keras.ops.cast(self.encoder(images, training=training), "float32")
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> ImplicitDistribution:
-        """q of each image of `x` `[B, *image_shape]`, of batch `[B]` and event `[D]`; one encoder run."""
+        """q of each image of `x` `[B, *event_shape]`, of batch `[B]` and event `[D]`; one encoder run."""
         return ImplicitDistribution(self(x, training=training), self.given_noise, self.noise_dim)

@@ -15,7 +15,7 @@ class MAFPosterior(MaskedFlowPosterior):
     every estimator, at a cost that grows with D.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features h, `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features h, `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         num_steps: T; the odd steps go from the last unit to the first.

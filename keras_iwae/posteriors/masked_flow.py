@@ -6,8 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.made import MADE
-from keras_iwae.networks import derived_seed
+from keras_iwae.networks import MADE, derived_seed
 from keras_iwae.posteriors.flow import FlowPosterior
 
 tfb = tfp.bijectors
@@ -17,7 +16,7 @@ class MaskedFlowPosterior(FlowPosterior):
     """Diagonal Gaussian, then T autoregressive steps, the odd ones from the last unit to the first.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         num_steps: T.

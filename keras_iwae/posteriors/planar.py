@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.bijectors import Planar
+from keras_iwae.networks import Planar
 from keras_iwae.posteriors.flow import FlowPosterior
 
 
@@ -12,10 +12,10 @@ class PlanarPosterior(FlowPosterior):
     r"""Diagonal Gaussian, then T steps $z + \hat u \tanh(w^T z + b)$ with u, w and b linear in the features.
 
     log q at a z that it has not drawn takes the root of a function of one variable for each step, in place of a closed
-    form; see `keras_iwae.bijectors.Planar`.
+    form; see `keras_iwae.networks.Planar`.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         num_steps: T.

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.bijectors import Radial
+from keras_iwae.networks import Radial
 from keras_iwae.posteriors.flow import FlowPosterior
 
 
@@ -12,7 +12,7 @@ class RadialPosterior(FlowPosterior):
     r"""Diagonal Gaussian, then T steps around points c, with c, log alpha and gamma linear in the features.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         num_steps: T.

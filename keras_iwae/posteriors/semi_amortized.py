@@ -6,8 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.inputs import check_integer
-from keras_iwae.numerics import antithetic_noise
+from keras_iwae.foundation import antithetic_noise, check_integer
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
 # Of a gradient that goes back through the steps, next to what it was behind them.
@@ -34,7 +33,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
     $(\mu_T, \log \sigma_T)$ where it is longer; steps that converge shorten it by themselves.
 
     Args:
-        encoder: Keras layer or model from images `[B, *image_shape]` to features `[B, F]`.
+        encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
         num_steps: T; a step costs S runs of the decoder, forwards and backwards.
@@ -89,7 +88,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
-        """The refined posterior of each image of `x` `[B, *image_shape]`, of batch `[B]` and event `[D]`.
+        """The refined posterior of each image of `x` `[B, *event_shape]`, of batch `[B]` and event `[D]`.
 
         Raises:
             ValueError: outside a model, whose `log_joint` the steps need.

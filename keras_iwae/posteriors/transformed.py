@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.numerics import antithetic_noise
+from keras_iwae.foundation import antithetic_noise
 
 tfd = tfp.distributions
 

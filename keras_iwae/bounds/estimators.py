@@ -1,0 +1,187 @@
+r"""Gradient estimators: how the gradient of a bound is put together from K samples.
+
+Write c_k for the derivative of the bound with respect to log w_k. With z_k = z(eps_k, phi) the samples,
+
+    generative model   sum_k c_k  d/dtheta log p(x, z_k)
+    posterior          sum_k a_k  dlog w_k/dz_k dz_k/dphi  -  sum_k s_k  d/dphi log q(z_k|x) at fixed z_k
+
+and the estimators differ in a (path) and s (score) alone. dlog w/dz holds the parameters of q fixed but not the latents
+that q conditions on, and dz/dphi runs through all stochastic layers, so the same formulas hold for one layer and for
+many. Stopping the gradient of q's parameters instead would lose terms as soon as there are two.
+
+For softmax weights v_k of a group, $E[v_k \, \partial_\phi \log q(z_k)] = E[\partial v_k / \partial z_k \,
+dz_k / d\phi]$ turns c_k path - c_k score into the DReG coefficient: with w^p in the group, (1 - p) v_k + p v_k^2 in
+place of v_k.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.bounds.objectives import Objective, Term, grouped
+
+
+class Coefficients(NamedTuple):
+    """What multiplies each sample's gradients, float32 `[K, B]` each: c, a and s of this module's docstring."""
+
+    generative: tf.Tensor
+    path: tf.Tensor
+    score: tf.Tensor
+
+
+Terms = tuple[Term, ...]
+
+
+def _summed(terms: Terms, log_weights: tf.Tensor, per_term: Callable[[Term, tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Sum over terms of a group's coefficient times `per_term(term, log weights [groups, size, B])`, `[K, B]`."""
+    total = tf.zeros_like(log_weights)
+    for term in terms:
+        groups = grouped(log_weights, term.group_size)
+        share = term.coefficient / tf.cast(tf.shape(groups)[0], log_weights.dtype)
+        total += share * tf.reshape(per_term(term, groups), tf.shape(log_weights))
+    return total
+
+
+def _weights(term: Term, groups: tf.Tensor) -> tf.Tensor:
+    # Along an axis that is not the last, tf.nn.softmax transposes twice.
+    powers = term.power * groups
+    return tf.exp(powers - tf.reduce_logsumexp(powers, axis=1, keepdims=True))
+
+
+def derivative(terms: Terms, log_weights: tf.Tensor) -> tf.Tensor:
+    """Derivative of a bound with respect to its log weights, `[K, B]`; it sums to 1 over K."""
+    return _summed(terms, log_weights, _weights)
+
+
+def _reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    weights = derivative(terms, log_weights)
+    return weights, kl_weight * weights
+
+
+def _sticking_the_landing(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return derivative(terms, log_weights), tf.zeros_like(log_weights)
+
+
+def _doubly_reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def path(term: Term, groups: tf.Tensor) -> tf.Tensor:
+        weights, power = _weights(term, groups), term.power * kl_weight
+        return weights * (1.0 - power + power * weights)
+
+    return _summed(terms, log_weights, path), tf.zeros_like(log_weights)
+
+
+def _vimco(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def signal(term: Term, groups: tf.Tensor) -> tf.Tensor:
+        # The bound without sample k: its weight swapped for the geometric mean of the others'.
+        without, whole = tfp.stats.log_soomean_exp(term.power * groups, axis=1, keepdims=True)
+        return (whole - without) / term.power
+
+    score = kl_weight * derivative(terms, log_weights) - _summed(terms, log_weights, signal)
+    return tf.zeros_like(log_weights), score
+
+
+def _reinforce(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def signal(term: Term, groups: tf.Tensor) -> tf.Tensor:
+        size = tf.cast(tf.shape(groups)[1], groups.dtype)
+        bound = (tf.reduce_logsumexp(term.power * groups, axis=1, keepdims=True) - tf.math.log(size)) / term.power
+        return tf.broadcast_to(bound, tf.shape(groups))
+
+    score = kl_weight * derivative(terms, log_weights) - _summed(terms, log_weights, signal)
+    return tf.zeros_like(log_weights), score
+
+
+def _reweighted_wake_sleep(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.zeros_like(log_weights), -0.5 * derivative(terms, log_weights)
+
+
+class Estimator(NamedTuple):
+    """A gradient estimator.
+
+    Attributes:
+        posterior_coefficients: from terms, log weights `[K, B]` and the KL weight to (path, score), `[K, B]` each.
+        reparameterizes: whether it differentiates through the samples, which discrete latents do not allow.
+        sleeps: whether the posterior is also trained on samples of the model.
+        resamples: whether its coefficients vanish with the weights, as the resampled backward pass needs.
+        total: whether path and score of log q have the same coefficient, so that log q can be differentiated as a
+            whole, through the samples and the parameters at once.
+    """
+
+    posterior_coefficients: Callable[[Terms, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    reparameterizes: bool
+    sleeps: bool = False
+    resamples: bool = True
+    total: bool = False
+
+    def coefficients(
+        self, objective: Objective, log_weights: tf.Tensor, kl_weight: tf.Tensor, parameter: tf.Tensor | None
+    ) -> Coefficients:
+        """Coefficients for log weights `[K, B]`, no gradient flows into them."""
+        log_weights, samples = tf.stop_gradient(log_weights), log_weights.shape[0]
+        if parameter is not None:
+            parameter = tf.stop_gradient(parameter)
+        path, score = self.posterior_coefficients(objective.inference_terms(samples, parameter), log_weights, kl_weight)
+        return Coefficients(derivative(objective.terms(samples, parameter), log_weights), path, score)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    # Kingma, Welling (2013); for the importance weighted bound, Burda et al. (2015), equation 13.
+    "reparameterized": Estimator(_reparameterized, reparameterizes=True, total=True),
+    # Roeder, Wu, Duvenaud (2017), Sticking the landing.
+    "stl": Estimator(_sticking_the_landing, reparameterizes=True),
+    # Tucker, Lawson, Gu, Maddison (2018), Doubly reparameterized gradient estimators for Monte Carlo objectives.
+    "dreg": Estimator(_doubly_reparameterized, reparameterizes=True),
+    # Mnih, Rezende (2016), Variational inference for Monte Carlo objectives.
+    "vimco": Estimator(_vimco, reparameterizes=False, resamples=False),
+    # Williams (1992), Simple statistical gradient-following algorithms for connectionist reinforcement learning.
+    "reinforce": Estimator(_reinforce, reparameterizes=False, resamples=False),
+    # Bornschein, Bengio (2014), Reweighted wake-sleep; half a wake phase and half a sleep phase for the posterior.
+    "rws": Estimator(_reweighted_wake_sleep, reparameterizes=False, sleeps=True),
+}
+
+
+def get(name: str) -> Estimator:
+    """Estimator by name.
+
+    Raises:
+        ValueError: if there is no such estimator.
+    """
+    if name not in ESTIMATORS:
+        names = ", ".join(repr(n) for n in ESTIMATORS)
+        raise ValueError(f"Invalid value received for `estimator`. Expected one of {names}. Received: {name!r}")
+    return ESTIMATORS[name]
+
+
+def check_pair(name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "") -> None:
+    """Refuse an estimator that is biased or undefined for an objective or a posterior.
+
+    Args:
+        name: the estimator.
+        objective: the objective.
+        num_samples: K.
+        reparameterized: whether the posterior's samples are differentiable in its parameters.
+        total_only: why the posterior's log q can be differentiated as a whole only, empty where it need not.
+
+    Raises:
+        ValueError: which says what is allowed.
+    """
+    estimator, sizes = get(name), [term.group_size for term in objective.inference_terms(num_samples)]
+    reason = None
+    if objective.deterministic and name != "reparameterized":
+        reason = "'reparameterized' for an objective without samples"
+    elif estimator.reparameterizes and not reparameterized:
+        reason = "'vimco', 'reinforce' or 'rws' for a posterior over discrete latents"
+    elif total_only and not estimator.total:
+        reason = f"'reparameterized' for a posterior {total_only}"
+    elif name == "stl" and max(sizes) > 1:
+        reason = f"'dreg' in its place for groups of {max(sizes)} samples, where 'stl' is biased"
+    elif name == "vimco" and min(sizes) < 2:
+        reason = "'reinforce' in its place for groups of one sample, which leave 'vimco' no others to compare with"
+    elif name == "rws" and objective.inference_terms(num_samples) != (Term(1.0, num_samples),):
+        reason = "the objective 'iwae' with 'rws', whose weights are those of all K samples"
+    if reason:
+        raise ValueError(
+            f"Invalid value received for `estimator`. Expected {reason}. "
+            f"Received: {name!r} with {type(objective).__name__} and K = {num_samples}"
+        )

@@ -1,0 +1,119 @@
+"""One gradient of a bound: samples, coefficients, and the two backward passes, over all K samples or a few drawn."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_iwae.bounds.estimators import Estimator
+from keras_iwae.bounds.log_terms import LogTerms
+from keras_iwae.bounds.objectives import Objective
+from keras_iwae.bounds.resampled import resample, streamed
+
+
+class Gradients(NamedTuple):
+    """Of the mean bound: the log densities of all K samples, and ascent directions for the variables of each part."""
+
+    terms: LogTerms
+    generative: list[tf.Tensor]
+    posterior: list[tf.Tensor]
+
+
+def bound_gradients(
+    posterior,
+    generative,
+    x: tf.Tensor,
+    num_samples: int,
+    seed: tf.Tensor,
+    objective: Objective,
+    estimator: Estimator,
+    backward_samples: int | None = None,
+    kl_weight: tf.Tensor | float = 1.0,
+    parameter: tf.Tensor | None = None,
+    scale: tf.Tensor | float = 1.0,
+) -> Gradients:
+    """Gradients of the mean bound of a batch.
+
+    Args:
+        posterior: a posterior under the contract of `keras_iwae.posteriors`.
+        generative: the generative model.
+        x: images in [0, 1], `[B, *event_shape]`.
+        num_samples: K.
+        seed: int32 `[2]`, a stateless seed.
+        objective: the bound.
+        estimator: how it is differentiated.
+        backward_samples: m, the samples drawn for the backward pass; `None` is all K.
+        kl_weight: scalar in [0, 1] that multiplies log p(z) - log q(z|x) in what is climbed, not in what is reported.
+        parameter: the objective's learned coefficient, if it has one.
+        scale: scalar that multiplies every gradient, before the backward pass.
+
+    Returns:
+        `Gradients`, in the order of each part's `trainable_variables`.
+    """
+    kl_weight = tf.convert_to_tensor(kl_weight, tf.float32)
+
+    def log_terms(z: tf.Tensor, log_q: tf.Tensor) -> LogTerms:
+        return LogTerms(generative.log_likelihood(x, z, True), generative.log_prior(z, True), log_q)
+
+    with tf.GradientTape(persistent=True) as tape:
+        q = posterior.distribution(x, training=True)
+        # z as a function of the parameters; what it is worth to the bound is found with respect to its values first.
+        if backward_samples is None:
+            connected = q.sample([num_samples], seed=seed)
+        else:
+            with tape.stop_recording():
+                every, drawn = streamed(q, log_terms, num_samples, seed)
+                weights = every.tempered(kl_weight)
+                coefficients = estimator.coefficients(objective, weights, kl_weight, parameter)
+                chosen = resample(objective, weights, parameter, backward_samples, tf.random.fold_in(seed, 1))
+                connected, coefficients = drawn(chosen.index), chosen.divide(coefficients)
+            if estimator.reparameterizes:
+                connected = posterior.reparameterize(q, connected)
+        z = tf.stop_gradient(connected)
+        tape.watch(z)
+        # Of `connected`, TFP remembers the noise it came from, so that no flow is inverted. Of z it knows nothing, and
+        # goes by its values: what an estimator needs that takes the gradient in z and that in the parameters apart.
+        terms = log_terms(z, q.log_prob(connected if estimator.total else z))
+        if backward_samples is None:
+            every = terms
+            coefficients = estimator.coefficients(objective, terms.tempered(kl_weight), kl_weight, parameter)
+        batch = tf.cast(tf.shape(x)[0], tf.float32) / scale
+        joint = terms.likelihood + kl_weight * terms.prior
+        climbed = tf.reduce_sum(coefficients.generative * joint) / batch
+        path_density = None
+        if estimator.reparameterizes and not estimator.total:
+            path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
+        score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
+        if estimator.sleeps:
+            score += 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], tf.random.fold_in(seed, 2))
+        shared = objective.inference_terms(num_samples) == objective.terms(num_samples)
+        path_joint = None if shared else tf.reduce_sum(coefficients.path * joint) / batch
+
+    thetas = [variable.value for variable in generative.trainable_variables]
+    phis = [variable.value for variable in posterior.trainable_variables]
+    zero = tf.UnconnectedGradients.ZERO
+    if not estimator.reparameterizes:
+        for_generative = tape.gradient(climbed, thetas, unconnected_gradients=zero)
+        return Gradients(every, for_generative, tape.gradient(score, phis, unconnected_gradients=zero))
+
+    *for_generative, d_joint = tape.gradient(climbed, [*thetas, z], unconnected_gradients=zero)
+    if path_joint is None:
+        # One pass through the decoder serves both: sample k's share of it is c_k dlog p/dz_k, and a_k is at most c_k.
+        ratio = tf.math.divide_no_nan(coefficients.path, coefficients.generative)
+        d_joint = ratio[..., tf.newaxis] * d_joint
+    else:
+        d_joint = tape.gradient(path_joint, z)
+    d_z = d_joint if path_density is None else d_joint - tape.gradient(path_density, z)
+    through = thetas if posterior.through_generative else []
+    found = tape.gradient(
+        [connected, score], [*phis, *through], output_gradients=[d_z, tf.ones_like(score)], unconnected_gradients=zero
+    )
+    for_posterior = found[: len(phis)]
+    if through:
+        for_generative = [one + other for one, other in zip(for_generative, found[len(phis) :], strict=True)]
+    return Gradients(every, for_generative, for_posterior)
+
+
+def _sleep(posterior, generative, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mean log q(z|x) of as many dreams as there are images: (z, x) drawn from the model."""
+    dreams = tf.nest.map_structure(tf.stop_gradient, generative.sample(batch, seed))
+    return tf.reduce_mean(posterior.distribution(dreams.images, training=True).log_prob(dreams.latents))

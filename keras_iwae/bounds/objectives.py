@@ -1,0 +1,239 @@
+r"""Objectives: what log weights [K, B] are turned into, a bound [B] in nats of which more is better.
+
+One idea covers the family. A bound is a weighted sum of terms; a term of group size g cuts the K samples into K / g
+groups of successive samples and takes the mean over groups of
+
+    1/p log 1/g sum_k w_k^p
+
+with p = 1 but for Renyi's. ELBO is (1, g=1), IWAE (1, g=K), MIWAE (1, g=K/M), CIWAE (beta, g=1) + (1 - beta, g=K).
+Its derivative with respect to log w_k is the coefficient / (K / g) times the softmax of p log w within the group, and
+that is all that a gradient estimator needs to know (`keras_iwae.bounds.estimators`).
+
+An objective is a value: it holds no weights, compares equal by its fields, and a saved model carries it along.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_iwae.foundation import check_integer, log_mean_exp
+
+
+class Term(NamedTuple):
+    """One term of a bound: `coefficient` times the mean over groups of `group_size` samples of log-means of w^power."""
+
+    coefficient: float | tf.Tensor
+    group_size: int
+    power: float = 1.0
+
+
+def grouped(log_weights: tf.Tensor, group_size: int) -> tf.Tensor:
+    """Log weights `[K, B]` as `[groups, group_size, B]`, successive samples together."""
+    shape = tf.shape(log_weights)
+    return tf.reshape(log_weights, [shape[0] // group_size, group_size, shape[1]])
+
+
+def term_value(term: Term, log_weights: tf.Tensor) -> tf.Tensor:
+    """Value of a term without its coefficient, `[B]`, in nats."""
+    within = log_mean_exp(term.power * grouped(log_weights, term.group_size), axis=1) / term.power
+    return tf.reduce_mean(within, axis=0)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What every objective shares: its value from its terms, equality by value, and the configuration that Keras saves.
+
+    `deterministic` tells the model to take the posterior mean in place of samples: K is 1, and log w is log p(x|z).
+    `learned` names a coefficient in (0, 1) that the model trains along, if there is one.
+    """
+
+    deterministic: ClassVar[bool] = False
+    # In this order: a subclass that makes fields of them keeps it.
+    beta: ClassVar[float]
+    learned: ClassVar[bool] = False
+
+    def terms(self, num_samples: int, parameter: tf.Tensor | None = None) -> tuple[Term, ...]:
+        """Terms of the bound that the generative model climbs, and that is reported; `parameter` is the learned one."""
+        raise NotImplementedError
+
+    def inference_terms(self, num_samples: int, parameter: tf.Tensor | None = None) -> tuple[Term, ...]:
+        """Terms of the bound that the posterior climbs: the same, but for PIWAE."""
+        return self.terms(num_samples, parameter)
+
+    def __call__(self, log_weights: tf.Tensor, parameter: tf.Tensor | None = None) -> tf.Tensor:
+        """Value in nats, `[B]`, of log weights `[K, B]`."""
+        values = [t.coefficient * term_value(t, log_weights) for t in self.terms(log_weights.shape[0], parameter)]
+        return tf.add_n(values)
+
+    def get_config(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Objective":
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class IWAEBound(Objective):
+    r"""Importance weighted bound, $L_K = \log \frac{1}{K} \sum_k w_k$; it grows with K towards log p(x).
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equation 8.
+    """
+
+    def terms(self, num_samples, parameter=None):
+        return (Term(1.0, num_samples),)
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class ELBO(Objective):
+    r"""Evidence lower bound on K draws, $\frac{1}{K} \sum_k \log w_k$: the VAE; K lowers noise, not the gap.
+
+    References:
+        Kingma, Welling (2013), Auto-encoding variational Bayes, equation 6.
+    """
+
+    def terms(self, num_samples, parameter=None):
+        return (Term(1.0, 1),)
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class Reconstruction(ELBO):
+    r"""The plain autoencoder: $\log p(x | z = \mathrm{E}_q[z])$. No bound on log p(x): z may leave the prior."""
+
+    deterministic: ClassVar[bool] = True
+
+
+def _group_size(num_samples: int, num_groups: int) -> int:
+    if num_samples % num_groups:
+        raise ValueError(
+            f"Invalid value received for `num_groups`. Expected a divisor of num_samples = {num_samples}. "
+            f"Received: {num_groups}"
+        )
+    return num_samples // num_groups
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class MIWAE(Objective):
+    r"""Multiply importance weighted bound: the mean of M bounds of K/M samples, $\frac{1}{M} \sum_m L_{K/M}^{(m)}$.
+
+    Less tight than IWAE on the same K samples, with a less noisy gradient for the posterior.
+
+    Args:
+        num_groups: M, which divides K; 1 is IWAE, K is the ELBO.
+
+    References:
+        Rainforth et al. (2018), Tighter variational bounds are not necessarily better.
+    """
+
+    num_groups: int = 8
+
+    def __post_init__(self):
+        check_integer("num_groups", self.num_groups)
+
+    def terms(self, num_samples, parameter=None):
+        return (Term(1.0, _group_size(num_samples, self.num_groups)),)
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class PIWAE(MIWAE):
+    r"""Partially importance weighted: the generative model climbs IWAE's $L_K$, the posterior climbs MIWAE's bound.
+
+    Args:
+        num_groups: M of the posterior's MIWAE, which divides K.
+
+    References:
+        Rainforth et al. (2018), Tighter variational bounds are not necessarily better.
+    """
+
+    def terms(self, num_samples, parameter=None):
+        return (Term(1.0, num_samples),)
+
+    def inference_terms(self, num_samples, parameter=None):
+        return (Term(1.0, _group_size(num_samples, self.num_groups)),)
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class CIWAE(Objective):
+    r"""Combination importance weighted bound, $\beta \, \mathrm{ELBO} + (1 - \beta) L_K$.
+
+    Args:
+        beta: the ELBO's share, in [0, 1]; where it is learned, what it starts from.
+        learned: whether the model trains beta along; it climbs the bound, so it moves towards IWAE, slower where the
+            two differ less.
+
+    References:
+        Rainforth et al. (2018), Tighter variational bounds are not necessarily better.
+    """
+
+    beta: float = 0.5  # type: ignore[misc]
+    learned: bool = False  # type: ignore[misc]
+
+    def __post_init__(self):
+        inside = 0.0 < self.beta < 1.0 if self.learned else 0.0 <= self.beta <= 1.0
+        if not inside:
+            between = "between 0 and 1, both excluded" if self.learned else "in [0, 1]"
+            raise ValueError(f"Invalid value received for `beta`. Expected a number {between}. Received: {self.beta}")
+
+    def terms(self, num_samples, parameter=None):
+        beta = self.beta if parameter is None else parameter
+        return Term(beta, 1), Term(1.0 - beta, num_samples)
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class Renyi(Objective):
+    r"""Variational Renyi bound, $\frac{1}{1-\alpha} \log \frac{1}{K} \sum_k w_k^{1-\alpha}$; it falls as alpha grows.
+
+    Args:
+        alpha: the order; 0 is IWAE, 1 the ELBO. With K samples it is a bound on log p(x) for alpha of 0 and more; below
+            0 it may pass it.
+
+    References:
+        Li, Turner (2016), Renyi divergence variational inference, equations 5 and 7.
+    """
+
+    alpha: float = 0.5
+
+    def terms(self, num_samples, parameter=None):
+        if self.alpha == 1.0:
+            return (Term(1.0, 1),)
+        return (Term(1.0, num_samples, 1.0 - self.alpha),)
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "iwae": IWAEBound,
+    "elbo": ELBO,
+    "ae": Reconstruction,
+    "miwae": MIWAE,
+    "piwae": PIWAE,
+    "ciwae": CIWAE,
+    "renyi": Renyi,
+}
+
+
+def get(objective: str | Objective) -> Objective:
+    """Objective by name, with its default parameters, or the object itself.
+
+    Args:
+        objective: a name in `OBJECTIVES`, or an `Objective`.
+
+    Raises:
+        ValueError: if there is no such objective.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, str) and objective in OBJECTIVES:
+        return OBJECTIVES[objective]()
+    names = ", ".join(repr(name) for name in OBJECTIVES)
+    raise ValueError(
+        f"Invalid value received for `objective`. Expected one of {names}, or an Objective. Received: {objective!r}"
+    )

@@ -1,0 +1,83 @@
+r"""Draws from the posterior that an importance weighted bound stands for.
+
+Of K draws from q(z|x), one is kept with probability proportional to its weight w_k = p(x, z_k) / q(z_k|x). What is kept
+is distributed as q_EW of Cremer et al., the closer to p(z|x) the larger K: its ELBO is at least the bound L_K of q.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import check_images, check_integer
+from keras_iwae.models import LatentModel
+from keras_iwae.posteriors import check_density
+
+
+def resampled_posterior(
+    model: LatentModel, x: np.ndarray, num_draws: int, num_samples: int = 50, seed: int = 0
+) -> tf.Tensor:
+    r"""Independent draws from $q_{EW}(z|x)$, for any family of posteriors that has a density.
+
+    Args:
+        model: the model.
+        x: images in [0, 1], `[B, *event_shape]`.
+        num_draws: draws for each image.
+        num_samples: K, samples of q that each draw is chosen from. Memory grows with `num_draws`, and not with K.
+        seed: the same seed gives the same draws.
+
+    Returns:
+        latents, float32 `[num_draws, B, D]`; with K = 1 they are draws from q(z|x).
+
+    Raises:
+        ValueError: if a count is below 1, the posterior has no density, or the images are not in [0, 1] or of another
+            shape.
+
+    Example:
+        >>> z = resampled_posterior(model, images, num_draws=10, num_samples=100)
+
+    References:
+        Cremer, Morris, Duvenaud (2017), Reinterpreting importance-weighted autoencoders, algorithm 1.
+    """
+    num_draws, num_samples = check_integer("num_draws", num_draws), check_integer("num_samples", num_samples)
+    check_density(model.posterior)
+    images = tf.constant(check_images(x, "x", model.event_shape))
+    draw = tf.function(lambda images, num_samples, seed: _draw(model, images, num_draws, num_samples, seed))
+    return draw(images, tf.constant(num_samples), tf.constant([seed, 0]))
+
+
+def resampled_reconstruction(
+    model: LatentModel, x: np.ndarray, num_draws: int = 10, num_samples: int = 50, seed: int = 0
+) -> tf.Tensor:
+    """Pixel probabilities `[B, *event_shape]`: the mean over draws of `resampled_posterior`, each of them decoded.
+
+    Args:
+        model: the model.
+        x: images in [0, 1], `[B, *event_shape]`.
+        num_draws: draws for each image.
+        num_samples: K, samples of q that each draw is chosen from.
+        seed: the same seed gives the same draws.
+
+    Raises:
+        ValueError: if a count is below 1, the posterior has no density, or the images are not in [0, 1] or of another
+            shape.
+    """
+    z = resampled_posterior(model, x, num_draws, num_samples, seed)
+    return tf.reduce_mean(tf.sigmoid(model.generative(z)), axis=0)
+
+
+def _draw(model: LatentModel, images: tf.Tensor, num_draws: int, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    q, shape = model.posterior.distribution(images), [num_draws, tf.shape(images)[0]]
+
+    def challenge(k: tf.Tensor, best: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        draw_seed, noise_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, k), 2))
+        z = q.sample([num_draws], seed=draw_seed)
+        log_weights = model.generative.log_joint(images, z) - q.log_prob(z)
+        # Log weights plus Gumbel noise: the largest of K is each with its probability, and no sum over K is needed.
+        uniform = tf.random.stateless_uniform(shape, noise_seed, minval=1e-20)
+        score = log_weights - tf.math.log(-tf.math.log(uniform))
+        better = score > best
+        return k + 1, tf.where(better, score, best), tf.where(better[..., tf.newaxis], z[..., : model.latent_dim], kept)
+
+    start = tf.constant(0), tf.fill(shape, -math.inf), tf.zeros([*shape, model.latent_dim])
+    return tf.while_loop(lambda k, *_: k < num_samples, challenge, start, parallel_iterations=1)[2]

@@ -1,0 +1,125 @@
+"""Comparing runs image by image: which is better on the same test images, and by how much for sure."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_iwae.evaluation import LEVEL, paired_difference
+from keras_iwae.training import runs
+
+# What two evaluations share if their numbers are to be compared.
+_SAME = ("dataset", "split", "limit", "num_samples", "seed")
+# "static" and "dynamic" are the same single draw for a test split.
+_TEST_IMAGES = {"dynamic": "drawn once", "static": "drawn once"}
+
+
+class Evaluated(NamedTuple):
+    """A run's NLL record, the log-likelihood of each test image `[N]`, and a digest of the images if there is one."""
+
+    run: Path
+    record: dict
+    log_likelihood: np.ndarray
+    images: str | None
+
+
+def compare(folders: Sequence[str | os.PathLike]) -> dict:
+    """Compare each run to the first by the log-likelihoods of the same test images.
+
+    Args:
+        folders: run folders, each evaluated by scripts/evaluate_nll.py with the same K, limit and seed.
+
+    Returns:
+        for JSON: what was evaluated, and `runs`, for each its name, NLL, standard error and, from the second on,
+        `difference`: of the NLL to the first run's with standard error, 95 % interval and verdict.
+
+    Raises:
+        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed.
+    """
+    first, *others = (per_example(folder) for folder in folders)
+    rows: list[dict] = [_row(first)]
+    for other in others:
+        _check_same(first, other)
+        found = paired_difference(other.log_likelihood, first.log_likelihood)
+        alone = found.num_images == 1
+        difference = {
+            "nll": found.mean,
+            "standard_error": None if alone else found.standard_error,
+            "low": None if alone else found.low,
+            "high": None if alone else found.high,
+            "verdict": found.verdict,
+        }
+        rows.append({**_row(other), "difference": difference})
+    evaluation = {name: first.record.get(name) for name in _SAME}
+    return {**evaluation, "num_images": len(first.log_likelihood), "level": LEVEL, "runs": rows}
+
+
+def per_example(folder: str | os.PathLike) -> Evaluated:
+    """What a run folder knows of each test image.
+
+    Raises:
+        ValueError: if there is no evaluation, no array, or the two are of different evaluations.
+    """
+    if not Path(folder).exists():
+        raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
+    run = runs.folder(folder)
+    record = runs.read_json(run / "metrics.json").get("nll_test")
+    # Before evaluations wrote it by themselves, it was asked for under this name.
+    file = next((run / name for name in ("per-example-test.npz", "per-example.npz") if (run / name).is_file()), None)
+    hint = f"evaluate it: python scripts/evaluate_nll.py --k 5000 --model {run}"
+    if record is None or file is None:
+        missing = "metrics.json with nll_test" if record is None else "per-example-test.npz"
+        raise ValueError(f"Expected {missing} in {run}. Received: none; {hint}")
+    with np.load(file) as arrays:
+        log_likelihood = arrays["log_likelihood"] if "log_likelihood" in arrays else np.zeros(0)
+        images = str(arrays["images_sha256"]) if "images_sha256" in arrays else None
+    if len(log_likelihood) != record["num_examples"] or not np.isclose(-log_likelihood.mean(), record["nll"], 1e-4):
+        raise ValueError(
+            f"Expected in {file} the log-likelihoods of the evaluation in metrics.json, of {record['num_examples']} "
+            f"images. Received: {len(log_likelihood)} of another; {hint}"
+        )
+    return Evaluated(run, record, log_likelihood, images)
+
+
+def _row(evaluated: Evaluated) -> dict:
+    record = evaluated.record
+    return {"run": evaluated.run.name, "nll": record["nll"], "standard_error": record["standard_error"]}
+
+
+def _check_same(first: Evaluated, other: Evaluated) -> None:
+    both = first, other
+    found = [{name: e.record.get(name) for name in _SAME} | {"binarization": _binarization(e.run)} for e in both]
+    different = [name for name in found[0] if found[0][name] != found[1][name]]
+    if not different and None not in (first.images, other.images) and first.images != other.images:
+        different, found = ["images"], [{"images": e.images} for e in both]
+    if different:
+        name = different[0]
+        raise ValueError(
+            f"Expected runs that were evaluated alike. Received: {name} {found[0][name]} in {first.run} and "
+            f"{found[1][name]} in {other.run}"
+        )
+
+
+def _binarization(run: Path) -> str:
+    name = runs.read_json(run / "config.json").get("binarization", "dynamic")
+    return _TEST_IMAGES.get(name, name)
+
+
+def table(comparison: dict) -> str:
+    """What `compare` returned, for people."""
+    of = f"{comparison['dataset']}, {comparison['split']} split, {comparison['num_images']} images"
+    lines = [
+        f"NLL in nats on {of}, K = {comparison['num_samples']}, seed {comparison['seed']}",
+        "",
+        f"{'run':<28}{'NLL':>8}   {'to the first':>12}   95 % interval",
+    ]
+    for row in comparison["runs"]:
+        line = f"{row['run']:<28}{row['nll']:>8.2f}"
+        if "difference" in row:
+            d = row["difference"]
+            interval = "" if d["low"] is None else f"{d['low']:+.2f} to {d['high']:+.2f}"
+            line += f"   {d['nll']:>+12.2f}   {interval:<18} {d['verdict']}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)

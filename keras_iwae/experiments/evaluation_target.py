@@ -1,0 +1,126 @@
+"""What an evaluation is of: a trained model and images, and where in the run folder its results go."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_iwae import data
+from keras_iwae.foundation import check_integer, storage
+from keras_iwae.models import IWAE
+from keras_iwae.training import runs
+
+_BATCH_SIZE = 200
+
+
+def dataset_of(path: str | os.PathLike) -> str:
+    """What a run was trained on.
+
+    Raises:
+        ValueError: if its `config.json` does not say, as beside a model that was saved by hand.
+    """
+    name = runs.read_json(runs.folder(path) / "config.json").get("dataset")
+    if name is None:
+        raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
+    return name
+
+
+def evaluation_images(
+    path: str | os.PathLike, limit: int | None, seed: int, dataset: str | None = None, split: str = "test"
+) -> np.ndarray:
+    """The first `limit` images of a split `[N, *event_shape]`, in order and binarized once from `seed` as the run says.
+
+    Args:
+        path: run folder or `.keras` file.
+        limit: only the first so many images; `None` is all.
+        seed: of the binarization.
+        dataset: a name or file for `keras_iwae.data.load`; `None` is what the run was trained on.
+        split: "train", "validation" or "test".
+
+    Raises:
+        ValueError: if there is no such data set or split.
+    """
+    if limit is not None:
+        check_integer("limit", limit)
+    # `load` would shuffle a training split and drop its last batch.
+    chosen = data.images(dataset or dataset_of(path), split)[:limit]
+    binarization = runs.read_json(runs.folder(path) / "config.json").get("binarization", "dynamic")
+    batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed)
+    return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and the images that it is judged on.
+
+    Attributes:
+        path: run folder or `.keras` file.
+        model: the model.
+        dataset: name or file of the data set.
+        own: whether that is what the run was trained on.
+        split: "train", "validation" or "test".
+        limit: only the first so many images; `None` is all.
+        images: binarized, `[N, *event_shape]`.
+    """
+
+    path: Path
+    model: IWAE
+    dataset: str
+    own: bool
+    split: str
+    limit: int | None
+    images: np.ndarray
+
+    @classmethod
+    def open(
+        cls, model: str | os.PathLike | None, dataset: str | None, split: str, limit: int | None, seed: int
+    ) -> "Subject":
+        """Load both.
+
+        Args:
+            model: run folder or `.keras` file; `None` is the newest run.
+            dataset: a name or file for `keras_iwae.data.load`; `None` is what the run was trained on.
+            split: "train", "validation" or "test".
+            limit: only the first so many images; `None` is all.
+            seed: of the binarization.
+
+        Raises:
+            ValueError: if there is no such model, data set or split.
+        """
+        path = Path(model) if model is not None else runs.newest()
+        name = dataset or dataset_of(path)
+        trained = runs.load_model(path)
+        images = evaluation_images(path, limit, seed, name, split)
+        return cls(path, trained, str(name), dataset is None, split, limit, images)
+
+    def record(self) -> dict:
+        """What was evaluated, for JSON."""
+        return {"model": self.path.name, "dataset": self.dataset, "split": self.split, "limit": self.limit}
+
+    def partial(self, method: str) -> Path | None:
+        """Where an evaluation keeps what it has so far; `None` where there is no run folder."""
+        return self.path / f"partial-{self._key(method, '-')}.npz" if self.path.is_dir() else None
+
+    def keep(self, method: str, record: Mapping, stem: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write `record` into the run's `metrics.json` and `arrays` into an .npz file beside it; nothing without a run.
+
+        Args:
+            method: what the key in `metrics.json` begins with; the split follows, and a foreign data set before it.
+            record: what to write, for JSON.
+            stem: what the name of the .npz file begins with, in the same way.
+            arrays: one row or column an image.
+        """
+        if self.path.is_dir():
+            self.write_arrays(self.path / f"{self._key(stem, '-')}.npz", arrays)
+            runs.update_metrics(self.path, {self._key(method, "_"): record})
+
+    def write_arrays(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write arrays of each image, and which images these are."""
+        digest = np.array(hashlib.sha256(self.images.tobytes()).hexdigest())
+        storage.write_arrays(path, {**arrays, "images_sha256": digest})
+
+    def _key(self, beginning: str, separator: str) -> str:
+        return separator.join([beginning, *([] if self.own else [Path(self.dataset).stem]), self.split])

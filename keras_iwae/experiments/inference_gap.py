@@ -1,0 +1,75 @@
+"""The inference gap of a run, kept image by image in its folder, so that a second start goes on."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from keras_iwae.evaluation import InferenceGap, inference_gap
+from keras_iwae.foundation import write_arrays
+from keras_iwae.models import IWAE
+from keras_iwae.networks import derived_seed
+
+NUM_SAMPLES, NUM_STEPS = 5000, 1000
+_BATCH = 100
+
+
+def gap_of_run(
+    run: Path, model: IWAE, images: np.ndarray, seed: int, progress: Callable[[float], object]
+) -> InferenceGap:
+    """The inference gap of images, a hundred at a time, each hundred written to `inference-gap.npz` when it is done.
+
+    What that file holds of the same model and seed is taken from there, and so are the first of the images if more were
+    asked for before.
+
+    Args:
+        run: the run folder.
+        model: its model.
+        images: the first images of the test split, `[N, *event_shape]`.
+        seed: of the draws.
+        progress: called with each further share of the images that is done, found ones included; they sum to 1.
+
+    Returns:
+        `InferenceGap` of the N images.
+    """
+    file = run / "inference-gap.npz"
+    fingerprint = hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    settings = json.dumps({"model": fingerprint, "seed": seed, "samples": NUM_SAMPLES, "steps": NUM_STEPS})
+    whole = _kept(file, settings)
+    found = len(whole.elbo)
+    if found < len(images):
+        # A batch that was cut short had other draws than a whole one.
+        found -= found % _BATCH
+    progress(min(found / len(images), 1.0))
+    for begin in range(found, len(images), _BATCH):
+        batch = images[begin : begin + _BATCH]
+        done = partial(_scaled, progress, len(batch) / len(images))
+        part = inference_gap(model, batch, NUM_SAMPLES, NUM_STEPS, seed=derived_seed(seed, begin), progress=done)
+        whole = _joined(_first(whole, begin), part)
+        write_arrays(file, {"settings": np.array(settings), **vars(whole)})
+    return _first(whole, len(images))
+
+
+def _scaled(progress: Callable[[float], object], share: float, done: float) -> None:
+    progress(share * done)
+
+
+def _kept(file: Path, settings: str) -> InferenceGap:
+    names = [field.name for field in fields(InferenceGap)]
+    if file.exists():
+        with np.load(file) as arrays:
+            if str(arrays["settings"]) == settings:
+                return InferenceGap(**{name: arrays[name] for name in names})
+    return InferenceGap(**{name: np.zeros(0) for name in names})
+
+
+def _first(gap: InferenceGap, count: int) -> InferenceGap:
+    return InferenceGap(**{name: values[:count] for name, values in vars(gap).items()})
+
+
+def _joined(one: InferenceGap, other: InferenceGap) -> InferenceGap:
+    return InferenceGap(**{name: np.concatenate([values, vars(other)[name]]) for name, values in vars(one).items()})

@@ -1,0 +1,199 @@
+"""Log-likelihoods of a run by every estimator there is, each kept in its `metrics.json`."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from keras_iwae.evaluation import (
+    AnnealedResult,
+    BidirectionalResult,
+    NLLResult,
+    SumoResult,
+    annealed_nll,
+    bidirectional_gap,
+    importance_weighted_nll,
+    sumo_nll,
+)
+from keras_iwae.experiments.evaluation_target import Subject
+from keras_iwae.training import runs
+
+_BATCH_SIZE = 200
+
+
+def evaluate(
+    model: str | os.PathLike | None = None,
+    num_samples: int = 5000,
+    dataset: str | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    chunk_size: int = 25,
+    seed: int = 0,
+    proposal_scale: float = 1.0,
+    defensive: float = 0.0,
+    per_example: str | os.PathLike | None = None,
+    verbose: bool = True,
+) -> tuple[NLLResult, dict]:
+    """Evaluate a run on a split of its data set and keep the result in the run's `metrics.json`.
+
+    The run folder also gets `per-example-SPLIT.npz`: `log_likelihood`, `jackknife`, `effective_sample_size` and
+    `pareto_k` `[N]`, `bounds` `[G, N]` of the `group_sizes` `[G]`, and `images_sha256`, which tells whether two such
+    files are of the same images. An interrupted evaluation continues when the same is asked for again.
+
+    Args:
+        model: run folder or `.keras` file; `None` is the newest run.
+        num_samples: K.
+        dataset: a name or file for `keras_iwae.data.load`; `None` is what the run was trained on.
+        split: "train", "validation" or "test".
+        limit: only the first so many images.
+        chunk_size: samples of an image decoded together.
+        seed: of the draws and of the binarization.
+        proposal_scale: what the posterior's standard deviations are multiplied by for drawing.
+        defensive: probability that a draw comes from the prior.
+        per_example: a further .npz file for the arrays of each image.
+        verbose: whether to show progress.
+
+    Returns:
+        the result, and a record of it for JSON that says what was evaluated and how long it took.
+
+    Raises:
+        ValueError: if there is no such model, data set or split, or a number is out of range.
+    """
+    subject = Subject.open(model, dataset, split, limit, seed)
+    begin = time.perf_counter()
+    result = importance_weighted_nll(
+        subject.model,
+        subject.images,
+        num_samples,
+        chunk_size=chunk_size,
+        batch_size=_BATCH_SIZE,
+        seed=seed,
+        proposal_scale=proposal_scale,
+        defensive=defensive,
+        resume=subject.partial("nll"),
+        verbose=verbose,
+    )
+    record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
+    arrays = {
+        "log_likelihood": result.log_likelihood_per_example,
+        "jackknife": result.jackknife_per_example,
+        "effective_sample_size": result.ess_per_example,
+        "pareto_k": result.pareto_k_per_example,
+        "group_sizes": np.array(list(result.bound_per_example)),
+        "bounds": np.stack(list(result.bound_per_example.values())),
+    }
+    subject.keep("nll", record, "per-example", arrays)
+    if per_example is not None:
+        subject.write_arrays(per_example, arrays)
+    return result, record
+
+
+def evaluate_annealed(
+    model: str | os.PathLike | None = None,
+    dataset: str | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+    **settings,
+) -> tuple[AnnealedResult, dict]:
+    """Evaluate a run by annealed importance sampling and keep the result as `ais_SPLIT` in the run's `metrics.json`.
+
+    The run folder also gets `per-example-ais-SPLIT.npz`: `log_likelihood`, `effective_sample_size` of the chains and
+    `acceptance_rate` `[N]`, and `images_sha256`. An interrupted evaluation continues when the same is asked for again.
+
+    Args:
+        model: run folder or `.keras` file; `None` is the newest run.
+        dataset: a name or file for `keras_iwae.data.load`; `None` is what the run was trained on.
+        split: "train", "validation" or "test".
+        limit: only the first so many images.
+        seed: of the draws and of the binarization.
+        verbose: whether to show progress.
+        **settings: for `keras_iwae.evaluation.annealed_nll`.
+
+    Returns:
+        the result, and a record of it for JSON that says what was evaluated and how long it took.
+
+    Raises:
+        ValueError: if there is no such model, data set or split, the latents are discrete, or a number is out of range.
+    """
+    subject = Subject.open(model, dataset, split, limit, seed)
+    begin = time.perf_counter()
+    result = annealed_nll(
+        subject.model, subject.images, seed=seed, resume=subject.partial("ais"), verbose=verbose, **settings
+    )
+    record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
+    arrays = {
+        "log_likelihood": result.log_likelihood_per_example,
+        "effective_sample_size": result.ess_per_example,
+        "acceptance_rate": result.acceptance_per_example,
+    }
+    subject.keep("ais", record, "per-example-ais", arrays)
+    return result, record
+
+
+def evaluate_sumo(
+    model: str | os.PathLike | None = None,
+    dataset: str | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+    **settings,
+) -> tuple[SumoResult, dict]:
+    """Evaluate a run by SUMO and keep the result as `sumo_SPLIT` in the run's `metrics.json`.
+
+    The run folder also gets `per-example-sumo-SPLIT.npz`: `log_likelihood` and `variance` `[N]`, and `images_sha256`.
+
+    Args:
+        model: run folder or `.keras` file; `None` is the newest run.
+        dataset: a name or file for `keras_iwae.data.load`; `None` is what the run was trained on.
+        split: "train", "validation" or "test".
+        limit: only the first so many images.
+        seed: of the draws and of the binarization.
+        verbose: whether to show progress.
+        **settings: for `keras_iwae.evaluation.sumo_nll`.
+
+    Returns:
+        the result, and a record of it for JSON that says what was evaluated and how long it took.
+
+    Raises:
+        ValueError: if there is no such model, data set or split, or a number is out of range.
+    """
+    subject = Subject.open(model, dataset, split, limit, seed)
+    begin = time.perf_counter()
+    result = sumo_nll(
+        subject.model, subject.images, seed=seed, resume=subject.partial("sumo"), verbose=verbose, **settings
+    )
+    record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
+    arrays = {"log_likelihood": result.log_likelihood_per_example, "variance": result.variance_per_example}
+    subject.keep("sumo", record, "per-example-sumo", arrays)
+    return result, record
+
+
+def evaluate_bidirectional(
+    model: str | os.PathLike | None = None, verbose: bool = True, **settings
+) -> tuple[BidirectionalResult, dict]:
+    """Bound log p(x) from both sides on images of the run's own and keep the result as `bdmc` in its `metrics.json`.
+
+    Args:
+        model: run folder or `.keras` file; `None` is the newest run.
+        verbose: whether to show progress.
+        **settings: for `keras_iwae.evaluation.bidirectional_gap`.
+
+    Returns:
+        the result, and a record of it for JSON that says how long it took.
+
+    Raises:
+        ValueError: if there is no such model, the latents are discrete, or a number is out of range.
+    """
+    path = Path(model) if model is not None else runs.newest()
+    trained = runs.load_model(path)
+    begin = time.perf_counter()
+    partial = path / "partial-bdmc.npz" if path.is_dir() else None
+    result = bidirectional_gap(trained, resume=partial, verbose=verbose, **settings)
+    record = {"model": path.name, **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
+    if path.is_dir():
+        runs.update_metrics(path, {"bdmc": record})
+    return result, record

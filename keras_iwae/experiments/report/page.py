@@ -1,0 +1,130 @@
+"""From a run folder to a page: what is there is shown, what is not there is named with the command that makes it."""
+
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from keras_iwae.experiments import diagnosis as diagnosing
+from keras_iwae.experiments.report import numbers
+from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
+from keras_iwae.experiments.report.pictures import Pictures
+from keras_iwae.foundation import replacing
+from keras_iwae.plots import charts
+from keras_iwae.training import runs
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+_FILES = ("config.json", "model.keras", "history.csv", "metrics.json")
+
+
+def write_report(run: str | os.PathLike) -> Path:
+    """Write `report.html` into a run folder: one page with everything in it, which needs no network.
+
+    Args:
+        run: the run folder, or the `.keras` file in it. What is missing or damaged there is named on the page.
+
+    Returns:
+        the page.
+
+    Raises:
+        ValueError: if there is nothing of a run in the folder.
+    """
+    folder = runs.folder(run)
+    if not Path(run).exists() or not any((folder / name).is_file() for name in _FILES):
+        raise ValueError(f"Invalid value received for `run`. Expected a run folder. Received: {run}, which is none")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.tests["missing"] = lambda part: isinstance(part, Missing)
+    page = environment.from_string(_TEMPLATE.read_text()).render(_contents(folder))
+    path = folder / "report.html"
+    with replacing(path) as temporary:
+        temporary.write_text(page)
+    return path
+
+
+def _contents(folder: Path) -> dict:
+    """Every name that the template uses."""
+    names = "config.json", "metrics.json", "diagnosis.json"
+    config, metrics, diagnosis = (attempt(partial(runs.read_json, folder / name)) for name in names)
+    pictures, quoted = Pictures(folder), shlex.quote(str(folder))
+    return {
+        "name": folder.resolve().name,
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "sentence": numbers.sentence(_known(config)),
+        "headline": attempt(lambda: numbers.headline(_known(metrics), _known(diagnosis))),
+        "config": _or(config, Missing("The run has no config.json."), numbers.rows),
+        "curves": attempt(lambda: _curves(folder)),
+        "nll": _or(
+            metrics if isinstance(metrics, Missing) else metrics.get("nll_test"),
+            Missing("The run has not been evaluated.", f"python scripts/evaluate_nll.py --k 5000 --model {quoted}"),
+            _nll,
+        ),
+        "others": [
+            (numbers.readable(name), record.get("verdict"), numbers.rows(record, leave_out=("model", "verdict")))
+            for name, record in _known(metrics).items()
+            if isinstance(record, Mapping) and name not in ("training", "nll_test")
+        ],
+        "latents": _or(
+            diagnosis,
+            Missing("The run has not been diagnosed.", f"python scripts/diagnose.py --model {quoted}"),
+            _latents,
+        ),
+        "samples": pictures.samples(),
+        "reconstructions": pictures.reconstructions(),
+        "map": pictures.latent_map(),
+        "extremes": attempt(pictures.extremes),
+    }
+
+
+def _known(part: dict | Missing) -> dict:
+    return {} if isinstance(part, Missing) else part
+
+
+def _or(found, otherwise: Missing, show):
+    """`show(found)` where there is something; the note that it is, or `otherwise`, where there is nothing."""
+    if isinstance(found, Missing):
+        return found
+    return attempt(lambda: show(found)) if found else otherwise
+
+
+def _curves(folder: Path) -> Picture:
+    history = runs.read_history(folder)
+    if not history:
+        raise ValueError("The run has no history.csv.")
+    columns = {name: [row[name] for row in history] for name in history[0]}
+    ends = [name for name in ("bound", "val_bound") if name in columns]
+    last = ", ".join(f"{numbers.readable(name)} {columns[name][-1]:.1f} nats" for name in ends)
+    return chart(charts.training_curves(columns), f"Training metrics over {len(history)} epochs; at the end {last}")
+
+
+def _nll(record: Mapping) -> dict:
+    bounds = {int(k): value for k, value in record.get("bounds", {}).items()}
+    words = ", ".join(f"L_{k} {value:.1f}" for k, value in bounds.items())
+    return {
+        "verdict": record.get("verdict"),
+        "rows": numbers.rows(record, leave_out=("model", "split", "bounds", "verdict")),
+        "bounds": chart(charts.bounds(bounds), f"Bound against the number of samples, in nats: {words}")
+        if len(bounds) > 1
+        else None,
+    }
+
+
+def _latents(record: Mapping) -> dict:
+    layers = record["layers"]
+    variances = [np.array(layer["mean_variance"]) for layer in layers]
+    counts = ", ".join(f"{layer['active']} of {layer['units']}" for layer in layers)
+    return {
+        "verdict": record["verdict"],
+        "rows": diagnosing.rows(record),
+        "active": chart(
+            charts.active_units(variances, record["active_unit_threshold"]),
+            f"Histogram of the variance of posterior means; active: {counts} units",
+        ),
+        "units": chart(charts.units(*diagnosing.moments(layers)), "KL of each unit, and its aggregate posterior"),
+    }

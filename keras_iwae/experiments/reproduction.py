@@ -1,0 +1,186 @@
+"""Reproducing a row of the paper's table: train it, judge it, and keep what came out in a file of its own.
+
+ROOT/<row>/                 the run: checkpoint, history, figures
+ROOT/results/<row>.json     the row's result, written when it has been evaluated
+"""
+
+import datetime
+import importlib.metadata
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae import data
+from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll, pruned
+from keras_iwae.experiments.log_likelihood import evaluate
+from keras_iwae.experiments.paper_table import ROWS, Row
+from keras_iwae.experiments.training import resume, train
+from keras_iwae.foundation import write_json
+from keras_iwae.models import IWAE
+from keras_iwae.training import STAGES, passes_of, runs, stage_of
+
+ROOT = runs.ROOT / "reproduce"
+# Training images that are evaluated beside the test set: enough to see a gap of half a nat.
+_TRAIN_IMAGES = 2000
+# Test images on which the model without its inactive units is compared with the whole one.
+_PRUNED_IMAGES = 2000
+_PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy"
+
+
+def find_row(name: str) -> Row:
+    """The row of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in ROWS:
+        raise ValueError(f"Invalid value received for `row`. Expected a name that --list shows. Received: {name!r}")
+    return ROWS[name]
+
+
+def result_of(row: Row, root: str | os.PathLike = ROOT) -> dict:
+    """What the row's result file says, empty where it has not been evaluated."""
+    return runs.read_json(Path(root) / "results" / f"{row.name}.json")
+
+
+def passes_done(row: Row, root: str | os.PathLike = ROOT) -> int:
+    """Passes over the data that the row's run has behind it."""
+    rows = runs.read_history(Path(root) / row.name)
+    return int(rows[-1]["epoch"]) if rows else 0
+
+
+def reproduce(
+    name: str,
+    root: str | os.PathLike = ROOT,
+    stages: int | None = None,
+    budget_minutes: float | None = None,
+    num_samples: int = 5000,
+    limit: int | None = None,
+    command: str = "",
+) -> dict:
+    """Train a row as far as is asked for, from where it stands, and evaluate it.
+
+    Args:
+        name: one of `ROWS`.
+        root: the folder of runs and results.
+        stages: of the paper's eight, for a row of the paper's protocol; `None` is all.
+        budget_minutes: training time of the row over all starts, after which it stops; `None` is no limit.
+        num_samples: K of the evaluation.
+        limit: only the first so many test images; `None` is all.
+        command: the command line, to be kept with the result.
+
+    Returns:
+        the result, as it was written: numbers and how they came about; `complete` is whether the row was trained to
+        its end and evaluated on the whole test set.
+
+    Raises:
+        ValueError: if there is no such row, `stages` is not for it, or its data set is not there.
+    """
+    row, root = find_row(name), Path(root)
+    start = None
+    if row.starts_from is not None:
+        reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)
+        start = str(root / row.starts_from)
+    run = _train(row, _epochs(row, stages), root / name, start, budget_minutes)
+    done, before = passes_done(row, root), result_of(row, root)
+    asked = {"passes": done, "num_samples": num_samples, "limit": limit}
+    if before and all(before[key] == value for key, value in asked.items()):
+        return before
+    begin = time.perf_counter()
+    record = {
+        "row": name,
+        **asked,
+        "passes_planned": row.config.epochs,
+        "stage": stage_of(done) if row.config.schedule == "paper" else None,
+        "complete": done == row.config.epochs and limit is None,
+        "from": result_of(ROWS[row.starts_from], root) if row.starts_from else None,
+        **_judge(run, row, num_samples, limit),
+        "curve": runs.read_rows(run / "nll.csv"),
+        "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),
+        "seconds_evaluation": round(time.perf_counter() - begin, 1),
+        "config": asdict(row.config),
+        "command": command,
+        "date": datetime.date.today().isoformat(),
+        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "cores": os.cpu_count(),
+        "gpus": len(tf.config.list_physical_devices("GPU")),
+    }
+    write_json(root / "results" / f"{name}.json", record)
+    return result_of(row, root)
+
+
+def _epochs(row: Row, stages: int | None) -> int:
+    if stages is None:
+        return row.config.epochs
+    if row.fast or row.name.startswith("lecture"):
+        raise ValueError(
+            f"Invalid value received for `stages`. Expected none for {row.name!r}, whose schedule has no stages. "
+            f"Received: {stages}"
+        )
+    passes_of(stages)
+    # The transfer experiment trains on for as long as the last stage of what it started from.
+    return 3 ** (stages - 1) if row.starts_from else passes_of(stages)
+
+
+def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: float | None) -> Path:
+    if (run / "config.json").exists():
+        # A row never goes back: fewer stages than it has behind it leave it as it is.
+        return resume(run, max(epochs, runs.read_json(run / "config.json")["epochs"]), budget_minutes, curve=True)
+    return train(replace(row.config, epochs=epochs, start=start), run, budget_minutes, curve=True)
+
+
+def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
+    """NLL on test and training images, active units, and the NLL without the inactive ones."""
+    model = runs.load_model(run)
+    if model.deterministic:
+        return {"reconstruction": model.evaluate(_test_images(row, limit), verbose=0, return_dict=True)["loss"]}
+    _, test = evaluate(run, num_samples, limit=limit, verbose=False)
+    train_images = min(_TRAIN_IMAGES, len(data.images(row.config.dataset, "train")), limit or _TRAIN_IMAGES)
+    _, training = evaluate(run, num_samples, split="train", limit=train_images, verbose=False)
+    images = _test_images(row, limit)
+    means = np.concatenate([model.posterior.mean(x).numpy() for x in images])
+    variances = means.astype(np.float64).var(axis=0)
+    layers = np.split(variances, np.cumsum(row.config.latent_dim)[:-1])
+    return {
+        "nll_test": test,
+        "nll_train": training,
+        "active_units": [int((layer > ACTIVE_UNIT_THRESHOLD).sum()) for layer in layers],
+        "mean_variances": [[float(f"{value:.4g}") for value in layer] for layer in layers],
+        "pruned": _pruned(model, variances > ACTIVE_UNIT_THRESHOLD, images.unbatch().take(_PRUNED_IMAGES).batch(200)),
+    }
+
+
+def _test_images(row: Row, limit: int | None) -> tf.data.Dataset:
+    return data.load(data.images(row.config.dataset, "test")[:limit], "test", 200, row.config.binarization)
+
+
+def _pruned(model: IWAE, keep: np.ndarray, images: tf.data.Dataset) -> dict:
+    """How the NLL changes where inactive units are removed, image by image, at K = 1000 with the same draws."""
+    whole, small = (
+        importance_weighted_nll(one, images, 1000, bounds=(), verbose=False) for one in (model, pruned(model, keep))
+    )
+    gaps = whole.log_likelihood_per_example - small.log_likelihood_per_example
+    return {
+        "num_examples": len(gaps),
+        "num_samples": 1000,
+        "nll_change": float(gaps.mean()),
+        "standard_error": float(gaps.std(ddof=1) / len(gaps) ** 0.5),
+    }
+
+
+def status(row: Row, root: str | os.PathLike = ROOT) -> str:
+    """One line: what the row's result says, or how far its training is."""
+    result, done = result_of(row, root), passes_done(row, root)
+    published = f"{row.published.nll:.2f}" if row.published else ""
+    nll = f"{result['nll_test']['nll']:.2f}" if "nll_test" in result else ""
+    planned = row.config.epochs
+    state = "complete" if result.get("complete") else f"{done} of {planned} passes" if done else "not started"
+    if row.config.schedule == "paper" and 0 < done < planned:
+        state += f", stage {stage_of(done)} of {STAGES}"
+    if result and result["passes"] != done:
+        state += f"; the NLL is after {result['passes']}"
+    return f"{row.name:<48}{published:>10}{nll:>10}   {state}"

@@ -1,0 +1,181 @@
+"""The K experiment: the same model trained at several K, all else equal, and what K buys and costs."""
+
+import csv
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from keras_iwae.evaluation import latents
+from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.log_likelihood import evaluate
+from keras_iwae.experiments.training import resume, train
+from keras_iwae.foundation import check_integer, replacing, write_json
+from keras_iwae.plots import charts
+from keras_iwae.training import runs
+
+# Test images whose reconstructions are measured.
+_RECONSTRUCTED = 2000
+_COLUMNS = 8
+
+
+def sweep(
+    config: ExperimentConfig,
+    ks: Sequence[int],
+    out: str | os.PathLike,
+    eval_k: int = 5000,
+    limit: int | None = None,
+    verbose: bool = True,
+) -> list[dict]:
+    """Train at each K, measure, and write a table, a figure and the samples side by side.
+
+    `out` gets a run folder for each K (`k1`, `k5`, ...), and after each of them `results.json`, `results.csv`,
+    `results.md`, `sweep.png` and `samples.png` of those that are finished. A second start skips what is finished,
+    trains on what is half trained, and evaluates what is not evaluated.
+
+    Args:
+        config: what to train; its `num_samples` does not count.
+        ks: the K's.
+        out: folder of the sweep.
+        eval_k: importance samples for each test image.
+        limit: only the first so many test images; `None` is all.
+        verbose: whether to show the progress of evaluations.
+
+    Returns:
+        a row for each K, the smallest first, all in nats but where the name says otherwise: `k`, `validation_bound`
+        (L_K of training, on the validation images), `nll`, `nll_error`, `reconstruction`, `squared_error` (a pixel),
+        `active_units`, `latent_dim`, `seconds_per_epoch` (median), `epochs`, `eval_k` and `num_examples`.
+
+    Raises:
+        ValueError: if a number is out of range, if training has no bound L_K to measure, or if a folder in `out` holds
+            a run with other settings.
+    """
+    for name, without in (("posterior", "adversarial"), ("objective", "ae")):
+        if getattr(config, name) == without:
+            raise ValueError(
+                f"Invalid value received for `{name}`. Expected one that gives log weights, of which L_K is made. "
+                f"Received: {without!r}"
+            )
+    out = Path(out)
+    ks = sorted({check_integer("k", k) for k in ks})
+    eval_k = check_integer("eval_k", eval_k)
+    if limit is not None:
+        check_integer("limit", limit)
+    configs = {k: replace(config, num_samples=k) for k in ks}
+    for k, wanted in configs.items():
+        _check_folder(out / f"k{k}", wanted)
+    rows: list[dict] = []
+    seconds: dict[int, float] = {}
+    for k in ks:
+        begin = time.perf_counter()
+        fresh = _finish_training(out / f"k{k}", configs[k])
+        row, measured = _measure(out / f"k{k}", k, eval_k, limit, verbose)
+        rows.append(row)
+        if fresh and measured:
+            seconds[k] = time.perf_counter() - begin
+        _write(out, rows)
+        print(f"K = {k}: NLL {row['nll']:.2f} nats, {row['seconds_per_epoch']:.1f} s an epoch{_left(ks, k, seconds)}")
+    return rows
+
+
+def _check_folder(run: Path, config: ExperimentConfig) -> None:
+    stored = runs.read_json(run / "config.json")
+    other = [name for name, value in asdict(config).items() if stored and _plain(stored.get(name)) != _plain(value)]
+    if other:
+        name = other[0]
+        raise ValueError(
+            f"Invalid value received for `out`. Expected a new folder, or runs with these settings. "
+            f"Received: {run}, where {name} is {stored.get(name)!r} and not {asdict(config)[name]!r}"
+        )
+
+
+def _plain(value: object) -> object:
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _finish_training(run: Path, config: ExperimentConfig) -> bool:
+    """Bring a run to its last epoch; whether all of it was trained here and now."""
+    if not (run / "config.json").exists():
+        train(config, run)
+        return True
+    if runs.read_json(run / "metrics.json").get("training", {}).get("epoch") != config.epochs:
+        resume(run)
+    return False
+
+
+def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -> tuple[dict, bool]:
+    """A row of the table, and whether the NLL had to be found for it."""
+    history = runs.read_history(run)
+    record = runs.read_json(run / "metrics.json").get("nll_test", {})
+    fresh = (record.get("num_samples"), record.get("limit"), record.get("seed")) != (eval_k, limit, 0)
+    if fresh:
+        _, record = evaluate(run, eval_k, limit=limit, verbose=verbose)
+    images = evaluation_images(run, _RECONSTRUCTED if limit is None else min(limit, _RECONSTRUCTED), seed=0)
+    found = latents(runs.load_model(run), images)
+    row = {
+        "k": k,
+        "validation_bound": history[-1]["val_bound"],
+        "nll": record["nll"],
+        "nll_error": record["standard_error"],
+        "reconstruction": float(found.log_likelihood.mean(dtype=np.float64)),
+        "squared_error": float(found.squared_error.mean(dtype=np.float64)),
+        "active_units": record["active_units"],
+        "latent_dim": record["latent_dim"],
+        # The first epoch builds the graph.
+        "seconds_per_epoch": float(np.median([epoch["seconds"] for epoch in history])),
+        "epochs": len(history),
+        "eval_k": eval_k,
+        "num_examples": record["num_examples"],
+    }
+    return row, fresh
+
+
+def _left(ks: Sequence[int], last: int, seconds: dict[int, float]) -> str:
+    """About how long the remaining K's will take: time is a line in K once two were seen."""
+    remaining = [k for k in ks if k > last]
+    if not remaining or not seconds:
+        return ""
+    if len(seconds) == 1:
+        return f"; more than {len(remaining) * sum(seconds.values()) / 60:.1f} min left"
+    slope, start = np.polyfit(list(seconds), list(seconds.values()), 1)
+    estimate = sum(max(start + slope * k, min(seconds.values())) for k in remaining)
+    return f"; about {estimate / 60:.1f} min left"
+
+
+def _write(out: Path, rows: list[dict]) -> None:
+    write_json(out / "results.json", rows)
+    with replacing(out / "results.csv") as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with replacing(out / "results.md") as temporary:
+        temporary.write_text(table(rows) + "\n")
+    charts.save(out / "sweep.png", charts.sweep(rows))
+    count = _COLUMNS * _COLUMNS
+    models = {row["k"]: runs.load_model(out / f"k{row['k']}") for row in rows}
+    samples = {f"K = {k}": model.sample(count).probabilities.numpy() for k, model in models.items()}
+    charts.save(out / "samples.png", charts.sample_grids(samples, _COLUMNS))
+
+
+def table(rows: Sequence[dict]) -> str:
+    """The rows of a sweep as Markdown."""
+    heads = ["K", "validation bound L_K", f"test NLL, K = {rows[0]['eval_k']}", "E_q log p(x\\|z)", "squared error"]
+    heads += ["active units", "s an epoch"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "-|" * len(heads)]
+    for row in rows:
+        error = "" if row["nll_error"] is None else f" ± {row['nll_error']:.2f}"
+        cells = [
+            row["k"],
+            f"{row['validation_bound']:.2f}",
+            f"{row['nll']:.2f}{error}",
+            f"{row['reconstruction']:.2f}",
+            f"{row['squared_error']:.4f}",
+            f"{row['active_units']} of {row['latent_dim']}",
+            f"{row['seconds_per_epoch']:.1f}",
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)

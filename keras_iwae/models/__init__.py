@@ -1,0 +1,9 @@
+"""Models: a posterior, a prior and a decoder put together as a `keras.Model` that fits, evaluates and predicts."""
+
+from keras_iwae.models.avb import AVB
+from keras_iwae.models.components import POSTERIORS
+from keras_iwae.models.generative import GenerativeModel, Samples
+from keras_iwae.models.iwae import IWAE
+from keras_iwae.models.latent_model import LatentModel
+
+__all__ = ["AVB", "IWAE", "POSTERIORS", "GenerativeModel", "LatentModel", "Samples"]

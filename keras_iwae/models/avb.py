@@ -1,0 +1,141 @@
+"""Adversarial variational Bayes: an autoencoder whose posterior is a network of noise, and has no density."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.bounds import LogTerms
+from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.networks import Discriminator, dense_encoder, discrimination
+from keras_iwae.posteriors import Posterior
+
+
+class _Step(NamedTuple):
+    """Log densities of K draws, of which log q is the discriminator's, and what the discriminator climbs, `[K, B]`."""
+
+    terms: LogTerms
+    discriminated: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class AVB(LatentModel):
+    r"""Autoencoder with an implicit posterior and adaptive contrast.
+
+    With r(z|x) the Gaussian of q's mean and standard deviation and T(x, z) the discriminator, the other parts climb
+
+    $\mathcal{L} = E_q[\log p(x|z) + \log p(z) - \log r(z|x) - T(x, z)]$
+
+    at fixed T and r, and T climbs $E_q[\log \sigma(T)] + E_r[\log(1 - \sigma(T))]$, whose optimum is
+    $T^* = \log q - \log r$, where $\mathcal{L}$ is the ELBO. T is given z in units of r, so that it has to tell q from
+    a standard normal only. All step together, once for every batch.
+
+    What is reported as `elbo` and `kl` is as good as T is: no bound. For the likelihood there is `annealed_nll`
+    (`evaluate_nll.py --method ais`), or an IWAE with this decoder, not trainable, whose posterior is fitted to it.
+
+    Args:
+        event_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
+        latent_dim: number of latent units.
+        hidden: units of the encoder's dense layers, and of those of the discriminator's own encoder; the decoder's are
+            the same in reverse.
+        activation: their Keras activation, by name or callable.
+        num_samples: K, draws per image in training and in `evaluate`.
+        posterior: "adversarial", or a layer with draws and no density, as `keras_iwae.posteriors.ImplicitPosterior`.
+        encoder: a Keras layer or model from images to features, in place of the dense one.
+        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        seed: seed of the initial weights and of every draw; saved with the model.
+        **kwargs: passed to `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is out of range, or the posterior has a density, and needs no discriminator.
+
+    Example:
+        >>> model = AVB(event_shape=(28, 28, 1), latent_dim=32)
+        >>> model.compile(keras.optimizers.Adam(1e-4))
+        >>> model.fit(keras_iwae.data.load("mnist", "train", batch_size=100), epochs=10)
+        >>> annealed_nll(model, images[:100])
+
+    `fit` and `evaluate` report, as means over images: `loss`, minus `elbo`; `elbo`, `reconstruction`
+    (E_q log p(x|z)) and `kl` in nats; and `discrimination`, what T climbs: -1.39 where it cannot tell q from r.
+
+    References:
+        Mescheder, Nowozin, Geiger (2017), Adversarial variational Bayes, algorithm 1 and section 4.
+    """
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        latent_dim: int = 50,
+        hidden: Sequence[int] = (200, 200),
+        activation="tanh",
+        num_samples: int = 1,
+        posterior: str | Posterior = "adversarial",
+        encoder: keras.Layer | None = None,
+        decoder: keras.Layer | None = None,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(
+            event_shape, latent_dim, hidden, activation, num_samples, posterior, encoder, decoder, seed, **kwargs
+        )
+        if self.posterior.density != "none":
+            raise ValueError(
+                "Invalid value received for `posterior`. Expected one without a density, which a discriminator stands "
+                f"in for. Received: a {type(self.posterior).__name__}, which `keras_iwae.IWAE` trains"
+            )
+        own_encoder = dense_encoder(hidden, activation, self.seed + 4, self.dtype_policy)
+        self.discriminator = Discriminator(own_encoder, self.latent_dim, seed=self.seed + 5, name="discriminator")
+        self._track("loss", "elbo", "reconstruction", "kl", "discrimination")
+        self.build()
+
+    def build(self, input_shape=None):
+        self.discriminator.build((None, *self.event_shape))
+        super().build(input_shape)
+
+    def train_step(self, data):
+        x, scale = self._images(data), self._loss_scale()
+        seed = self._next_seed()
+        with tf.GradientTape(persistent=True) as tape:
+            step = self._compute(x, seed, training=True)
+            loss = -scale * tf.reduce_mean(step.terms.weights)
+            confusion = -scale * tf.reduce_mean(step.discriminated)
+        by_variable: dict[int, tf.Tensor] = {}
+        parts = ((self.generative, loss), (self.posterior, loss), (self.discriminator, confusion))
+        for part, of in parts:
+            found = tape.gradient(of, [variable.value for variable in part.trainable_variables])
+            by_variable |= {id(v): g for v, g in zip(part.trainable_variables, found, strict=True)}
+        slopes = [by_variable[id(variable)] for variable in self.trainable_variables]
+        return self._update_metrics(step, self._descend(slopes, scale))
+
+    def test_step(self, data):
+        x, seed = self._images(data), self._evaluation_seed()
+        return self._update_metrics(self._compute(x, seed), self._penalty())
+
+    def _compute(self, x: tf.Tensor, seed: tf.Tensor, training: bool = False) -> _Step:
+        draw_seed, contrast_seed = tf.unstack(tf.random.split(seed, 2))
+        q = self.posterior.distribution(x, training)
+        z = q.sample([self.num_samples], seed=draw_seed)
+        # Constants: at the optimum of T no value of theirs changes the ELBO.
+        loc, scale = tf.stop_gradient(q.mean()), tf.stop_gradient(q.stddev())
+        noise, contrast = (z - loc) / scale, tf.random.stateless_normal(tf.shape(z), contrast_seed)
+        of_images = self.discriminator(x, training=training)
+        ratio = self.discriminator.given(of_images, noise)
+        log_contrast = tf.reduce_sum(-0.5 * (noise**2 + np.log(2.0 * np.pi)) - tf.math.log(scale), axis=-1)
+        terms = LogTerms(
+            self.generative.log_likelihood(x, z, training), self.generative.log_prior(z, training), log_contrast + ratio
+        )
+        return _Step(terms, discrimination(ratio, self.discriminator.given(of_images, contrast)))
+
+    def _update_metrics(self, step: _Step, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
+        terms, elbo = step.terms, tf.reduce_mean(step.terms.weights, axis=0)
+        return self._report(
+            {
+                "loss": penalty - elbo,
+                "elbo": elbo,
+                "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
+                "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
+                "discrimination": tf.reduce_mean(step.discriminated, axis=0),
+            }
+        )

@@ -1,0 +1,221 @@
+"""The importance weighted autoencoder as a Keras model: from a batch to log weights, a bound and a step."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
+from keras_iwae.foundation import check_integer, effective_sample_size
+from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.posteriors import Posterior
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class IWAE(LatentModel):
+    r"""Importance weighted autoencoder with a Bernoulli decoder.
+
+    With z_1..z_K ~ q(z|x) and $w_k = p(x, z_k) / q(z_k|x)$, `fit` maximizes the mean over the batch of
+    $L_K = \log \frac{1}{K} \sum_k w_k \le \log p(x)$ ("iwae"), or of another objective of the same log weights.
+
+    Args:
+        event_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
+        latent_dim: number of latent units; several numbers are as many stochastic layers, the one next to the image
+            first, as `(100, 50)` in the paper.
+        hidden: units of the encoder's dense layers; the decoder's are the same in reverse. With several stochastic
+            layers one such sequence for each, as `((200, 200), (100, 100))`.
+        activation: their Keras activation, by name or callable.
+        num_samples: K, importance samples per image in training and in `evaluate`.
+        objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
+            an object of `keras_iwae.bounds.objectives`, such as `MIWAE(num_groups=8)`.
+        estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
+        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", "auxiliary",
+            "semi_amortized", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the
+            contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here,
+            and `hidden` is the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
+        backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.
+        kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
+        encoder: a Keras layer or model from images to features, in place of the dense one.
+        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        seed: seed of the initial weights and of every draw; saved with the model.
+        **kwargs: passed to `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is out of range, if objective, estimator and posterior do not go together, or if the
+            decoder's logits have another shape than the images.
+
+    Example:
+        >>> model = IWAE(event_shape=(28, 28, 1), latent_dim=50, num_samples=50)
+        >>> model.compile(keras.optimizers.Adam(1e-3))
+        >>> model.fit(keras_iwae.data.load("mnist", "train", batch_size=100), epochs=10)
+
+    `fit` and `evaluate` report, as means over images: `loss` (minus the bound), `bound` and `elbo` in nats,
+    `reconstruction` (E_q log p(x|z)) and `kl` (its sampled value, E_q log q(z|x) - log p(z)) in nats, and `ess`, the
+    effective sample size of the K weights. With "ae" only `loss` and `reconstruction` have a meaning, and are reported;
+    a learned CIWAE reports its `beta`.
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
+    """
+
+    objects = ("objective",)
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        latent_dim: int | Sequence[int] = 50,
+        hidden: Sequence = (200, 200),
+        activation="tanh",
+        num_samples: int = 50,
+        objective: str | objectives.Objective = "iwae",
+        estimator: str = "reparameterized",
+        posterior: str | Posterior = "gaussian",
+        backward_samples: int | None = None,
+        kl_warmup_steps: int = 0,
+        encoder: keras.Layer | None = None,
+        decoder: keras.Layer | None = None,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(
+            event_shape, latent_dim, hidden, activation, num_samples, posterior, encoder, decoder, seed, **kwargs
+        )
+        # K of a training step: `keras_iwae.training.FewerSamplesFirst` lowers it for a while.
+        self.training_samples = self.num_samples
+        self.objective, self.estimator = objectives.get(objective), estimators.get(estimator)
+        self.backward_samples = backward_samples
+        self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
+        self._config |= {
+            "objective": keras.saving.serialize_keras_object(self.objective),
+            "estimator": estimator,
+            "backward_samples": backward_samples,
+            "kl_warmup_steps": self.kl_warmup_steps,
+        }
+        self._check_training(estimator)
+        self.beta_logit = None
+        if self.objective.learned:
+            start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
+            self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
+        self._track(*self._metric_names())
+        self.build()
+
+    def _check_training(self, estimator: str) -> None:
+        if self.posterior.density == "none":
+            raise ValueError(
+                "Invalid value received for `posterior`. Expected one whose draws have a density, as log weights need. "
+                f"Received: a {type(self.posterior).__name__}, which `keras_iwae.AVB` trains"
+            )
+        estimators.check_pair(
+            estimator, self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
+        )
+        if self.backward_samples is not None:
+            check_integer("backward_samples", self.backward_samples)
+            if self.deterministic or not self.estimator.resamples or self.backward_samples > self.num_samples:
+                raise ValueError(
+                    f"Invalid value received for `backward_samples`. Expected at most num_samples = {self.num_samples}"
+                    ", and an objective and an estimator whose coefficients vanish with the weights. "
+                    f"Received: {self.backward_samples} with {estimator!r} and {type(self.objective).__name__}"
+                )
+        if self.kl_warmup_steps and (self.deterministic or self.estimator.sleeps):
+            raise ValueError(
+                "Invalid value received for `kl_warmup_steps`. Expected 0 for an objective or an estimator without a "
+                f"KL term. Received: {self.kl_warmup_steps} with {estimator!r} and {type(self.objective).__name__}"
+            )
+
+    def _metric_names(self) -> tuple[str, ...]:
+        if self.deterministic:
+            return "loss", "reconstruction"
+        return "loss", "bound", "elbo", "reconstruction", "kl", "ess", *(["beta"] if self.objective.learned else [])
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the objective takes the posterior mean in place of samples."""
+        return self.objective.deterministic
+
+    @property
+    def beta(self) -> tf.Tensor | None:
+        """The learned coefficient of the objective, `None` where there is none."""
+        return None if self.beta_logit is None else tf.sigmoid(self.beta_logit)
+
+    def log_terms(self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor) -> LogTerms:
+        """Log densities of K posterior draws for each image.
+
+        Args:
+            x: images in [0, 1], `[B, *event_shape]`.
+            num_samples: K.
+            seed: int32 `[2]`, a stateless seed.
+
+        Returns:
+            `LogTerms`; its `weights` are log w, `[K, B]`.
+        """
+        z, log_posterior = self.posterior.sample_and_log_prob(x, num_samples, seed)
+        return LogTerms(self.generative.log_likelihood(x, z), self.generative.log_prior(z), log_posterior)
+
+    def log_weights(self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """log w = log p(x|z) + log p(z) - log q(z|x) in nats, `[K, B]`; arguments as for `log_terms`."""
+        return self.log_terms(x, num_samples, seed).weights
+
+    def train_step(self, data):
+        x, step = self._images(data), tf.cast(self.rng[1], tf.float32)
+        seed, scale, variables = self._next_seed(), self._loss_scale(), self.trainable_variables
+        if self.deterministic:
+            with tf.GradientTape() as tape:
+                terms = self._mean_terms(x, training=True)
+                loss = -scale * tf.reduce_mean(terms.weights)
+            sources = [variable.value for variable in variables]
+            # The posterior's scale takes no part.
+            slopes = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        else:
+            warmup = self.kl_warmup_steps
+            kl_weight = tf.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
+            drawn = self.backward_samples
+            found = bound_gradients(
+                self.posterior,
+                self.generative,
+                x,
+                self.training_samples,
+                seed,
+                self.objective,
+                self.estimator,
+                None if drawn is None or self.training_samples <= drawn else drawn,
+                kl_weight,
+                self.beta,
+                # Downhill from the start: to turn them round would be a pass over all weights.
+                -scale,
+            )
+            terms = found.terms
+            by_variable: dict[int, tf.Tensor] = {}
+            for part, gradients in ((self.generative, found.generative), (self.posterior, found.posterior)):
+                by_variable |= {id(v): g for v, g in zip(part.trainable_variables, gradients, strict=True)}
+            if self.beta_logit is not None:
+                with tf.GradientTape() as tape:
+                    loss = -scale * tf.reduce_mean(self.objective(terms.weights, self.beta))
+                by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
+            slopes = [by_variable[id(variable)] for variable in variables]
+        return self._update_metrics(terms, self._descend(slopes, scale))
+
+    def test_step(self, data):
+        x, seed = self._images(data), self._evaluation_seed()
+        terms = self._mean_terms(x) if self.deterministic else self.log_terms(x, self.num_samples, seed)
+        return self._update_metrics(terms, self._penalty())
+
+    def _mean_terms(self, x: tf.Tensor, training: bool = False) -> LogTerms:
+        """Log-likelihood at the posterior mean, `[1, B]`, in the place of samples' log densities."""
+        z = self.posterior.mean(x, training)[tf.newaxis]
+        log_likelihood = self.generative.log_likelihood(x, z, training)
+        return LogTerms(log_likelihood, tf.zeros_like(log_likelihood), tf.zeros_like(log_likelihood))
+
+    def _update_metrics(self, terms: LogTerms, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
+        bound = self.objective(terms.weights, self.beta)
+        return self._report(
+            {
+                "loss": penalty - bound,
+                "bound": bound,
+                "elbo": tf.reduce_mean(terms.weights, axis=0),
+                "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
+                "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
+                "ess": effective_sample_size(terms.weights),
+                "beta": self.beta,
+            }
+        )

@@ -1,0 +1,193 @@
+"""What every model here is: a posterior, a generative model and a random stream, as a Keras model of images."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import check_images, check_integer
+from keras_iwae.models.components import make_parts
+from keras_iwae.models.generative import Samples
+from keras_iwae.models.keras_methods import CheckedModel
+from keras_iwae.posteriors import Posterior
+
+
+def _as_tuples(units):
+    return tuple(_as_tuples(u) if isinstance(u, (list, tuple)) else u for u in units)
+
+
+class LatentModel(CheckedModel):
+    """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
+
+    `objects` names what else in the configuration is an object, and not a value.
+
+    Args:
+        event_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
+        latent_dim: number of latent units; several numbers are as many stochastic layers.
+        hidden: units of the encoder's dense layers; the decoder's are the same in reverse.
+        activation: their Keras activation, by name or callable.
+        num_samples: K, draws per image in training and in `evaluate`.
+        posterior: a name, or a Keras layer under the contract of `keras_iwae.posteriors`.
+        encoder: a Keras layer or model from images to features, in place of the dense one.
+        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        seed: seed of the initial weights and of every draw; saved with the model.
+        **kwargs: passed to `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is out of range, or the decoder's logits have another shape than the images.
+    """
+
+    objects: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        latent_dim: int | Sequence[int],
+        hidden: Sequence,
+        activation,
+        num_samples: int,
+        posterior: str | Posterior,
+        encoder: keras.Layer | None,
+        decoder: keras.Layer | None,
+        seed: int,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        shape = [event_shape] if isinstance(event_shape, int) else event_shape
+        self.event_shape = tuple(check_integer("event_shape", size) for size in shape)
+        layers = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
+        latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
+        self.num_samples = check_integer("num_samples", num_samples)
+        self.seed = check_integer("seed", seed, at_least=0)
+        self.posterior, self.generative = make_parts(
+            posterior, self.event_shape, latent_dims, hidden, activation, encoder, decoder, seed, self.dtype_policy
+        )
+        self.latent_dim = self.generative.latent_dim
+        self._config = {
+            "event_shape": self.event_shape,
+            "latent_dim": latent_dim if isinstance(latent_dim, int) else latent_dims,
+            "hidden": _as_tuples(hidden),
+            "activation": keras.activations.serialize(keras.activations.get(activation)),
+            "num_samples": self.num_samples,
+            "posterior": posterior if isinstance(posterior, str) else keras.saving.serialize_keras_object(posterior),
+            "encoder": keras.saving.serialize_keras_object(encoder),
+            "decoder": keras.saving.serialize_keras_object(decoder),
+            "seed": self.seed,
+        }
+        # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
+        self.rng = self.add_weight(
+            shape=(2,), dtype="int64", trainable=False, autocast=False, name="rng", initializer="zeros"
+        )
+        self.rng.assign([seed, 0])
+
+    def _track(self, *names: str) -> None:
+        """Report means over images under these names, `loss` among them."""
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        return list(self._trackers.values())
+
+    def build(self, input_shape=None):
+        self.posterior.build((None, *self.event_shape))
+        self.generative.build((None, self.latent_dim))
+        self.built = True
+
+    def call(self, images, training=False):
+        """Pixel probabilities, `[B, *event_shape]`, decoded from the posterior mean of each image."""
+        return keras.ops.sigmoid(self.generative(self.posterior.mean(images, training), training=training))
+
+    def sample(self, num_samples: int, seed: int = 0) -> Samples:
+        """`Samples(latents, probabilities, images)` from the prior, decoded; the same seed gives the same draws."""
+        return self.generative.sample(check_integer("num_samples", num_samples), tf.constant([seed, 0]))
+
+    def initialize_output_bias(self, mean_image: np.ndarray) -> None:
+        r"""Set the decoder's output bias to the log-odds of the training mean, $\log \frac{m}{1 - m}$.
+
+        Args:
+            mean_image: mean grey level of each pixel over the training images, of shape `event_shape`; clipped to
+                [0.001, 0.999].
+
+        Raises:
+            ValueError: if the shape is another, or if the decoder's last trainable weight is no bias of that size.
+
+        Example:
+            >>> model.initialize_output_bias(keras_iwae.data.mean_image("mnist"))
+
+        References:
+            The IWAE paper's released code; the paper gives the networks only.
+        """
+        mean = check_images(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
+        weights = self.generative.decoder.trainable_variables
+        if not weights or int(np.prod(weights[-1].shape)) != mean.size:
+            raise ValueError(
+                f"Invalid value received for `decoder`. Expected a last weight with {mean.size} values, one a pixel, "
+                f"as `keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
+            )
+        mean = np.clip(mean, 0.001, 0.999)
+        weights[-1].assign(np.log(mean / (1.0 - mean)).reshape(weights[-1].shape))
+
+    def _next_seed(self) -> tf.Tensor:
+        """The stateless seed of this training step; the stream moves on."""
+        self.rng.assign_add([0, 1])
+        return self._stateless_seed(self.rng)
+
+    def _evaluation_seed(self) -> tf.Tensor:
+        """The stateless seed of this batch of `evaluate`."""
+        # The number of images seen in this pass keys the draws: batches differ, a second pass repeats.
+        seen = tf.cast(self._trackers["loss"].count, tf.int64)
+        return tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
+
+    def _stateless_seed(self, seed_and_counter: tf.Tensor) -> tf.Tensor:
+        seed = tf.cast(seed_and_counter, tf.int32)
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return seed
+        return tf.random.fold_in(seed, replica.replica_id_in_sync_group)
+
+    def _loss_scale(self) -> tf.Tensor:
+        """What gradients are multiplied by: a loss-scaling optimizer's factor, shared out over replicas."""
+        return self.optimizer.scale_loss(1.0) / self.distribute_strategy.num_replicas_in_sync
+
+    def _penalty(self) -> tf.Tensor:
+        """Sum of the regularizers' penalties."""
+        return tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in self.losses)])
+
+    def _descend(self, slopes: list[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
+        """Take a step down `slopes`, in the order of the trainable variables, and down the penalty; give the penalty.
+
+        The penalty is the one before the step, as the bound is. No variable moves before every gradient is there:
+        TensorFlow's graph optimizer drops the edge from the read of a variable to its update where no gradient of that
+        variable comes of the read, so that another part's gradient (RWS, whose dreams the decoder makes) would now
+        and then see half a step.
+        """
+        variables = self.trainable_variables
+        with tf.GradientTape() as tape:
+            penalty = self._penalty()
+            scaled = scale * penalty
+        # None where nothing is penalized: zeros to add would be a pass over all weights.
+        penalties = tape.gradient(scaled, [variable.value for variable in variables])
+        slopes = [one if other is None else one + other for one, other in zip(slopes, penalties, strict=True)]
+        self.optimizer.apply_gradients(zip(tf.tuple(slopes), variables, strict=True))
+        return penalty
+
+    def _report(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Update the trackers with an entry an image, so that a short last batch does not count like a full one."""
+        for name, tracker in self._trackers.items():
+            tracker.update_state(values[name])
+        return {name: tracker.result() for name, tracker in self._trackers.items()}
+
+    def get_config(self):
+        return {**super().get_config(), **self._config}
+
+    @classmethod
+    def from_config(cls, config):
+        # An object is a dictionary there, a name is a string.
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("posterior", "encoder", "decoder", *cls.objects)
+            if not isinstance(config[name], str)
+        }
+        return cls(**{**config, **parts})

@@ -1,0 +1,35 @@
+"""Networks from tensors to tensors, never to distributions: plain Keras models and layers, and the maps of flows.
+
+An *encoder* maps events `[B, *event_shape]` to features `[B, F]`; the posterior puts its own heads on them.
+A *Gaussian network* puts two heads on features, and gives a mean and a standard deviation.
+A *decoder* maps latents `[N, D]` to logits `[N, *event_shape]`; where its last trainable weight is a bias with one
+value per pixel, `IWAE.initialize_output_bias` can set it.
+Any Keras layer or model with one of these signatures can take the place of the ones here.
+"""
+
+from keras_iwae.networks.bijectors import Planar, Radial
+from keras_iwae.networks.conditional import ConditionalGaussian
+from keras_iwae.networks.convolutional import PixelBias, conv_decoder, conv_encoder
+from keras_iwae.networks.dense import dense_decoder, dense_encoder
+from keras_iwae.networks.discriminator import Discriminator, discrimination
+from keras_iwae.networks.gaussian import GaussianNetwork, dense_gaussians
+from keras_iwae.networks.initializers import derived_seed, glorot
+from keras_iwae.networks.masked import MADE
+
+__all__ = [
+    "MADE",
+    "ConditionalGaussian",
+    "Discriminator",
+    "GaussianNetwork",
+    "PixelBias",
+    "Planar",
+    "Radial",
+    "conv_decoder",
+    "conv_encoder",
+    "dense_decoder",
+    "dense_encoder",
+    "dense_gaussians",
+    "derived_seed",
+    "discrimination",
+    "glorot",
+]

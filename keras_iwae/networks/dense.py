@@ -1,0 +1,73 @@
+"""Dense encoder and decoder, the paper's by default."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+from keras_iwae.foundation import check_integer
+from keras_iwae.networks.initializers import glorot
+
+
+def dense_layers(hidden: Sequence[int], activation, seed: int, dtype) -> list[keras.Layer]:
+    units = [check_integer("hidden", u) for u in hidden]
+    if not units:
+        raise ValueError("Invalid value received for `hidden`. Expected at least one layer. Received: ()")
+    return [
+        keras.layers.Dense(u, activation, kernel_initializer=glorot(seed, i), dtype=dtype) for i, u in enumerate(units)
+    ]
+
+
+def dense_encoder(
+    hidden: Sequence[int] = (200, 200), activation="tanh", seed: int = 0, dtype=None, name: str = "encoder"
+) -> keras.Sequential:
+    """Encoder of dense layers, the paper's by default: images are flattened, then `hidden` layers follow.
+
+    Args:
+        hidden: units of each layer, from the image to the features.
+        activation: a Keras activation, by name or callable, after every layer.
+        seed: seed of the initial kernels.
+        dtype: a Keras dtype or mixed-precision policy; `None` is the global one.
+        name: name of the Keras model.
+
+    Returns:
+        a Keras model from `[B, *event_shape]` to `[B, hidden[-1]]`.
+
+    Raises:
+        ValueError: if `hidden` is empty or holds anything but positive integers.
+
+    Example:
+        >>> dense_encoder((200, 100))(np.zeros((5, 28, 28, 1))).shape
+        TensorShape([5, 100])
+    """
+    layers = [keras.layers.Flatten(dtype=dtype), *dense_layers(hidden, activation, seed, dtype)]
+    return keras.Sequential(layers, name=name)
+
+
+def dense_decoder(
+    event_shape: Sequence[int],
+    hidden: Sequence[int] = (200, 200),
+    activation="tanh",
+    seed: int = 0,
+    dtype=None,
+    name: str = "decoder",
+) -> keras.Sequential:
+    """Decoder of dense layers, the paper's by default: `hidden` layers, then one logit a pixel.
+
+    Args:
+        event_shape: shape of one image, `(D,)` or `(H, W, C)`.
+        hidden: units of each layer, from the latents to the image.
+        activation: a Keras activation, by name or callable, after every hidden layer.
+        seed: seed of the initial kernels.
+        dtype: a Keras dtype or mixed-precision policy; `None` is the global one.
+        name: name of the Keras model.
+
+    Returns:
+        a Keras model from `[N, D]` to logits `[N, *event_shape]`.
+
+    Raises:
+        ValueError: if `hidden` is empty or holds anything but positive integers.
+    """
+    layers = dense_layers(hidden, activation, seed, dtype)
+    logits = keras.layers.Dense(math.prod(event_shape), kernel_initializer=glorot(seed, len(layers)), dtype=dtype)
+    return keras.Sequential([*layers, logits, keras.layers.Reshape(event_shape, dtype=dtype)], name=name)

@@ -1,0 +1,136 @@
+"""A masked network (MADE) with a context: output i depends on inputs before i and on the context, by masked kernels."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import check_integer
+from keras_iwae.networks.initializers import derived_seed, glorot
+
+# Far from what it has been trained on the network grows without limit, and exponentials of exponentials would overflow.
+_LARGEST = 5.0
+
+ShiftAndLogScale = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class MADE(keras.Layer):
+    r"""$(\mu_i, \log \sigma_i)$ as functions of $z_{<i}$ and features h, all i in one pass.
+
+    $h_1 = a(z M_1 \odot W_1 + b_1(h))$, and so on: the context enters through the biases, which are linear in it. They
+    belong to the image and are computed once, however many z follow. A hyperbolic tangent keeps log sigma within ±5.
+
+    Each hidden unit has a degree; masks let it see inputs and units of its degree and below, and let outputs see units
+    of a degree below their own. The first output sees the context alone.
+
+    Args:
+        latent_dim: D, the number of inputs.
+        hidden: units of each hidden layer.
+        activation: a Keras activation, by name or callable, after each hidden layer.
+        backwards: whether the units are run through from the last to the first: output i depends on $z_{>i}$.
+        gain: multiplies what the weights of the outputs start with.
+        seed: seed of the initial kernels.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `latent_dim` or a number of units is no positive integer, or `hidden` is empty.
+
+    Example:
+        >>> made = MADE(latent_dim=50)
+        >>> network = made.given(made(features))
+        >>> shift, log_scale = network(z)
+
+    References:
+        Germain, Gregor, Murray, Larochelle (2015), MADE: masked autoencoder for distribution estimation, section 3.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: Sequence[int] = (100,),
+        activation="relu",
+        backwards: bool = False,
+        gain: float = 1.0,
+        seed: int = 0,
+        **kwargs,
+    ):
+        # Float32 under mixed precision too: what it gives makes log densities.
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.latent_dim = check_integer("latent_dim", latent_dim)
+        self.hidden = tuple(check_integer("hidden", units) for units in hidden)
+        if not self.hidden:
+            raise ValueError("Invalid value received for `hidden`. Expected at least one layer. Received: ()")
+        self.activation, self.backwards = keras.activations.get(activation), backwards
+        self.gain, self.seed = gain, seed
+        self.masks = _masks(self.latent_dim, self.hidden, backwards)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "hidden": self.hidden,
+            "activation": keras.activations.serialize(self.activation),
+            "backwards": self.backwards,
+            "gain": self.gain,
+            "seed": self.seed,
+        }
+
+    def build(self, features_shape):
+        self.sizes = [*self.hidden, self.latent_dim, self.latent_dim]
+        gains = [*[1.0] * len(self.hidden), self.gain, self.gain]
+        # Masked kernels first; the seeds after theirs are those of the biases'.
+        self.kernels = [
+            self.add_weight(shape=mask.shape, initializer=glorot(self.seed, i, gain), name=f"kernel_{i}")
+            for i, (mask, gain) in enumerate(zip(self.masks, gains, strict=True))
+        ]
+        self.biases = [
+            keras.layers.Dense(
+                size, kernel_initializer=glorot(derived_seed(self.seed, 0), i, gain), dtype="float32", name=f"bias_{i}"
+            )
+            for i, (size, gain) in enumerate(zip(self.sizes, gains, strict=True))
+        ]
+        for bias in self.biases:
+            bias.build(features_shape)
+        self.built = True
+
+    def call(self, features):
+        """Return the biases of all layers, float32 `[B, sum(hidden) + 2 D]`, of features `[B, F]`."""
+        return keras.ops.concatenate([bias(features) for bias in self.biases], axis=-1)
+
+    def given(self, biases: tf.Tensor) -> ShiftAndLogScale:
+        """The masked network of images whose biases are given.
+
+        Args:
+            biases: what calling the layer on their features gave, `[B, sum(hidden) + 2 D]`.
+
+        Returns:
+            a function from z `[..., B, D]` to mu and log sigma, `[..., B, D]` each.
+        """
+        *hidden, shift_bias, log_scale_bias = tf.split(biases, self.sizes, axis=-1)
+        # Outside the function: in a loop over the units these products would be made anew for each.
+        *kernels, shift_kernel, log_scale_kernel = [
+            kernel * mask for kernel, mask in zip(self.kernels, self.masks, strict=True)
+        ]
+
+        def network(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # tensordot makes one matrix product over all K * B rows, not K of them over B.
+            for kernel, bias in zip(kernels, hidden, strict=True):
+                z = self.activation(tf.tensordot(z, kernel, 1) + bias)
+            shift = tf.tensordot(z, shift_kernel, 1) + shift_bias
+            log_scale = tf.tensordot(z, log_scale_kernel, 1) + log_scale_bias
+            return shift, _LARGEST * tf.tanh(log_scale / _LARGEST)
+
+        return network
+
+
+def _masks(latent_dim: int, hidden: Sequence[int], backwards: bool) -> list[np.ndarray]:
+    """Masks of the kernels, 1 where an input may be seen: one for each hidden layer, and two for the outputs."""
+    order = np.arange(1, latent_dim + 1)
+    degrees = [order[::-1] if backwards else order]
+    degrees += [np.arange(units) % max(latent_dim - 1, 1) + 1 for units in hidden]
+    masks = [below[:, None] <= above for below, above in itertools.pairwise(degrees)]
+    masks += 2 * [degrees[-1][:, None] < degrees[0]]
+    return [mask.astype(np.float32) for mask in masks]

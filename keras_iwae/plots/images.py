@@ -1,0 +1,85 @@
+"""Pictures for people: grids of images, reconstructions beside originals, training curves."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_iwae.foundation import replacing
+
+_ZOOM = 4
+
+
+def as_pictures(images: np.ndarray) -> np.ndarray:
+    """Images `[N, ...]` as `[N, H, W]` (grey) or `[N, H, W, 3]`; a flat image becomes the squarest rectangle."""
+    images = np.asarray(images)
+    if images.ndim == 2:
+        size = images.shape[1]
+        height = next(h for h in range(math.isqrt(size), 0, -1) if size % h == 0)
+        return images.reshape(len(images), height, size // height)
+    return images if images.shape[-1] == 3 else images[..., 0]
+
+
+def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Tile images `[N, ...]` into one picture, row by row, a dark line between them.
+
+    Args:
+        images: grey levels in [0, 1], `[N, D]` or `[N, H, W, C]` with C of 1 or 3.
+        columns: images in a row; the last row is filled up with black.
+
+    Returns:
+        `[rows * (H + 1) - 1, columns * (W + 1) - 1]`, and a last axis of 3 for colours.
+    """
+    pictures = as_pictures(images)
+    rows = -(-len(pictures) // columns)
+    missing = rows * columns - len(pictures)
+    padding = [(0, missing), (0, 1), (0, 1)] + [(0, 0)] * (pictures.ndim - 3)
+    cells = np.pad(pictures, padding).reshape(
+        rows, columns, pictures.shape[1] + 1, pictures.shape[2] + 1, *pictures.shape[3:]
+    )
+    grid = np.concatenate(np.concatenate(list(cells), axis=1), axis=1)
+    return np.clip(grid[:-1, :-1], 0.0, 1.0)
+
+
+def save_grid(path: str | os.PathLike, images: np.ndarray, columns: int = 10) -> None:
+    """Write `image_grid(images, columns)` as a PNG, four screen pixels to a pixel."""
+    from matplotlib.image import imsave
+
+    grid = image_grid(images, columns).repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
+    with replacing(path) as temporary:
+        imsave(temporary, grid, cmap="gray", vmin=0.0, vmax=1.0, format="png")
+
+
+def side_by_side(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Each original followed by its reconstruction, `[2N, ...]`: in a grid of 2m columns, m pairs a row."""
+    return np.stack([originals, reconstructions], axis=1).reshape(-1, *np.shape(originals)[1:])
+
+
+def save_curves(path: str | os.PathLike, history: Mapping[str, Sequence[float]]) -> None:
+    """Draw every training metric against epochs, with its validation value where `history` has one, as a PNG.
+
+    Args:
+        path: the file to write.
+        history: columns of the training history by name; `epoch` counts from 1, `val_NAME` goes with NAME.
+    """
+    from matplotlib.figure import Figure
+
+    names = [name for name in history if name not in ("epoch", "seconds", "loss") and not name.startswith("val_")]
+    titles = {
+        "bound": "bound (nats)",
+        "elbo": "ELBO (nats)",
+        "reconstruction": "reconstruction (nats)",
+        "kl": "KL (nats)",
+    }
+    titles["ess"] = "effective sample size (samples)"
+    figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        axes.plot(history["epoch"], history[name], label="training")
+        if f"val_{name}" in history:
+            axes.plot(history["epoch"], history[f"val_{name}"], label="validation")
+        axes.set(title=titles.get(name, name), xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -1,0 +1,16 @@
+"""Priors p(z), one a file, all under one contract.
+
+A prior is a Keras layer, a `Prior`, with
+    log_prob(z, training) -> log p(z) in nats, `[K, B]`, of latents `[K, B, D]` or of any leading axes;
+    sample(num_samples, seed) -> z `[N, D]`;
+    decoded(z) -> the part of z that the decoder sees, `[..., decoded_dim]`;
+    latent_dim -> D, decoded_dim.
+The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
+"""
+
+from keras_iwae.priors.base import Prior
+from keras_iwae.priors.bernoulli import BernoulliPrior
+from keras_iwae.priors.hierarchical import HierarchicalPrior
+from keras_iwae.priors.standard_normal import StandardNormalPrior
+
+__all__ = ["BernoulliPrior", "HierarchicalPrior", "Prior", "StandardNormalPrior"]

@@ -1,0 +1,46 @@
+"""What every prior does with its distribution."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.foundation import check_integer
+
+
+class Prior(keras.Layer):
+    """A prior without weights, all of whose latents the decoder sees; the others override what differs.
+
+    Args:
+        latent_dim: D, the number of latent units.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `latent_dim` is no positive integer.
+    """
+
+    def __init__(self, latent_dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_dim = self.decoded_dim = check_integer("latent_dim", latent_dim)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim}
+
+    def build(self, input_shape):
+        self.built = True
+
+    @property
+    def distribution(self) -> tfp.distributions.Distribution:
+        """p(z) as a TFP distribution of event `[D]`."""
+        raise NotImplementedError(f"{type(self).__name__} is no TFP distribution.")
+
+    def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`; `training` is for priors with networks."""
+        return self.distribution.log_prob(z)
+
+    def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
+        return self.distribution.sample([num_samples], seed=seed)
+
+    def decoded(self, z: tf.Tensor) -> tf.Tensor:
+        """The part of latents `[..., D]` that the decoder sees."""
+        return z

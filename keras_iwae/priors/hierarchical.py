@@ -1,0 +1,100 @@
+"""The prior of several stochastic layers, p(z) = p(z_L) p(z_{L-1}|z_L) ... p(z_1|z_2)."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.foundation import check_integer
+from keras_iwae.networks import dense_gaussians
+from keras_iwae.priors.base import Prior
+
+tfd = tfp.distributions
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class HierarchicalPrior(Prior):
+    r"""$p(z) = N(z_L; 0, I) \prod_{l<L} N(z_l; \mu_l(z_{l+1}), \mathrm{diag}(\sigma_l(z_{l+1})^2))$, dense networks.
+
+    The decoder sees z_1 only.
+
+    Args:
+        latent_dims: D_1, ..., D_L, the number of latent units of each layer, the one nearest the data first.
+        hidden: a tuple of units for each p(z_l | z_{l+1}), the one nearest the data first, each from z_{l+1} to z_l.
+        activation: a Keras activation, by name or callable, after every dense layer.
+        seed: seed of the initial kernels.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, or a size is no positive integer.
+
+    Example:
+        >>> prior = HierarchicalPrior((100, 50), ((100, 100),))
+        >>> z = prior.sample(7, tf.constant([0, 1]))
+        >>> z.shape, prior.log_prob(z).shape, prior.decoded(z).shape
+        (TensorShape([7, 150]), TensorShape([7]), TensorShape([7, 100]))
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix.
+    """
+
+    def __init__(
+        self, latent_dims: Sequence[int], hidden: Sequence[Sequence[int]], activation="tanh", seed: int = 0, **kwargs
+    ):
+        sizes = tuple(check_integer("latent_dims", size) for size in latent_dims)
+        super().__init__(sum(sizes), **kwargs)
+        self.latent_dims, self.decoded_dim = sizes, sizes[0]
+        self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
+        self.activation = keras.activations.get(activation)
+        self.networks = dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["latent_dim"]
+        activation = keras.activations.serialize(self.activation)
+        own = {"latent_dims": self.latent_dims, "hidden": self.hidden, "activation": activation, "seed": self.seed}
+        return {**config, **own}
+
+    def build(self, input_shape):
+        for network, above in zip(self.networks, self.latent_dims[1:], strict=True):
+            if not network.built:
+                network.build((None, above))
+        self.built = True
+
+    def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`: the sum over layers of log p(z_l | z_{l+1}).
+
+        Args:
+            z: latents `[..., D]`, all layers.
+            training: whether the networks run in training mode.
+
+        Returns:
+            float32 `[...]`.
+        """
+        layers = tf.split(z, self.latent_dims, axis=-1)
+        size = self.latent_dims[-1]
+        terms = [tfd.MultivariateNormalDiag(tf.zeros(size), tf.ones(size)).log_prob(layers[-1])]
+        for network, below, above in zip(self.networks, layers[:-1], layers[1:], strict=True):
+            terms.append(tfd.MultivariateNormalDiag(*network.given(above, training)).log_prob(below))
+        return tf.add_n(terms)
+
+    def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Ancestral draws, z_L first.
+
+        Args:
+            num_samples: N.
+            seed: int32 `[2]`, a stateless seed.
+
+        Returns:
+            float32 `[N, D]`, all layers.
+        """
+        top_seed, *seeds = tf.unstack(tf.random.split(seed, len(self.latent_dims)))
+        layers = [tf.random.stateless_normal(tf.stack([num_samples, self.latent_dims[-1]]), top_seed)]
+        for network, layer_seed in zip(self.networks[::-1], seeds, strict=True):
+            layers.insert(0, tfd.MultivariateNormalDiag(*network.given(layers[0])).sample(seed=layer_seed))
+        return tf.concat(layers, axis=-1)
+
+    def decoded(self, z: tf.Tensor) -> tf.Tensor:
+        """z_1, `[..., D_1]`, of latents `[..., D]`."""
+        return z[..., : self.decoded_dim]

@@ -1,5 +1,0 @@
-"""One self-contained HTML page about a run."""
-
-from keras_iwae.report.page import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,211 @@
+"""A trained model as a SavedModel that TF Serving can serve: versioned folders, named endpoints, warm-up requests.
+
+The artefact holds TensorFlow ops and weights and nothing of Python: neither this package nor Keras nor TensorFlow
+Probability is needed to load it. No endpoint keeps random state; where there is chance, the seed is an input, because a
+stateful random op would replay the same stream after each server start if a global seed was set before the export.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.evaluation import stream_log_weights
+from keras_iwae.foundation import check_integer
+from keras_iwae.models import IWAE, Samples
+from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
+
+Tensors = dict[str, tf.Tensor]
+
+
+class _Endpoint(NamedTuple):
+    function: Callable[..., Tensors]
+    inputs: tuple[tf.TensorSpec, ...]
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether every input has a batch axis: what the row format and server-side batching ask for."""
+        return all(spec.shape.rank > 0 for spec in self.inputs)
+
+
+def _positive(num_samples: tf.Tensor) -> tf.Tensor:
+    message = "Invalid value received for `num_samples`. Expected an integer of at least 1. Received:"
+    with tf.control_dependencies([tf.debugging.Assert(num_samples >= 1, [message, num_samples])]):
+        return tf.identity(num_samples)
+
+
+def _grey_levels(images: tf.Tensor) -> tf.Tensor:
+    low, high = tf.reduce_min(images), tf.reduce_max(images)
+    message = "Invalid value received for `images`. Expected values in [0, 1]; divide 8-bit images by 255. Received:"
+    # Whether a minimum keeps NaN is up to the device's kernel, so each pixel is compared.
+    valid = tf.reduce_all(tf.logical_and(images >= 0.0, images <= 1.0))
+    with tf.control_dependencies([tf.debugging.Assert(valid, [message, low, high])]):
+        return tf.identity(images)
+
+
+def _endpoints(model: IWAE) -> dict[str, _Endpoint]:
+    """The endpoints of `model`; the first is TF Serving's `serving_default` as well."""
+    event_shape, latent_dim = model.event_shape, model.latent_dim
+
+    def sample(seed):
+        # One row at a time, not one batch: a row then depends on its own seed to the last bit, whatever its neighbours.
+        row = Samples(*(tf.TensorSpec(shape, tf.float32) for shape in ((latent_dim,), event_shape, event_shape)))
+        draws = tf.map_fn(
+            lambda s: tf.nest.map_structure(lambda t: t[0], model.generative.sample(1, tf.stack([s, 0]))),
+            seed,
+            fn_output_signature=row,
+        )
+        return draws._asdict()
+
+    def sample_n(num_samples, seed):
+        return model.generative.sample(_positive(num_samples), tf.stack([seed, 0]))._asdict()
+
+    def decode(latents):
+        logits = model.generative(latents)
+        return {"probabilities": tf.sigmoid(logits), "logits": logits}
+
+    def encode(images):
+        posterior = model.posterior.distribution(_grey_levels(images))
+        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+
+    def reconstruct(images):
+        return {"probabilities": model(_grey_levels(images), training=False)}
+
+    def log_likelihood(images, num_samples, seed):
+        num_samples = _positive(num_samples)
+        result = stream_log_weights(model, _grey_levels(images), num_samples, tf.stack([seed, 0]))
+        return {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
+
+    def integer(name, *shape):
+        return tf.TensorSpec(shape, tf.int32, name)
+
+    images = tf.TensorSpec((None, *event_shape), tf.float32, "images")
+    latents = tf.TensorSpec((None, latent_dim), tf.float32, "latents")
+    endpoints = {
+        "sample": _Endpoint(sample, (integer("seed", None),)),
+        "sample_n": _Endpoint(sample_n, (integer("num_samples"), integer("seed"))),
+        "decode": _Endpoint(decode, (latents,)),
+        "encode": _Endpoint(encode, (images,)),
+        "reconstruct": _Endpoint(reconstruct, (images,)),
+    }
+    if model.posterior.density != "none":
+        endpoints["log_likelihood"] = _Endpoint(log_likelihood, (images, integer("num_samples"), integer("seed")))
+    return endpoints
+
+
+def _versions(path: Path) -> dict[int, Path]:
+    """Version folders by number, lowest first; other names are ignored, as TF Serving does."""
+    folders = [f for f in path.iterdir() if f.is_dir() and f.name.isdecimal()] if path.is_dir() else []
+    return {int(folder.name): folder for folder in sorted(folders, key=lambda f: int(f.name))}
+
+
+def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None = None) -> Path:
+    """Write `model` as the SavedModel `<path>/<version>/`, for TF Serving to pick up.
+
+    The endpoints, with float32 outputs (D latent units, images of shape `event_shape`):
+
+    - `sample(seed [n])`, also `serving_default`: `latents` `[n, D]`, `probabilities` and binary `images`
+      `[n, *event_shape]`; row i is `model.sample(1, seed[i])`, whatever the other rows.
+    - `sample_n(num_samples, seed)`: the same outputs, as `model.sample(num_samples, seed)`.
+    - `decode(latents [n, D])`: `probabilities` and `logits` `[n, *event_shape]`.
+    - `encode(images [n, *event_shape])`: `mean` and `stddev` of q(z|x), `[n, D]`.
+    - `reconstruct(images)`: `probabilities` `[n, *event_shape]`, decoded from the posterior mean.
+    - `log_likelihood(images, num_samples, seed)`: `log_likelihood` `[n]`, the bound L_K in nats with K = num_samples,
+      and `effective_sample_size` `[n]`, in samples; not where the posterior has no density.
+
+    `seed` and `num_samples` are int32, `images` are float32 in [0, 1]. What is out of range is answered with
+    InvalidArgument. The version appears under its name only once it is complete.
+
+    Args:
+        model: the model.
+        path: folder of all versions of this model.
+        version: number of this version; `None` is one above the highest that is there, 1 in an empty folder.
+
+    Returns:
+        the version's folder.
+
+    Raises:
+        ValueError: if the version exists, or is no positive integer.
+
+    Example:
+        >>> folder = export_saved_model(model, "saved_models/iwae/serving")
+        >>> tf.saved_model.load(str(folder)).signatures["sample"](seed=tf.constant([1, 2]))["images"].shape
+        TensorShape([2, 28, 28, 1])
+
+    References:
+        Olston et al. (2017), TensorFlow-Serving: flexible, high-performance ML serving.
+    """
+    path = Path(path)
+    existing = _versions(path)
+    number = max(existing, default=0) + 1 if version is None else check_integer("version", version)
+    target = path / str(number)
+    if number in existing or target.exists():
+        raise ValueError(
+            f"Invalid value received for `version`. Expected one that is not in {path}. Received: {version}"
+        )
+
+    endpoints = _endpoints(model)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, endpoint in endpoints.items():
+        archive.add_endpoint(name, endpoint.function, input_signature=list(endpoint.inputs))
+    path.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the last step is a rename within one file system; the name is no number, so a server
+    # that watches the folder does not load a version that is still being written.
+    unfinished = path / f".unfinished-{uuid.uuid4().hex}"
+    try:
+        archive.write_out(str(unfinished), verbose=False)
+        write_warmup_requests(unfinished, _warmup_records(model.name, endpoints))
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _warmup_records(model_name: str, endpoints: dict[str, _Endpoint]) -> list[bytes]:
+    # A server with --enable_batching refuses inputs without a batch axis, and a version whose warm-up fails is not
+    # loaded at all: endpoints with scalar inputs are therefore left cold.
+    return [
+        prediction_log(model_name, name, {spec.name: _one_row(spec) for spec in endpoint.inputs})
+        for name, endpoint in endpoints.items()
+        if endpoint.has_rows
+    ]
+
+
+def _one_row(spec: tf.TensorSpec) -> np.ndarray:
+    return np.zeros([1, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+
+
+def load_saved_model(path: str | os.PathLike, version: int | None = None):
+    """Load what `export_saved_model` wrote, to query it without a server.
+
+    Args:
+        path: folder of all versions of the model.
+        version: number of the version; `None` is the highest.
+
+    Returns:
+        TensorFlow's loaded object; `signatures[endpoint](**tensors)` gives a dict of tensors.
+
+    Raises:
+        ValueError: if there is no such version.
+
+    Example:
+        >>> served = load_saved_model("saved_models/iwae/serving")
+        >>> served.signatures["decode"](latents=tf.zeros([5, 50]))["probabilities"].shape
+        TensorShape([5, 28, 28, 1])
+    """
+    versions = {n: folder for n, folder in _versions(Path(path)).items() if (folder / "saved_model.pb").is_file()}
+    if not versions:
+        raise ValueError(
+            f"Invalid value received for `path`. Expected a folder of versions 1, 2, .... Received: {path}"
+        )
+    if version is not None and version not in versions:
+        expected = ", ".join(map(str, versions))
+        raise ValueError(f"Invalid value received for `version`. Expected one of {expected}. Received: {version!r}")
+    return tf.saved_model.load(str(versions[max(versions) if version is None else version]))

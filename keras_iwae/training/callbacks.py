@@ -1,0 +1,128 @@
+"""What happens beside training: checkpoints that survive a kill, and pictures in TensorBoard."""
+
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae import plots
+from keras_iwae.evaluation import importance_weighted_nll
+from keras_iwae.training import runs
+
+_GRID = 10
+# Samples of each image in the NLL that is followed during training: enough to rank, a second for 400 images.
+CURVE_SAMPLES = 1000
+
+
+class RunCheckpoint(keras.callbacks.Callback):
+    """After each epoch, write the run's history and then its model: a kill at any moment loses at most one epoch.
+
+    The history goes first: if the kill comes between the two, a resumed run drops the row that is ahead of the model.
+
+    Args:
+        run: the run folder.
+        history: rows of the epochs before this fit.
+    """
+
+    def __init__(self, run: str | os.PathLike, history: list[dict[str, float]]):
+        super().__init__()
+        self.run, self.history = run, list(history)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self._start
+        self.history.append({"epoch": epoch + 1, "seconds": seconds, **{k: float(v) for k, v in (logs or {}).items()}})
+        runs.write_history(self.run, self.history)
+        runs.save_model(self.model, os.path.join(self.run, "model.keras"))
+
+
+class Budget(keras.callbacks.Callback):
+    """Stop after the epoch in which the training time of all of a run's epochs passes a budget.
+
+    Args:
+        checkpoint: the callback that keeps the run's history; it comes before this one.
+        minutes: the budget, time before a stop and a resume included.
+    """
+
+    def __init__(self, checkpoint: RunCheckpoint, minutes: float):
+        super().__init__()
+        self.checkpoint, self.minutes = checkpoint, minutes
+
+    @staticmethod
+    def spent(checkpoint: RunCheckpoint) -> float:
+        """Minutes of training in the history."""
+        return sum(row["seconds"] for row in checkpoint.history) / 60.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.spent(self.checkpoint) >= self.minutes:
+            self.model.stop_training = True
+
+
+class FewerSamplesFirst(keras.callbacks.Callback):
+    """Train with fewer samples than `num_samples` before a given epoch; what validation reports keeps all of them.
+
+    Args:
+        num_samples: K before the change.
+        epochs: epochs, from 0, that have it.
+    """
+
+    def __init__(self, num_samples: int, epochs: int):
+        super().__init__()
+        self.num_samples, self.epochs = num_samples, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        wanted = self.num_samples if epoch < self.epochs else self.model.num_samples
+        if self.model.training_samples != wanted:
+            self.model.training_samples = wanted
+            self.model.make_train_function(force=True)
+
+
+class NLLCurve(keras.callbacks.Callback):
+    """Follow -L_1000 of the validation images: after 1, 2, 4, 7, 12, 20, ... passes and the last, into `nll.csv`.
+
+    Args:
+        run: the run folder.
+        validation: the validation images, in batches.
+        epochs_done: passes before this fit; what the file says of later ones is dropped.
+    """
+
+    def __init__(self, run: str | os.PathLike, validation: tf.data.Dataset, epochs_done: int):
+        super().__init__()
+        self.path, self.validation = os.path.join(run, "nll.csv"), validation
+        self.rows = [row for row in runs.read_rows(self.path) if row["passes"] <= epochs_done]
+
+    def on_epoch_end(self, epoch, logs=None):
+        passes, last = epoch + 1, self.rows[-1]["passes"] if self.rows else 0.0
+        if passes < 1.6 * last and passes != self.params["epochs"]:
+            return
+        nll = importance_weighted_nll(self.model, self.validation, CURVE_SAMPLES, bounds=(), verbose=False).nll
+        self.rows.append({"passes": float(passes), "nll": nll})
+        runs.write_rows(self.path, self.rows)
+
+
+class ImageGrids(keras.callbacks.Callback):
+    """After each epoch, write samples from the prior and reconstructions beside their originals to TensorBoard.
+
+    Args:
+        log_dir: folder of the logs.
+        originals: images to reconstruct, `[N, *event_shape]`.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike, originals: np.ndarray):
+        super().__init__()
+        self.writer, self.originals = tf.summary.create_file_writer(str(log_dir)), originals
+
+    def on_epoch_end(self, epoch, logs=None):
+        samples = self.model.sample(_GRID * _GRID).probabilities.numpy()
+        pairs = plots.side_by_side(self.originals, self.model.predict(self.originals, verbose=0))
+        with self.writer.as_default(step=epoch):
+            for name, images in (("samples", samples), ("reconstructions", pairs)):
+                grid = plots.image_grid(images, _GRID)
+                tf.summary.image(name, grid[np.newaxis, ..., np.newaxis] if grid.ndim == 2 else grid[np.newaxis])
+
+    def on_train_end(self, logs=None):
+        self.writer.close()

@@ -1,0 +1,56 @@
+"""Adam in one pass over the weights: where K and the batch are small, the update is a large part of a step."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class FusedAdam(keras.optimizers.Adam):
+    r"""Keras' Adam, whose update of a variable is one operation of TensorFlow's and not a dozen.
+
+    $m \leftarrow \beta_1 m + (1 - \beta_1) g$, $v \leftarrow \beta_2 v + (1 - \beta_2) g^2$,
+    $\theta \leftarrow \theta - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\sqrt{v} + \epsilon}$.
+
+    Arguments, state and result are those of `keras.optimizers.Adam`, the result to rounding.
+
+    Args:
+        *args: as for `keras.optimizers.Adam`, the learning rate first.
+        **kwargs: as for `keras.optimizers.Adam`, without `amsgrad`.
+
+    Raises:
+        ValueError: if `amsgrad` is asked for, which has another update.
+
+    Example:
+        >>> model.compile(keras_iwae.training.FusedAdam(1e-3), steps_per_execution=20)
+
+    References:
+        Kingma, Ba (2015), Adam: a method for stochastic optimization, section 2, with the order of its last lines.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.amsgrad:
+            raise ValueError("Invalid value received for `amsgrad`. Expected False. Received: True")
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable and its two moments."""
+        index, dtype = self._get_variable_index(variable), variable.dtype
+        step = keras.ops.cast(self.iterations + 1, dtype)
+        beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_resource(variable),
+            m=_resource(self._momentums[index]),
+            v=_resource(self._velocities[index]),
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )
+
+
+def _resource(variable: keras.Variable | tf.Variable) -> tf.Tensor:
+    """The handle of a variable of Keras' or TensorFlow's."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

@@ -1,0 +1,136 @@
+"""A run is a folder: what it holds, how a model gets in and out of it, and which one is the newest.
+
+config.json    what was asked for        model.keras    weights, optimizer and random stream after the last epoch
+history.csv    one row an epoch          metrics.json   what came out
+nll.csv        validation NLL at some passes, where it was asked for
+figures/       pictures                  tensorboard/   logs        serving/   the exported SavedModel
+"""
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+
+from keras_iwae.foundation import replacing, write_json
+from keras_iwae.models import AVB, IWAE
+
+ROOT = Path("saved_models")
+
+
+def newest(root: str | os.PathLike = ROOT) -> Path:
+    """The run under `root` whose model was written last.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    models = sorted(Path(root).glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
+    if not models:
+        raise ValueError(f"Expected a trained run in {Path(root)}/. Received: none; train one with scripts/train.py")
+    return models[-1].parent
+
+
+def folder(path: str | os.PathLike) -> Path:
+    """The run folder that `path` is, or that the `.keras` file `path` lies in."""
+    path = Path(path)
+    return path if path.is_dir() else path.parent
+
+
+def create(path: str | os.PathLike, config: Mapping) -> Path:
+    """Make a new run folder with its `config.json`.
+
+    Raises:
+        ValueError: if `path` holds anything already.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        held = "a run; continue it with --resume, or" if (path / "config.json").exists() else "other files;"
+        raise ValueError(
+            f"Invalid value received for `out`. Expected a new folder. "
+            f"Received: {path}, which holds {held} name another"
+        )
+    write_json(path / "config.json", dict(config))
+    return path
+
+
+def read_json(path: str | os.PathLike) -> dict:
+    """The JSON object in `path`, empty where there is no such file.
+
+    Raises:
+        ValueError: if the file is no JSON object.
+    """
+    try:
+        value = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a JSON object in {path}. Received: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"Expected a JSON object in {path}. Received: {type(value).__name__}")
+    return value
+
+
+def update_metrics(run: str | os.PathLike, metrics: Mapping) -> None:
+    """Add to the run's `metrics.json`, or replace what it had under the same names."""
+    path = Path(run) / "metrics.json"
+    write_json(path, {**read_json(path), **metrics})
+
+
+def save_model(model: IWAE | AVB, path: str | os.PathLike) -> None:
+    """Write the model with optimizer and random stream; a failure leaves the file that was there.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def load_model(path: str | os.PathLike) -> IWAE | AVB:
+    """The model of a run folder, or of a `.keras` file.
+
+    Raises:
+        ValueError: if there is none, or if the file is damaged or holds another kind of model.
+    """
+    path = Path(path)
+    file = path / "model.keras" if path.is_dir() else path
+    expected = "Invalid value received for `model`. Expected a run folder or a .keras file with an IWAE"
+    if not file.is_file():
+        raise ValueError(f"{expected}. Received: {path}, where there is none")
+    try:
+        model = keras.models.load_model(file)
+    # Keras lets the errors of zipfile, h5py and json through as they are; for the user they all mean one thing.
+    except Exception as error:
+        raise ValueError(f"{expected}. Received: {file}, which cannot be read ({type(error).__name__})") from error
+    if not isinstance(model, (IWAE, AVB)):
+        raise ValueError(f"{expected}. Received: {file}, which holds a {type(model).__name__}")
+    return model
+
+
+def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
+    """Rows of a CSV file of numbers, none where there is no such file."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def write_rows(path: str | os.PathLike, rows: list[dict[str, float]]) -> None:
+    """Write a CSV file of numbers anew, whole or not at all."""
+    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_history(run: str | os.PathLike, epochs: int | None = None) -> list[dict[str, float]]:
+    """Rows of the run's `history.csv`, those of the first `epochs` epochs where a number is given."""
+    rows = read_rows(Path(run) / "history.csv")
+    return [row for row in rows if epochs is None or row["epoch"] <= epochs]
+
+
+def write_history(run: str | os.PathLike, rows: list[dict[str, float]]) -> None:
+    """Write the run's `history.csv` anew, whole or not at all."""
+    write_rows(Path(run) / "history.csv", rows)
