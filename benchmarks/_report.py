@@ -97,8 +97,8 @@ def frameworks() -> None:
 
 
 def _storage():
-    """keras_iwae.storage without its package, which would import TensorFlow for the sake of a JSON file."""
-    spec = importlib.util.spec_from_file_location("storage", ROOT / "keras_iwae" / "storage.py")
+    """keras_iwae.foundation.storage without its package, which would import TensorFlow for the sake of a JSON file."""
+    spec = importlib.util.spec_from_file_location("storage", ROOT / "keras_iwae" / "foundation" / "storage.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

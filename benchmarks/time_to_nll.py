@@ -2,12 +2,12 @@
 """How many seconds of training until the NLL on MNIST falls under 95, 92 and 90 nats?
 
 Three sides, IWAE with K = 50 and batches of 100 from the same network: keras_iwae with the fast recipe
-(`keras_iwae.experiments.rows`), keras_iwae with Adam at 0.001 throughout, and the same in a bare PyTorch loop. They
-train one pass each in turn; after each pass the NLL of their weights is taken by one and the same model, off the clock.
-The clock runs from the first step, what is traced in it included. A side stops when it is under the last threshold or
-its budget is spent, so the three may have seen unlike numbers of passes. The time of a threshold is that of the first
-pass after which the NLL is under it, on the 10,000 test images at K = 500, which is a little above the one at K = 5000.
-A round trains all sides from the start, each with a seed of its own.
+(`keras_iwae.experiments.paper_table`), keras_iwae with Adam at 0.001 throughout, and the same in a bare PyTorch loop.
+They train one pass each in turn; after each pass the NLL of their weights is taken by one and the same model, off the
+clock. The clock runs from the first step, what is traced in it included. A side stops when it is under the last
+threshold or its budget is spent, so the three may have seen unlike numbers of passes. The time of a threshold is that
+of the first pass after which the NLL is under it, on the 10,000 test images at K = 500, which is a little above the one
+at K = 5000. A round trains all sides from the start, each with a seed of its own.
 
 examples:
   python benchmarks/time_to_nll.py
