@@ -67,9 +67,11 @@ def row(family: str, objective: str, args: argparse.Namespace) -> dict[str, str]
     from keras_iwae.training import runs
 
     run = args.out / f"{family}-{objective}-{args.passes}"
-    config = experiments.ExperimentConfig(
+    config = experiments.ExperimentConfig.of(
         objective=objective,
         num_samples=5,
+        # The adversarial one has none.
+        estimator="auto" if family == "adversarial" else "reparameterized",
         posterior=family,
         epochs=args.passes,
         **(QUICK if args.quick else {}),

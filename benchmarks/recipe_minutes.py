@@ -9,8 +9,6 @@ examples:
   python benchmarks/recipe_minutes.py --rows mnist-iwae-k50-l2-fast --steps 600
 """
 
-from dataclasses import replace
-
 from _report import Report, bars, frameworks, parser, positive, run, table
 from _timing import alternate, spread, text
 
@@ -23,12 +21,13 @@ class Phase:
 
     def __init__(self, config, samples: int, passes: int, steps: int):
         from keras_iwae import data
-        from keras_iwae.experiments.config import build
+        from keras_iwae.experiments import build
 
         self.passes, self.steps, self.steps_per_pass = passes, min(steps, config.steps_per_pass), config.steps_per_pass
         self.model = build(config)
         self.model.training_samples = samples
-        self.train, self.validation = (data.load(config.dataset, s, config.batch_size) for s in ("train", "validation"))
+        dataset, size = config.data.dataset, config.data.batch_size
+        self.train, self.validation = (data.load(dataset, split, size) for split in ("train", "validation"))
         self()
 
     def __call__(self) -> float:
@@ -46,8 +45,8 @@ class Phase:
 
 
 def phases(config, steps: int) -> list[Phase]:
-    early = config.early_epochs
-    parts = [(config.early_samples, early), (config.num_samples, config.epochs - early)]
+    early, climbed = config.early_epochs, config.objective
+    parts = [(climbed.early_samples, early), (climbed.num_samples, config.run.epochs - early)]
     return [Phase(config, samples, passes, steps) for samples, passes in parts if samples and passes]
 
 
@@ -60,7 +59,7 @@ def main(args) -> None:
     configs = {name: KNOWN[name].config for name in names}
     if args.quick:
         # In a pass over the digits are otherwise fewer steps than in one call.
-        configs = {name: replace(config, batch_size=20) for name, config in configs.items()}
+        configs = {name: config.replaced(batch_size=20) for name, config in configs.items()}
     parts = {name: phases(config, steps) for name, config in configs.items()}
     times = alternate({name: lambda own=own: sum(phase() for phase in own) for name, own in parts.items()}, args.rounds)
     passes = {name: sum(phase.passes for phase in own) for name, own in parts.items()}

@@ -43,6 +43,10 @@ def recipe(record: dict) -> str:
     return text + ("" if record["limit"] is None else f"; first {record['limit']} test images")
 
 
+def dataset_of(record: dict) -> str:
+    return record["config"]["data"]["dataset"]
+
+
 def row(record: dict, published) -> list:
     said = f"{published.nll:.2f} ({units(published.active_units)})".replace(" ()", "") if published else ""
     return [
@@ -54,7 +58,7 @@ def row(record: dict, published) -> list:
         f"{record['nll_train']['nll']:.2f} ({record['nll_train']['num_examples']})",
         change(record["pruned"]),
         f"{record['seconds_training'] / 60:.0f} min",
-        record["config"]["seed"],
+        record["config"]["run"]["seed"],
         record["date"],
     ]
 
@@ -79,10 +83,10 @@ TRANSFER_HEADS = ["row", "NLL (active units) before", "NLL (active units) after"
 
 
 def lecture(record: dict) -> list:
-    config, nll = record["config"], record.get("nll_test")
+    climbed, nll = record["config"]["objective"], record.get("nll_test")
     return [
         f"`{record['row']}`",
-        f"{config['objective']}, K = {config['num_samples']}",
+        f"{climbed['objective']}, K = {climbed['num_samples']}",
         with_error(nll) if nll else f"none; reconstruction {record['reconstruction']:.2f}",
         units(record.get("active_units", [])),
         recipe(record),
@@ -140,11 +144,11 @@ def draw_curves(records: list[dict], path: Path) -> None:
     """NLL of the validation images against passes, a panel for each data set."""
     from matplotlib.figure import Figure
 
-    names = [name for name in DATASETS if any(r["config"]["dataset"] == name and r["curve"] for r in records)]
+    names = [name for name in DATASETS if any(dataset_of(r) == name and r["curve"] for r in records)]
     figure = Figure(figsize=(5.2 * len(names), 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for record in records:
-            if record["config"]["dataset"] == name and record["curve"] and not record["from"]:
+            if dataset_of(record) == name and record["curve"] and not record["from"]:
                 x, y = zip(*((point["passes"], point["nll"]) for point in record["curve"]), strict=True)
                 axes.plot(x, y, marker="o", markersize=3, label=record["row"].removeprefix(f"{name}-"))
         axes.set(title=name, xlabel="passes over the training images", xscale="log", yscale="log")
@@ -197,7 +201,7 @@ def main() -> None:
     tables = {
         name: markdown(
             HEADS,
-            [row(r, published[r["row"]]) for r in judged if r["config"]["dataset"] == name and not r["from"]],
+            [row(r, published[r["row"]]) for r in judged if dataset_of(r) == name and not r["from"]],
         )
         for name in DATASETS
     }

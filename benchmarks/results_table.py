@@ -24,20 +24,21 @@ def difference(run: Path, first: Path) -> str:
 
 def row(run: Path, first: Path | None) -> dict[str, str]:
     config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
-    nll, training = metrics["nll_test"], metrics["training"]
-    parameters = [f"{name} {config[name]}" for name in ("num_groups", "beta", "alpha") if config.get(name) is not None]
-    drawn = config.get("backward_samples")
+    nll, training, climbed = metrics["nll_test"], metrics["training"], config["objective"]
+    names = "num_groups", "beta", "alpha"
+    parameters = [f"{name} {climbed[name]}" for name in names if climbed[name] is not None]
+    drawn = climbed["backward_samples"]
     cells = {
-        "objective": ", ".join([config["objective"], *parameters]),
-        "estimator": config["estimator"] + (f", m = {drawn}" if drawn else ""),
-        "K": str(config["num_samples"]),
+        "objective": ", ".join([climbed["objective"], *parameters]),
+        "estimator": climbed["estimator"] + (f", m = {drawn}" if drawn else ""),
+        "K": str(climbed["num_samples"]),
         "passes": str(int(training["epoch"])),
         "NLL (nats)": f"{nll['nll']:.2f} ± {nll['standard_error']:.2f}",
         **{f"L_{k}": f"{nll['bounds'][k]:.2f}" for k in ("1", "5", "50")},
         "mean ESS": f"{nll['effective_sample_size']['mean']:.1f}",
         "active units": f"{nll['active_units']} of {nll['latent_dim']}",
         "test images": str(nll["num_examples"]),
-        "seed": str(config["seed"]),
+        "seed": str(config["run"]["seed"]),
         "training": f"{training['seconds'] / 60:.1f} min",
     }
     if first is not None and all((folder / "per-example.npz").exists() for folder in (run, first)):

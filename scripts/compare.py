@@ -17,7 +17,9 @@ from _entry import command
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, the one to compare with first")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     args = parser.parse_args()
@@ -27,10 +29,10 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae.experiments import comparison as comparing
+    from keras_iwae.experiments import comparison
 
-    found = comparing.compare(args.runs)
-    print(json.dumps(found, indent=2) if args.json else comparing.table(found))
+    found = comparison.compare(args.runs)
+    print(json.dumps(found, indent=2) if args.json else comparison.table(found))
 
 
 if __name__ == "__main__":

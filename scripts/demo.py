@@ -8,11 +8,10 @@ from _entry import command
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import experiments
-    from keras_iwae import serving as export
+    from keras_iwae import experiments, serving
     from keras_iwae.training import runs
 
-    config = experiments.ExperimentConfig(
+    config = experiments.ExperimentConfig.of(
         dataset="digits", num_samples=50, epochs=args.epochs, batch_size=20, latent_dim=(20,), hidden=((100, 100),)
     )
     print("Training an IWAE with K = 50 on 1,297 handwritten digits of 8x8 pixels")
@@ -20,7 +19,7 @@ def main(args: argparse.Namespace) -> None:
     print("\nEvaluating 300 test digits with K = 5000")
     result, _ = experiments.evaluate(run, verbose=sys.stdout.isatty())
     samples, *_ = experiments.draw_samples(run)
-    served = export.export_saved_model(runs.load_model(run), run / "serving")
+    served = serving.export_saved_model(runs.load_model(run), run / "serving")
     print(f"""
 {result}
 
@@ -39,7 +38,7 @@ Next, in this environment (. .venv/bin/activate):
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--epochs", type=int, default=100, help="passes over the training images [100]")
     return parser.parse_args()
 

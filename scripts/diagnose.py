@@ -19,7 +19,9 @@ from _entry import command
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model", help="run folder [the newest run in saved_models/]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--gap-images", type=int, default=100, metavar="N", help="images for the inference gap [100]")
@@ -28,14 +30,14 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae.experiments import diagnosis as diagnosing
+    from keras_iwae.experiments import diagnosis
     from keras_iwae.training import runs
 
     model = args.model or runs.newest()
-    record = diagnosing.diagnose(model, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())
+    record = diagnosis.diagnose(model, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())
     run = runs.folder(model)
     print(
-        f"{record['model']} on {record['dataset']}, {record['num_images']} test images\n\n{diagnosing.table(record)}\n"
+        f"{record['model']} on {record['dataset']}, {record['num_images']} test images\n\n{diagnosis.table(record)}\n"
     )
     print(f"numbers   {run / 'diagnosis.json'}\npictures  {run / 'figures'}\nnext      python scripts/report.py {run}")
 

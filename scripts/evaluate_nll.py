@@ -41,7 +41,9 @@ METHODS = {
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--method", choices=METHODS, default="iw", help="how [iw]")
     parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
     parser.add_argument("--dataset", help="what to evaluate on [what the run was trained on]")

@@ -12,7 +12,9 @@ from _entry import command
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
     parser.add_argument("--out", help="folder of the versions [serving/ in the run folder]")
     parser.add_argument("--version", type=int, help="version to write [one more than the newest there]")
@@ -20,11 +22,11 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae import serving as export
+    from keras_iwae import serving
     from keras_iwae.training import runs
 
     run = args.model or runs.newest()
-    folder = export.export_saved_model(runs.load_model(run), args.out or runs.folder(run) / "serving", args.version)
+    folder = serving.export_saved_model(runs.load_model(run), args.out or runs.folder(run) / "serving", args.version)
     print(f"exported  {folder}")
     if args.out is None:
         print(f"next      MODEL={runs.folder(run).name} docker compose up    (docs/serving.md has the requests)")

@@ -20,7 +20,9 @@ from _entry import command
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--row", metavar="NAME", help="one row; --list shows the names")
     what.add_argument("--all", action="store_true", help="every row of the paper's tables, one after the other")
@@ -37,12 +39,12 @@ def parse() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from keras_iwae.experiments import reproduction as reproducing
+    from keras_iwae.experiments import reproduction
     from keras_iwae.experiments.paper_table import ROWS
 
     if args.list:
         print(f"{'row':<48}{'published':>10}{'NLL':>10}   state")
-        print("\n".join(reproducing.status(row, args.out) for row in ROWS.values()))
+        print("\n".join(reproduction.status(row, args.out) for row in ROWS.values()))
         return
     names = [args.row] if args.row else [row.name for row in ROWS.values() if row.published and row.fast == args.fast]
     words = [f"--row {args.row}" if args.row else "--row NAME"]
@@ -54,8 +56,8 @@ def main(args: argparse.Namespace) -> None:
     for i, name in enumerate(names):
         print(f"{name} ({i + 1} of {len(names)})", flush=True)
         said = " ".join(["python scripts/reproduce.py", *words]).replace("NAME", name)
-        reproducing.reproduce(name, args.out, args.stages, args.budget_minutes, args.k, args.limit, said)
-        print(reproducing.status(ROWS[name], args.out))
+        reproduction.reproduce(name, args.out, args.stages, args.budget_minutes, args.k, args.limit, said)
+        print(reproduction.status(ROWS[name], args.out))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 Each K gets a run folder in --out. After each of them --out has results.json, results.csv and results.md (validation
 bound, test NLL, reconstruction, active units, seconds an epoch), sweep.png (bounds and time against K) and samples.png
 (samples side by side). Stopped and started again it goes on: finished K's are skipped, a half-trained one is resumed.
+What all runs have in common is said as to train.py.
 
 examples:
   python scripts/sweep_k.py --k 1 5 10 25 50 --dataset mnist --epochs 10
@@ -14,33 +15,30 @@ import argparse
 import sys
 
 from _entry import command
-from train import SETTINGS
-
-# K is what varies.
-FIXED = {name: options for name, options in SETTINGS.items() if name != "num-samples"}
+from train import add_settings, given_settings
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10, 25, 50], help="the K's [1 5 10 25 50]")
     parser.add_argument("--eval-k", type=int, default=5000, metavar="K", help="samples for the test NLL [5000]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--out", default="saved_models/sweep", help="folder of the sweep [saved_models/sweep]")
-    fixed = parser.add_argument_group("what all runs have in common, as for train.py")
-    for name, options in FIXED.items():
-        fixed.add_argument(f"--{name}", **options)
+    # K is what varies.
+    add_settings(parser, without=("num_samples",))
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
-    from keras_iwae.experiments import sweep as sweeping
+    from keras_iwae.experiments import sweep
 
-    given = {name: getattr(args, name) for name in (n.replace("-", "_") for n in FIXED)}
-    config = experiments.ExperimentConfig(**{name: value for name, value in given.items() if value is not None})
-    rows = sweeping.sweep(config, args.k, args.out, args.eval_k, args.limit, verbose=sys.stdout.isatty())
+    config = experiments.ExperimentConfig.of(**given_settings(args))
+    rows = sweep.sweep(config, args.k, args.out, args.eval_k, args.limit, verbose=sys.stdout.isatty())
     files = "results.json, results.csv, results.md, sweep.png, samples.png"
-    print(f"\n{sweeping.table(rows)}\n\nwrote     {args.out}: {files}")
+    print(f"\n{sweep.table(rows)}\n\nwrote     {args.out}: {files}")
 
 
 if __name__ == "__main__":

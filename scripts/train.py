@@ -16,59 +16,108 @@ import argparse
 
 from _entry import command
 
-SETTINGS = {
-    "dataset": dict(
-        type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"
-    ),
-    "objective": dict(type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi [iwae]"),
-    "num-samples": dict(type=int, help="K, importance samples for each image [50]"),
-    "early-samples": dict(type=int, metavar="K", help="K of the first two thirds of the epochs [--num-samples]"),
-    "num-groups": dict(type=int, metavar="M", help="groups of miwae and piwae, a divisor of K [8]"),
-    "beta": dict(type=float, help="the ELBO's share in ciwae [0.5]"),
-    "alpha": dict(type=float, help="order of renyi [0.5]"),
-    "estimator": dict(type=str, help="reparameterized, stl, dreg, vimco, reinforce or rws [reparameterized]"),
-    "backward-samples": dict(type=int, metavar="m", help="samples drawn for the backward pass [all K]"),
-    "kl-warmup-steps": dict(type=int, metavar="STEPS", help="steps over which the KL part grows to full weight [0]"),
-    "posterior": dict(
-        type=str,
-        help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, auxiliary, semi_amortized, "
-        "adversarial (with --objective elbo); bernoulli for binary latents [gaussian]",
-    ),
-    "epochs": dict(type=int, help="passes over the training images, in all [20]"),
-    "batch-size": dict(type=int, help="images a step [100]"),
-    "learning-rate": dict(type=float, help="of Adam, the first or the highest of the schedule [0.001]"),
-    "schedule": dict(type=str, help="constant; cosine (a rise, then down to 0); paper (its eight stages) [constant]"),
-    "beta-1": dict(type=float, help="of Adam [0.9]"),
-    "epsilon": dict(type=float, help="of Adam [1e-7]"),
-    "start": dict(type=str, metavar="RUN", help="a run whose weights training starts from [none]"),
-    "network": dict(type=str, help="dense, or conv for images with height and width [dense]"),
-    "latent-dim": dict(type=int, nargs="+", metavar="D", help="latent units, a number for each stochastic layer [50]"),
-    "hidden": dict(
-        type=int,
-        nargs="+",
-        action="append",
-        metavar="UNITS",
-        help="units of the encoder's layers, given once for each stochastic layer [200 200]",
-    ),
-    "activation": dict(type=str, help="of the hidden layers [tanh]"),
-    "binarization": dict(type=str, help="dynamic (afresh at every pass), static, threshold or none [dynamic]"),
-    "seed": dict(type=int, help="of the weights, the order of the images and every draw [0]"),
+# The fields of a configuration, section by section as they are in config.json.
+SETTINGS: dict[str, dict[str, dict]] = {
+    "data": {
+        "dataset": dict(
+            type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"
+        ),
+        "binarization": dict(
+            type=str,
+            help="dynamic (afresh at every pass), static, threshold; none (grey levels in [0, 1]) or levels (whole "
+            "numbers) [what the likelihood is made for]",
+        ),
+        "batch_size": dict(type=int, help="images a step [100]"),
+    },
+    "model": {
+        "likelihood": dict(
+            type=str,
+            help="bernoulli; continuous_bernoulli, gaussian, student_t for grey levels in [0, 1]; "
+            "discretized_logistic, categorical, poisson, negative_binomial for whole numbers [bernoulli]",
+        ),
+        "levels": dict(
+            type=int, metavar="N", help="numbers of discretized_logistic and categorical [those of the data set]"
+        ),
+        "missing": dict(type=str, help="nan, where pixels that are NaN are missing [none are]"),
+        "mask_input": dict(
+            action="store_true", default=None, help="tell the encoder which pixels are missing, with --missing"
+        ),
+        "posterior": dict(
+            type=str,
+            help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, auxiliary, semi_amortized, "
+            "adversarial (with --objective elbo); bernoulli for binary latents [gaussian]",
+        ),
+        "network": dict(type=str, help="dense, or conv for images with height and width [dense]"),
+        "latent_dim": dict(
+            type=int, nargs="+", metavar="D", help="latent units, a number for each stochastic layer [50]"
+        ),
+        "hidden": dict(
+            type=int,
+            nargs="+",
+            action="append",
+            metavar="UNITS",
+            help="units of the encoder's layers, given once for each stochastic layer [200 200]",
+        ),
+        "activation": dict(type=str, help="of the hidden layers [tanh]"),
+    },
+    "objective": {
+        "objective": dict(type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi [iwae]"),
+        "num_samples": dict(type=int, help="K, importance samples for each image [50]"),
+        "early_samples": dict(type=int, metavar="K", help="K of the first two thirds of the epochs [--num-samples]"),
+        "num_groups": dict(type=int, metavar="M", help="groups of miwae and piwae, a divisor of K [8]"),
+        "beta": dict(type=float, help="the ELBO's share in ciwae [0.5]"),
+        "alpha": dict(type=float, help="order of renyi [0.5]"),
+        "estimator": dict(
+            type=str,
+            help="reparameterized, stl, dreg, vimco, reinforce, rws, or auto: dreg where it is legal and K > 1 [auto]",
+        ),
+        "backward_samples": dict(type=int, metavar="m", help="samples drawn for the backward pass [all K]"),
+        "kl_warmup_steps": dict(type=int, metavar="STEPS", help="steps over which the KL part grows to its weight [0]"),
+    },
+    "optimizer": {
+        "learning_rate": dict(type=float, help="of Adam, the first or the highest of the schedule [0.001]"),
+        "schedule": dict(
+            type=str, help="constant; cosine (a rise, then down to 0); paper (its eight stages) [constant]"
+        ),
+        "beta_1": dict(type=float, help="of Adam [0.9]"),
+        "epsilon": dict(type=float, help="of Adam [1e-7]"),
+    },
+    "run": {
+        "epochs": dict(type=int, help="passes over the training images, in all [20]"),
+        "start": dict(type=str, metavar="RUN", help="a run whose weights training starts from [none]"),
+        "seed": dict(type=int, help="of the weights, the order of the images and every draw [0]"),
+    },
 }
 
 
+def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    """Give `parser` an option for each setting but those `without`, grouped by section; what is not given is `None`."""
+    for section, fields in SETTINGS.items():
+        group = parser.add_argument_group(section)
+        for name, options in fields.items():
+            if name not in without:
+                group.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def given_settings(args: argparse.Namespace) -> dict:
+    """The settings that were given, by the names of their fields."""
+    names = [name for fields in SETTINGS.values() for name in fields]
+    return {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+
+
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, options in SETTINGS.items():
-        parser.add_argument(f"--{name}", **options)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--out", help="run folder, new or empty [saved_models/DATASET-OBJECTIVE-kK-TIME]")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs"
     )
+    add_settings(parser)
     args = parser.parse_args()
-    given = [name for name in SETTINGS if getattr(args, name.replace("-", "_")) is not None]
-    if args.resume and set(given) - {"epochs"}:
-        fixed = ", ".join(f"--{name}" for name in given if name != "epochs")
-        parser.error(f"--resume keeps the run's own settings and takes only --epochs and --out, not {fixed}")
+    fixed = [f"--{name.replace('_', '-')}" for name in given_settings(args) if name != "epochs"]
+    if args.resume and fixed:
+        parser.error(f"--resume keeps the run's own settings and takes only --epochs and --out, not {', '.join(fixed)}")
     return args
 
 
@@ -79,9 +128,7 @@ def main(args: argparse.Namespace) -> None:
     if args.resume:
         run = experiments.resume(args.out or runs.newest(), args.epochs)
     else:
-        names = (name.replace("-", "_") for name in SETTINGS)
-        settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-        run = experiments.train(experiments.ExperimentConfig(**settings), args.out)
+        run = experiments.train(experiments.ExperimentConfig.of(**given_settings(args)), args.out)
     print(
         f"run       {run}\npictures  {run / 'figures'}\nnext      python scripts/evaluate_nll.py --k 5000 --model {run}"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_iwae.evaluation.paired import paired_difference
-from keras_iwae.experiments import comparison as comparing
+from keras_iwae.experiments.comparison import compare, table
 
 RECORD = {"dataset": "mnist", "split": "test", "limit": None, "num_samples": 50, "seed": 0}
 
@@ -59,7 +59,7 @@ def make_run(folder, values, file="per-example-test.npz", digest=None, config=No
     folder.mkdir()
     record = {**RECORD, "nll": -float(values.mean()), "standard_error": 0.5, "num_examples": len(values), **changes}
     (folder / "metrics.json").write_text(json.dumps({"nll_test": record}))
-    (folder / "config.json").write_text(json.dumps({"dataset": "mnist", **(config or {})}))
+    (folder / "config.json").write_text(json.dumps({"data": {"dataset": "mnist", **(config or {})}}))
     extra = {} if digest is None else {"images_sha256": np.array(digest)}
     np.savez(folder / file, log_likelihood=values, **extra)
     return folder
@@ -75,7 +75,7 @@ def test_runs_are_compared_to_the_first(tmp_path, values):
     first = make_run(tmp_path / "first", values, file="per-example.npz")
     better = make_run(tmp_path / "better", values + 0.8 + noise, digest="a")
     same = make_run(tmp_path / "same", values + noise - noise.mean(), config={"binarization": "static"}, digest="a")
-    found = json.loads(json.dumps(comparing.compare([first, better, same])))
+    found = json.loads(json.dumps(compare([first, better, same])))
     assert [row["run"] for row in found["runs"]] == ["first", "better", "same"]
     assert "difference" not in found["runs"][0]
     difference = found["runs"][1]["difference"]
@@ -83,7 +83,7 @@ def test_runs_are_compared_to_the_first(tmp_path, values):
     assert difference["low"] < difference["nll"] < difference["high"] < 0.0
     assert difference["verdict"] == "better"
     assert found["runs"][2]["difference"]["verdict"] == "cannot be told apart"
-    printed = comparing.table(found)
+    printed = table(found)
     assert f"{difference['nll']:+.2f}" in printed
     assert "40 images, K = 50, seed 0" in printed
 
@@ -104,21 +104,21 @@ def test_runs_that_were_not_evaluated_alike_are_refused(tmp_path, values, change
     first = make_run(tmp_path / "first", values, digest="a")
     other = make_run(tmp_path / "other", values, **{"digest": "a", **changes})
     with pytest.raises(ValueError, match=f"evaluated alike. Received: {named}"):
-        comparing.compare([first, other])
+        compare([first, other])
 
 
 def test_runs_without_the_numbers_are_refused(tmp_path, values):
     first = make_run(tmp_path / "first", values)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"Expected metrics.json with nll_test in .*empty.*evaluate_nll.py --k 5000"):
-        comparing.compare([first, tmp_path / "empty"])
+        compare([first, tmp_path / "empty"])
     with pytest.raises(ValueError, match="nowhere, where there is none"):
-        comparing.compare([first, tmp_path / "nowhere"])
+        compare([first, tmp_path / "nowhere"])
     without = make_run(tmp_path / "without", values)
     (without / "per-example-test.npz").unlink()
     with pytest.raises(ValueError, match=r"Expected per-example-test.npz in .*without"):
-        comparing.compare([first, without])
+        compare([first, without])
     # Arrays of another evaluation than the one in metrics.json: of fewer images, or of other numbers.
     for name, changes in (("fewer", {"num_examples": 10_000}), ("other", {"nll": 95.0})):
         with pytest.raises(ValueError, match="of another"):
-            comparing.compare([first, make_run(tmp_path / name, values, **changes)])
+            compare([first, make_run(tmp_path / name, values, **changes)])

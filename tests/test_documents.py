@@ -5,6 +5,9 @@ import re
 import sys
 from pathlib import Path
 
+from keras_iwae.experiments import ExperimentConfig
+from keras_iwae.experiments.paper_table import ROWS
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -19,6 +22,15 @@ def test_the_results_page_is_made_of_its_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results_page.py", "--out", str(tmp_path / "results.md")])
     results_page.main()
     assert (tmp_path / "results.md").read_text() == (ROOT / "docs" / "results.md").read_text()
+
+
+def test_results_of_rows_say_what_the_rows_say():
+    """Settings of a result are those of its row today, so that the row's command would find the same again."""
+    found = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json") if path.stem in ROWS}
+    assert len(found) >= 11
+    for name, record in found.items():
+        for each in (record, *([record["from"]] if record["from"] else [])):
+            assert ExperimentConfig.from_dict(each["config"]) == ROWS[each["row"]].config, name
 
 
 def test_the_performance_page_is_made_of_its_files(tmp_path, monkeypatch):

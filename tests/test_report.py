@@ -13,14 +13,13 @@ from matplotlib.image import imread
 
 from keras_iwae import experiments
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
-from keras_iwae.experiments import diagnosis as diagnosing
-from keras_iwae.experiments import inference_gap as gap
+from keras_iwae.experiments import diagnosis, inference_gap
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.page import write_report
 from keras_iwae.training import runs
 
-CONFIG = experiments.ExperimentConfig(
+CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", num_samples=4, epochs=3, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01
 )
 
@@ -78,9 +77,9 @@ def diagnosed(tmp_path_factory):
     run = experiments.train(CONFIG, tmp_path_factory.mktemp("runs") / "my run & <more>")
     experiments.evaluate(run, 30, limit=80, per_example=run / "per-example-test.npz", verbose=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gap, "NUM_SAMPLES", 40)
-        patch.setattr(gap, "NUM_STEPS", 20)
-        patch.setattr(gap, "_BATCH", 6)
+        patch.setattr(inference_gap, "NUM_SAMPLES", 40)
+        patch.setattr(inference_gap, "NUM_STEPS", 20)
+        patch.setattr(inference_gap, "_BATCH", 6)
         record = experiments.diagnose(run, limit=80, gap_images=9, verbose=False)
     return run, record
 
@@ -100,7 +99,7 @@ def test_diagnosis_is_written_and_adds_up(diagnosed):
     assert parts["num_images"] == 9
     for name in ("active-units", "units", "latents"):
         assert imread(run / "figures" / f"{name}.png").std() > 0.02
-    printed = diagnosing.table(record)
+    printed = diagnosis.table(record)
     assert record["verdict"] in printed
     assert f"{parts['amortization_gap']['mean']:.2f}" in printed
 
@@ -108,7 +107,7 @@ def test_diagnosis_is_written_and_adds_up(diagnosed):
 def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
     run, _ = diagnosed
     model, images = runs.load_model(run), evaluation_images(run, 15, seed=0)
-    monkeypatch.setattr(gap, "_BATCH", 6)
+    monkeypatch.setattr(inference_gap, "_BATCH", 6)
     calls = []
 
     def found(model, batch, num_samples, num_steps, seed, progress):
@@ -116,25 +115,25 @@ def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
         progress(1.0)
         return InferenceGap(*(np.random.default_rng((seed, len(batch), i)).normal(size=len(batch)) for i in range(4)))
 
-    monkeypatch.setattr(gap, "inference_gap", found)
+    monkeypatch.setattr(inference_gap, "inference_gap", found)
     folders = [tmp_path / "whole", tmp_path / "parts"]
     for folder in folders:
         folder.mkdir()
         shutil.copy(run / "model.keras", folder)
     shares = []
-    whole = gap.gap_of_run(folders[0], model, images, 3, shares.append)
+    whole = inference_gap.gap_of_run(folders[0], model, images, 3, shares.append)
     assert (calls, sum(shares)) == ([6, 6, 3], pytest.approx(1.0))
-    gap.gap_of_run(folders[1], model, images[:8], 3, lambda share: None)
+    inference_gap.gap_of_run(folders[1], model, images[:8], 3, lambda share: None)
     calls.clear()
     shares.clear()
-    parts = gap.gap_of_run(folders[1], model, images, 3, shares.append)
+    parts = inference_gap.gap_of_run(folders[1], model, images, 3, shares.append)
     # The whole batch is kept, the one that was cut short is done again.
     assert (calls, sum(shares)) == ([6, 3], pytest.approx(1.0))
     np.testing.assert_array_equal(parts.best_elbo, whole.best_elbo)
     calls.clear()
-    assert len(gap.gap_of_run(folders[1], model, images[:7], 3, shares.append).elbo) == 7
+    assert len(inference_gap.gap_of_run(folders[1], model, images[:7], 3, shares.append).elbo) == 7
     assert calls == []
-    gap.gap_of_run(folders[1], model, images[:7], 4, lambda share: None)
+    inference_gap.gap_of_run(folders[1], model, images[:7], 4, lambda share: None)
     assert calls == [6, 1]
 
 

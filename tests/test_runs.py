@@ -15,7 +15,7 @@ from keras_iwae import experiments
 from keras_iwae.foundation.storage import replacing, write_json
 from keras_iwae.training import runs
 
-CONFIG = experiments.ExperimentConfig(
+CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=((16,),), latent_dim=(3,), seed=7
 )
 
@@ -52,9 +52,9 @@ def test_a_run_holds_what_it_says(finished):
 
 
 def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
-    short = experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), "epochs": 1}), tmp_path / "run")
+    short = experiments.train(CONFIG.replaced(epochs=1), tmp_path / "run")
     assert_same_run(experiments.resume(short, epochs=3), finished)
-    assert runs.read_json(short / "config.json")["epochs"] == 3
+    assert runs.read_json(short / "config.json")["run"]["epochs"] == 3
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_kill_and_resume_changes_nothing(finished, tmp_path):
 
 
 def test_history_that_is_ahead_of_the_model_is_cut_back(finished, tmp_path):
-    run = experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), "epochs": 2}), tmp_path / "run")
+    run = experiments.train(CONFIG.replaced(epochs=2), tmp_path / "run")
     rows = runs.read_history(run)
     runs.write_history(run, [*rows, {**rows[-1], "epoch": 3.0, "bound": 99.0}])
     assert_same_run(experiments.resume(run, epochs=3), finished)
@@ -108,6 +108,10 @@ def test_out_that_holds_something_is_refused(finished, tmp_path):
     [
         {"epochs": 0},
         {"network": "transformer"},
+        {"likelihood": "cauchy"},
+        {"levels": 4},
+        {"missing": "zero"},
+        {"mask_input": True},
         {"learning_rate": 0.0},
         {"schedule": "sawtooth"},
         {"beta_1": 1.0},
@@ -126,7 +130,7 @@ def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
     ((name, _value),) = change.items()
     argument = {"dataset": "source"}.get(name, name)
     with pytest.raises(ValueError, match=f"`{argument}`"):
-        experiments.train(experiments.ExperimentConfig(**{**vars(CONFIG), **change}), tmp_path / "run")
+        experiments.train(CONFIG.replaced(**change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -157,9 +161,10 @@ def test_files_that_are_no_model(finished, tmp_path):
     (tmp_path / "config.json").write_text('{"epochs": 3')
     with pytest.raises(ValueError, match=r"Expected a JSON object in .*config.json"):
         experiments.resume(tmp_path)
-    (tmp_path / "config.json").write_text('{"epoch": 3}')
-    with pytest.raises(ValueError, match="Received: epoch"):
-        experiments.resume(tmp_path)
+    for stored, named in (('{"epoch": 3}', "epoch"), ('{"run": {"epoch": 3}}', "run.epoch")):
+        (tmp_path / "config.json").write_text(stored)
+        with pytest.raises(ValueError, match=f"fields of a run's config.json. Received: {named}$"):
+            experiments.resume(tmp_path)
 
 
 def test_replacing_is_all_or_nothing(tmp_path):
@@ -184,7 +189,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(finished, tmp_path):
     before = (finished / "model.keras").read_bytes()
     program = f"""
 import resource, sys
-from keras_iwae import runs
+from keras_iwae.training import runs
 model = runs.load_model({str(finished)!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

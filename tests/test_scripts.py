@@ -7,11 +7,14 @@ import runpy
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+
+from keras_iwae import experiments
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("[!_]*.py"))
@@ -150,11 +153,51 @@ def test_resume_without_a_name_takes_the_newest_run(workspace):
     assert "Epoch 2/3" not in process.stdout
 
 
+# Options of each script, cut short, of which no other begins in the same way.
+CUT_SHORT = {
+    "compare": ["a", "b", "--js"],
+    "demo": ["--epo", "1"],
+    "diagnose": ["--gap", "3"],
+    "evaluate_nll": ["--chunk", "3"],
+    "export": ["--vers", "3"],
+    "report": ["--hel"],
+    "reproduce": ["--row", "x", "--stage", "1"],
+    "sample": ["--col", "3"],
+    "sweep_k": ["--eval", "3"],
+    "train": ["--data", "digits"],
+}
+
+
+def test_every_script_has_its_line_in_the_table():
+    assert sorted(CUT_SHORT) == NAMES
+
+
+@pytest.mark.parametrize("script", CUT_SHORT)
+def test_an_option_that_is_cut_short_is_refused(tmp_path, script):
+    """A new option would otherwise change what an old command means."""
+    arguments = CUT_SHORT[script]
+    (cut,) = (word for word in arguments if word.startswith("--") and word != "--row")
+    said = call(script, *arguments, cwd=tmp_path, status=2).stderr.splitlines()[-1]
+    assert said.startswith(f"{script}.py: error: unrecognized arguments: {cut}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_options_is_the_configuration(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    settings = runpy.run_path(str(SCRIPTS / "train.py"))["SETTINGS"]
+    config = asdict(experiments.ExperimentConfig())
+    assert {section: list(options) for section, options in settings.items()} == {
+        section: list(fields) for section, fields in config.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
         ("train", ["--dataset", "mnits"], "'mnits'. Did you mean 'mnist'"),
         ("train", ["--dataset", "digits", "--num-samples", "0"], "`num_samples`"),
+        ("train", ["--dataset", "digits", "--levels", "17"], "`levels`. Expected none with the likelihood 'bernoulli'"),
+        ("train", ["--dataset", "digits", "--mask-input"], "`mask_input`. Expected False where `missing` is None"),
         ("train", ["--dataset", "digits", "--estimator", "stl"], "`estimator`. Expected 'dreg' in its place"),
         ("train", ["--dataset", "digits", "--beta", "0.3"], "`beta`. Expected none with the objective 'iwae'"),
         ("train", ["--dataset", "digits", "--objective", "miwae", "--num-samples", "9"], "divisor of num_samples = 9"),

@@ -3,17 +3,17 @@
 import csv
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from keras_iwae import experiments
-from keras_iwae.experiments import sweep as sweeping
+from keras_iwae.experiments import sweep
 from keras_iwae.training import runs
 
-CONFIG = experiments.ExperimentConfig(
+CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", epochs=2, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01
 )
 ARGUMENTS = {"eval_k": 20, "limit": 60, "verbose": False}
@@ -22,7 +22,7 @@ ARGUMENTS = {"eval_k": 20, "limit": 60, "verbose": False}
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     out = tmp_path_factory.mktemp("sweep")
-    return out, sweeping.sweep(CONFIG, [4, 1, 4], out, **ARGUMENTS)
+    return out, sweep.sweep(CONFIG, [4, 1, 4], out, **ARGUMENTS)
 
 
 def test_a_row_says_what_its_run_says(swept):
@@ -31,7 +31,7 @@ def test_a_row_says_what_its_run_says(swept):
     for row in rows:
         run = out / f"k{row['k']}"
         config, metrics = (runs.read_json(run / name) for name in ("config.json", "metrics.json"))
-        assert config["num_samples"] == row["k"]
+        assert config["objective"]["num_samples"] == row["k"]
         assert row["nll"] == metrics["nll_test"]["nll"]
         assert row["active_units"] == metrics["nll_test"]["active_units"]
         assert row["validation_bound"] == runs.read_history(run)[-1]["val_bound"]
@@ -42,7 +42,7 @@ def test_a_row_says_what_its_run_says(swept):
     first, second = (
         experiments.ExperimentConfig.from_dict(runs.read_json(out / k / "config.json")) for k in ("k1", "k4")
     )
-    assert replace(first, num_samples=4) == second
+    assert first.replaced(num_samples=4) == second
 
 
 def test_table_and_pictures(swept):
@@ -64,7 +64,7 @@ def test_a_second_start_does_nothing_anew_and_goes_on(swept, capfd):
     history = runs.read_history(out / "k4")
     metrics = runs.read_json(out / "k4" / "metrics.json")
     runs.write_json(out / "k4" / "metrics.json", {})
-    again = sweeping.sweep(CONFIG, [1, 2, 4], out, **ARGUMENTS)
+    again = sweep.sweep(CONFIG, [1, 2, 4], out, **ARGUMENTS)
     assert [row["k"] for row in again] == [1, 2, 4]
     assert again[0] == rows[0]
     assert again[2] == rows[1]
@@ -76,12 +76,11 @@ def test_a_second_start_does_nothing_anew_and_goes_on(swept, capfd):
 
 def test_a_half_trained_run_is_trained_to_its_end(tmp_path):
     """What is there after a kill in the second epoch: the configuration, and the model after the first."""
-    experiments.train(replace(CONFIG, num_samples=3, epochs=1), tmp_path / "k3")
+    config = CONFIG.replaced(num_samples=3)
+    experiments.train(config.replaced(epochs=1), tmp_path / "k3")
     (tmp_path / "k3" / "metrics.json").unlink()
-    runs.write_json(
-        tmp_path / "k3" / "config.json", {**runs.read_json(tmp_path / "k3" / "config.json"), "epochs": CONFIG.epochs}
-    )
-    (row,) = sweeping.sweep(CONFIG, [3], tmp_path, **ARGUMENTS)
+    runs.write_json(tmp_path / "k3" / "config.json", asdict(config))
+    (row,) = sweep.sweep(CONFIG, [3], tmp_path, **ARGUMENTS)
     assert row["epochs"] == 2
     assert int(runs.load_model(tmp_path / "k3").optimizer.iterations) == 2 * (1297 // 100)
 
@@ -89,24 +88,24 @@ def test_a_half_trained_run_is_trained_to_its_end(tmp_path):
 def test_other_settings_in_the_folder_are_refused_before_anything_is_trained(swept, tmp_path):
     out, _ = swept
     with pytest.raises(ValueError, match=r"`out`. Expected .* where seed is 0 and not 5"):
-        sweeping.sweep(replace(CONFIG, seed=5), [9, 4], out, **ARGUMENTS)
+        sweep.sweep(CONFIG.replaced(seed=5), [9, 4], out, **ARGUMENTS)
     assert not (out / "k9").exists()
     refused = [
         ({"ks": [0]}, "k"),
         ({"eval_k": 0}, "eval_k"),
         ({"limit": 0}, "limit"),
-        ({"config": replace(CONFIG, posterior="adversarial", objective="elbo", num_samples=1)}, "posterior"),
-        ({"config": replace(CONFIG, objective="ae")}, "objective"),
+        ({"config": CONFIG.replaced(posterior="adversarial", objective="elbo", num_samples=1)}, "posterior"),
+        ({"config": CONFIG.replaced(objective="ae")}, "objective"),
     ]
     for arguments, name in refused:
         with pytest.raises(ValueError, match=f"`{name}`"):
-            sweeping.sweep(**{"config": CONFIG, "ks": [1], "out": tmp_path, **ARGUMENTS, **arguments})
+            sweep.sweep(**{"config": CONFIG, "ks": [1], "out": tmp_path, **ARGUMENTS, **arguments})
     assert not list(tmp_path.iterdir())
 
 
 def test_time_left_is_a_line_in_k():
     ks = [1, 5, 10, 50]
-    assert sweeping._left(ks, 1, {}) == ""
-    assert sweeping._left(ks, 1, {1: 60.0}) == "; more than 3.0 min left"
-    assert sweeping._left(ks, 5, {1: 70.0, 5: 110.0}) == "; about 12.0 min left"
-    assert sweeping._left(ks, 50, {1: 70.0, 5: 110.0}) == ""
+    assert sweep._left(ks, 1, {}) == ""
+    assert sweep._left(ks, 1, {1: 60.0}) == "; more than 3.0 min left"
+    assert sweep._left(ks, 5, {1: 70.0, 5: 110.0}) == "; about 12.0 min left"
+    assert sweep._left(ks, 50, {1: 70.0, 5: 110.0}) == ""

@@ -1,7 +1,6 @@
 """keras_iwae's sides: a step of `fit`, a pass of the fast recipe, the NLL, and the matrix products alone."""
 
 import itertools
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ from _serve import serve
 from _stopwatch import Stopwatch
 
 import keras_iwae
-from keras_iwae.experiments.config import build
+from keras_iwae.experiments import build
 from keras_iwae.experiments.paper_table import ROWS
 from keras_iwae.training.callbacks import FewerSamplesFirst
 from keras_iwae.training.optimizers import FusedAdam
@@ -91,19 +90,20 @@ class Recipe:
     """Passes of a row of the paper's table with the fast recipe, from its own first weights."""
 
     def __init__(self, settings: dict):
-        self.config = replace(ROWS[settings["row"]].config, seed=settings["seed"])
+        self.config = ROWS[settings["row"]].config.replaced(seed=settings["seed"])
         self.model, self.passes = build(self.config), itertools.count()
 
     def ready(self, count: int):
         config, callbacks = self.config, []
-        data = keras_iwae.data.load(config.dataset, "train", config.batch_size, config.binarization, seed=config.seed)
-        if config.early_samples is not None:
-            callbacks.append(FewerSamplesFirst(config.early_samples, config.early_epochs))
+        dataset, size, epochs = config.data.dataset, config.data.batch_size, config.run.epochs
+        data = keras_iwae.data.load(dataset, "train", size, config.binarization, seed=config.run.seed)
+        if config.objective.early_samples is not None:
+            callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))
 
         def run():
             done = next(self.passes)
-            if done >= config.epochs:
-                raise ValueError(f"the recipe ends after {config.epochs} passes")
+            if done >= epochs:
+                raise ValueError(f"the recipe ends after {epochs} passes")
             self.model.fit(data, initial_epoch=done, epochs=done + 1, callbacks=callbacks, verbose=2)
 
         return run

@@ -1,13 +1,20 @@
 """Experiments: a configuration, the run that trains it, and what is then found out about the run."""
 
-from keras_iwae.experiments.config import ExperimentConfig, build
+from keras_iwae.experiments.building import build
+from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.diagnosis import diagnose
 from keras_iwae.experiments.log_likelihood import evaluate, evaluate_annealed, evaluate_bidirectional, evaluate_sumo
 from keras_iwae.experiments.samples import draw_samples
+from keras_iwae.experiments.sections import DataConfig, ModelConfig, ObjectiveConfig, OptimizerConfig, RunConfig
 from keras_iwae.experiments.training import resume, train
 
 __all__ = [
+    "DataConfig",
     "ExperimentConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "RunConfig",
     "build",
     "diagnose",
     "draw_samples",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_iwae.evaluation import LEVEL, paired_difference
+from keras_iwae.experiments.config import settings_of
 from keras_iwae.training import runs
 
 # What two evaluations share if their numbers are to be compared.
@@ -103,7 +104,7 @@ def _check_same(first: Evaluated, other: Evaluated) -> None:
 
 
 def _binarization(run: Path) -> str:
-    name = runs.read_json(run / "config.json").get("binarization", "dynamic")
+    name = settings_of(run).get("binarization", "dynamic")
     return _TEST_IMAGES.get(name, name)
 
 

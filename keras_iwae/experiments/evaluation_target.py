@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_iwae import data
+from keras_iwae.experiments.config import settings_of
 from keras_iwae.foundation import check_integer, storage
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
@@ -22,7 +23,7 @@ def dataset_of(path: str | os.PathLike) -> str:
     Raises:
         ValueError: if its `config.json` does not say, as beside a model that was saved by hand.
     """
-    name = runs.read_json(runs.folder(path) / "config.json").get("dataset")
+    name = settings_of(runs.folder(path)).get("dataset")
     if name is None:
         raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
     return name
@@ -47,7 +48,7 @@ def evaluation_images(
         check_integer("limit", limit)
     # `load` would shuffle a training split and drop its last batch.
     chosen = data.images(dataset or dataset_of(path), split)[:limit]
-    binarization = runs.read_json(runs.folder(path) / "config.json").get("binarization", "dynamic")
+    binarization = settings_of(runs.folder(path)).get("binarization", "dynamic")
     batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed)
     return np.concatenate(list(batches.as_numpy_iterator()))
 

@@ -10,7 +10,7 @@ Where the paper and its released code differ, the paper's protocol here takes be
 their mean.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.training import STAGES, passes_of
@@ -20,7 +20,14 @@ _LAYERS: dict[str, dict] = {
     "l2": dict(latent_dim=(100, 50), hidden=((200, 200), (100, 100))),
 }
 _MODELS = {"vae": "elbo", "iwae": "iwae"}
-_PAPER: dict = dict(schedule="paper", epochs=passes_of(STAGES), batch_size=20, learning_rate=1e-3, epsilon=1e-4 / 20)
+_PAPER: dict = dict(
+    estimator="reparameterized",
+    schedule="paper",
+    epochs=passes_of(STAGES),
+    batch_size=20,
+    learning_rate=1e-3,
+    epsilon=1e-4 / 20,
+)
 _FAST: dict = dict(schedule="cosine", batch_size=100, learning_rate=3e-3)
 # A pass over the digits is short.
 _FAST_PASSES = {"digits": 400}
@@ -55,7 +62,7 @@ class Row:
     @property
     def fast(self) -> bool:
         """Whether this is the recipe on a small budget, not the paper's protocol."""
-        return self.config.schedule != "paper" and not self.name.startswith("lecture")
+        return self.config.optimizer.schedule != "paper" and not self.name.startswith("lecture")
 
 
 # Burda, Grosse, Salakhutdinov (2015), table 1, with the fixed binarization of its appendix, and table 2.
@@ -107,7 +114,7 @@ def _recipe(dataset: str, model: str, num_samples: int) -> dict:
 def _row(dataset: str, model: str, num_samples: int, layers: str, fast: bool) -> Row:
     name = f"{dataset}-{model}-k{num_samples}-{layers}"
     protocol = _recipe(dataset, model, num_samples) if fast else _PAPER
-    config = ExperimentConfig(
+    config = ExperimentConfig.of(
         dataset=dataset, objective=_MODELS[model], num_samples=num_samples, **_LAYERS[layers], **protocol
     )
     return Row(f"{name}-fast" if fast else name, config, published=_PUBLISHED.get(name))
@@ -119,16 +126,22 @@ def _transfer(dataset: str, first: str, second: str, fast: bool) -> Row:
     model, samples = second.split("-k")
     config = _row(dataset, model, int(samples), "l1", fast).config
     if fast:
-        config = replace(config, epochs=config.epochs // 3, learning_rate=1e-3)
+        config = config.replaced(epochs=config.run.epochs // 3, learning_rate=1e-3)
     else:
-        config = replace(config, schedule="constant", epochs=3 ** (STAGES - 1), learning_rate=1e-4)
+        config = config.replaced(schedule="constant", epochs=3 ** (STAGES - 1), learning_rate=1e-4)
     name = f"{start}-then-{second}"
     return Row(name + suffix, config, starts_from=start + suffix, published=_PUBLISHED.get(name))
 
 
 def _lecture(name: str, objective: str, num_samples: int) -> Row:
-    config = ExperimentConfig(
-        dataset="mnist", objective=objective, num_samples=num_samples, latent_dim=(10,), hidden=((64,),), epochs=10
+    config = ExperimentConfig.of(
+        dataset="mnist",
+        objective=objective,
+        num_samples=num_samples,
+        estimator="reparameterized",
+        latent_dim=(10,),
+        hidden=((64,),),
+        epochs=10,
     )
     return Row(f"lecture-{name}", config)
 

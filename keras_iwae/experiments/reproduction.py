@@ -8,7 +8,7 @@ import datetime
 import importlib.metadata
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_iwae import data
 from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll, pruned
+from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
@@ -94,9 +95,9 @@ def reproduce(
     record = {
         "row": name,
         **asked,
-        "passes_planned": row.config.epochs,
-        "stage": stage_of(done) if row.config.schedule == "paper" else None,
-        "complete": done == row.config.epochs and limit is None,
+        "passes_planned": row.config.run.epochs,
+        "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
+        "complete": done == row.config.run.epochs and limit is None,
         "from": result_of(ROWS[row.starts_from], root) if row.starts_from else None,
         **_judge(run, row, num_samples, limit),
         "curve": runs.read_rows(run / "nll.csv"),
@@ -115,7 +116,7 @@ def reproduce(
 
 def _epochs(row: Row, stages: int | None) -> int:
     if stages is None:
-        return row.config.epochs
+        return row.config.run.epochs
     if row.fast or row.name.startswith("lecture"):
         raise ValueError(
             f"Invalid value received for `stages`. Expected none for {row.name!r}, whose schedule has no stages. "
@@ -129,8 +130,8 @@ def _epochs(row: Row, stages: int | None) -> int:
 def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: float | None) -> Path:
     if (run / "config.json").exists():
         # A row never goes back: fewer stages than it has behind it leave it as it is.
-        return resume(run, max(epochs, runs.read_json(run / "config.json")["epochs"]), budget_minutes, curve=True)
-    return train(replace(row.config, epochs=epochs, start=start), run, budget_minutes, curve=True)
+        return resume(run, max(epochs, settings_of(run)["epochs"]), budget_minutes, curve=True)
+    return train(row.config.replaced(epochs=epochs, start=start), run, budget_minutes, curve=True)
 
 
 def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
@@ -139,12 +140,12 @@ def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
     if model.deterministic:
         return {"reconstruction": model.evaluate(_test_images(row, limit), verbose=0, return_dict=True)["loss"]}
     _, test = evaluate(run, num_samples, limit=limit, verbose=False)
-    train_images = min(_TRAIN_IMAGES, len(data.images(row.config.dataset, "train")), limit or _TRAIN_IMAGES)
+    train_images = min(_TRAIN_IMAGES, len(data.images(row.config.data.dataset, "train")), limit or _TRAIN_IMAGES)
     _, training = evaluate(run, num_samples, split="train", limit=train_images, verbose=False)
     images = _test_images(row, limit)
     means = np.concatenate([model.posterior.mean(x).numpy() for x in images])
     variances = means.astype(np.float64).var(axis=0)
-    layers = np.split(variances, np.cumsum(row.config.latent_dim)[:-1])
+    layers = np.split(variances, np.cumsum(row.config.model.latent_dim)[:-1])
     return {
         "nll_test": test,
         "nll_train": training,
@@ -155,7 +156,7 @@ def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
 
 
 def _test_images(row: Row, limit: int | None) -> tf.data.Dataset:
-    return data.load(data.images(row.config.dataset, "test")[:limit], "test", 200, row.config.binarization)
+    return data.load(data.images(row.config.data.dataset, "test")[:limit], "test", 200, row.config.binarization)
 
 
 def _pruned(model: IWAE, keep: np.ndarray, images: tf.data.Dataset) -> dict:
@@ -177,9 +178,9 @@ def status(row: Row, root: str | os.PathLike = ROOT) -> str:
     result, done = result_of(row, root), passes_done(row, root)
     published = f"{row.published.nll:.2f}" if row.published else ""
     nll = f"{result['nll_test']['nll']:.2f}" if "nll_test" in result else ""
-    planned = row.config.epochs
+    planned = row.config.run.epochs
     state = "complete" if result.get("complete") else f"{done} of {planned} passes" if done else "not started"
-    if row.config.schedule == "paper" and 0 < done < planned:
+    if row.config.optimizer.schedule == "paper" and 0 < done < planned:
         state += f", stage {stage_of(done)} of {STAGES}"
     if result and result["passes"] != done:
         state += f"; the NLL is after {result['passes']}"

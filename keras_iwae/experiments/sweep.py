@@ -4,13 +4,12 @@ import csv
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from keras_iwae.evaluation import latents
-from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
@@ -55,7 +54,7 @@ def sweep(
             a run with other settings.
     """
     for name, without in (("posterior", "adversarial"), ("objective", "ae")):
-        if getattr(config, name) == without:
+        if config.settings[name] == without:
             raise ValueError(
                 f"Invalid value received for `{name}`. Expected one that gives log weights, of which L_K is made. "
                 f"Received: {without!r}"
@@ -65,7 +64,7 @@ def sweep(
     eval_k = check_integer("eval_k", eval_k)
     if limit is not None:
         check_integer("limit", limit)
-    configs = {k: replace(config, num_samples=k) for k in ks}
+    configs = {k: config.replaced(num_samples=k) for k in ks}
     for k, wanted in configs.items():
         _check_folder(out / f"k{k}", wanted)
     rows: list[dict] = []
@@ -83,13 +82,13 @@ def sweep(
 
 
 def _check_folder(run: Path, config: ExperimentConfig) -> None:
-    stored = runs.read_json(run / "config.json")
-    other = [name for name, value in asdict(config).items() if stored and _plain(stored.get(name)) != _plain(value)]
+    stored, wanted = settings_of(run), config.settings
+    other = [name for name, value in wanted.items() if stored and _plain(stored.get(name)) != _plain(value)]
     if other:
         name = other[0]
         raise ValueError(
             f"Invalid value received for `out`. Expected a new folder, or runs with these settings. "
-            f"Received: {run}, where {name} is {stored.get(name)!r} and not {asdict(config)[name]!r}"
+            f"Received: {run}, where {name} is {stored.get(name)!r} and not {wanted[name]!r}"
         )
 
 
@@ -102,7 +101,7 @@ def _finish_training(run: Path, config: ExperimentConfig) -> bool:
     if not (run / "config.json").exists():
         train(config, run)
         return True
-    if runs.read_json(run / "metrics.json").get("training", {}).get("epoch") != config.epochs:
+    if runs.read_json(run / "metrics.json").get("training", {}).get("epoch") != config.run.epochs:
         resume(run)
     return False
 

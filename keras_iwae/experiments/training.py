@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import data, plots
-from keras_iwae.experiments.config import ExperimentConfig, build
+from keras_iwae.experiments.building import build
+from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.models import IWAE
 from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, runs
 
@@ -69,13 +70,13 @@ def resume(
             f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none"
         )
     config = ExperimentConfig.from_dict(stored)
-    if epochs is not None and epochs != config.epochs:
-        if config.schedule == "cosine":
+    if epochs is not None and epochs != config.run.epochs:
+        if config.optimizer.schedule == "cosine":
             raise ValueError(
-                f"Invalid value received for `epochs`. Expected {config.epochs}, the end that the run's cosine "
+                f"Invalid value received for `epochs`. Expected {config.run.epochs}, the end that the run's cosine "
                 f"schedule falls to. Received: {epochs}"
             )
-        config = replace(config, epochs=epochs)
+        config = config.replaced(epochs=epochs)
         runs.write_json(run / "config.json", asdict(config))
     started = (run / "model.keras").exists()
     model = runs.load_model(run) if started else build(config)
@@ -85,7 +86,12 @@ def resume(
 
 def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:
     return data.load(
-        config.dataset, "train", config.batch_size, config.binarization, seed=config.seed, first_epoch=first_epoch
+        config.data.dataset,
+        "train",
+        config.data.batch_size,
+        config.binarization,
+        seed=config.run.seed,
+        first_epoch=first_epoch,
     )
 
 
@@ -98,16 +104,16 @@ def _fit(
     budget_minutes: float | None,
     curve: bool,
 ) -> Path:
-    validation = data.load(config.dataset, "validation", config.batch_size, config.binarization)
+    validation = data.load(config.data.dataset, "validation", config.data.batch_size, config.binarization)
     shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
     checkpoint = RunCheckpoint(run, runs.read_history(run, epochs_done))
     logs = run / "tensorboard"
     # The curve before the checkpoint: a kill between the two repeats both.
     callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
     callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
-    if config.early_samples is not None:
-        callbacks.append(FewerSamplesFirst(config.early_samples, config.early_epochs))
-    epochs = config.epochs
+    if config.objective.early_samples is not None:
+        callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))
+    epochs = config.run.epochs
     if budget_minutes is not None:
         callbacks.append(Budget(checkpoint, budget_minutes))
         if Budget.spent(checkpoint) >= budget_minutes:

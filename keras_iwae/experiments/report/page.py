@@ -10,7 +10,8 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from keras_iwae.experiments import diagnosis as diagnosing
+from keras_iwae.experiments import diagnosis
+from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
 from keras_iwae.experiments.report.pictures import Pictures
@@ -50,14 +51,14 @@ def write_report(run: str | os.PathLike) -> Path:
 
 def _contents(folder: Path) -> dict:
     """Every name that the template uses."""
-    names = "config.json", "metrics.json", "diagnosis.json"
-    config, metrics, diagnosis = (attempt(partial(runs.read_json, folder / name)) for name in names)
+    config = attempt(partial(settings_of, folder))
+    metrics, latents = (attempt(partial(runs.read_json, folder / f"{name}.json")) for name in ("metrics", "diagnosis"))
     pictures, quoted = Pictures(folder), shlex.quote(str(folder))
     return {
         "name": folder.resolve().name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "sentence": numbers.sentence(_known(config)),
-        "headline": attempt(lambda: numbers.headline(_known(metrics), _known(diagnosis))),
+        "headline": attempt(lambda: numbers.headline(_known(metrics), _known(latents))),
         "config": _or(config, Missing("The run has no config.json."), numbers.rows),
         "curves": attempt(lambda: _curves(folder)),
         "nll": _or(
@@ -71,7 +72,7 @@ def _contents(folder: Path) -> dict:
             if isinstance(record, Mapping) and name not in ("training", "nll_test")
         ],
         "latents": _or(
-            diagnosis,
+            latents,
             Missing("The run has not been diagnosed.", f"python scripts/diagnose.py --model {quoted}"),
             _latents,
         ),
@@ -121,10 +122,10 @@ def _latents(record: Mapping) -> dict:
     counts = ", ".join(f"{layer['active']} of {layer['units']}" for layer in layers)
     return {
         "verdict": record["verdict"],
-        "rows": diagnosing.rows(record),
+        "rows": diagnosis.rows(record),
         "active": chart(
             charts.active_units(variances, record["active_unit_threshold"]),
             f"Histogram of the variance of posterior means; active: {counts} units",
         ),
-        "units": chart(charts.units(*diagnosing.moments(layers)), "KL of each unit, and its aggregate posterior"),
+        "units": chart(charts.units(*diagnosis.moments(layers)), "KL of each unit, and its aggregate posterior"),
     }

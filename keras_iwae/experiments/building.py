@@ -1,0 +1,122 @@
+"""From a configuration to the compiled model that it stands for, with the weights that its training starts from."""
+
+import itertools
+from dataclasses import fields
+from typing import Any
+
+import keras
+
+from keras_iwae import data, networks
+from keras_iwae.bounds import estimators, objectives
+from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.sections import ObjectiveConfig
+from keras_iwae.models import AVB, IWAE
+from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
+
+# Small steps are otherwise calls more than work.
+_STEPS_A_CALL = 20
+
+
+def build(config: ExperimentConfig) -> IWAE | AVB:
+    """The model of a configuration, compiled, with the weights that its training starts from.
+
+    Args:
+        config: what to make.
+
+    Returns:
+        an `AVB` with the posterior "adversarial", else an `IWAE`.
+
+    Raises:
+        ValueError: if an argument is out of range, or `start` holds a model of another shape.
+    """
+    wanted, climbed, seed = config.model, config.objective, config.run.seed
+    mean = data.mean_image(config.data.dataset)
+    encoder = decoder = None
+    if wanted.network == "conv":
+        encoder = networks.conv_encoder(seed=seed)
+        decoder = networks.conv_decoder(mean.shape, seed=seed + 1)
+    several = len(wanted.latent_dim) > 1
+    parts: dict[str, Any] = {
+        "event_shape": mean.shape,
+        "latent_dim": wanted.latent_dim if several else wanted.latent_dim[0],
+        "hidden": wanted.hidden if several else wanted.hidden[0],
+        "activation": wanted.activation,
+        "num_samples": climbed.num_samples,
+        "posterior": wanted.posterior,
+        "encoder": encoder,
+        "decoder": decoder,
+        "seed": seed,
+    }
+    model: IWAE | AVB
+    if wanted.posterior == "adversarial":
+        _check_adversarial(config)
+        model = AVB(**parts)
+    else:
+        if climbed.estimator != "auto":
+            parts["estimator"] = climbed.estimator
+        model = IWAE(
+            **parts,
+            objective=make_objective(climbed),
+            backward_samples=climbed.backward_samples,
+            kl_warmup_steps=climbed.kl_warmup_steps,
+        )
+        if climbed.early_samples is not None and climbed.estimator != "auto":
+            reparameterized = model.posterior.reparameterized
+            estimators.check_pair(climbed.estimator, model.objective, climbed.early_samples, reparameterized)
+    model.initialize_output_bias(mean)
+    if config.run.start is not None:
+        _copy_weights(runs.load_model(config.run.start), model, config.run.start)
+    model.compile(make_optimizer(config), steps_per_execution=_STEPS_A_CALL)
+    return model
+
+
+def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
+    """Adam with the learning rate's schedule."""
+    wanted = config.optimizer
+    rate: Any = wanted.learning_rate
+    if wanted.schedule == "paper":
+        rate = PaperSchedule(config.steps_per_pass, wanted.learning_rate)
+    elif wanted.schedule == "cosine":
+        rate = warm_cosine(config.run.epochs * config.steps_per_pass, wanted.learning_rate)
+    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon)
+
+
+def make_objective(config: ObjectiveConfig) -> objectives.Objective:
+    """The objective with the parameters that were given.
+
+    Raises:
+        ValueError: if there is no such objective, or it does not have such a parameter.
+    """
+    names = "num_groups", "beta", "alpha"
+    given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    kind = type(objectives.get(config.objective))
+    foreign = set(given) - {field.name for field in fields(kind)}
+    if foreign:
+        raise ValueError(
+            f"Invalid value received for `{foreign.pop()}`. Expected none with the objective {config.objective!r}, "
+            f"which has no such parameter. Received: {given}"
+        )
+    return kind(**given)
+
+
+def _check_adversarial(config: ExperimentConfig) -> None:
+    """Refuse what adversarial training has no place for."""
+    only = {"objective": "elbo", "estimator": "auto", "kl_warmup_steps": 0}
+    only |= dict.fromkeys(("num_groups", "beta", "alpha", "backward_samples", "early_samples"))
+    for name, value in only.items():
+        if getattr(config.objective, name) != value:
+            raise ValueError(
+                f"Invalid value received for `{name}`. Expected {value!r} with the posterior 'adversarial', which has "
+                f"no log weights. Received: {getattr(config.objective, name)!r}"
+            )
+
+
+def _copy_weights(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
+    pairs = list(itertools.zip_longest(source.trainable_variables, model.trainable_variables))
+    if any(one is None or other is None or one.shape != other.shape for one, other in pairs):
+        raise ValueError(
+            "Invalid value received for `start`. Expected a model whose weights have the shapes of this "
+            f"configuration's. Received: {path}, whose weights have others"
+        )
+    for one, other in pairs:
+        other.assign(one)

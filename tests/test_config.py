@@ -1,0 +1,146 @@
+"""The configuration: five sections with one namespace, one JSON file, and what goes together or is refused."""
+
+import itertools
+import json
+from dataclasses import FrozenInstanceError, asdict, fields
+
+import pytest
+
+from keras_iwae import experiments
+from keras_iwae.experiments import DataConfig, ExperimentConfig, ModelConfig, ObjectiveConfig, RunConfig
+from keras_iwae.experiments.config import flattened, settings_of
+from keras_iwae.experiments.sections import BINARIZATIONS, SECTION_OF, SECTIONS
+
+# A value of each field that is not its default, and goes with the others.
+OTHERS = {
+    **dict(dataset="digits", binarization="levels", batch_size=7),
+    **dict(likelihood="categorical", levels=17, missing="nan", mask_input=True, posterior="iaf", network="conv"),
+    **dict(latent_dim=(3, 2), hidden=((5,), (4,)), activation="relu"),
+    **dict(objective="ciwae", num_samples=6, early_samples=2, num_groups=3, beta=0.25, alpha=0.5, estimator="dreg"),
+    **dict(backward_samples=4, kl_warmup_steps=9),
+    **dict(learning_rate=0.5, schedule="paper", beta_1=0.5, epsilon=0.25),
+    **dict(epochs=3, start="there", seed=8),
+}
+
+
+def test_a_name_belongs_to_one_section():
+    names = [field.name for kind in SECTIONS.values() for field in fields(kind)]
+    assert sorted(names) == sorted(set(names)) == sorted(SECTION_OF) == sorted(OTHERS)
+    assert list(SECTIONS) == [field.name for field in fields(ExperimentConfig)]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_field_is_reached_by_its_name_alone(name):
+    config, section = ExperimentConfig.of(**OTHERS), SECTION_OF[name]
+    assert getattr(getattr(config, section), name) == OTHERS[name] != asdict(ExperimentConfig())[section][name]
+    assert config.settings[name] == OTHERS[name]
+
+
+def test_all_but_the_replaced_stays():
+    config = ExperimentConfig.of(**OTHERS)
+    changed = config.replaced(epochs=4, seed=9, num_samples=8)
+    assert {name for name, value in changed.settings.items() if value != config.settings[name]} == {
+        "epochs",
+        "seed",
+        "num_samples",
+    }
+    assert changed.replaced(epochs=3, seed=8, num_samples=6) == config
+    assert config.replaced() == config
+    with pytest.raises(FrozenInstanceError):
+        config.run.epochs = 5
+
+
+def test_sections_and_names_say_the_same():
+    of = ExperimentConfig.of(dataset="digits", likelihood="gaussian", num_samples=3, epochs=2)
+    by_section = ExperimentConfig(
+        data=DataConfig("digits"),
+        model=ModelConfig("gaussian"),
+        objective=ObjectiveConfig(num_samples=3),
+        run=RunConfig(epochs=2),
+    )
+    assert of == by_section
+    assert hash(of) == hash(by_section)
+
+
+@pytest.mark.parametrize("make", [ExperimentConfig.of, ExperimentConfig().replaced])
+def test_an_unknown_name_is_named(make):
+    with pytest.raises(ValueError, match=r"`epoch`. Expected one of the fields dataset, .*, seed. Received: epoch=3"):
+        make(epoch=3)
+
+
+def test_json_is_one_file_of_five_sections(tmp_path):
+    for config in (ExperimentConfig(), ExperimentConfig.of(**OTHERS)):
+        (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+        stored = json.loads((tmp_path / "config.json").read_text())
+        assert list(stored) == ["data", "model", "objective", "optimizer", "run"]
+        assert ExperimentConfig.from_dict(stored) == config
+        assert settings_of(tmp_path) == flattened(stored)
+        assert ExperimentConfig.of(**settings_of(tmp_path)) == config
+    assert settings_of(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        ({"epochs": 3}, "epochs"),
+        ({"run": {"epoch": 3}}, "run.epoch"),
+        ({"data": {"epochs": 3}}, "data.epochs"),
+        ({"data": "digits", "run": {"seed": 1, "sed": 1}}, "data, run.sed"),
+    ],
+)
+def test_a_file_with_other_fields_is_refused(stored, named):
+    with pytest.raises(ValueError, match=f"Expected the fields of a run's config.json. Received: {named}$"):
+        ExperimentConfig.from_dict(stored)
+
+
+def test_a_file_without_sections_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"dataset": "digits", "run": {}}')
+    with pytest.raises(ValueError, match=r"sections of a run's config.json. Received: dataset$"):
+        settings_of(tmp_path)
+
+
+@pytest.mark.parametrize("likelihood", BINARIZATIONS)
+def test_images_are_made_for_the_likelihood_unless_it_is_said_how(likelihood):
+    config = ExperimentConfig.of(likelihood=likelihood)
+    assert config.data.binarization == config.binarization == BINARIZATIONS[likelihood]
+    assert ExperimentConfig.of(likelihood=likelihood, binarization="static").data.binarization == "static"
+    # What was stored is explicit, and stays what it was.
+    assert ExperimentConfig().replaced(likelihood=likelihood).data.binarization == "dynamic"
+    assert ExperimentConfig().replaced(likelihood=likelihood, binarization=None) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"likelihood": "cauchy"}, "`likelihood`. Expected one of .*'bernoulli'.*Received: 'cauchy'"),
+        ({"levels": 17}, "`levels`. Expected none with the likelihood 'bernoulli'"),
+        ({"levels": 17, "likelihood": "poisson"}, "`levels`. Expected none with the likelihood 'poisson'"),
+        ({"missing": "zero"}, "`missing`. Expected one of"),
+        ({"mask_input": True}, "`mask_input`. Expected False where `missing` is None"),
+        ({"early_samples": 51}, "`early_samples`. Expected at most num_samples = 50"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, named):
+    with pytest.raises(ValueError, match=named):
+        ExperimentConfig.of(**options)
+
+
+def test_a_run_is_named_after_what_was_asked_for():
+    names = {
+        "mnist-iwae-k50": {},
+        "mnist-iwae-reparameterized-k50": {"estimator": "reparameterized"},
+        "mine-elbo-stl-k1": {"dataset": "some/mine.npz", "objective": "elbo", "num_samples": 1, "estimator": "stl"},
+        "mnist-iwae-k50-m8": {"backward_samples": 8},
+    }
+    assert {name: ExperimentConfig.of(**options).name for name, options in names.items()} == {n: n for n in names}
+
+
+def test_adversarial_training_takes_the_elbo_alone():
+    config = ExperimentConfig.of(
+        dataset="digits", posterior="adversarial", objective="elbo", num_samples=1, hidden=((4,),), latent_dim=(2,)
+    )
+    experiments.build(config)
+    refused = [{"objective": "iwae"}, {"estimator": "dreg"}, {"early_samples": 1}, {"kl_warmup_steps": 3}]
+    for name, value in itertools.chain.from_iterable(options.items() for options in refused):
+        with pytest.raises(ValueError, match=f"`{name}`.*'adversarial', which has no log weights"):
+            experiments.build(config.replaced(**{name: value}))
