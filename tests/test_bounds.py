@@ -122,14 +122,14 @@ def test_log_weights_are_the_sum_of_sampled_log_densities(make_model, images):
     likelihood = (flat * logits - np.logaddexp(0.0, logits)).sum(axis=-1)
     prior = (-0.5 * z.numpy() ** 2 - 0.5 * math.log(2.0 * math.pi)).sum(axis=-1)
     np.testing.assert_allclose(model.log_weights(images, 5, SEED), likelihood + prior - log_q, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(model.generative.likelihood(z).log_prob(images), likelihood, rtol=1e-4)
+    np.testing.assert_allclose(model.generative.distribution(z).log_prob(images), likelihood, rtol=1e-4)
     np.testing.assert_allclose(model.generative.log_joint(images, z), likelihood + prior, rtol=1e-4)
 
 
 def test_the_two_roads_to_the_likelihood_agree_on_grey_levels(make_model, images):
     model, grey, z = make_model(), 0.8 * images + 0.1, tf.random.stateless_normal([5, 7, 2], SEED)
     fused = model.generative.log_likelihood(grey, z)
-    np.testing.assert_allclose(model.generative.likelihood(z).log_prob(grey), fused, rtol=1e-5)
+    np.testing.assert_allclose(model.generative.distribution(z).log_prob(grey), fused, rtol=1e-5)
 
 
 def flat_gradient(tape, target, variables):
@@ -198,7 +198,7 @@ def test_train_step_follows_the_gradient_of_the_mean_bound(make_model, images, o
         with tf.GradientTape() as tape:
             if objective == "ae":
                 z = model.posterior.mean(images)
-                loss = -tf.reduce_mean(model.generative.likelihood(z).log_prob(images))
+                loss = -tf.reduce_mean(model.generative.distribution(z).log_prob(images))
             else:
                 loss = -tf.reduce_mean(model.objective(model.log_weights(images, 5, seed)))
         variables = [variable.value for variable in model.trainable_variables]

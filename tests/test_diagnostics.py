@@ -248,7 +248,7 @@ def test_reconstructions_are_of_the_draws(patterns):
     found = latents(model, patterns, num_draws=5, seed=3)
     # The first batch of 200 is the whole of it, and its draws are those of the seed folded with 0.
     z, _ = model.posterior.sample_and_log_prob(patterns, 5, tf.random.fold_in(tf.constant([3, 0]), 0))
-    likelihood = model.generative.likelihood(z)
+    likelihood = model.generative.distribution(z)
     np.testing.assert_allclose(found.log_likelihood, likelihood.log_prob(patterns).numpy().mean(axis=0), rtol=1e-5)
     error = ((patterns - likelihood.mean().numpy()) ** 2).mean(axis=(0, 2, 3, 4))
     np.testing.assert_allclose(found.squared_error, error, rtol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.likelihoods import BernoulliLikelihood
 from keras_iwae.models.generative import GenerativeModel
 from keras_iwae.networks.dense import dense_decoder, dense_encoder
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
@@ -24,7 +25,9 @@ STATES = np.array(list(itertools.product((0.0, 1.0), repeat=3)), np.float32)
 @pytest.fixture(scope="module")
 def parts():
     posterior = BernoulliPosterior(dense_encoder((8,), seed=1), 3, seed=2)
-    generative = GenerativeModel(dense_decoder(IMAGE_SHAPE, (8,), seed=4), BernoulliPrior(3), IMAGE_SHAPE)
+    generative = GenerativeModel(
+        dense_decoder((8,), seed=4), BernoulliPrior(3), BernoulliLikelihood(), IMAGE_SHAPE, seed=5
+    )
     posterior.build((None, *IMAGE_SHAPE))
     generative.build((None, 3))
     # Larger weights than the initial ones, so that the latents matter.

@@ -109,7 +109,7 @@ def reference(layers, objective, kl_weight=1.0):
             with tf.GradientTape(persistent=True) as tape:
                 z, log_q = model.posterior.sample_and_log_prob(x, K, other(seed, 1))
                 kl_part = kl_weight * (model.generative.log_prior(z) - log_q)
-                weights = model.generative.likelihood(z).log_prob(x) + kl_part
+                weights = model.generative.distribution(z).log_prob(x) + kl_part
                 generative, inference = value(objective.terms(K), weights), value(objective.inference_terms(K), weights)
             of_generative = tape.gradient(generative, [v.value for v in model.generative.trainable_variables])
             return of_generative, tape.gradient(inference, [v.value for v in model.posterior.trainable_variables])
@@ -244,7 +244,7 @@ def exact_binary_gradients(model, objective):
     z = tf.tile(states[:, None], [1, len(X), 1])
     with tf.GradientTape(persistent=True) as tape:
         log_q = model.posterior.distribution(X).log_prob(z)
-        log_joint = model.generative.likelihood(z).log_prob(X) + model.generative.log_prior(z)
+        log_joint = model.generative.distribution(z).log_prob(X) + model.generative.log_prior(z)
         log_weights = tf.gather(log_joint - log_q, tuples.T)
         probability = tf.exp(tf.reduce_sum(tf.gather(log_q, tuples.T), axis=0))
         flat_weights = tf.reshape(log_weights, [K, -1])
@@ -280,7 +280,7 @@ def test_reweighted_wake_sleep(layers):
             log_q, joint = q.log_prob(z), model.generative.log_joint(x, z)
             weights = tf.stop_gradient(tf.nn.softmax(joint - log_q, axis=0))
             dreams = model.generative.sample(3 * REPLICAS, other(seed, 2))
-            asleep = model.posterior.distribution(tf.stop_gradient(dreams.images)).log_prob(dreams.latents)
+            asleep = model.posterior.distribution(tf.stop_gradient(dreams.events)).log_prob(dreams.latents)
             awake = tf.reduce_mean(tf.reduce_sum(weights * log_q, axis=0))
             inference = 0.5 * awake + 0.5 * tf.reduce_mean(asleep)
             generative = tf.reduce_mean(tf.reduce_sum(weights * joint, axis=0))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.foundation.numerics import log_mean_exp
+from keras_iwae.likelihoods import BernoulliLikelihood
 from keras_iwae.models.generative import GenerativeModel
 from keras_iwae.networks.dense import dense_decoder, dense_encoder
 from keras_iwae.posteriors.gaussian import GaussianPosterior
@@ -27,7 +28,7 @@ def make_parts(latent_dims=(3, 2), posterior_stretch=2.0):
     hidden = tuple((6 + i, 5 + i) for i in range(len(latent_dims) - 1))
     posterior = HierarchicalPosterior(dense_encoder((8,), seed=1), latent_dims, hidden, seed=2)
     prior = HierarchicalPrior(latent_dims, hidden, seed=3)
-    generative = GenerativeModel(dense_decoder(IMAGE_SHAPE, (8,), seed=4), prior, IMAGE_SHAPE)
+    generative = GenerativeModel(dense_decoder((8,), seed=4), prior, BernoulliLikelihood(), IMAGE_SHAPE, seed=5)
     posterior.build((None, *IMAGE_SHAPE))
     generative.build((None, sum(latent_dims)))
     for part, stretch in ((posterior, posterior_stretch), (generative, 2.0)):
@@ -135,7 +136,7 @@ def test_prior_draws_have_the_moments_of_the_density(parts):
     np.testing.assert_array_equal(prior.decoded(z), z[:, :3])
     samples = parts.generative.sample(4, SEED)
     assert samples.latents.shape == (4, 5)
-    assert samples.images.shape == (4, *IMAGE_SHAPE)
+    assert samples.events.shape == (4, *IMAGE_SHAPE)
     np.testing.assert_array_equal(samples.latents, parts.generative.sample(4, SEED).latents)
 
 

@@ -1,19 +1,22 @@
 import numpy as np
 import pytest
 
-from keras_iwae.foundation.checks import check_images, check_integer
+from keras_iwae.foundation.checks import check_integer
+from keras_iwae.foundation.support import Support
+
+GREY = Support(0.0, 1.0)
 
 
 def test_images_come_back_as_float32():
     for images in (np.zeros((2, 3)), np.ones((2, 3), bool), np.ones((2, 3), np.uint8)):
-        assert check_images(images).dtype == np.float32
+        assert GREY.check(images, "pictures").dtype == np.float32
 
 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.array([["a"]]), "Expected numbers in .0, 1.. Received: dtype <U1"),
-        (np.zeros((0, 3)), "at least one image"),
+        (np.array([["a"]]), "Expected values in .0, 1.. Received: dtype <U1"),
+        (np.zeros((0, 3)), "at least one example"),
         (np.array([[np.nan]]), "Received: NaN"),
         (np.array([[np.inf]]), "Received: values in .inf, inf"),
         (np.array([[200]], np.uint8), "divide 8-bit images by 255"),
@@ -21,7 +24,7 @@ def test_images_come_back_as_float32():
 )
 def test_other_things_are_refused_by_name(images, message):
     with pytest.raises(ValueError, match=f"Invalid value received for `pictures`.*{message}"):
-        check_images(images, "pictures")
+        GREY.check(images, "pictures")
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.0, "1", None, True])

@@ -313,13 +313,13 @@ def test_output_bias_makes_the_mean_image(make_model):
 def test_samples_repeat_by_seed_and_follow_their_probabilities(make_model):
     model = make_model()
     samples, again, other = model.sample(5000, seed=1), model.sample(5000, seed=1), model.sample(5000, seed=2)
-    np.testing.assert_array_equal(samples.images, again.images)
+    np.testing.assert_array_equal(samples.events, again.events)
     assert np.any(samples.latents != other.latents)
-    assert set(np.unique(samples.images)) == {0.0, 1.0}
-    error = np.sqrt(np.mean(samples.probabilities * (1 - samples.probabilities), axis=0) / 5000)
-    gap = np.mean(samples.images - samples.probabilities, axis=0)
+    assert set(np.unique(samples.events)) == {0.0, 1.0}
+    error = np.sqrt(np.mean(samples.mean * (1 - samples.mean), axis=0) / 5000)
+    gap = np.mean(samples.events - samples.mean, axis=0)
     np.testing.assert_array_less(np.abs(gap), 4.5 * error)
-    np.testing.assert_allclose(samples.probabilities, tf.sigmoid(model.generative(samples.latents)), rtol=1e-5)
+    np.testing.assert_allclose(samples.mean, tf.sigmoid(model.generative(samples.latents)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_samples_repeat_by_seed_and_follow_their_probabilities(make_model):
         ({"hidden": ()}, "`hidden`"),
         ({"hidden": (5, "a")}, "`hidden`"),
         ({"objective": "iwea"}, "`objective`. Expected one of 'iwae', 'elbo', 'ae', 'miwae'"),
-        ({"decoder": keras.layers.Dense(5)}, "`decoder`. Expected logits of shape"),
+        ({"decoder": keras.layers.Dense(5)}, "`decoder`. Expected features"),
     ],
 )
 def test_bad_arguments_are_named(make_model, arguments, message):

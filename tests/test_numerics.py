@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
-    bernoulli_log_likelihood,
     effective_sample_size,
     log_mean_exp,
 )
+from keras_iwae.likelihoods.bernoulli_logits import bernoulli_log_likelihood
 
 RNG = np.random.default_rng(0)
 

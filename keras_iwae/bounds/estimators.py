@@ -30,6 +30,10 @@ class Coefficients(NamedTuple):
     path: tf.Tensor
     score: tf.Tensor
 
+    def weighted(self, example_weights: tf.Tensor) -> "Coefficients":
+        """The same, each example's times its weight `[B]`."""
+        return Coefficients(*(part * example_weights for part in self))
+
 
 Terms = tuple[Term, ...]
 
@@ -151,6 +155,20 @@ def get(name: str) -> Estimator:
         names = ", ".join(repr(n) for n in ESTIMATORS)
         raise ValueError(f"Invalid value received for `estimator`. Expected one of {names}. Received: {name!r}")
     return ESTIMATORS[name]
+
+
+def automatic(objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "") -> str:
+    """The estimator that "auto" stands for: "dreg" where samples are weighed against each other and it is legal.
+
+    Args:
+        objective: the objective.
+        num_samples: K.
+        reparameterized: whether the posterior's samples are differentiable in its parameters.
+        total_only: as for `check_pair`.
+    """
+    weighed = max(term.group_size for term in objective.inference_terms(num_samples)) > 1
+    legal = reparameterized and not total_only and not objective.deterministic
+    return "dreg" if weighed and legal else "reparameterized"
 
 
 def check_pair(name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "") -> None:

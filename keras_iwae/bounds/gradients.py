@@ -30,13 +30,14 @@ def bound_gradients(
     kl_weight: tf.Tensor | float = 1.0,
     parameter: tf.Tensor | None = None,
     scale: tf.Tensor | float = 1.0,
+    example_weights: tf.Tensor | None = None,
 ) -> Gradients:
     """Gradients of the mean bound of a batch.
 
     Args:
         posterior: a posterior under the contract of `keras_iwae.posteriors`.
         generative: the generative model.
-        x: images in [0, 1], `[B, *event_shape]`.
+        x: examples, float32 `[B, *event_shape]`.
         num_samples: K.
         seed: int32 `[2]`, a stateless seed.
         objective: the bound.
@@ -45,11 +46,13 @@ def bound_gradients(
         kl_weight: scalar in [0, 1] that multiplies log p(z) - log q(z|x) in what is climbed, not in what is reported.
         parameter: the objective's learned coefficient, if it has one.
         scale: scalar that multiplies every gradient, before the backward pass.
+        example_weights: `[B]`, by which the mean is weighted; `None` weighs all alike.
 
     Returns:
         `Gradients`, in the order of each part's `trainable_variables`.
     """
     kl_weight = tf.convert_to_tensor(kl_weight, tf.float32)
+    draw_seed, offset_seed, dream_seed = tf.unstack(tf.random.split(seed, 3))
 
     def log_terms(z: tf.Tensor, log_q: tf.Tensor) -> LogTerms:
         return LogTerms(generative.log_likelihood(x, z, True), generative.log_prior(z, True), log_q)
@@ -58,13 +61,13 @@ def bound_gradients(
         q = posterior.distribution(x, training=True)
         # z as a function of the parameters; what it is worth to the bound is found with respect to its values first.
         if backward_samples is None:
-            connected = q.sample([num_samples], seed=seed)
+            connected = q.sample([num_samples], seed=draw_seed)
         else:
             with tape.stop_recording():
-                every, drawn = streamed(q, log_terms, num_samples, seed)
+                every, drawn = streamed(q, log_terms, num_samples, draw_seed)
                 weights = every.tempered(kl_weight)
                 coefficients = estimator.coefficients(objective, weights, kl_weight, parameter)
-                chosen = resample(objective, weights, parameter, backward_samples, tf.random.fold_in(seed, 1))
+                chosen = resample(objective, weights, parameter, backward_samples, offset_seed)
                 connected, coefficients = drawn(chosen.index), chosen.divide(coefficients)
             if estimator.reparameterizes:
                 connected = posterior.reparameterize(q, connected)
@@ -76,7 +79,11 @@ def bound_gradients(
         if backward_samples is None:
             every = terms
             coefficients = estimator.coefficients(objective, terms.tempered(kl_weight), kl_weight, parameter)
-        batch = tf.cast(tf.shape(x)[0], tf.float32) / scale
+        if example_weights is None:
+            batch = tf.cast(tf.shape(x)[0], tf.float32) / scale
+        else:
+            batch = tf.reduce_sum(example_weights) / scale
+            coefficients = coefficients.weighted(example_weights)
         joint = terms.likelihood + kl_weight * terms.prior
         climbed = tf.reduce_sum(coefficients.generative * joint) / batch
         path_density = None
@@ -84,7 +91,7 @@ def bound_gradients(
             path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
         score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
         if estimator.sleeps:
-            score += 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], tf.random.fold_in(seed, 2))
+            score += 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], dream_seed)
         shared = objective.inference_terms(num_samples) == objective.terms(num_samples)
         path_joint = None if shared else tf.reduce_sum(coefficients.path * joint) / batch
 
@@ -116,4 +123,4 @@ def bound_gradients(
 def _sleep(posterior, generative, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mean log q(z|x) of as many dreams as there are images: (z, x) drawn from the model."""
     dreams = tf.nest.map_structure(tf.stop_gradient, generative.sample(batch, seed))
-    return tf.reduce_mean(posterior.distribution(dreams.images, training=True).log_prob(dreams.latents))
+    return tf.reduce_mean(posterior.distribution(dreams.events, training=True).log_prob(dreams.latents))

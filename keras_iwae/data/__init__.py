@@ -1,6 +1,6 @@
-"""Datasets: a name, a file or an array in; grey levels or seeded `tf.data` batches out."""
+"""Datasets: a name, a file or an array in; examples or seeded `tf.data` batches out."""
 
-from keras_iwae.data.catalog import images, mean_image, names
+from keras_iwae.data.catalog import examples, images, mean_image, names, num_levels
 from keras_iwae.data.pipeline import load
 
-__all__ = ["images", "load", "mean_image", "names"]
+__all__ = ["examples", "images", "load", "mean_image", "names", "num_levels"]

@@ -1,4 +1,4 @@
-"""A user's own images: arrays as they are, or a `.npz` or `.npy` file with a split of its own or a fixed one."""
+"""A user's own data: arrays as they are, or a `.npz` or `.npy` file with a split of its own or a fixed one."""
 
 import zipfile
 import zlib
@@ -6,60 +6,63 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_iwae.foundation import check_images
+from keras_iwae.foundation import MARK, Support
 
 _SEED = 0
+GREY = Support(0.0, 1.0)
+_ANY = Support()
 _EXPECTED = "an array `x`, or arrays `x_train` and `x_test`"
 
 
-def as_images(array: np.ndarray, argument: str = "source") -> np.ndarray:
-    """Return `array` as grey levels `[N, H, W, C]`, or `[N, D]` if it is flat.
+def as_examples(array: np.ndarray, argument: str = "source", grey: bool = True) -> np.ndarray:
+    """Return `array` as examples `[N, H, W, C]`, or `[N, D]` if it is flat.
 
     Args:
-        array: `[N, H, W]`, `[N, H, W, C]` or `[N, D]`. uint8 holds levels 0..255, or 0 and 1 if nothing exceeds 1;
-            other types hold numbers in [0, 1].
+        array: `[N, H, W]`, `[N, H, W, C]` or `[N, D]`. uint8 holds levels 0..255, or 0 and 1 if nothing exceeds 1.
         argument: the name that the caller knows the array by, for the error.
+        grey: whether other types hold grey levels in [0, 1], and not any finite numbers, with NaN for what is missing.
 
     Returns:
-        uint8 levels in 0..255, or float32 in [0, 1].
+        uint8 levels in 0..255, or float32.
 
     Raises:
-        ValueError: if the array has another rank, no images, or numbers outside its range.
+        ValueError: if the array has another rank, no examples, or numbers outside its range.
     """
     if array.ndim not in (2, 3, 4):
         raise ValueError(
-            f"Invalid value received for `{argument}`. Expected shape [N, H, W], [N, H, W, C] or [N, D]. "
-            f"Received: {list(array.shape)}"
+            f"{MARK}{argument}`. Expected shape [N, H, W], [N, H, W, C] or [N, D]. Received: {list(array.shape)}"
         )
     if array.dtype == np.uint8 and array.size:
-        images = array * np.uint8(255) if array.max() <= 1 else array
+        examples = array * np.uint8(255) if array.max() <= 1 else array
     else:
-        images = check_images(array, argument)
-    return images[..., np.newaxis] if images.ndim == 3 else images
+        examples = GREY.check(array, argument) if grey else _ANY.check(array, argument, missing=True)
+    return examples[..., np.newaxis] if examples.ndim == 3 else examples
 
 
-def read_file(path: Path, split: str) -> np.ndarray:
-    """Return one split of the images in `path`.
+def read_file(path: Path, split: str, grey: bool = True) -> np.ndarray:
+    """Return one split of the examples in `path`.
 
     Args:
         path: a `.npy` file or a `.npz` file with `x`, split 80/10/10 by a permutation with seed 0; or a `.npz` file
             with `x_train` and `x_test`, where the last 10% of a permutation of `x_train` with seed 0 is the validation
             split.
         split: "train", "validation" or "test".
+        grey: as for `as_examples`.
 
     Returns:
-        the images, as `as_images` gives them.
+        the examples, as `as_examples` gives them.
 
     Raises:
-        ValueError: if the file cannot be read, lacks these arrays, or has fewer than 10 images to split.
+        ValueError: if the file cannot be read, lacks these arrays, or has fewer than 10 examples to split.
     """
     arrays = _read_arrays(path)
     if "x_train" in arrays and "x_test" in arrays:
         if split == "test":
-            return as_images(arrays["x_test"], f"{path}: x_test")
-        return _split_rows(as_images(arrays["x_train"], f"{path}: x_train"), path, ("train", "validation"))[split]
+            return as_examples(arrays["x_test"], f"{path}: x_test", grey)
+        training = as_examples(arrays["x_train"], f"{path}: x_train", grey)
+        return _split_rows(training, path, ("train", "validation"))[split]
     if "x" in arrays:
-        return _split_rows(as_images(arrays["x"], f"{path}: x"), path, ("train", "validation", "test"))[split]
+        return _split_rows(as_examples(arrays["x"], f"{path}: x", grey), path, ("train", "validation", "test"))[split]
     raise ValueError(
         f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}"
     )
@@ -81,15 +84,15 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _split_rows(images: np.ndarray, path: Path, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _split_rows(examples: np.ndarray, path: Path, splits: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Cut a fixed permutation of the rows: a tenth for each split after the first, the rest for the first."""
-    held_out = len(images) // 10
+    held_out = len(examples) // 10
     if not held_out:
         raise ValueError(
             f"Invalid value received for `source`. Expected at least 10 images to split in {path}. "
-            f"Received: {len(images)}"
+            f"Received: {len(examples)}"
         )
-    order = np.random.RandomState(_SEED).permutation(len(images))
-    first = len(images) - held_out * (len(splits) - 1)
-    cuts = np.split(order, range(first, len(images), held_out))
-    return {split: images[rows] for split, rows in zip(splits, cuts, strict=True)}
+    order = np.random.RandomState(_SEED).permutation(len(examples))
+    first = len(examples) - held_out * (len(splits) - 1)
+    cuts = np.split(order, range(first, len(examples), held_out))
+    return {split: examples[rows] for split, rows in zip(splits, cuts, strict=True)}

@@ -27,7 +27,8 @@ from urllib.parse import urlparse
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.data.arrays import as_images, read_file
+from keras_iwae.data.arrays import as_examples, read_file
+from keras_iwae.foundation import Support, check_choice
 
 SPLITS = ("train", "validation", "test")
 Source = str | Path | np.ndarray
@@ -40,6 +41,8 @@ def names() -> tuple[str, ...]:
 
 def images(source: Source, split: str) -> np.ndarray:
     """Return the images of one split, in an order that never changes.
+
+    What is no image, such as a table of numbers, is for `examples`.
 
     Args:
         source: a name from `names()`, a path that ends in `.npz` or `.npy` (see `arrays.read_file`), or an array
@@ -57,13 +60,33 @@ def images(source: Source, split: str) -> np.ndarray:
         >>> images("digits", "test").shape
         (300, 8, 8, 1)
     """
-    if split not in SPLITS:
-        raise ValueError(f"Invalid value received for `split`. Expected one of {SPLITS}. Received: {split!r}")
+    return _read(source, split, grey=True)
+
+
+def examples(source: Source, split: str) -> np.ndarray:
+    """Return the examples of one split: as `images`, and of the user's own data any finite numbers, NaN for missing.
+
+    Args:
+        source: as in `images`.
+        split: "train", "validation" or "test".
+
+    Returns:
+        `[N, H, W, C]`, or `[N, D]` for flat arrays: uint8 grey levels 0..255, or float32 where a user's array is not
+        uint8.
+
+    Raises:
+        ValueError: as in `images`.
+    """
+    return _read(source, split, grey=False)
+
+
+def _read(source: Source, split: str, grey: bool) -> np.ndarray:
+    check_choice("split", split, SPLITS)
     if isinstance(source, np.ndarray):
-        return as_images(source)
+        return as_examples(source, grey=grey)
     if isinstance(source, (str, Path)):
         if Path(source).suffix in (".npz", ".npy"):
-            return read_file(Path(source), split)
+            return read_file(Path(source), split, grey)
         if str(source) in _CATALOG:
             return _CATALOG[str(source)](split)
         close = difflib.get_close_matches(str(source), names())
@@ -78,21 +101,49 @@ def images(source: Source, split: str) -> np.ndarray:
     )
 
 
-def mean_image(source: Source) -> np.ndarray:
-    """Return the mean grey level of each pixel over the training split, from which the decoder's output bias starts.
+def num_levels(source: Source) -> int:
+    """Return how many grey levels or counts the entries of a source may have: 0, 1, ..., up to one less.
 
     Args:
-        source: as in `images`.
+        source: as in `examples`.
 
     Returns:
-        float32 `[H, W, C]`, or `[D]` for flat sources, in [0, 1].
+        17 for digits, 2 for binary images, 256 for other 8-bit images; for a user's array of whole numbers one more
+        than the largest of the training split.
+
+    Raises:
+        ValueError: as in `examples`, or if a user's array holds no whole numbers from 0 on.
+    """
+    if isinstance(source, (str, Path)) and str(source) in _LEVELS:
+        return _LEVELS[str(source)]
+    values = examples(source, "train")
+    if values.dtype == np.uint8:
+        return 2 if np.isin(values, (0, 255)).all() else 256
+    whole = Support(low=0.0, integers=True).check(values, "source", missing=True)
+    return int(np.nanmax(whole)) + 1
+
+
+def mean_image(source: Source, binarization: str = "dynamic") -> np.ndarray:
+    """Return the mean of each entry over the training split, from which the decoder's output bias starts.
+
+    Args:
+        source: as in `examples`.
+        binarization: as in `load`: "levels" gives the mean level, "none" that of any numbers, and the others the mean
+            grey level in [0, 1].
+
+    Returns:
+        float32 `[H, W, C]`, or `[D]` for flat sources; of an entry that was never observed it is 0.
 
     Raises:
         ValueError: as in `images`.
     """
-    levels = images(source, "train")
-    mean = levels.mean(axis=0, dtype=np.float64)
-    return (mean / 255.0 if levels.dtype == np.uint8 else mean).astype(np.float32)
+    values = (examples if binarization in ("none", "levels") else images)(source, "train")
+    if values.dtype == np.uint8:
+        largest = num_levels(source) - 1.0 if binarization == "levels" else 1.0
+        return (values.mean(axis=0, dtype=np.float64) / 255.0 * largest).astype(np.float32)
+    observed = ~np.isnan(values)
+    total = np.where(observed, values, 0.0).sum(axis=0, dtype=np.float64)
+    return (total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32)
 
 
 def _digits(split: str) -> np.ndarray:
@@ -147,6 +198,10 @@ _CATALOG: dict[str, Callable[[str], np.ndarray]] = {
     "omniglot_28x28": _Tfds("omniglot_28x28"),
     "ocr_letters": _Tfds("ocr_letters"),
 }
+
+
+# Of those with other than 256.
+_LEVELS = {"digits": 17, "binarized_mnist": 2, "ocr_letters": 2}
 
 
 def _data_dir() -> Path:

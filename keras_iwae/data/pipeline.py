@@ -11,10 +11,10 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.data.catalog import SPLITS, Source, images
-from keras_iwae.foundation import check_integer
+from keras_iwae.data.catalog import SPLITS, Source, examples, images, num_levels
+from keras_iwae.foundation import Support, check_integer
 
-BINARIZATIONS = ("dynamic", "static", "threshold", "none")
+BINARIZATIONS = ("dynamic", "static", "threshold", "none", "levels")
 
 # Streams of random numbers that share the user's seed.
 _SHUFFLE, _PIXELS = 0, 1
@@ -29,6 +29,7 @@ def load(
     binarization: str = "dynamic",
     seed: int = 0,
     first_epoch: int = 0,
+    levels: int | None = None,
 ) -> tf.data.Dataset:
     """Return batches of one split; each iteration over the dataset is one pass over the images.
 
@@ -41,14 +42,18 @@ def load(
         split: "train", "validation" or "test".
         batch_size: images in a batch.
         binarization: "dynamic" draws x ~ Bernoulli(grey level) afresh at every fetch, "static" draws it once from the
-            seed, "threshold" takes 1 where the grey level exceeds 0.5, and "none" gives the grey levels.
+            seed, "threshold" takes 1 where the grey level exceeds 0.5. "none" gives grey levels in [0, 1], or the
+            numbers of a user's own data as they are; "levels" gives whole numbers from 0 on: the levels of images, or
+            counts.
         seed: a whole number from 0; the same seed gives the same shuffling and the same draws. Report it beside a test
             NLL.
         first_epoch: the epoch of the first iteration; the n-th `iter()` of the dataset gives epoch `first_epoch + n`,
             from n = 0. To resume after e epochs, pass e. Evaluation splits are the same at every epoch.
+        levels: with "levels", how many levels the uint8 values 0..255 of a source stand for; `None` is
+            `num_levels(source)`.
 
     Returns:
-        a dataset with a known length of float32 batches `[B, H, W, C]`, or `[B, D]` for flat sources, in [0, 1].
+        a dataset with a known length of float32 batches `[B, H, W, C]`, or `[B, D]` for flat sources.
 
     Raises:
         ValueError: if an argument is out of its range, or the training split has fewer rows than a batch.
@@ -64,20 +69,33 @@ def load(
     batch_size = check_integer("batch_size", batch_size)
     seed = check_integer("seed", seed, at_least=0)
     first_epoch = check_integer("first_epoch", first_epoch, at_least=0)
-    levels = images(source, split)
     training = split == "train"
+    if binarization == "levels":
+        values = _whole_numbers(examples(source, split), num_levels(source) if levels is None else levels)
+    elif binarization == "none":
+        values = examples(source, split)
+    else:
+        values = images(source, split)
     if binarization == "threshold":
-        levels = levels > (127 if levels.dtype == np.uint8 else 0.5)
+        values = values > (127 if values.dtype == np.uint8 else 0.5)
     elif binarization == "static" or (binarization == "dynamic" and not training):
-        levels = _drawn_once(levels, np.random.default_rng([seed, SPLITS.index(split)]))
+        values = _drawn_once(values, np.random.default_rng([seed, SPLITS.index(split)]))
     if not training:
-        return _in_order(levels, batch_size)
-    if len(levels) < batch_size:
+        return _in_order(values, batch_size)
+    if len(values) < batch_size:
         raise ValueError(
-            f"Invalid value received for `batch_size`. Expected at most the {len(levels)} rows of the training split, "
+            f"Invalid value received for `batch_size`. Expected at most the {len(values)} rows of the training split, "
             f"which drops partial batches. Received: {batch_size}"
         )
-    return _shuffled(levels, batch_size, binarization == "dynamic", seed, first_epoch)
+    return _shuffled(values, batch_size, binarization == "dynamic", seed, first_epoch)
+
+
+def _whole_numbers(values: np.ndarray, levels: int) -> np.ndarray:
+    """Return levels 0, ..., `levels` - 1 of uint8 values 0..255, or a user's own whole numbers, as float32."""
+    if values.dtype != np.uint8:
+        return Support(low=0.0, integers=True).check(values, "source", missing=True)
+    table = np.round(np.arange(256) * ((levels - 1) / 255.0)).astype(np.float32)
+    return table[values]
 
 
 def _drawn_once(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

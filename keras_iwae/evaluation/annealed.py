@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.batches import in_batches
-from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, log_mean_error, standard_error
+from keras_iwae.evaluation.errors import (
+    bits_per_dimension,
+    bits_row,
+    error_of_mean,
+    finite_or_none,
+    log_mean_error,
+    mean,
+    standard_error,
+)
 from keras_iwae.foundation import check_integer
 from keras_iwae.models import IWAE
 
@@ -24,38 +32,42 @@ class AnnealedResult:
             log p(x) in expectation.
         ess_per_example: effective sample size of each image's chains, `[N]`.
         acceptance_per_example: mean acceptance probability of each image's HMC steps, `[N]`.
-        num_pixels: D, the dimensions of one image.
         num_chains: C.
         num_temperatures: T.
         num_leapfrog_steps: leapfrog steps of an HMC step.
         initial: "prior" or "posterior", where the chains start.
         seed: seed of the draws.
+        entries_per_example: how many entries of each example were observed, `[N]`.
+        discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
+        weights: of the examples in all means, `[N]`; `None` weighs all alike.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
     ess_per_example: np.ndarray = field(repr=False)
     acceptance_per_example: np.ndarray = field(repr=False)
-    num_pixels: int
     num_chains: int
     num_temperatures: int
     num_leapfrog_steps: int
     initial: str
     seed: int
+    entries_per_example: np.ndarray = field(repr=False)
+    discrete: bool = True
+    weights: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def nll(self) -> float:
         """Minus the mean log-likelihood, in nats per image."""
-        return -float(self.log_likelihood_per_example.mean(dtype=np.float64))
+        return -mean(self.log_likelihood_per_example, self.weights)
 
     @property
     def standard_error(self) -> float:
         """Standard error of `nll` over images, in nats: for other images of the same kind. NaN for a single image."""
-        return standard_error(self.log_likelihood_per_example)
+        return standard_error(self.log_likelihood_per_example, self.weights)
 
     @property
     def monte_carlo_error(self) -> float:
         """Standard error of `nll` over chains, in nats: for other chains and the same images. NaN for one chain."""
-        return error_of_mean(log_mean_error(self.ess_per_example, self.num_chains))
+        return error_of_mean(log_mean_error(self.ess_per_example, self.num_chains), self.weights)
 
     @property
     def acceptance_rate(self) -> float:
@@ -63,9 +75,9 @@ class AnnealedResult:
         return float(self.acceptance_per_example.mean())
 
     @property
-    def bits_per_dimension(self) -> float:
-        """NLL in bits per pixel."""
-        return self.nll / (self.num_pixels * math.log(2.0))
+    def bits_per_dimension(self) -> float | None:
+        """NLL in bits for each observed entry; `None` for a density."""
+        return bits_per_dimension(self.nll, self.entries_per_example, self.weights, self.discrete)
 
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
@@ -90,7 +102,7 @@ class AnnealedResult:
         rows = [
             ("NLL by AIS", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)"),
             ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
-            ("bits per dimension", f"{self.bits_per_dimension:.4f}"),
+            *bits_row(self.bits_per_dimension),
             ("effective chains", chains),
             ("acceptance", f"{self.acceptance_rate:.2f}"),
             ("annealing", f"{self.num_temperatures} temperatures of {self.num_leapfrog_steps} leapfrog steps"),
@@ -101,7 +113,7 @@ class AnnealedResult:
 
 def annealed_nll(
     model: IWAE,
-    data: tf.data.Dataset | np.ndarray,
+    data: Any,
     num_chains: int = 16,
     num_temperatures: int = 1000,
     num_leapfrog_steps: int = 10,
@@ -160,7 +172,7 @@ def annealed_nll(
         "initial": initial,
         "seed": seed,
     }
-    annealer = Annealer(model, initial, num_leapfrog_steps, step_size)
+    annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
 
     def compute(x, seen, advance):
         pilot_seed, pass_seed = tf.unstack(tf.random.split(tf.random.fold_in(tf.constant([seed, 1]), seen), 2))
@@ -169,8 +181,17 @@ def annealed_nll(
         return log_mean_weight(annealed.log_weights), chain_ess(annealed.log_weights), annealed.acceptance
 
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
-    log_likelihood, ess, acceptance = in_batches(model, data, batch_size, compute, stored, resume, verbose)
-    return AnnealedResult(log_likelihood, ess, acceptance, math.prod(model.event_shape), **settings)
+    found = in_batches(model, data, batch_size, compute, stored, resume, verbose)
+    log_likelihood, ess, acceptance = found.arrays
+    return AnnealedResult(
+        log_likelihood,
+        ess,
+        acceptance,
+        **settings,
+        entries_per_example=found.entries,
+        discrete=model.generative.likelihood.discrete,
+        weights=found.weights,
+    )
 
 
 def log_mean_weight(log_weights: np.ndarray) -> np.ndarray:

@@ -75,6 +75,12 @@ class Annealer:
         self._forward = tf.function(self._segment(backward=False), input_signature=segment)
         self._backward = tf.function(self._segment(backward=True), input_signature=segment)
 
+    @classmethod
+    def of(cls, model: IWAE, initial: str, num_leapfrog_steps: int, step_size: float) -> "Annealer":
+        """The annealer of these settings, the one that there is already if the model has been annealed with them."""
+        settings = (initial, num_leapfrog_steps, step_size)
+        return model.kept(("annealer", *settings), lambda: cls(model, *settings))
+
     def step_sizes(self, x: tf.Tensor, num_temperatures: int, seed: tf.Tensor) -> np.ndarray:
         """Step size of each image at each temperature, for an acceptance of about 0.65, `[T, B]`.
 

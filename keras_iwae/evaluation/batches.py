@@ -1,61 +1,78 @@
-"""One pass over images in batches: progress with the time that is left, and results that a second start finds again."""
+"""One pass over examples in batches: progress with the time left, and results that a second start finds again."""
 
 import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.foundation import check_images, check_integer, checked_dataset, value_errors, write_arrays
-from keras_iwae.models import IWAE
+from keras_iwae.foundation import check_integer, value_errors, write_arrays
+from keras_iwae.models import IWAE, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
 # work that is done (they sum to 1), to arrays of as many rows as images.
 Compute = Callable[[tf.Tensor, int, Callable[[float], object]], tuple[np.ndarray, ...]]
 
 
+class Pass(NamedTuple):
+    """What one pass over N examples gave.
+
+    Attributes:
+        arrays: what was computed, `[N, ...]` each.
+        weights: of the examples, `[N]`; `None` where the data has none.
+        entries: how many entries of each example were observed, `[N]`.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    weights: np.ndarray | None
+    entries: np.ndarray
+
+
 def in_batches(
     model: IWAE,
-    data: tf.data.Dataset | np.ndarray,
+    data: Any,
     batch_size: int,
     compute: Compute,
     settings: Mapping,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
-) -> tuple[np.ndarray, ...]:
-    """What `compute` gives for each batch, put together over all images.
+) -> Pass:
+    """What `compute` gives for each batch, put together over all examples.
 
     Args:
-        model: the model, for the shape of its images and, with `resume`, for its weights.
-        data: batches of images in [0, 1], or an array `[N, *event_shape]`.
-        batch_size: images in a batch where `data` is an array.
+        model: the model, for what counts as an example and, with `resume`, for its weights.
+        data: examples `[N, *event_shape]`, or batches of them, with weights or without; whatever `fit` takes.
+        batch_size: examples in a batch where `data` is an array.
         compute: see `Compute`.
         settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
         resume: file for the results of each batch, written as they come and removed at the end. Where it holds those of
-            the same images under the same weights and settings they are taken, whatever came of that pass.
+            the same examples under the same weights and settings they are taken, whatever came of that pass.
         verbose: whether to show progress.
 
-    Returns:
-        arrays `[N, ...]`.
-
     Raises:
-        ValueError: if the images are not in [0, 1], of another shape, or none.
+        ValueError: if the examples are none that the model takes, or there are none.
     """
-    if isinstance(data, tf.data.Dataset):
-        dataset = checked_dataset(data, model.event_shape, "data")
-    else:
-        images = check_images(data, "data", model.event_shape)
-        dataset = tf.data.Dataset.from_tensor_slices(images).batch(check_integer("batch_size", batch_size))
-    count = int(dataset.cardinality())
+    opened = model.door.open(data, "data")
+    if isinstance(opened, np.ndarray):
+        opened = tf.data.Dataset.from_tensor_slices(opened).batch(check_integer("batch_size", batch_size))
+    elif isinstance(opened, keras.utils.PyDataset):
+        opened = [opened[index] for index in range(opened.num_batches)]
+    count = len(opened) if hasattr(opened, "__len__") else -1
     partial = _PartialResults(resume, model, settings) if resume is not None else None
-    parts, seen = [], 0
+    parts: list[tuple[np.ndarray, ...]] = []
+    entries: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    seen = 0
     with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
-        for element in dataset:
-            x = tf.cast(element[0] if isinstance(element, tuple) else element, tf.float32)
+        for element in opened:
+            x, weight = (element[0], element[2]) if isinstance(element, tuple) else (element, None)
+            x = tf.convert_to_tensor(x)
             part = partial.find(x, seen) if partial is not None else None
             if part is None:
                 part = compute(x, seen, bar.update)
@@ -67,12 +84,17 @@ def in_batches(
                     bar.initial += 1
                 bar.update(1)
             parts.append(part)
+            entries.append(np.sum(~np.isnan(x.numpy()), axis=tuple(range(1, x.shape.rank))))
+            weights += [] if weight is None else [np.asarray(weight).reshape(-1)]
             seen += int(x.shape[0])
     if not seen:
-        raise ValueError("Invalid value received for `data`. Expected at least one image. Received: none")
+        raise ValueError("Invalid value received for `data`. Expected at least one example. Received: none")
     if partial is not None:
         partial.remove()
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    arrays = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+    return Pass(
+        arrays, check_weights(np.concatenate(weights), seen, "data") if weights else None, np.concatenate(entries)
+    )
 
 
 def _progress_bar(count: int | None, verbose: bool) -> tqdm:

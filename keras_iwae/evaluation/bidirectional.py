@@ -169,7 +169,7 @@ def bidirectional_gap(
         "initial": initial,
         "seed": seed,
     }
-    annealer = Annealer(model, initial, num_leapfrog_steps, step_size)
+    annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
     drawn = model.generative.sample(check_integer("num_examples", num_examples), tf.constant([seed, 2]))
 
     def compute(x, seen, advance):
@@ -187,10 +187,10 @@ def bidirectional_gap(
         return log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights), acceptance
 
     stored = {"method": "bidirectional Monte Carlo", "step_size": step_size, **settings}
-    images = drawn.images.numpy()
+    images = drawn.events.numpy()
     # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
     importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False)
-    lower, upper, acceptance = in_batches(model, images, batch_size, compute, stored, resume, verbose)
+    lower, upper, acceptance = in_batches(model, images, batch_size, compute, stored, resume, verbose).arrays
     return BidirectionalResult(
         lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings
     )

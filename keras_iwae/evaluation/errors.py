@@ -5,9 +5,23 @@ import math
 import numpy as np
 
 
-def standard_error(values: np.ndarray) -> float:
-    r"""Standard error of the mean over images, $s / \sqrt{N}$; NaN for a single image."""
-    return float(values.std(ddof=1, dtype=np.float64) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+def mean(values: np.ndarray, weights: np.ndarray | None = None) -> float:
+    r"""$\sum_i w_i v_i / \sum_i w_i$ in float64, the plain mean where there are no weights."""
+    return float(np.average(np.asarray(values, np.float64), weights=weights))
+
+
+def standard_error(values: np.ndarray, weights: np.ndarray | None = None) -> float:
+    r"""Standard error of the mean over examples, $s / \sqrt{N}$; NaN for a single one.
+
+    Of a weighted mean, $\sqrt{\frac{N}{N - 1} \sum_i w_i^2 (v_i - \bar v)^2} / \sum_i w_i$, which is that for equal
+    weights.
+    """
+    count = len(values)
+    if count < 2:
+        return math.nan
+    shares = np.full(count, 1.0 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
+    squares = (shares * (np.asarray(values, np.float64) - mean(values, weights))) ** 2
+    return float(math.sqrt(squares.sum() * count / (count - 1.0)))
 
 
 def log_mean_error(effective_sample_size: np.ndarray, num_samples: int) -> np.ndarray:
@@ -32,9 +46,30 @@ def log_mean_error(effective_sample_size: np.ndarray, num_samples: int) -> np.nd
     return np.sqrt(np.maximum(1.0 / ess - 1.0 / num_samples, 0.0) * num_samples / (num_samples - 1.0))
 
 
-def error_of_mean(errors: np.ndarray) -> float:
-    r"""Standard error of a mean of independent estimates, $\sqrt{\sum_i \mathrm{se}_i^2} / N$, from that of each."""
-    return float(math.sqrt(np.square(errors, dtype=np.float64).sum()) / len(errors))
+def error_of_mean(errors: np.ndarray, weights: np.ndarray | None = None) -> float:
+    r"""Standard error of a mean of independent estimates from that of each.
+
+    $\sqrt{\sum_i w_i^2 \mathrm{se}_i^2} / \sum_i w_i$, with $w_i = 1$ where there are no weights.
+    """
+    shares = np.full(len(errors), 1.0) if weights is None else np.asarray(weights, np.float64)
+    return float(math.sqrt(np.square(shares * errors, dtype=np.float64).sum()) / shares.sum())
+
+
+def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | None, discrete: bool) -> float | None:
+    """NLL in bits for each observed entry; `None` for a density, whose number depends on the units of the data.
+
+    Args:
+        nll: mean over examples, in nats.
+        entries: observed entries of each example, `[N]`.
+        weights: of the examples, or `None`.
+        discrete: whether the likelihood gives probabilities of whole numbers.
+    """
+    return nll / (mean(entries, weights) * math.log(2.0)) if discrete else None
+
+
+def bits_row(bits: float | None) -> list[tuple[str, str]]:
+    """The row of a table that says so many bits per dimension, none where there is no such number."""
+    return [] if bits is None else [("bits per dimension", f"{bits:.4f}")]
 
 
 def finite_or_none(value: float) -> float | None:

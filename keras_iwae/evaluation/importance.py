@@ -1,8 +1,8 @@
 r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, K in the thousands, memory flat in K."""
 
-import math
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +29,7 @@ def curve(num_samples: int) -> list[int]:
 
 def importance_weighted_nll(
     model: IWAE,
-    data: tf.data.Dataset | np.ndarray,
+    data: Any,
     num_samples: int = 5000,
     bounds: Iterable[int] | None = None,
     chunk_size: int = DEFAULT_CHUNK_SIZE,
@@ -88,7 +88,7 @@ def importance_weighted_nll(
 
     # Traced once, for batches of any size.
     specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
-    evaluate_batch = tf.function(evaluate).get_concrete_function(*specs)
+    evaluate_batch = model.traced(("nll", num_samples, *sizes, chunk_size, kept, proposal), evaluate, specs)
 
     def compute(x, seen, advance):
         found = evaluate_batch(x, tf.random.fold_in(tf.constant([seed, 0]), seen))
@@ -110,11 +110,11 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [proposal.scale, proposal.defensive],
     }
-    values, ess, tails, corrected, means = in_batches(model, data, batch_size, compute, settings, resume, verbose)
+    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
+    values, ess, tails, corrected, means = found.arrays
     return NLLResult(
         num_samples=num_samples,
         seed=seed,
-        num_pixels=math.prod(model.event_shape),
         bound_per_example=dict(zip([*sizes, num_samples], values.T, strict=True)),
         ess_per_example=ess,
         pareto_k_per_example=tails,
@@ -122,4 +122,7 @@ def importance_weighted_nll(
         active_units=int(active_units(means).sum()),
         latent_dim=model.latent_dim,
         proposal=proposal,
+        entries_per_example=found.entries,
+        discrete=model.generative.likelihood.discrete,
+        weights=found.weights,
     )

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
-from keras_iwae.foundation import check_images, check_integer
+from keras_iwae.foundation import check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import HierarchicalGaussian
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
@@ -35,7 +35,7 @@ class Latents:
         kl_is_exact: whether each unit's KL is a closed form rather than an average of draws, bool `[D]`.
         kl: sampled KL of all latents in nats, mean over S of log q(z|x) - log p(z), `[N]`.
         log_likelihood: mean over S of log p(x|z) in nats, `[N]`.
-        squared_error: mean over pixels of (x - E[x|z])^2, averaged over S, `[N]`.
+        squared_error: mean over observed entries of (x - E[x|z])^2, averaged over S, `[N]`.
     """
 
     layer_sizes: tuple[int, ...]
@@ -79,28 +79,30 @@ def latents(
     Raises:
         ValueError: if the images are not in [0, 1], of another shape, or none, or `num_draws` is below 2.
     """
-    images = check_images(images, "images", model.event_shape)
+    images = model.door.array(images, "images")
     num_draws = check_integer("num_draws", num_draws, at_least=2)
 
     def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
         posterior = model.posterior.distribution(x)
         z = posterior.sample([num_draws], seed=seed)
-        probabilities = tf.sigmoid(model.generative(z))
-        pixels = list(range(2, probabilities.shape.rank))
+        errors = (x - model.generative.mean(z)) ** 2
+        observed = tf.cast(tf.logical_not(tf.math.is_nan(x)), tf.float32)
+        entries = list(range(1, x.shape.rank))
+        summed = tf.reduce_sum(tf.where(observed > 0.0, tf.reduce_mean(errors, axis=0), 0.0), axis=entries)
         return {
             "draws": z,
             "kl": tf.reduce_mean(posterior.log_prob(z) - model.generative.log_prior(z), axis=0),
             "log_likelihood": tf.reduce_mean(model.generative.log_likelihood(x, z), axis=0),
-            "squared_error": tf.reduce_mean(tf.reduce_mean((x - probabilities) ** 2, axis=pixels), axis=0),
+            "squared_error": tf.math.divide_no_nan(summed, tf.reduce_sum(observed, axis=entries)),
             "layers": _layers(model, posterior, z),
         }
 
     specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
-    of_batch = tf.function(of_batch).get_concrete_function(*specs)
+    traced = model.traced(("latents", num_draws), of_batch, specs)
     parts: list[dict] = []
     for begin in range(0, len(images), _BATCH_SIZE):
         batch = tf.constant(images[begin : begin + _BATCH_SIZE])
-        found = tf.nest.map_structure(np.asarray, of_batch(batch, tf.random.fold_in(tf.constant([seed, 0]), begin)))
+        found = tf.nest.map_structure(np.asarray, traced(batch, tf.random.fold_in(tf.constant([seed, 0]), begin)))
         parts.append(_reduced(found))
         progress(len(batch))
     exact, *_ = [part.pop("kl_is_exact") for part in parts]

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_images, check_integer
+from keras_iwae.foundation import check_integer
 from keras_iwae.models import LatentModel
 from keras_iwae.posteriors import check_density
 
@@ -41,15 +41,17 @@ def resampled_posterior(
     """
     num_draws, num_samples = check_integer("num_draws", num_draws), check_integer("num_samples", num_samples)
     check_density(model.posterior)
-    images = tf.constant(check_images(x, "x", model.event_shape))
-    draw = tf.function(lambda images, num_samples, seed: _draw(model, images, num_draws, num_samples, seed))
-    return draw(images, tf.constant(num_samples), tf.constant([seed, 0]))
+    images = tf.constant(model.door.array(x, "x"))
+    scalar = tf.TensorSpec([], tf.int32)
+    specs = tf.TensorSpec([None, *model.event_shape]), scalar, scalar, tf.TensorSpec([2], tf.int32)
+    draw = model.traced("resampling", lambda *arguments: _draw(model, *arguments), specs)
+    return draw(images, tf.constant(num_draws), tf.constant(num_samples), tf.constant([seed, 0]))
 
 
 def resampled_reconstruction(
     model: LatentModel, x: np.ndarray, num_draws: int = 10, num_samples: int = 50, seed: int = 0
 ) -> tf.Tensor:
-    """Pixel probabilities `[B, *event_shape]`: the mean over draws of `resampled_posterior`, each of them decoded.
+    """E[x|z] `[B, *event_shape]`, averaged over draws of `resampled_posterior`.
 
     Args:
         model: the model.
@@ -63,11 +65,13 @@ def resampled_reconstruction(
             shape.
     """
     z = resampled_posterior(model, x, num_draws, num_samples, seed)
-    return tf.reduce_mean(tf.sigmoid(model.generative(z)), axis=0)
+    return tf.reduce_mean(model.generative.mean(z), axis=0)
 
 
-def _draw(model: LatentModel, images: tf.Tensor, num_draws: int, num_samples: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    q, shape = model.posterior.distribution(images), [num_draws, tf.shape(images)[0]]
+def _draw(
+    model: LatentModel, images: tf.Tensor, num_draws: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    q, shape = model.posterior.distribution(images), tf.stack([num_draws, tf.shape(images)[0]])
 
     def challenge(k: tf.Tensor, best: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         draw_seed, noise_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, k), 2))
@@ -79,5 +83,5 @@ def _draw(model: LatentModel, images: tf.Tensor, num_draws: int, num_samples: tf
         better = score > best
         return k + 1, tf.where(better, score, best), tf.where(better[..., tf.newaxis], z[..., : model.latent_dim], kept)
 
-    start = tf.constant(0), tf.fill(shape, -math.inf), tf.zeros([*shape, model.latent_dim])
+    start = tf.constant(0), tf.fill(shape, -math.inf), tf.zeros(tf.concat([shape, [model.latent_dim]], axis=0))
     return tf.while_loop(lambda k, *_: k < num_samples, challenge, start, parallel_iterations=1)[2]

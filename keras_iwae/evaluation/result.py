@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, log_mean_error, standard_error
+from keras_iwae.evaluation.errors import (
+    bits_per_dimension,
+    bits_row,
+    error_of_mean,
+    finite_or_none,
+    log_mean_error,
+    mean,
+    standard_error,
+)
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
 
@@ -21,7 +29,6 @@ class NLLResult:
     Attributes:
         num_samples: K.
         seed: seed of the draws.
-        num_pixels: D, the dimensions of one image.
         bound_per_example: for each k, the bound L_k of each image in nats, `[N]`; the largest k is K.
         ess_per_example: effective sample size of each image's K weights, `[N]`.
         pareto_k_per_example: Pareto k-hat of each image's weights, `[N]`; NaN where K is too small for one.
@@ -29,11 +36,13 @@ class NLLResult:
         active_units: latent units whose posterior mean varies over the images.
         latent_dim: latent units in all.
         proposal: what was drawn from.
+        entries_per_example: how many entries of each example were observed, `[N]`.
+        discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
+        weights: of the examples in all means, `[N]`; `None` weighs all alike.
     """
 
     num_samples: int
     seed: int
-    num_pixels: int
     bound_per_example: dict[int, np.ndarray] = field(repr=False)
     ess_per_example: np.ndarray = field(repr=False)
     pareto_k_per_example: np.ndarray = field(repr=False)
@@ -41,6 +50,9 @@ class NLLResult:
     active_units: int
     latent_dim: int
     proposal: Proposal
+    entries_per_example: np.ndarray = field(repr=False)
+    discrete: bool = True
+    weights: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def log_likelihood_per_example(self) -> np.ndarray:
@@ -50,22 +62,22 @@ class NLLResult:
     @property
     def nll(self) -> float:
         """Minus the mean L_K, in nats per image."""
-        return -float(self.log_likelihood_per_example.mean(dtype=np.float64))
+        return -mean(self.log_likelihood_per_example, self.weights)
 
     @property
     def standard_error(self) -> float:
         """Standard error of `nll` over images, in nats: for other images of the same kind. NaN for a single image."""
-        return standard_error(self.log_likelihood_per_example)
+        return standard_error(self.log_likelihood_per_example, self.weights)
 
     @property
     def monte_carlo_error(self) -> float:
         """Standard error of `nll` over draws, in nats: for other draws and the same images. NaN for K = 1."""
-        return error_of_mean(log_mean_error(self.ess_per_example, self.num_samples))
+        return error_of_mean(log_mean_error(self.ess_per_example, self.num_samples), self.weights)
 
     @property
     def jackknife_nll(self) -> float:
         """NLL with the first-order bias of L_K taken off, in nats per image. NaN for K = 1."""
-        return -float(self.jackknife_per_example.mean(dtype=np.float64))
+        return -mean(self.jackknife_per_example, self.weights)
 
     @property
     def share_unreliable(self) -> float:
@@ -74,14 +86,14 @@ class NLLResult:
         return math.nan if np.isnan(k).any() else float((k > UNRELIABLE_K).mean())
 
     @property
-    def bits_per_dimension(self) -> float:
-        """NLL in bits per pixel."""
-        return self.nll / (self.num_pixels * math.log(2.0))
+    def bits_per_dimension(self) -> float | None:
+        """NLL in bits for each observed entry; `None` for a density."""
+        return bits_per_dimension(self.nll, self.entries_per_example, self.weights, self.discrete)
 
     @property
     def bounds(self) -> dict[int, float]:
         """Mean L_k in nats for each k."""
-        return {k: float(values.mean(dtype=np.float64)) for k, values in self.bound_per_example.items()}
+        return {k: mean(values, self.weights) for k, values in self.bound_per_example.items()}
 
     @property
     def verdict(self) -> str:
@@ -142,7 +154,7 @@ class NLLResult:
             ("NLL", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)"),
             ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
             ("jackknife NLL", f"{self.jackknife_nll:.2f} nats"),
-            ("bits per dimension", f"{self.bits_per_dimension:.4f}"),
+            *bits_row(self.bits_per_dimension),
             *((f"L_{size}", f"{value:.2f} nats") for size, value in self.bounds.items()),
             (
                 "effective samples",

@@ -3,12 +3,13 @@ r"""SUMO, an unbiased estimator of log p(x): the telescoping series of $L_k$, cu
 import math
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
-from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, standard_error
+from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, standard_error
 from keras_iwae.foundation import check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import check_density
@@ -39,6 +40,7 @@ class SumoResult:
         num_estimates: R, estimates for each image.
         samples_per_estimate: mean number of importance samples that an estimate took.
         seed: seed of the draws.
+        weights: of the examples in all means, `[N]`; `None` weighs all alike.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -46,21 +48,22 @@ class SumoResult:
     num_estimates: int
     samples_per_estimate: float
     seed: int
+    weights: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def nll(self) -> float:
         """Minus the mean estimate, in nats per image."""
-        return -float(self.log_likelihood_per_example.mean(dtype=np.float64))
+        return -mean(self.log_likelihood_per_example, self.weights)
 
     @property
     def standard_error(self) -> float:
         """Standard error of `nll` over images, in nats. NaN for a single image."""
-        return standard_error(self.log_likelihood_per_example)
+        return standard_error(self.log_likelihood_per_example, self.weights)
 
     @property
     def monte_carlo_error(self) -> float:
         """Standard error of `nll` over draws, in nats. NaN for one estimate an image."""
-        return error_of_mean(np.sqrt(self.variance_per_example / self.num_estimates))
+        return error_of_mean(np.sqrt(self.variance_per_example / self.num_estimates), self.weights)
 
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
@@ -87,7 +90,7 @@ class SumoResult:
 
 def sumo_nll(
     model: IWAE,
-    data: tf.data.Dataset | np.ndarray,
+    data: Any,
     num_estimates: int = 100,
     batch_size: int = 200,
     seed: int = 0,
@@ -133,7 +136,7 @@ def sumo_nll(
     check_density(model.posterior)
     # A row for each sample: what an estimate takes is random, and mostly a handful.
     specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
-    log_weights = tf.function(lambda rows, seed: model.log_weights(rows, 1, seed)[0]).get_concrete_function(*specs)
+    log_weights = model.traced("sumo", lambda rows, seed: model.log_weights(rows, 1, seed)[0], specs)
 
     def compute(x, seen, advance):
         batch_seed = tf.random.fold_in(tf.constant([seed, 4]), seen)
@@ -149,8 +152,9 @@ def sumo_nll(
         return np.mean(estimates, axis=0), spread, np.mean(counts, axis=0)
 
     settings = {"method": "SUMO", "num_estimates": num_estimates, "seed": seed}
-    values, variance, counts = in_batches(model, data, batch_size, compute, settings, resume, verbose)
-    return SumoResult(values, variance, num_estimates, float(counts.mean()), seed)
+    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
+    values, variance, counts = found.arrays
+    return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights)
 
 
 def _estimate(log_weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -1,33 +1,37 @@
 """What everything else stands on: checks of what comes in, files that are whole or not there, careful arithmetic."""
 
 from keras_iwae.foundation.checks import (
-    check_image_spec,
-    check_images,
+    MARK,
+    check_choice,
     check_integer,
-    checked_dataset,
+    check_positive,
+    shape_text,
     value_errors,
 )
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
-    bernoulli_log_likelihood,
     effective_sample_size,
     log_mean_exp,
+    weighted_mean,
 )
 from keras_iwae.foundation.storage import replacing, write_arrays, write_json
+from keras_iwae.foundation.support import Support
 
 __all__ = [
+    "MARK",
     "StreamingLogMeanExp",
+    "Support",
     "antithetic_noise",
-    "bernoulli_log_likelihood",
-    "check_image_spec",
-    "check_images",
+    "check_choice",
     "check_integer",
-    "checked_dataset",
+    "check_positive",
     "effective_sample_size",
     "log_mean_exp",
     "replacing",
+    "shape_text",
     "value_errors",
+    "weighted_mean",
     "write_arrays",
     "write_json",
 ]

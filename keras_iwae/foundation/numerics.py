@@ -1,4 +1,4 @@
-"""Arithmetic that must not lose digits: means of exponentials, Bernoulli log-likelihoods from logits, fixed noise."""
+"""Arithmetic that must not lose digits: means of exponentials, effective sample sizes, fixed noise."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-
-# A product of g factors in (1, 2] stays below 2^g, and float32 holds 2^127.
-_MAX_GROUP = 126
 
 
 def log_mean_exp(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
@@ -27,6 +24,18 @@ def log_mean_exp(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """
     count = tf.cast(tf.shape(x)[axis], x.dtype)
     return tf.reduce_logsumexp(x, axis=axis) - tf.math.log(count)
+
+
+def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    r"""$\sum_b w_b v_b / \sum_b w_b$, or the plain mean where there are no weights; a scalar.
+
+    Args:
+        values: float tensor `[B]`.
+        weights: `[B]`, not all 0, or `None`.
+    """
+    if weights is None:
+        return tf.reduce_mean(values)
+    return tf.reduce_sum(weights * values) / tf.reduce_sum(weights)
 
 
 def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
@@ -61,42 +70,6 @@ def antithetic_noise(draws: int, size: int, seed: int | Sequence[int] = 0) -> tf
     half = np.random.default_rng(seed).normal(size=(draws // 2, 1, size))
     half /= np.sqrt(np.mean(half**2, axis=0))
     return tf.constant(np.concatenate([half, -half]), tf.float32)
-
-
-@tf.custom_gradient
-def bernoulli_log_likelihood(x: tf.Tensor, logits: tf.Tensor):
-    r"""Log-likelihood of pixels under independent Bernoullis, $\sum_d x_d l_d - \log(1 + e^{l_d})$.
-
-    It equals `tfd.Independent(tfd.Bernoulli(logits=logits), 1).log_prob(x)` to float32, with less work. With
-    $\log(1 + e^l) = \max(l, 0) + \log(1 + e^{-|l|})$ the last terms, each in (0, log 2], are summed as the logarithm of
-    a product over a group of pixels, so D logarithms become D / group; the gradient $x - \sigma(l)$ is written out.
-
-    Args:
-        x: pixels in [0, 1], float32 `[..., D]`, that broadcasts against `logits`.
-        logits: log-odds, float32 `[K, B, D]` or any `[..., D]` with a static D.
-
-    Returns:
-        nats, float32 of the shape of `logits` without its last axis.
-    """
-    size = logits.shape[-1]
-    group = next(g for g in range(min(size, _MAX_GROUP), 0, -1) if size % g == 0)
-    grouped = tf.concat([tf.shape(logits)[:-1], [size // group, group]], axis=0)
-    factors = tf.reshape(1.0 + tf.exp(-tf.abs(logits)), grouped)
-    log_normalizer = tf.reduce_sum(tf.math.log(tf.reduce_prod(factors, axis=-1)), axis=-1)
-    log_likelihood = tf.reduce_sum(x * logits - tf.nn.relu(logits), axis=-1) - log_normalizer
-
-    def gradient(upstream):
-        upstream = upstream[..., tf.newaxis]
-        d_x = _sum_to_shape(upstream * logits, tf.shape(x))
-        return d_x, upstream * (x - tf.sigmoid(logits))
-
-    return log_likelihood, gradient
-
-
-def _sum_to_shape(value: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    """Undo broadcasting: sum `value` over the axes along which a tensor of `shape` was repeated."""
-    axes = tf.raw_ops.BroadcastGradientArgs(s0=shape, s1=tf.shape(value))[0]
-    return tf.reshape(tf.reduce_sum(value, axes), shape)
 
 
 class StreamingLogMeanExp(NamedTuple):

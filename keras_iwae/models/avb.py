@@ -8,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms
+from keras_iwae.foundation import weighted_mean
+from keras_iwae.likelihoods import Likelihood
+from keras_iwae.models.components import encoder_inputs, with_inputs
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.networks import Discriminator, dense_encoder, discrimination
 from keras_iwae.posteriors import Posterior
@@ -36,15 +39,19 @@ class AVB(LatentModel):
     (`evaluate_nll.py --method ais`), or an IWAE with this decoder, not trainable, whose posterior is fitted to it.
 
     Args:
-        event_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
+        event_shape: shape of one example, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
         latent_dim: number of latent units.
         hidden: units of the encoder's dense layers, and of those of the discriminator's own encoder; the decoder's are
             the same in reverse.
         activation: their Keras activation, by name or callable.
         num_samples: K, draws per image in training and in `evaluate`.
         posterior: "adversarial", or a layer with draws and no density, as `keras_iwae.posteriors.ImplicitPosterior`.
-        encoder: a Keras layer or model from images to features, in place of the dense one.
-        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        likelihood: p(x|z), a name or a layer of `keras_iwae.likelihoods`; as for `IWAE`.
+        missing: "nan" where NaN stands for an entry that was not observed; `None` refuses it.
+        mask_input: whether the encoders see which entries were observed.
+        encoder: a Keras layer or model from examples to features, in place of the dense one.
+        decoder: a Keras layer or model from latents to features, in place of the dense one, or to the likelihood's
+            parameters themselves.
         seed: seed of the initial weights and of every draw; saved with the model.
         **kwargs: passed to `keras.Model`.
 
@@ -72,20 +79,39 @@ class AVB(LatentModel):
         activation="tanh",
         num_samples: int = 1,
         posterior: str | Posterior = "adversarial",
+        likelihood: str | Likelihood = "bernoulli",
+        missing: str | None = None,
+        mask_input: bool = False,
         encoder: keras.Layer | None = None,
         decoder: keras.Layer | None = None,
         seed: int = 0,
         **kwargs,
     ):
         super().__init__(
-            event_shape, latent_dim, hidden, activation, num_samples, posterior, encoder, decoder, seed, **kwargs
+            event_shape,
+            latent_dim,
+            hidden,
+            activation,
+            num_samples,
+            posterior,
+            likelihood,
+            missing,
+            mask_input,
+            encoder,
+            decoder,
+            seed,
+            **kwargs,
         )
         if self.posterior.density != "none":
             raise ValueError(
                 "Invalid value received for `posterior`. Expected one without a density, which a discriminator stands "
                 f"in for. Received: a {type(self.posterior).__name__}, which `keras_iwae.IWAE` trains"
             )
-        own_encoder = dense_encoder(hidden, activation, self.seed + 4, self.dtype_policy)
+        own_encoder = with_inputs(
+            dense_encoder(hidden, activation, self.seed + 4, self.dtype_policy),
+            self.event_shape,
+            encoder_inputs(self.generative.likelihood, missing, mask_input),
+        )
         self.discriminator = Discriminator(own_encoder, self.latent_dim, seed=self.seed + 5, name="discriminator")
         self._track("loss", "elbo", "reconstruction", "kl", "discrimination")
         self.build()
@@ -95,23 +121,23 @@ class AVB(LatentModel):
         super().build(input_shape)
 
     def train_step(self, data):
-        x, scale = self._images(data), self._loss_scale()
+        (x, weights), scale = self._events(data), self._loss_scale()
         seed = self._next_seed()
         with tf.GradientTape(persistent=True) as tape:
             step = self._compute(x, seed, training=True)
-            loss = -scale * tf.reduce_mean(step.terms.weights)
-            confusion = -scale * tf.reduce_mean(step.discriminated)
+            loss = -scale * weighted_mean(tf.reduce_mean(step.terms.weights, axis=0), weights)
+            confusion = -scale * weighted_mean(tf.reduce_mean(step.discriminated, axis=0), weights)
         by_variable: dict[int, tf.Tensor] = {}
         parts = ((self.generative, loss), (self.posterior, loss), (self.discriminator, confusion))
         for part, of in parts:
             found = tape.gradient(of, [variable.value for variable in part.trainable_variables])
             by_variable |= {id(v): g for v, g in zip(part.trainable_variables, found, strict=True)}
         slopes = [by_variable[id(variable)] for variable in self.trainable_variables]
-        return self._update_metrics(step, self._descend(slopes, scale))
+        return self._update_metrics(step, weights, self._descend(slopes, scale))
 
     def test_step(self, data):
-        x, seed = self._images(data), self._evaluation_seed()
-        return self._update_metrics(self._compute(x, seed), self._penalty())
+        (x, weights), seed = self._events(data), self._evaluation_seed()
+        return self._update_metrics(self._compute(x, seed), weights, self._penalty())
 
     def _compute(self, x: tf.Tensor, seed: tf.Tensor, training: bool = False) -> _Step:
         draw_seed, contrast_seed = tf.unstack(tf.random.split(seed, 2))
@@ -128,7 +154,7 @@ class AVB(LatentModel):
         )
         return _Step(terms, discrimination(ratio, self.discriminator.given(of_images, contrast)))
 
-    def _update_metrics(self, step: _Step, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _update_metrics(self, step: _Step, weights: tf.Tensor | None, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
         terms, elbo = step.terms, tf.reduce_mean(step.terms.weights, axis=0)
         return self._report(
             {
@@ -137,5 +163,6 @@ class AVB(LatentModel):
                 "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
                 "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
                 "discrimination": tf.reduce_mean(step.discriminated, axis=0),
-            }
+            },
+            weights,
         )

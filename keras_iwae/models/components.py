@@ -1,10 +1,11 @@
-"""What a model is made of: a posterior by name or as the user made it, the prior that goes with it, a decoder."""
+"""What a model is made of: a posterior, by name or as the user made it, its prior, a decoder and a likelihood."""
 
 from collections.abc import Callable, Sequence
 
 import keras
 
 from keras_iwae import networks
+from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood
 from keras_iwae.models.generative import GenerativeModel
 from keras_iwae.posteriors import (
     AutoregressivePosterior,
@@ -39,7 +40,7 @@ POSTERIORS: dict[str, Callable[..., Posterior]] = {
 }
 
 
-def make_parts(
+def make_components(
     posterior: str | Posterior,
     event_shape: tuple[int, ...],
     latent_dims: tuple[int, ...],
@@ -47,6 +48,9 @@ def make_parts(
     activation="tanh",
     encoder: keras.Layer | None = None,
     decoder: keras.Layer | None = None,
+    likelihood: Likelihood | None = None,
+    missing: str | None = None,
+    mask_input: bool = False,
     seed: int = 0,
     dtype=None,
 ) -> tuple[Posterior, GenerativeModel]:
@@ -55,13 +59,17 @@ def make_parts(
     Args:
         posterior: a name in `POSTERIORS`, or a Keras layer under the contract of `keras_iwae.posteriors`, which has an
             encoder and a number of latent units of its own.
-        event_shape: shape of one image.
+        event_shape: shape of one event.
         latent_dims: latent units of each stochastic layer, of a posterior by name.
         hidden: units of the encoder's dense layers, with several stochastic layers one such sequence for each; the
             decoder's are the same in reverse. Beside a posterior that is given, one sequence, the decoder's in reverse.
         activation: their Keras activation, by name or callable.
-        encoder: a Keras layer or model from images to features, in place of the dense one.
-        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        encoder: a Keras layer or model from events to features, in place of the dense one.
+        decoder: a Keras layer or model from latents to features or to the likelihood's parameters, in place of the
+            dense one.
+        likelihood: p(x|z); `None` is a Bernoulli one.
+        missing: "nan" where NaN stands for an entry that was not observed.
+        mask_input: whether the encoder sees what was observed.
         seed: seed of the initial kernels; encoder, decoder, posterior and prior have this one and the next three.
         dtype: a Keras dtype or mixed-precision policy.
 
@@ -70,26 +78,68 @@ def make_parts(
 
     Raises:
         ValueError: if there is no such posterior, it does not go with several stochastic layers, `hidden` does not fit
-            them, or an encoder is given beside a posterior that has one.
+            them, an encoder is given beside a posterior that has one, or that one does not see what it should.
     """
+    likelihood = likelihood or BernoulliLikelihood()
+    inputs = encoder_inputs(likelihood, missing, mask_input)
     if isinstance(posterior, Posterior):
         if encoder is not None:
             raise ValueError(
                 "Invalid value received for `encoder`. Expected none: the posterior that was given has one of its own. "
                 f"Received: {encoder!r}"
             )
+        check_inputs(posterior, inputs)
         trunk = hidden
     else:
         trunk, *upper = _per_layer(hidden, len(latent_dims))
         encoder = encoder or networks.dense_encoder(trunk, activation, seed, dtype)
+        encoder = with_inputs(encoder, event_shape, inputs)
         posterior = _named(posterior, encoder, latent_dims, upper, activation, seed + 2, dtype)
-    decoder = decoder or networks.dense_decoder(event_shape, tuple(trunk)[::-1], activation, seed + 1, dtype)
+    decoder_seed = seed + 1
+    decoder = decoder or networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
+    head_seed = networks.derived_seed(decoder_seed, len(trunk))
     prior = _prior(posterior, seed + 3, dtype)
-    generative = GenerativeModel(decoder, prior, event_shape, dtype=dtype, name="generative")
+    generative = GenerativeModel(
+        decoder, prior, likelihood, event_shape, missing, head_seed, dtype=dtype, name="generative"
+    )
     if isinstance(posterior, SemiAmortizedPosterior):
         # A method and not the layer itself, whose weights would count as the posterior's.
         posterior.log_joint = generative.log_joint
     return posterior, generative
+
+
+def encoder_inputs(likelihood: Likelihood, missing: str | None, mask_input: bool) -> dict:
+    """What an `EventEncoder` has to be told for events of this likelihood."""
+    levels = likelihood.levels if likelihood.encoding in ("levels", "one_hot") else None
+    return {"encoding": likelihood.encoding, "levels": levels, "missing": missing, "mask_input": bool(mask_input)}
+
+
+def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict) -> keras.Layer:
+    """The encoder behind what turns events into its inputs, where there is anything to turn, or features to flatten."""
+    plain = _plain(inputs)
+    if plain and len(networks.output_shape(encoder, (None, *event_shape), "encoder")) == 2:
+        return encoder
+    return networks.EventEncoder(encoder, **inputs, name="event_encoder")
+
+
+def check_inputs(posterior: Posterior, inputs: dict) -> None:
+    """Refuse a posterior of the user's own whose encoder would see events as they are, where it should not.
+
+    Raises:
+        ValueError: which says how to wrap the encoder.
+    """
+    encoder = getattr(posterior, "encoder", None)
+    seen = {name: getattr(encoder, name, None) for name in inputs}
+    if not _plain(inputs) and seen != inputs:
+        told = ", ".join(f"{name}={value!r}" for name, value in inputs.items() if value)
+        raise ValueError(
+            "Invalid value received for `posterior`. Expected one whose encoder is an EventEncoder(encoder, "
+            f"{told}), as this likelihood and `missing` ask for. Received: one with the encoder {encoder!r}"
+        )
+
+
+def _plain(inputs: dict) -> bool:
+    return inputs["encoding"] == "identity" and inputs["missing"] is None
 
 
 def _named(name: str, encoder: keras.Layer, latent_dims, upper, activation, seed: int, dtype) -> Posterior:

@@ -7,43 +7,53 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
-from keras_iwae.foundation import check_integer, effective_sample_size
+from keras_iwae.foundation import check_integer, effective_sample_size, weighted_mean
+from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.posteriors import Posterior
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class IWAE(LatentModel):
-    r"""Importance weighted autoencoder with a Bernoulli decoder.
+    r"""Importance weighted autoencoder.
 
     With z_1..z_K ~ q(z|x) and $w_k = p(x, z_k) / q(z_k|x)$, `fit` maximizes the mean over the batch of
     $L_K = \log \frac{1}{K} \sum_k w_k \le \log p(x)$ ("iwae"), or of another objective of the same log weights.
 
     Args:
-        event_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
+        event_shape: shape of one example, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
         latent_dim: number of latent units; several numbers are as many stochastic layers, the one next to the image
             first, as `(100, 50)` in the paper.
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse. With several stochastic
             layers one such sequence for each, as `((200, 200), (100, 100))`.
         activation: their Keras activation, by name or callable.
-        num_samples: K, importance samples per image in training and in `evaluate`.
+        num_samples: K, importance samples of each example in training and in `evaluate`.
         objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
             an object of `keras_iwae.bounds.objectives`, such as `MIWAE(num_groups=8)`.
-        estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws".
+        estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws";
+            "auto" is "dreg" where importance weights are of more than one sample and it is legal, and else
+            "reparameterized".
         posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", "auxiliary",
             "semi_amortized", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the
             contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here,
             and `hidden` is the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
+        likelihood: p(x|z): "bernoulli", "gaussian", "student_t", "discretized_logistic", "continuous_bernoulli",
+            "poisson", "negative_binomial", or a layer of `keras_iwae.likelihoods`, such as
+            `CategoricalLikelihood(levels=17)`.
+        missing: "nan" where NaN stands for an entry that was not observed, and log p(x) is that of the others; `None`
+            refuses NaN.
+        mask_input: whether the encoder sees which entries were observed, besides zeros where they were not.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.
         kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
-        encoder: a Keras layer or model from images to features, in place of the dense one.
-        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        encoder: a Keras layer or model from examples to features `[B, F]`, in place of the dense one.
+        decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
+            likelihood's parameters themselves (logits `[N, *event_shape]` for a Bernoulli).
         seed: seed of the initial weights and of every draw; saved with the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: if an argument is out of range, if objective, estimator and posterior do not go together, or if the
-            decoder's logits have another shape than the images.
+        ValueError: if an argument is out of range, if objective, estimator and posterior do not go together, or if a
+            network does not fit.
 
     Example:
         >>> model = IWAE(event_shape=(28, 28, 1), latent_dim=50, num_samples=50)
@@ -69,8 +79,11 @@ class IWAE(LatentModel):
         activation="tanh",
         num_samples: int = 50,
         objective: str | objectives.Objective = "iwae",
-        estimator: str = "reparameterized",
+        estimator: str = "auto",
         posterior: str | Posterior = "gaussian",
+        likelihood: str | Likelihood = "bernoulli",
+        missing: str | None = None,
+        mask_input: bool = False,
         backward_samples: int | None = None,
         kl_warmup_steps: int = 0,
         encoder: keras.Layer | None = None,
@@ -79,11 +92,28 @@ class IWAE(LatentModel):
         **kwargs,
     ):
         super().__init__(
-            event_shape, latent_dim, hidden, activation, num_samples, posterior, encoder, decoder, seed, **kwargs
+            event_shape,
+            latent_dim,
+            hidden,
+            activation,
+            num_samples,
+            posterior,
+            likelihood,
+            missing,
+            mask_input,
+            encoder,
+            decoder,
+            seed,
+            **kwargs,
         )
         # K of a training step: `keras_iwae.training.FewerSamplesFirst` lowers it for a while.
         self.training_samples = self.num_samples
-        self.objective, self.estimator = objectives.get(objective), estimators.get(estimator)
+        self.objective = objectives.get(objective)
+        if estimator == "auto":
+            estimator = estimators.automatic(
+                self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
+            )
+        self.estimator = estimators.get(estimator)
         self.backward_samples = backward_samples
         self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
         self._config |= {
@@ -142,7 +172,7 @@ class IWAE(LatentModel):
         """Log densities of K posterior draws for each image.
 
         Args:
-            x: images in [0, 1], `[B, *event_shape]`.
+            x: examples, float32 `[B, *event_shape]`.
             num_samples: K.
             seed: int32 `[2]`, a stateless seed.
 
@@ -157,12 +187,14 @@ class IWAE(LatentModel):
         return self.log_terms(x, num_samples, seed).weights
 
     def train_step(self, data):
-        x, step = self._images(data), tf.cast(self.rng[1], tf.float32)
+        (x, weights), step = self._events(data), tf.cast(self.rng[1], tf.float32)
         seed, scale, variables = self._next_seed(), self._loss_scale(), self.trainable_variables
+        # Of before the step, as is all that is reported.
+        beta = None if self.beta is None else tf.identity(self.beta)
         if self.deterministic:
             with tf.GradientTape() as tape:
                 terms = self._mean_terms(x, training=True)
-                loss = -scale * tf.reduce_mean(terms.weights)
+                loss = -scale * weighted_mean(terms.weights[0], weights)
             sources = [variable.value for variable in variables]
             # The posterior's scale takes no part.
             slopes = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -183,6 +215,7 @@ class IWAE(LatentModel):
                 self.beta,
                 # Downhill from the start: to turn them round would be a pass over all weights.
                 -scale,
+                weights,
             )
             terms = found.terms
             by_variable: dict[int, tf.Tensor] = {}
@@ -190,15 +223,15 @@ class IWAE(LatentModel):
                 by_variable |= {id(v): g for v, g in zip(part.trainable_variables, gradients, strict=True)}
             if self.beta_logit is not None:
                 with tf.GradientTape() as tape:
-                    loss = -scale * tf.reduce_mean(self.objective(terms.weights, self.beta))
+                    loss = -scale * weighted_mean(self.objective(terms.weights, self.beta), weights)
                 by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
             slopes = [by_variable[id(variable)] for variable in variables]
-        return self._update_metrics(terms, self._descend(slopes, scale))
+        return self._update_metrics(terms, weights, beta, self._descend(slopes, scale))
 
     def test_step(self, data):
-        x, seed = self._images(data), self._evaluation_seed()
+        (x, weights), seed = self._events(data), self._evaluation_seed()
         terms = self._mean_terms(x) if self.deterministic else self.log_terms(x, self.num_samples, seed)
-        return self._update_metrics(terms, self._penalty())
+        return self._update_metrics(terms, weights, self.beta, self._penalty())
 
     def _mean_terms(self, x: tf.Tensor, training: bool = False) -> LogTerms:
         """Log-likelihood at the posterior mean, `[1, B]`, in the place of samples' log densities."""
@@ -206,8 +239,10 @@ class IWAE(LatentModel):
         log_likelihood = self.generative.log_likelihood(x, z, training)
         return LogTerms(log_likelihood, tf.zeros_like(log_likelihood), tf.zeros_like(log_likelihood))
 
-    def _update_metrics(self, terms: LogTerms, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
-        bound = self.objective(terms.weights, self.beta)
+    def _update_metrics(
+        self, terms: LogTerms, weights: tf.Tensor | None, beta: tf.Tensor | None, penalty: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        bound = self.objective(terms.weights, beta)
         return self._report(
             {
                 "loss": penalty - bound,
@@ -216,6 +251,7 @@ class IWAE(LatentModel):
                 "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
                 "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
                 "ess": effective_sample_size(terms.weights),
-                "beta": self.beta,
-            }
+                "beta": beta,
+            },
+            weights,
         )

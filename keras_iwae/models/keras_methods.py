@@ -1,16 +1,22 @@
-"""A Keras model of images with a loss of its own: what it is given is checked, how it was compiled is kept."""
+"""`compile`, `fit`, `evaluate`, `predict` and what works on one batch: Keras' own, behind the one door for data."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_image_spec, check_images, checked_dataset, value_errors
+from keras_iwae.foundation import MARK, shape_text, value_errors
+from keras_iwae.models.door import Door, check_weights
 
 
 class CheckedModel(keras.Model):
-    """`keras.Model` whose `fit`, `evaluate` and `predict` refuse images outside [0, 1] or not of `event_shape`."""
+    """`keras.Model` with a loss of its own, whose methods refuse data that its likelihood gives no density."""
 
     event_shape: tuple[int, ...]
+
+    @property
+    def door(self) -> Door:
+        """What counts as data."""
+        raise NotImplementedError
 
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
@@ -26,8 +32,8 @@ class CheckedModel(keras.Model):
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None) is not None:
                 raise ValueError(
-                    f"Invalid value received for `{argument}`. Expected none: the loss is minus the bound of "
-                    "`objective`, and the metrics are the bound's parts. Use a callback for more."
+                    f"{MARK}{argument}`. Expected none: the loss is minus the bound of `objective`, and the metrics "
+                    "are the bound's parts. Use a callback for more."
                 )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile = jit_compile
@@ -41,24 +47,48 @@ class CheckedModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, *args, validation_data=None, **kwargs):
-        """As `keras.Model.fit`; images are checked to lie in [0, 1]."""
+    def fit(self, x=None, y=None, *args, validation_data=None, class_weight=None, sample_weight=None, **kwargs):
+        """As `keras.Model.fit`; examples are checked, and weighted by `sample_weight` `[N]` where it is given."""
+        _refuse_labels(x, y, class_weight)
         if isinstance(x, tf.data.Dataset):
             # Keras' default, True, only makes it warn that it cannot shuffle a dataset.
             kwargs.setdefault("shuffle", False)
         with value_errors():
-            validation_data = self._checked(validation_data, "validation_data")
-            return super().fit(self._checked(x, "x"), *args, validation_data=validation_data, **kwargs)
+            x, weights = self._opened(x, sample_weight, "x")
+            return super().fit(
+                x, None, *args, validation_data=self._validation(validation_data), sample_weight=weights, **kwargs
+            )
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
         """As `keras.Model.evaluate`; the same data gives the same numbers at every call."""
+        # Keras' fit evaluates what it has checked already, in the shape that it keeps.
+        if "_use_cached_eval_dataset" in kwargs:
+            return super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+        _refuse_labels(x, y)
         with value_errors():
-            return super().evaluate(self._checked(x, "x"), *args, **kwargs)
+            x, weights = self._opened(x, sample_weight, "x")
+            return super().evaluate(x, None, *args, sample_weight=weights, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        """As `keras.Model.predict`: reconstructed pixel probabilities, `[N, *event_shape]`."""
+        """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
         with value_errors():
-            return super().predict(self._checked(x, "x"), *args, **kwargs)
+            return super().predict(self.door.open(x, "x"), *args, **kwargs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """As `keras.Model.train_on_batch`, on examples that are checked."""
+        _refuse_labels(x, y, class_weight)
+        x, weights = self._opened_batch(x, sample_weight)
+        return super().train_on_batch(x, sample_weight=weights, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """As `keras.Model.test_on_batch`, on examples that are checked."""
+        _refuse_labels(x, y)
+        x, weights = self._opened_batch(x, sample_weight)
+        return super().test_on_batch(x, sample_weight=weights, return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`, on examples that are checked."""
+        return super().predict_on_batch(self.door.array(x, "x"))
 
     def make_train_function(self, force=False):
         # A tf.function that creates variables, as the optimizer's would be, is traced twice.
@@ -67,17 +97,44 @@ class CheckedModel(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
-    def _checked(self, x, argument: str):
-        if isinstance(x, tf.data.Dataset):
-            return checked_dataset(x, self.event_shape, argument)
-        if isinstance(x, (tuple, list)) and argument == "validation_data":
-            return (check_images(x[0], argument, self.event_shape), *x[1:])
-        if isinstance(x, (np.ndarray, tf.Tensor)):
-            return check_images(x, argument, self.event_shape)
-        return x
+    def _opened(self, x, sample_weight, argument: str):
+        opened = self.door.open(x, argument)
+        if sample_weight is None:
+            return opened, None
+        if not isinstance(opened, np.ndarray):
+            raise ValueError(
+                f"{MARK}sample_weight`. Expected none beside batches, which bring their own: elements (x, label, "
+                f"weights). Received: {type(sample_weight).__name__}"
+            )
+        return opened, check_weights(sample_weight, len(opened), argument)
 
-    def _images(self, data) -> tf.Tensor:
-        """The images of a batch as a step gets it, with labels and weights or without."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        check_image_spec(x, self.event_shape)
-        return tf.cast(x, tf.float32)
+    def _opened_batch(self, x, sample_weight):
+        x = self.door.array(x, "x")
+        return x, None if sample_weight is None else check_weights(sample_weight, len(x), "x")
+
+    def _validation(self, data):
+        """Validation data as Keras takes it: batches, or a tuple of examples, labels and weights."""
+        if data is None or not isinstance(data, (tuple, list)):
+            return self.door.open(data, "validation_data") if data is not None else None
+        x, weights = self.door.batch(data, "validation_data")
+        return (x, None) if weights is None else (x, None, weights)
+
+    def _events(self, data) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Examples and weights of a batch as a step gets it."""
+        x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if not x.shape[1:].is_compatible_with(self.event_shape):
+            expected = shape_text("B", *self.event_shape)
+            raise ValueError(f"{MARK}x`. Expected shape {expected}. Received: {x.shape}")
+        return tf.cast(x, tf.float32), None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
+
+
+def _refuse_labels(x, y, class_weight=None) -> None:
+    if y is not None and y is not x:
+        raise ValueError(
+            f"{MARK}y`. Expected none: examples are all that is learned from. Received: {type(y).__name__}"
+        )
+    if class_weight is not None:
+        raise ValueError(
+            f"{MARK}class_weight`. Expected none, as there are no classes; give each example its sample_weight. "
+            f"Received: {class_weight!r}"
+        )

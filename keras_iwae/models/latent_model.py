@@ -1,17 +1,24 @@
-"""What every model here is: a posterior, a generative model and a random stream, as a Keras model of images."""
+"""What every model here is: a posterior, a generative model and a random stream, as a Keras model of examples."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import ClassVar, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_images, check_integer
-from keras_iwae.models.components import make_parts
+from keras_iwae import likelihoods
+from keras_iwae.foundation import MARK, check_choice, check_integer
+from keras_iwae.likelihoods import Likelihood
+from keras_iwae.models.components import make_components
+from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.posteriors import Posterior
+
+T = TypeVar("T")
 
 
 def _as_tuples(units):
@@ -24,19 +31,22 @@ class LatentModel(CheckedModel):
     `objects` names what else in the configuration is an object, and not a value.
 
     Args:
-        event_shape: shape of one image, `(D,)` or `(H, W, C)`; an integer stands for a flat image.
+        event_shape: shape of one event, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
         latent_dim: number of latent units; several numbers are as many stochastic layers.
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse.
         activation: their Keras activation, by name or callable.
-        num_samples: K, draws per image in training and in `evaluate`.
+        num_samples: K, draws for each example in training and in `evaluate`.
         posterior: a name, or a Keras layer under the contract of `keras_iwae.posteriors`.
-        encoder: a Keras layer or model from images to features, in place of the dense one.
-        decoder: a Keras layer or model from latents to logits, in place of the dense one.
+        likelihood: a name, or a layer of `keras_iwae.likelihoods`.
+        missing: "nan" where NaN stands for an entry that was not observed; `None` refuses it.
+        mask_input: whether the encoder sees which entries were observed.
+        encoder: a Keras layer or model from events to features, in place of the dense one.
+        decoder: a Keras layer or model from latents to features, in place of the dense one.
         seed: seed of the initial weights and of every draw; saved with the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: if an argument is out of range, or the decoder's logits have another shape than the images.
+        ValueError: if an argument is out of range, or a network does not fit.
     """
 
     objects: ClassVar[tuple[str, ...]] = ()
@@ -49,6 +59,9 @@ class LatentModel(CheckedModel):
         activation,
         num_samples: int,
         posterior: str | Posterior,
+        likelihood: str | Likelihood,
+        missing: str | None,
+        mask_input: bool,
         encoder: keras.Layer | None,
         decoder: keras.Layer | None,
         seed: int,
@@ -61,8 +74,27 @@ class LatentModel(CheckedModel):
         latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
         self.num_samples = check_integer("num_samples", num_samples)
         self.seed = check_integer("seed", seed, at_least=0)
-        self.posterior, self.generative = make_parts(
-            posterior, self.event_shape, latent_dims, hidden, activation, encoder, decoder, seed, self.dtype_policy
+        check_choice("missing", missing, (None, "nan"))
+        if mask_input and missing is None:
+            raise ValueError(
+                f"{MARK}mask_input`. Expected False for a model made without missing='nan'. Received: True"
+            )
+        self.missing = missing
+        # Not an attribute that Keras tracks: it holds no state.
+        self.__dict__["_graphs"] = {}
+        self.posterior, self.generative = make_components(
+            posterior,
+            self.event_shape,
+            latent_dims,
+            hidden,
+            activation,
+            encoder,
+            decoder,
+            likelihoods.get(likelihood),
+            missing,
+            mask_input,
+            self.seed,
+            self.dtype_policy,
         )
         self.latent_dim = self.generative.latent_dim
         self._config = {
@@ -72,6 +104,11 @@ class LatentModel(CheckedModel):
             "activation": keras.activations.serialize(keras.activations.get(activation)),
             "num_samples": self.num_samples,
             "posterior": posterior if isinstance(posterior, str) else keras.saving.serialize_keras_object(posterior),
+            "likelihood": likelihood
+            if isinstance(likelihood, str)
+            else keras.saving.serialize_keras_object(likelihood),
+            "missing": missing,
+            "mask_input": bool(mask_input),
             "encoder": keras.saving.serialize_keras_object(encoder),
             "decoder": keras.saving.serialize_keras_object(decoder),
             "seed": self.seed,
@@ -80,38 +117,57 @@ class LatentModel(CheckedModel):
         self.rng = self.add_weight(
             shape=(2,), dtype="int64", trainable=False, autocast=False, name="rng", initializer="zeros"
         )
-        self.rng.assign([seed, 0])
+        self.rng.assign([self.seed, 0])
+
+    @property
+    def door(self) -> Door:
+        return Door(self.event_shape, self.generative.likelihood.support, self.missing is not None)
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave the first time it was asked for under `key`: graphs belong to a model and its settings.
+
+        TensorFlow and TFP keep what a graph was traced from, so that one made at each call would never be freed.
+        """
+        if key not in self._graphs:
+            self._graphs[key] = make()
+        return self._graphs[key]
+
+    def traced(self, key: Hashable, function: Callable, specs: Sequence[tf.TensorSpec]) -> Callable:
+        """`function` as a graph for tensors of these specs, traced the first time it is asked for under `key`."""
+        return self.kept(key, lambda: tf.function(function).get_concrete_function(*specs))
 
     def _track(self, *names: str) -> None:
-        """Report means over images under these names, `loss` among them."""
+        """Report means over examples under these names, `loss` among them."""
         self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self._seen = keras.metrics.Sum(name="seen")
 
     @property
     def metrics(self) -> list[keras.Metric]:
-        return list(self._trackers.values())
+        return [*self._trackers.values(), self._seen]
 
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
         self.generative.build((None, self.latent_dim))
         self.built = True
 
-    def call(self, images, training=False):
-        """Pixel probabilities, `[B, *event_shape]`, decoded from the posterior mean of each image."""
-        return keras.ops.sigmoid(self.generative(self.posterior.mean(images, training), training=training))
+    def call(self, events, training=False):
+        """E[x|z], `[B, *event_shape]`, at the posterior mean of each example."""
+        return self.generative.mean(self.posterior.mean(events, training), training)
 
     def sample(self, num_samples: int, seed: int = 0) -> Samples:
-        """`Samples(latents, probabilities, images)` from the prior, decoded; the same seed gives the same draws."""
+        """`Samples(latents, mean, events)` from the prior, decoded; the same seed gives the same draws."""
         return self.generative.sample(check_integer("num_samples", num_samples), tf.constant([seed, 0]))
 
     def initialize_output_bias(self, mean_image: np.ndarray) -> None:
-        r"""Set the decoder's output bias to the log-odds of the training mean, $\log \frac{m}{1 - m}$.
+        r"""Let the decoder start from the mean of the training examples; for pixels, a bias of $\log \frac{m}{1 - m}$.
 
         Args:
-            mean_image: mean grey level of each pixel over the training images, of shape `event_shape`; clipped to
-                [0.001, 0.999].
+            mean_image: mean of each entry over the training examples, of shape `event_shape`; clipped to
+                [0.001, 0.999] for a Bernoulli likelihood.
 
         Raises:
-            ValueError: if the shape is another, or if the decoder's last trainable weight is no bias of that size.
+            ValueError: if the shape is another, a mean lies outside the range of the values, or if a decoder that gives
+                the parameters itself has as its last trainable weight no bias of their size.
 
         Example:
             >>> model.initialize_output_bias(keras_iwae.data.mean_image("mnist"))
@@ -119,15 +175,19 @@ class LatentModel(CheckedModel):
         References:
             The IWAE paper's released code; the paper gives the networks only.
         """
-        mean = check_images(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
-        weights = self.generative.decoder.trainable_variables
-        if not weights or int(np.prod(weights[-1].shape)) != mean.size:
+        likelihood = self.generative.likelihood
+        support = replace(likelihood.support, integers=False)
+        mean = support.check(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
+        if likelihood.head is not None:
+            likelihood.initialize(mean)
+            return
+        weights, size = self.generative.decoder.trainable_variables, math.prod(likelihood.parameter_shape)
+        if not weights or math.prod(weights[-1].shape) != size:
             raise ValueError(
-                f"Invalid value received for `decoder`. Expected a last weight with {mean.size} values, one a pixel, "
-                f"as `keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
+                f"{MARK}decoder`. Expected a last weight with {size} values, one for each parameter, as "
+                f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
             )
-        mean = np.clip(mean, 0.001, 0.999)
-        weights[-1].assign(np.log(mean / (1.0 - mean)).reshape(weights[-1].shape))
+        weights[-1].assign(likelihood.parameters_of_mean(mean.astype(np.float64)).reshape(weights[-1].shape))
 
     def _next_seed(self) -> tf.Tensor:
         """The stateless seed of this training step; the stream moves on."""
@@ -136,8 +196,8 @@ class LatentModel(CheckedModel):
 
     def _evaluation_seed(self) -> tf.Tensor:
         """The stateless seed of this batch of `evaluate`."""
-        # The number of images seen in this pass keys the draws: batches differ, a second pass repeats.
-        seen = tf.cast(self._trackers["loss"].count, tf.int64)
+        # The number of examples seen in this pass keys the draws: batches differ, a second pass repeats.
+        seen = tf.cast(self._seen.result(), tf.int64)
         return tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
 
     def _stateless_seed(self, seed_and_counter: tf.Tensor) -> tf.Tensor:
@@ -173,10 +233,13 @@ class LatentModel(CheckedModel):
         self.optimizer.apply_gradients(zip(tf.tuple(slopes), variables, strict=True))
         return penalty
 
-    def _report(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Update the trackers with an entry an image, so that a short last batch does not count like a full one."""
+    def _report(self, values: dict[str, tf.Tensor], weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        """Update the trackers with an entry an example, so that a short last batch does not count like a full one."""
+        self._seen.update_state(tf.cast(tf.size(values["loss"]), tf.float32))
         for name, tracker in self._trackers.items():
-            tracker.update_state(values[name])
+            value = values[name]
+            # One number for the batch, such as a learned coefficient, has no weights.
+            tracker.update_state(value, weights if value.shape.rank else None)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     def get_config(self):
@@ -187,7 +250,7 @@ class LatentModel(CheckedModel):
         # An object is a dictionary there, a name is a string.
         parts = {
             name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("posterior", "encoder", "decoder", *cls.objects)
+            for name in ("posterior", "likelihood", "encoder", "decoder", *cls.objects)
             if not isinstance(config[name], str)
         }
         return cls(**{**config, **parts})

@@ -2,8 +2,9 @@
 
 An *encoder* maps events `[B, *event_shape]` to features `[B, F]`; the posterior puts its own heads on them.
 A *Gaussian network* puts two heads on features, and gives a mean and a standard deviation.
-A *decoder* maps latents `[N, D]` to logits `[N, *event_shape]`; where its last trainable weight is a bias with one
-value per pixel, `IWAE.initialize_output_bias` can set it.
+A *decoder* maps latents `[N, D]` to features `[N, F]`, on which the likelihood puts its own head, or to the parameters
+of the likelihood; where its last trainable weight is then a bias with a value for each of them,
+`IWAE.initialize_output_bias` can set it.
 Any Keras layer or model with one of these signatures can take the place of the ones here.
 """
 
@@ -12,14 +13,17 @@ from keras_iwae.networks.conditional import ConditionalGaussian
 from keras_iwae.networks.convolutional import PixelBias, conv_decoder, conv_encoder
 from keras_iwae.networks.dense import dense_decoder, dense_encoder
 from keras_iwae.networks.discriminator import Discriminator, discrimination
+from keras_iwae.networks.event_encoder import EventEncoder
 from keras_iwae.networks.gaussian import GaussianNetwork, dense_gaussians
 from keras_iwae.networks.initializers import derived_seed, glorot
 from keras_iwae.networks.masked import MADE
+from keras_iwae.networks.shapes import output_shape
 
 __all__ = [
     "MADE",
     "ConditionalGaussian",
     "Discriminator",
+    "EventEncoder",
     "GaussianNetwork",
     "PixelBias",
     "Planar",
@@ -32,4 +36,5 @@ __all__ = [
     "derived_seed",
     "discrimination",
     "glorot",
+    "output_shape",
 ]

@@ -38,19 +38,21 @@ def conv_decoder(
     activation="relu",
     seed: int = 0,
     dtype=None,
+    parameters: int = 1,
 ) -> keras.Sequential:
     """Decoder of two dense layers and transposed 3x3 convolutions, each of which doubles height and width.
 
     Args:
         event_shape: `(H, W, C)`; sizes that are no multiple of the doublings are cropped from the next that is.
-        filters: channels that each transposed convolution takes in; the last puts out C.
+        filters: channels that each transposed convolution takes in; the last puts out C P.
         units: units of the first dense layer.
         activation: a Keras activation, by name or callable, after every layer but the last.
         seed: seed of the initial kernels.
         dtype: a Keras dtype or mixed-precision policy; `None` is the global one.
+        parameters: P, numbers for each entry, `parameters` of the likelihood.
 
     Returns:
-        a Keras model from `[N, D]` to logits `[N, H, W, C]`.
+        a Keras model from `[N, D]` to the parameters of a likelihood, `[N, H, W, C]`, or `[N, H, W, C, P]` for P > 1.
 
     Raises:
         ValueError: if `event_shape` is not `(H, W, C)`.
@@ -65,7 +67,7 @@ def conv_decoder(
         *dense_layers((units, rows * columns * filters[0]), activation, seed, dtype),
         keras.layers.Reshape((rows, columns, filters[0]), dtype=dtype),
     ]
-    for i, outputs in enumerate((*filters[1:], channels)):
+    for i, outputs in enumerate((*filters[1:], channels * parameters)):
         last = i == len(filters) - 1
         layers.append(
             keras.layers.Conv2DTranspose(
@@ -80,12 +82,14 @@ def conv_decoder(
             )
         )
     layers += [keras.layers.Cropping2D(crop, dtype=dtype), PixelBias(dtype=dtype)]
+    if parameters > 1:
+        layers.append(keras.layers.Reshape((*event_shape, parameters), dtype=dtype))
     return keras.Sequential(layers, name="decoder")
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class PixelBias(keras.Layer):
-    """Adds one learned value to each pixel: the last layer of a decoder whose output bias is to be initialised."""
+    """Adds a learned value to each number of an output, so that a decoder has an output bias to be initialised."""
 
     def build(self, input_shape):
         self.bias = self.add_weight(shape=input_shape[1:], initializer="zeros", name="bias")

@@ -1,6 +1,5 @@
 """Dense encoder and decoder, the paper's by default."""
 
-import math
 from collections.abc import Sequence
 
 import keras
@@ -45,29 +44,25 @@ def dense_encoder(
 
 
 def dense_decoder(
-    event_shape: Sequence[int],
-    hidden: Sequence[int] = (200, 200),
-    activation="tanh",
-    seed: int = 0,
-    dtype=None,
-    name: str = "decoder",
+    hidden: Sequence[int] = (200, 200), activation="tanh", seed: int = 0, dtype=None, name: str = "decoder"
 ) -> keras.Sequential:
-    """Decoder of dense layers, the paper's by default: `hidden` layers, then one logit a pixel.
+    """Decoder of dense layers, the paper's by default, to features on which a likelihood puts its own head.
 
     Args:
-        event_shape: shape of one image, `(D,)` or `(H, W, C)`.
-        hidden: units of each layer, from the latents to the image.
-        activation: a Keras activation, by name or callable, after every hidden layer.
+        hidden: units of each layer, from the latents to the features.
+        activation: a Keras activation, by name or callable, after every layer.
         seed: seed of the initial kernels.
         dtype: a Keras dtype or mixed-precision policy; `None` is the global one.
         name: name of the Keras model.
 
     Returns:
-        a Keras model from `[N, D]` to logits `[N, *event_shape]`.
+        a Keras model from `[N, D]` to features `[N, hidden[-1]]`.
 
     Raises:
         ValueError: if `hidden` is empty or holds anything but positive integers.
+
+    Example:
+        >>> dense_decoder((100, 200))(np.zeros((5, 50))).shape
+        TensorShape([5, 200])
     """
-    layers = dense_layers(hidden, activation, seed, dtype)
-    logits = keras.layers.Dense(math.prod(event_shape), kernel_initializer=glorot(seed, len(layers)), dtype=dtype)
-    return keras.Sequential([*layers, logits, keras.layers.Reshape(event_shape, dtype=dtype)], name=name)
+    return keras.Sequential(dense_layers(hidden, activation, seed, dtype), name=name)

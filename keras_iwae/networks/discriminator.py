@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_iwae.foundation import check_integer
 from keras_iwae.networks.initializers import glorot
+from keras_iwae.networks.shapes import output_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -47,9 +48,7 @@ class Discriminator(keras.Layer):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, images_shape):
-        if not self.encoder.built:
-            self.encoder.build(images_shape)
-        features, hidden = self.encoder.compute_output_shape(images_shape), (None, self.units)
+        features, hidden = output_shape(self.encoder, images_shape, "encoder"), (None, self.units)
         layers = (self.of_features, self.of_latents, self.above, self.ratio)
         for layer, shape in zip(layers, (features, (None, self.latent_dim), hidden, hidden), strict=True):
             if not layer.built:

@@ -7,6 +7,7 @@ import keras
 from keras_iwae.foundation import check_integer
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.networks.initializers import derived_seed, glorot
+from keras_iwae.networks.shapes import output_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -41,9 +42,7 @@ class GaussianNetwork(keras.Layer):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, input_shape):
-        if not self.encoder.built:
-            self.encoder.build(input_shape)
-        features = self.encoder.compute_output_shape(input_shape)
+        features = output_shape(self.encoder, input_shape, "encoder")
         for head in (self.loc_head, self.log_scale_head):
             if not head.built:
                 head.build(features)

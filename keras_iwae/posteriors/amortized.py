@@ -3,7 +3,7 @@
 import keras
 
 from keras_iwae.foundation import check_integer
-from keras_iwae.networks import glorot
+from keras_iwae.networks import glorot, output_shape
 from keras_iwae.posteriors.base import Posterior
 
 
@@ -34,12 +34,10 @@ class AmortizedPosterior(Posterior):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, input_shape):
-        if not self.encoder.built:
-            self.encoder.build(input_shape)
-        features = self.encoder.compute_output_shape(input_shape)
+        self.features_shape = output_shape(self.encoder, input_shape, "encoder")
         for head in self.heads:
             if not head.built:
-                head.build(features)
+                head.build(self.features_shape)
         self.built = True
 
     def add_head(self, units: int, name: str, gain: float = 1.0) -> None:

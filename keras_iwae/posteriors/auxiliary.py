@@ -155,9 +155,8 @@ class AuxiliaryPosterior(AmortizedPosterior):
 
     def build(self, input_shape):
         super().build(input_shape)
-        features = self.encoder.compute_output_shape(input_shape)
-        self.forward.build(features, (None, self.auxiliary_dim))
-        self.backward.build(features, (None, self.latent_dim))
+        self.forward.build(self.features_shape, (None, self.auxiliary_dim))
+        self.backward.build(self.features_shape, (None, self.latent_dim))
 
     def call(self, images, training=False):
         """Return the features `[B, F]` and the mean and the standard deviation of q(a|x), float32 `[B, A]` each."""

@@ -8,95 +8,16 @@ stateful random op would replay the same stream after each server start if a glo
 import os
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation import stream_log_weights
 from keras_iwae.foundation import check_integer
-from keras_iwae.models import IWAE, Samples
+from keras_iwae.models import IWAE
+from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
-
-Tensors = dict[str, tf.Tensor]
-
-
-class _Endpoint(NamedTuple):
-    function: Callable[..., Tensors]
-    inputs: tuple[tf.TensorSpec, ...]
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether every input has a batch axis: what the row format and server-side batching ask for."""
-        return all(spec.shape.rank > 0 for spec in self.inputs)
-
-
-def _positive(num_samples: tf.Tensor) -> tf.Tensor:
-    message = "Invalid value received for `num_samples`. Expected an integer of at least 1. Received:"
-    with tf.control_dependencies([tf.debugging.Assert(num_samples >= 1, [message, num_samples])]):
-        return tf.identity(num_samples)
-
-
-def _grey_levels(images: tf.Tensor) -> tf.Tensor:
-    low, high = tf.reduce_min(images), tf.reduce_max(images)
-    message = "Invalid value received for `images`. Expected values in [0, 1]; divide 8-bit images by 255. Received:"
-    # Whether a minimum keeps NaN is up to the device's kernel, so each pixel is compared.
-    valid = tf.reduce_all(tf.logical_and(images >= 0.0, images <= 1.0))
-    with tf.control_dependencies([tf.debugging.Assert(valid, [message, low, high])]):
-        return tf.identity(images)
-
-
-def _endpoints(model: IWAE) -> dict[str, _Endpoint]:
-    """The endpoints of `model`; the first is TF Serving's `serving_default` as well."""
-    event_shape, latent_dim = model.event_shape, model.latent_dim
-
-    def sample(seed):
-        # One row at a time, not one batch: a row then depends on its own seed to the last bit, whatever its neighbours.
-        row = Samples(*(tf.TensorSpec(shape, tf.float32) for shape in ((latent_dim,), event_shape, event_shape)))
-        draws = tf.map_fn(
-            lambda s: tf.nest.map_structure(lambda t: t[0], model.generative.sample(1, tf.stack([s, 0]))),
-            seed,
-            fn_output_signature=row,
-        )
-        return draws._asdict()
-
-    def sample_n(num_samples, seed):
-        return model.generative.sample(_positive(num_samples), tf.stack([seed, 0]))._asdict()
-
-    def decode(latents):
-        logits = model.generative(latents)
-        return {"probabilities": tf.sigmoid(logits), "logits": logits}
-
-    def encode(images):
-        posterior = model.posterior.distribution(_grey_levels(images))
-        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
-
-    def reconstruct(images):
-        return {"probabilities": model(_grey_levels(images), training=False)}
-
-    def log_likelihood(images, num_samples, seed):
-        num_samples = _positive(num_samples)
-        result = stream_log_weights(model, _grey_levels(images), num_samples, tf.stack([seed, 0]))
-        return {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
-
-    def integer(name, *shape):
-        return tf.TensorSpec(shape, tf.int32, name)
-
-    images = tf.TensorSpec((None, *event_shape), tf.float32, "images")
-    latents = tf.TensorSpec((None, latent_dim), tf.float32, "latents")
-    endpoints = {
-        "sample": _Endpoint(sample, (integer("seed", None),)),
-        "sample_n": _Endpoint(sample_n, (integer("num_samples"), integer("seed"))),
-        "decode": _Endpoint(decode, (latents,)),
-        "encode": _Endpoint(encode, (images,)),
-        "reconstruct": _Endpoint(reconstruct, (images,)),
-    }
-    if model.posterior.density != "none":
-        endpoints["log_likelihood"] = _Endpoint(log_likelihood, (images, integer("num_samples"), integer("seed")))
-    return endpoints
 
 
 def _versions(path: Path) -> dict[int, Path]:
@@ -108,7 +29,7 @@ def _versions(path: Path) -> dict[int, Path]:
 def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None = None) -> Path:
     """Write `model` as the SavedModel `<path>/<version>/`, for TF Serving to pick up.
 
-    The endpoints, with float32 outputs (D latent units, images of shape `event_shape`):
+    The endpoints of a model with a Bernoulli likelihood, with float32 outputs (D latent units):
 
     - `sample(seed [n])`, also `serving_default`: `latents` `[n, D]`, `probabilities` and binary `images`
       `[n, *event_shape]`; row i is `model.sample(1, seed[i])`, whatever the other rows.
@@ -119,7 +40,9 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     - `log_likelihood(images, num_samples, seed)`: `log_likelihood` `[n]`, the bound L_K in nats with K = num_samples,
       and `effective_sample_size` `[n]`, in samples; not where the posterior has no density.
 
-    `seed` and `num_samples` are int32, `images` are float32 in [0, 1]. What is out of range is answered with
+    With another likelihood `images` are called `events` and `probabilities` `mean`, and `decode` gives `mean` and
+    `stddev`. `seed` and `num_samples` are int32, `images` are float32 in the likelihood's support, with NaN where the
+    model takes it. What is out of range is answered with
     InvalidArgument. The version appears under its name only once it is complete.
 
     Args:
@@ -150,10 +73,10 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
             f"Invalid value received for `version`. Expected one that is not in {path}. Received: {version}"
         )
 
-    endpoints = _endpoints(model)
+    served = endpoints(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, endpoint in endpoints.items():
+    for name, endpoint in served.items():
         archive.add_endpoint(name, endpoint.function, input_signature=list(endpoint.inputs))
     path.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename within one file system; the name is no number, so a server
@@ -161,19 +84,19 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     unfinished = path / f".unfinished-{uuid.uuid4().hex}"
     try:
         archive.write_out(str(unfinished), verbose=False)
-        write_warmup_requests(unfinished, _warmup_records(model.name, endpoints))
+        write_warmup_requests(unfinished, _warmup_records(model.name, served))
         unfinished.rename(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return target
 
 
-def _warmup_records(model_name: str, endpoints: dict[str, _Endpoint]) -> list[bytes]:
+def _warmup_records(model_name: str, served: dict[str, Endpoint]) -> list[bytes]:
     # A server with --enable_batching refuses inputs without a batch axis, and a version whose warm-up fails is not
     # loaded at all: endpoints with scalar inputs are therefore left cold.
     return [
         prediction_log(model_name, name, {spec.name: _one_row(spec) for spec in endpoint.inputs})
-        for name, endpoint in endpoints.items()
+        for name, endpoint in served.items()
         if endpoint.has_rows
     ]
 

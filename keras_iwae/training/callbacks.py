@@ -117,8 +117,9 @@ class ImageGrids(keras.callbacks.Callback):
         self.writer, self.originals = tf.summary.create_file_writer(str(log_dir)), originals
 
     def on_epoch_end(self, epoch, logs=None):
-        samples = self.model.sample(_GRID * _GRID).probabilities.numpy()
-        pairs = plots.side_by_side(self.originals, self.model.predict(self.originals, verbose=0))
+        to_grey = self.model.generative.likelihood.to_grey
+        samples = to_grey(self.model.sample(_GRID * _GRID).mean)
+        pairs = to_grey(plots.side_by_side(self.originals, self.model.predict(self.originals, verbose=0)))
         with self.writer.as_default(step=epoch):
             for name, images in (("samples", samples), ("reconstructions", pairs)):
                 grid = plots.image_grid(images, _GRID)

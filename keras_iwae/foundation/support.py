@@ -1,0 +1,138 @@
+"""Which values an entry of an event may have: said once, checked on arrays, in input pipelines and in served graphs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation.checks import MARK, shape_text
+
+# Grey levels of 8 bits, which people forget to divide.
+_EIGHT_BITS = 255.0
+# Of an integer: what float32 may have made of it on its way.
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Support:
+    """The values that a likelihood gives a density or a probability.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        integers: whether only whole numbers.
+
+    Example:
+        >>> str(Support(0.0, 1.0))
+        'values in [0, 1]'
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    integers: bool = False
+
+    def __str__(self) -> str:
+        kind = "integers" if self.integers else "values"
+        if math.isinf(self.low) and math.isinf(self.high):
+            return f"finite {kind}"
+        if math.isinf(self.high):
+            return f"{kind} of at least {self.low:g}"
+        return f"{kind} in [{self.low:g}, {self.high:g}]"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a smallest and a largest value."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def check(
+        self, events: np.ndarray, argument: str, event_shape: tuple[int, ...] | None = None, missing: bool = False
+    ) -> np.ndarray:
+        """Return `events` as float32, or say what is wrong with them.
+
+        Args:
+            events: array `[N, *event_shape]` of numbers or bools.
+            argument: the name that the caller knows the array by, for the error.
+            event_shape: the shape of one event, `None` for any.
+            missing: whether NaN stands for an entry that was not observed.
+
+        Returns:
+            float32 array of the same shape.
+
+        Raises:
+            ValueError: if the array is empty, not numeric, of another shape, or holds what is not in the support.
+        """
+        try:
+            events = np.asarray(events)
+        except ValueError:
+            raise ValueError(f"{MARK}{argument}`. Expected {self}. Received: rows of different lengths") from None
+        if events.dtype == object:
+            events = _as_numbers(events)
+        if events.dtype.kind not in "fbiu":
+            raise ValueError(f"{MARK}{argument}`. Expected {self}. Received: dtype {events.dtype}")
+        if event_shape is not None and events.shape[1:] != tuple(event_shape):
+            expected = shape_text("N", *event_shape)
+            raise ValueError(f"{MARK}{argument}`. Expected shape {expected}. Received: {list(events.shape)}")
+        if events.size == 0:
+            raise ValueError(f"{MARK}{argument}`. Expected at least one example. Received: shape {list(events.shape)}")
+        observed = events
+        if events.dtype.kind == "f" and np.isnan(events).any():
+            if not missing:
+                remedy = "; a model made with missing='nan' takes it as not observed"
+                raise ValueError(f"{MARK}{argument}`. Expected {self}{remedy}. Received: NaN")
+            observed = events[~np.isnan(events)]
+        if observed.size and (wrong := self._complaint(observed)):
+            raise ValueError(f"{MARK}{argument}`. {wrong}")
+        return events.astype(np.float32, copy=False)
+
+    def _complaint(self, values: np.ndarray) -> str:
+        low, high = float(values.min()), float(values.max())
+        if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
+            return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:g}, {high:g}]"
+        if self.integers and values.dtype.kind == "f":
+            far = np.abs(values - np.round(values)).max()
+            if far > _ROUNDING:
+                return f"Expected {self}{self._hint(low, high)}. Received: fractions in [{low:g}, {high:g}]"
+        return ""
+
+    def _hint(self, low: float, high: float) -> str:
+        if (self.low, self.high) == (0.0, 1.0) and 1.0 < high <= _EIGHT_BITS and low >= 0.0:
+            return "; divide 8-bit images by 255"
+        if self.integers and self.bounded and low >= 0.0 and high <= 1.0:
+            return f"; multiply grey levels in [0, 1] by {self.high:g} and round them"
+        return ""
+
+    def checked(self, events: tf.Tensor, argument: str, missing: bool = False) -> tf.Tensor:
+        """`events` of any numeric type as float32, with a check of the values where the graph runs.
+
+        XLA drops such checks: it is for input pipelines and served graphs.
+
+        Args:
+            events: tensor of numbers or bools.
+            argument: the name that the caller knows it by, for the error.
+            missing: whether NaN stands for an entry that was not observed.
+
+        Raises:
+            tf.errors.InvalidArgumentError: when it runs, with the text of the ValueError of `check`.
+        """
+        values = tf.cast(events, tf.float32)
+        # Whether a minimum keeps NaN is up to the device's kernel, so each value is compared.
+        valid = tf.logical_and(values >= self.low, values <= self.high)
+        valid = tf.logical_and(valid, tf.math.is_finite(values))
+        if self.integers:
+            valid = tf.logical_and(valid, tf.abs(values - tf.round(values)) <= _ROUNDING)
+        if missing:
+            valid = tf.logical_or(valid, tf.math.is_nan(values))
+        ends = tf.reduce_min(values), tf.reduce_max(values)
+        expected = f"{MARK}{argument}`. Expected {self}{self._hint(0.0, _EIGHT_BITS)}."
+        message = tf.strings.format(expected + " Received: values in [{}, {}]", ends)
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(valid), [message])]):
+            return tf.identity(values)
+
+
+def _as_numbers(events: np.ndarray) -> np.ndarray:
+    """An array of Python objects as numbers, `None` and pandas' NA as NaN; as it is where they are something else."""
+    try:
+        return np.array([math.nan if value is None else value for value in events.ravel()], float).reshape(events.shape)
+    except (TypeError, ValueError):
+        return events

@@ -1,0 +1,175 @@
+"""What every likelihood p(x|z) does with the distribution of one entry that it gives."""
+
+import math
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.foundation import MARK, Support, shape_text
+
+tfd = tfp.distributions
+
+
+class Likelihood(keras.Layer):
+    """p(x|z) of events whose entries are independent given z; see `keras_iwae.likelihoods` for the contract.
+
+    A decoder gives features `[N, F]`, on which a dense head puts `parameters` numbers for each entry of an event; or it
+    gives these numbers itself, `[N, *event_shape]` for one and `[N, *event_shape, parameters]` for more, and there is
+    no head. A subclass says what the numbers mean in `entries`.
+
+    Args:
+        seed: seed of the head's initial kernel; `None` is the one of the model that it becomes a part of.
+        **kwargs: passed to `keras.Layer`.
+
+    Attributes:
+        support: the values that an entry may have.
+        parameters: P, numbers that the decoder gives for each entry.
+        event_shape: shape of one event; a model sets it.
+    """
+
+    support: Support
+    parameters: int = 1
+    # How many values an entry may have, where they are whole numbers from 0 to a largest one.
+    levels: Any = None
+    # Whether `log_prob` is of probabilities of whole numbers, and not of a density.
+    discrete: ClassVar[bool] = False
+    # What an exported model calls events and E[x|z].
+    served_names: ClassVar[tuple[str, str]] = ("events", "mean")
+    # What an encoder sees of an event: see `keras_iwae.networks.EventEncoder`.
+    encoding: ClassVar[str] = "identity"
+
+    def __init__(self, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.event_shape: tuple[int, ...] = ()
+        self.head: Any = None
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+    def describe_events(self, event_shape: tuple[int, ...], seed: int) -> None:
+        """Say what one event looks like, and the seed of the head where none was given. Called by the model."""
+        self.event_shape = tuple(event_shape)
+        self._head_seed = seed if self.seed is None else self.seed
+
+    @property
+    def parameter_shape(self) -> tuple[int, ...]:
+        """Shape of all parameters of one event."""
+        return self.event_shape if self.parameters == 1 else (*self.event_shape, self.parameters)
+
+    def build(self, features_shape):
+        features, wanted = tuple(features_shape[1:]), self.parameter_shape
+        if features != wanted:
+            if len(features) != 1 or features[0] in (None, math.prod(wanted)):
+                raise ValueError(
+                    f"{MARK}decoder`. Expected features {shape_text('N', 'F')}, or the parameters of "
+                    f"{type(self).__name__} themselves, {shape_text('N', *wanted)}. Received: "
+                    f"{shape_text('N', *features)}"
+                )
+            self.head = keras.layers.Dense(
+                math.prod(wanted),
+                kernel_initializer=keras.initializers.GlorotUniform(self._head_seed),
+                dtype=self.dtype_policy,
+                name="head",
+            )
+            self.head.build((None, *features))
+        self.built = True
+
+    def call(self, features):
+        """Parameters, float32 `[..., *parameter_shape]`, of features `[..., F]` with any leading axes."""
+        if self.head is None:
+            return keras.ops.cast(features, "float32")
+        # One matrix product over all K * B rows, not K of them over B.
+        rows = self.head(keras.ops.reshape(features, (-1, features.shape[-1])))
+        shape = (*keras.ops.shape(features)[:-1], *self.parameter_shape)
+        return keras.ops.reshape(keras.ops.cast(rows, "float32"), shape)
+
+    def entries(self, parameters: tf.Tensor) -> tfp.distributions.Distribution:
+        """Distribution of each entry, batch `[..., *event_shape]`, of parameters `[..., *parameter_shape]`."""
+        raise NotImplementedError
+
+    def distribution(self, features: tf.Tensor) -> tfp.distributions.Distribution:
+        """p(x|z) as a TFP distribution, batch `[...]` and event `event_shape`, of features `[..., F]`."""
+        return self._over_events(self.entries(self(features)))
+
+    def _over_events(self, entries: tfp.distributions.Distribution) -> tfp.distributions.Independent:
+        return tfd.Independent(entries, reinterpreted_batch_ndims=len(self.event_shape))
+
+    def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        r"""$\log p(x|z) = \sum_d m_d \log p(x_d|z)$ in nats.
+
+        Args:
+            x: events `[B, *event_shape]`, float32; anything in the support where the mask is False.
+            features: of K latents for each, `[K, B, F]`.
+            mask: bool `[B, *event_shape]`, which entries were observed; `None` is all.
+
+        Returns:
+            float32 `[K, B]`.
+        """
+        log_probs = self.entries(self(features)).log_prob(x)
+        if mask is not None:
+            log_probs = tf.where(mask, log_probs, 0.0)
+        return tf.reduce_sum(log_probs, axis=list(range(-len(self.event_shape), 0)))
+
+    def mean(self, features: tf.Tensor) -> tf.Tensor:
+        """E[x|z], float32 `[..., *event_shape]`, of features `[..., F]`."""
+        return self.mean_of(self(features))
+
+    def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Mean of each entry, `[..., *event_shape]`, of parameters `[..., *parameter_shape]`."""
+        return self.entries(parameters).mean()
+
+    def sample(self, features: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """E[x|z] and a draw of x, float32 `[..., *event_shape]` each, of features `[..., F]` and a stateless seed."""
+        parameters = self(features)
+        return self.mean_of(parameters), self._over_events(self.entries(parameters)).sample(seed=seed)
+
+    def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What an exported model says of p(x|z), by name, each `[..., *event_shape]`."""
+        entries = self.entries(self(features))
+        return {"mean": entries.mean(), "stddev": entries.stddev()}
+
+    def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
+        """Parameters `[*parameter_shape]` that give entries the mean `[*event_shape]`, and else what 0 gives."""
+        raise NotImplementedError
+
+    def initialize(self, mean: np.ndarray) -> None:
+        """Let the head's bias give the mean of the training events, whatever the latents.
+
+        Args:
+            mean: `[*event_shape]`.
+        """
+        wanted = self.parameters_of_mean(np.asarray(mean, np.float64)).astype(np.float32)
+        self.head.bias.assign(np.broadcast_to(wanted, self.parameter_shape).ravel())
+
+    def check(self, x: np.ndarray, argument: str = "x", missing: bool = False) -> np.ndarray:
+        """`x` `[N, *event_shape]` as float32 if all of it is in the support; see `keras_iwae.foundation.Support.check`.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        return self.support.check(x, argument, self.event_shape, missing)
+
+    def to_grey(self, values: np.ndarray) -> np.ndarray:
+        """Values of entries as grey levels in [0, 1] for pictures, mid-grey where one was not observed.
+
+        From the smallest to the largest value of the support, where there are both, else of these values.
+
+        Args:
+            values: any shape; what goes into one picture, together.
+        """
+        values = np.asarray(values, np.float32)
+        low, high = self.support.low, self.support.high
+        if not self.support.bounded:
+            observed = values[np.isfinite(values)]
+            low, high = (observed.min(), observed.max()) if observed.size else (0.0, 1.0)
+        return np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.5)
+
+    def first_parameters(self, first: np.ndarray) -> np.ndarray:
+        """`[*parameter_shape]` with `first` as the first parameter of each entry, and 0 as the others."""
+        if self.parameters == 1:
+            return first
+        return np.concatenate([first[..., np.newaxis], np.zeros((*first.shape, self.parameters - 1))], axis=-1)

@@ -1,0 +1,69 @@
+"""Bernoulli likelihood: independent binary entries, the one of the IWAE paper."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.foundation import Support
+from keras_iwae.likelihoods.base import Likelihood
+from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES, bernoulli_head_log_likelihood
+from keras_iwae.likelihoods.bernoulli_logits import bernoulli_log_likelihood
+
+tfd = tfp.distributions
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class BernoulliLikelihood(Likelihood):
+    r"""$p(x|z) = \prod_d \sigma(l_d)^{x_d} (1 - \sigma(l_d))^{1 - x_d}$, logits $l(z)$.
+
+    Grey levels between 0 and 1 are taken too, and give the cross-entropy that autoencoders are trained on; it is no
+    density of them, for which there is the continuous Bernoulli.
+
+    Args:
+        seed: seed of the head's initial kernel; `None` is the model's.
+        **kwargs: passed to `keras.Layer`.
+
+    Example:
+        >>> model = IWAE((28, 28, 1), likelihood="bernoulli")
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.
+    """
+
+    support = Support(0.0, 1.0)
+    discrete = True
+    served_names = ("images", "probabilities")
+
+    def entries(self, parameters: tf.Tensor) -> tfp.distributions.Bernoulli:
+        # TFP's Bernoulli is of integers by default, and truncates the grey levels of a NumPy array to 0 without a word.
+        return tfd.Bernoulli(logits=parameters, dtype=tf.float32)
+
+    def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        flat = tf.reshape(x, [-1, int(np.prod(self.event_shape))])
+        if self._fused(features, mask):
+            return bernoulli_head_log_likelihood(
+                flat, features, tf.convert_to_tensor(self.head.kernel), tf.convert_to_tensor(self.head.bias)
+            )
+        logits = self(features)
+        leading = tf.shape(logits)[: logits.shape.rank - len(self.event_shape)]
+        logits = tf.reshape(logits, tf.concat([leading, [flat.shape[-1]]], axis=0))
+        if mask is None:
+            return bernoulli_log_likelihood(flat, logits)
+        # A logit of 0 says log 1/2 of whatever it is asked, which is then taken off again.
+        observed = tf.reshape(tf.cast(mask, tf.float32), tf.shape(flat))
+        unseen = tf.reduce_sum(1.0 - observed, axis=-1)
+        return bernoulli_log_likelihood(flat, logits * observed) + np.float32(np.log(2.0)) * unseen
+
+    def _fused(self, features: tf.Tensor, mask: tf.Tensor | None) -> bool:
+        samples = features.shape[0]
+        wins = samples is not None and samples >= FEWEST_SAMPLES
+        return wins and mask is None and self.head is not None and self.head.compute_dtype == "float32"
+
+    def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = self(features)
+        return {"probabilities": tf.sigmoid(logits), "logits": logits}
+
+    def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
+        mean = np.clip(mean, 0.001, 0.999)
+        return np.log(mean / (1.0 - mean))

@@ -1,0 +1,69 @@
+"""Categorical likelihood: independent entries with a probability of their own for each of some levels."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.foundation import Support, check_integer
+from keras_iwae.likelihoods.base import Likelihood
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class CategoricalLikelihood(Likelihood):
+    r"""$p(x|z) = \prod_d \mathrm{softmax}(l_d(z))_{x_d}$ for whole numbers x from 0 to C - 1.
+
+    The encoder sees x one-hot. `mean` is the expected number, which has a meaning where the levels are in an order.
+
+    Args:
+        levels: C, at least 2.
+        seed: seed of the head's initial kernel; `None` is the model's.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `levels` is no integer of at least 2.
+
+    Example:
+        >>> model = IWAE((8, 8, 1), likelihood=CategoricalLikelihood(levels=17))
+
+    References:
+        Van den Oord, Kalchbrenner, Kavukcuoglu (2016), Pixel recurrent neural networks, section 3.4.
+    """
+
+    encoding = "one_hot"
+    discrete = True
+
+    def __init__(self, levels: int, seed: int | None = None, **kwargs):
+        super().__init__(seed, **kwargs)
+        self.levels = self.parameters = check_integer("levels", levels, at_least=2)
+        self.support = Support(0.0, levels - 1.0, integers=True)
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}
+
+    def entries(self, parameters: tf.Tensor) -> tfp.distributions.Categorical:
+        return tfp.distributions.Categorical(logits=parameters, dtype=tf.float32)
+
+    def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
+        return tf.linalg.matvec(tf.nn.softmax(parameters), tf.range(self.levels, dtype=tf.float32))
+
+    def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
+        probabilities = tf.nn.softmax(self(features))
+        numbers = tf.range(self.levels, dtype=tf.float32)
+        mean = tf.linalg.matvec(probabilities, numbers)
+        variance = tf.linalg.matvec(probabilities, numbers**2) - mean**2
+        return {"mean": mean, "stddev": tf.sqrt(tf.maximum(variance, 0.0)), "probabilities": probabilities}
+
+    def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
+        """Logits that are linear in the level: of all distributions with this mean the one of largest entropy."""
+        numbers = np.arange(self.levels)
+        low, high = np.full(mean.shape, -30.0), np.full(mean.shape, 30.0)
+        target = np.clip(mean / (self.levels - 1), 0.01, 0.99) * (self.levels - 1)
+        for _ in range(60):
+            slope = 0.5 * (low + high)
+            weights = np.exp(slope[..., np.newaxis] * (numbers - (self.levels - 1) * (slope > 0)[..., np.newaxis]))
+            reached = (weights * numbers).sum(axis=-1) / weights.sum(axis=-1)
+            low, high = np.where(reached < target, slope, low), np.where(reached < target, high, slope)
+        logits = slope[..., np.newaxis] * numbers
+        return logits - logits.mean(axis=-1, keepdims=True)

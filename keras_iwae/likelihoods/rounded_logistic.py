@@ -1,0 +1,73 @@
+"""A logistic variable rounded to whole numbers from 0 to a largest one, as a TFP distribution."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+_Properties = tfp.util.ParameterProperties
+
+
+class RoundedLogistic(tfp.distributions.Distribution):
+    r"""$P(Y = y) = \sigma(a) - \sigma(b)$ with $a = (y + \frac12 - \mu) / s$, $b = (y - \frac12 - \mu) / s$.
+
+    P(Y = 0) is $\sigma(a)$ and P(Y = C - 1) is $1 - \sigma(b)$. The difference of two numbers near 1 loses all digits;
+    $\sigma(a) - \sigma(b) = \sigma(a) \, \sigma(-b) \, (1 - e^{b - a})$ with $a - b = 1 / s$ loses none.
+
+    Args:
+        loc: mu, float32, in levels.
+        scale: s, float32, in levels.
+        levels: C.
+    """
+
+    def __init__(self, loc: tf.Tensor, scale: tf.Tensor, levels: int, name: str = "rounded_logistic"):
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            self._loc, self._scale, self._levels = loc, scale, levels
+            super().__init__(
+                dtype=tf.float32,
+                reparameterization_type=tfp.distributions.NOT_REPARAMETERIZED,
+                validate_args=False,
+                allow_nan_stats=True,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {"loc": _Properties(event_ndims=0), "scale": _Properties(event_ndims=0)}
+
+    def _event_shape(self):
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self):
+        return tf.constant([], tf.int32)
+
+    def _log_prob(self, value):
+        above = (value + 0.5 - self._loc) / self._scale
+        below = above - 1.0 / self._scale
+        left, right = tf.math.log_sigmoid(above), tf.math.log_sigmoid(-below)
+        inside = left + right + tf.math.log(-tf.math.expm1(-1.0 / self._scale))
+        return tf.where(value <= 0.0, left, tf.where(value >= self._levels - 1.0, right, inside))
+
+    def _sample_n(self, n, seed=None):
+        logistic = tfp.distributions.Logistic(self._loc, self._scale).sample(n, seed=seed)
+        return tf.clip_by_value(tf.round(logistic), 0.0, self._levels - 1.0)
+
+    def _moments(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """E[Y] and E[Y^2], as sums over y of P(Y >= y) and (2 y - 1) P(Y >= y)."""
+
+        def add(y, first, second):
+            tail = tf.sigmoid((self._loc + 0.5 - y) / self._scale)
+            return y + 1.0, first + tail, second + (2.0 * y - 1.0) * tail
+
+        zero = tf.zeros_like(self._loc)
+        _, first, second = tf.while_loop(
+            lambda y, *_: y < float(self._levels), add, (tf.constant(1.0), zero, zero), maximum_iterations=self._levels
+        )
+        return first, second
+
+    def _mean(self):
+        return self._moments()[0]
+
+    def _stddev(self):
+        first, second = self._moments()
+        return tf.sqrt(tf.maximum(second - first**2, 0.0))

@@ -1,0 +1,78 @@
+r"""Positive parameters from any number: bounded from below, 1 at 0, and a straight line far out.
+
+$s(a) = s_0 + \mathrm{softplus}(a + \log(e^{1 - s_0} - 1))$. An exponential would let a decoder that follows its data
+closely raise the density without limit, and overflow on the way.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_iwae.foundation import check_choice, check_positive
+
+
+def check_bound(argument: str, value: float, below: float = 1.0) -> float:
+    """A lower bound as a float, if it is above 0 and below what the parameter starts from."""
+    bound = check_positive(argument, value)
+    if bound >= below:
+        raise ValueError(
+            f"Invalid value received for `{argument}`. Expected a number below {below:g}, where training starts. "
+            f"Received: {value!r}"
+        )
+    return bound
+
+
+def positive(raw: tf.Tensor, least: float, start: float = 1.0) -> tf.Tensor:
+    r"""$s_0 + \mathrm{softplus}(a + c)$, with c such that it is `start` at a = 0.
+
+    Args:
+        raw: a, any shape.
+        least: s_0, the smallest value.
+        start: the value at a = 0, above `least`.
+    """
+    return least + tf.nn.softplus(raw + math.log(math.expm1(start - least)))
+
+
+class Scale:
+    """A positive parameter of each entry: a number, learned for each entry of an event, or given by the decoder.
+
+    Args:
+        argument: the name that the user knows it by.
+        how: a positive number, "dimension" (a weight for each entry of an event) or "example" (by the decoder).
+        least: smallest value of a learned one.
+        start: where learning starts.
+
+    Raises:
+        ValueError: if `how` is something else, or `least` is not between 0 and `start`.
+    """
+
+    def __init__(self, argument: str, how: float | str, least: float, start: float = 1.0):
+        if isinstance(how, str):
+            check_choice(argument, how, ("dimension", "example", "a positive number"))
+            check_bound(f"min_{argument}", least, start)
+        else:
+            check_positive(argument, how)
+        self.how, self.least, self.start, self.argument = how, least, start, argument
+        self.weight = None
+
+    @property
+    def by_decoder(self) -> bool:
+        """Whether the decoder gives a number for it."""
+        return self.how == "example"
+
+    def build(self, layer: keras.Layer, event_shape: tuple[int, ...]) -> None:
+        """Make the weight in `layer`, where it is one."""
+        if self.how == "dimension" and self.weight is None:
+            name = f"raw_{self.argument}"
+            self.weight = layer.add_weight(
+                shape=event_shape, initializer="zeros", name=name, dtype="float32", autocast=False
+            )
+
+    def value(self, raw: tf.Tensor | None) -> tf.Tensor:
+        """Its value, where `raw` is what the decoder gives for it, if it does."""
+        if not isinstance(self.how, str):
+            return tf.constant(self.how, tf.float32)
+        if self.by_decoder:
+            return positive(raw, self.least, self.start)
+        return positive(tf.convert_to_tensor(self.weight), self.least, self.start)

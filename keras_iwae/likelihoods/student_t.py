@@ -1,0 +1,70 @@
+"""Student-t likelihood: independent real entries with outliers."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae.foundation import Support, check_positive
+from keras_iwae.likelihoods.base import Likelihood
+from keras_iwae.likelihoods.scales import Scale
+
+# Where learned degrees of freedom start, and what they stay above: the variance is finite.
+_START, _LEAST = 5.0, 2.0
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class StudentTLikelihood(Likelihood):
+    r"""$p(x|z) = \prod_d t_{\nu_d}((x_d - \mu_d(z)) / \sigma_d) / \sigma_d$.
+
+    Args:
+        df: nu, degrees of freedom: "dimension", learned for each entry of an event from 5 on and above 2; "example",
+            given by the decoder; or a positive number.
+        scale: sigma: "example", given by the decoder; "dimension", learned for each entry of an event; or a positive
+            number, in the units of x.
+        min_scale: smallest learned sigma, in the units of x; below 1, where learning starts.
+        seed: seed of the head's initial kernel; `None` is the model's.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `df` or `scale` is none of these, or `min_scale` is not between 0 and 1.
+
+    Example:
+        >>> model = IWAE(30, likelihood=StudentTLikelihood(), missing="nan")
+
+    References:
+        Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 4.
+    """
+
+    support = Support()
+
+    def __init__(
+        self,
+        df: float | str = "dimension",
+        scale: float | str = "example",
+        min_scale: float = 0.01,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(seed, **kwargs)
+        self.df, self.scale, self.min_scale = df, scale, min_scale
+        self._df, self._scale = Scale("df", df, _LEAST, _START), Scale("scale", scale, min_scale)
+        self.parameters = 1 + self._scale.by_decoder + self._df.by_decoder
+        if not isinstance(df, str):
+            check_positive("df", df)
+
+    def get_config(self):
+        return {**super().get_config(), "df": self.df, "scale": self.scale, "min_scale": self.min_scale}
+
+    def build(self, features_shape):
+        super().build(features_shape)
+        self._scale.build(self, self.event_shape)
+        self._df.build(self, self.event_shape)
+
+    def entries(self, parameters: tf.Tensor) -> tfp.distributions.StudentT:
+        loc, *raw = tf.unstack(parameters, axis=-1) if self.parameters > 1 else [parameters]
+        scale = self._scale.value(raw.pop(0) if self._scale.by_decoder else None)
+        return tfp.distributions.StudentT(self._df.value(raw.pop(0) if self._df.by_decoder else None), loc, scale)
+
+    def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
+        return self.first_parameters(mean)

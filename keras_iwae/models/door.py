@@ -1,0 +1,172 @@
+"""The one door for data: whatever holds examples goes in, checked examples with their weights come out, or an error.
+
+What is accepted takes effect, and what would have none is refused: labels that come with a data set are left aside, as
+its owner did not ask for them, but a `y` or a `class_weight` that is given is not silently ignored.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import MARK, Support, shape_text
+
+# The key of TensorFlow Datasets' images.
+_IMAGE = "image"
+_TAKEN = "an array, a DataFrame, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches"
+
+
+@dataclass(frozen=True)
+class Door:
+    """What counts as an example.
+
+    Attributes:
+        event_shape: shape of one.
+        support: values of its entries.
+        missing: whether NaN stands for an entry that was not observed.
+    """
+
+    event_shape: tuple[int, ...]
+    support: Support
+    missing: bool = False
+
+    def open(self, x: Any, argument: str = "x") -> Any:
+        """`x` checked, of the same kind where it comes in batches, else as a float32 array `[N, *event_shape]`.
+
+        Batches come out as x, or as (x, w, w) where they have weights: Keras puts those in third place.
+
+        Raises:
+            ValueError: at once or when the batch comes; it names the argument, what was expected and what came.
+        """
+        if isinstance(x, tf.data.Dataset):
+            return self._dataset(x, argument)
+        if isinstance(x, keras.utils.PyDataset):
+            return _CheckedPyDataset(x, self, argument)
+        if isinstance(x, Iterator):
+            return (self._packed(element, argument) for element in x)
+        return self.array(x, argument)
+
+    def array(self, x: Any, argument: str = "x") -> np.ndarray:
+        """Examples that are all in memory as float32 `[N, *event_shape]`: arrays, tensors, lists, DataFrames, dicts.
+
+        Raises:
+            ValueError: if they are something else, of another shape or outside the support.
+        """
+        if isinstance(x, Mapping):
+            x = _of_mapping(x, argument)
+        if hasattr(x, "to_numpy"):
+            # Pandas: nullable columns hold NA, which NumPy takes for an object.
+            x = x.to_numpy(dtype=object) if _has_objects(x) else x.to_numpy()
+        if isinstance(x, (str, bytes)) or not (hasattr(x, "__array__") or isinstance(x, (list, tuple))):
+            kind = type(x)
+            raise ValueError(f"{MARK}{argument}`. Expected {_TAKEN}. Received: a {kind.__module__}.{kind.__qualname__}")
+        return self.support.check(x, argument, self.event_shape, self.missing)
+
+    def batch(self, element: Any, argument: str = "x") -> tuple[np.ndarray, np.ndarray | None]:
+        """Examples and weights, float32 `[B, *event_shape]` and `[B]` or `None`, of one element of a data set."""
+        x, weight = split(element, argument)
+        x = self.array(x, argument)
+        return x, None if weight is None else check_weights(weight, len(x), argument)
+
+    def _packed(self, element: Any, argument: str):
+        x, weight = self.batch(element, argument)
+        return x if weight is None else (x, weight, weight)
+
+    def _dataset(self, dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
+        """The check runs in the input pipeline, where XLA cannot drop it."""
+        self._check_spec(split(dataset.element_spec, argument)[0], argument)
+
+        def check(*element):
+            x, weight = split(element if len(element) > 1 else element[0], argument)
+            x = self.support.checked(x, argument, self.missing)
+            if weight is None:
+                return x
+            weight = Support(low=0.0).checked(weight, f"{argument}: weights")
+            return x, weight, weight
+
+        return dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _check_spec(self, spec: Any, argument: str) -> None:
+        if not isinstance(spec, tf.TensorSpec):
+            raise ValueError(f"{MARK}{argument}`. Expected elements that are tensors. Received: {type(spec).__name__}")
+        if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
+            raise ValueError(f"{MARK}{argument}`. Expected {self.support}. Received: dtype {spec.dtype.name}")
+        if not spec.shape.is_compatible_with((None, *self.event_shape)):
+            alone = spec.shape.is_compatible_with(self.event_shape)
+            remedy = "; batch the dataset: dataset.batch(100)" if alone else ""
+            expected = shape_text("B", *self.event_shape)
+            raise ValueError(f"{MARK}{argument}`. Expected shape {expected}{remedy}. Received: {spec.shape}")
+
+
+def split(element: Any, argument: str) -> tuple[Any, Any]:
+    """Examples and weights, `None` where there are none, of an element: x, (x,), (x, label), (x, label, weights)."""
+    weight = None
+    if isinstance(element, (tuple, list)) and not _is_nested_numbers(element):
+        if not 1 <= len(element) <= 3:
+            raise ValueError(
+                f"{MARK}{argument}`. Expected elements (x), (x, label) or (x, label, weights). Received: "
+                f"{len(element)} parts"
+            )
+        weight = element[2] if len(element) == 3 else None
+        element = element[0]
+    return _of_mapping(element, argument) if isinstance(element, Mapping) else element, weight
+
+
+def _is_nested_numbers(element: tuple | list) -> bool:
+    """Whether a list is an array written out, and not the parts of an element."""
+    return isinstance(element, list) and not any(hasattr(part, "shape") for part in element)
+
+
+def _of_mapping(element: Mapping, argument: str) -> Any:
+    if _IMAGE in element:
+        return element[_IMAGE]
+    if len(element) == 1:
+        return next(iter(element.values()))
+    raise ValueError(
+        f"{MARK}{argument}`. Expected a dict with the key {_IMAGE!r}, or one key; choose with "
+        f"dataset.map(lambda element: element[key]). Received: keys {sorted(map(str, element))}"
+    )
+
+
+def _has_objects(frame: Any) -> bool:
+    """Whether a DataFrame or Series has columns that are not NumPy's numbers."""
+    dtypes = getattr(frame, "dtypes", None)
+    kinds = [dtypes] if dtypes is None or hasattr(dtypes, "kind") else list(dtypes)
+    return any(not isinstance(kind, np.dtype) or kind.kind not in "fbiu" for kind in kinds)
+
+
+def check_weights(weights: Any, count: int, argument: str) -> np.ndarray:
+    """Weights of examples as float32 `[N]`.
+
+    Raises:
+        ValueError: if there are not as many, or one is below 0 or not finite, or all are 0.
+    """
+    found = Support(low=0.0).check(np.asarray(weights).reshape(-1), f"{argument}: weights")
+    if len(found) != count or not found.any():
+        received = f"{len(found)}" if len(found) != count else "zeros only"
+        raise ValueError(f"{MARK}{argument}: weights`. Expected {count}, not all of them 0. Received: {received}")
+    return found
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """A PyDataset whose batches are checked as they come."""
+
+    def __init__(self, inner: keras.utils.PyDataset, door: Door, argument: str):
+        super().__init__(inner.workers, inner.use_multiprocessing, inner.max_queue_size)
+        self._inner, self._door, self._argument = inner, door, argument
+
+    @property
+    def num_batches(self):
+        return self._inner.num_batches
+
+    def __getitem__(self, index):
+        return self._door._packed(self._inner[index], self._argument)
+
+    def on_epoch_begin(self):
+        self._inner.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._inner.on_epoch_end()

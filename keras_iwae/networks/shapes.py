@@ -1,0 +1,46 @@
+"""What shape a network gives, found by a symbolic call, which also builds it: any layer or model of a user's own."""
+
+import keras
+
+from keras_iwae.foundation import MARK, shape_text
+
+
+def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tuple:
+    """Shape of what `network` gives for inputs `[None, ...]`; it is built if it was not.
+
+    Args:
+        network: a Keras layer or model, subclassed ones too.
+        input_shape: shape of its input, the batch first.
+        argument: the name that the caller knows it by, for the error.
+
+    Returns:
+        the shape, `None` first.
+
+    Raises:
+        ValueError: if it is no Keras layer, cannot be called with such an input, or does not give one tensor of a
+            shape that is known but for the batch.
+    """
+    if not isinstance(network, keras.Layer):
+        kind = type(network)
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a Keras 3 layer or model (keras.Layer). Received: a "
+            f"{kind.__module__}.{kind.__qualname__}"
+        )
+    inputs = keras.KerasTensor((None, *input_shape[1:]), dtype=keras.config.floatx())
+    try:
+        outputs = network(inputs)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a network that takes {shape_text('B', *input_shape[1:])}. Received: "
+            f"{network.name}, which raises {type(error).__name__}: {reason}"
+        ) from error
+    if not isinstance(outputs, keras.KerasTensor):
+        found = f"{len(outputs)} outputs" if isinstance(outputs, (list, tuple, dict)) else type(outputs).__name__
+        raise ValueError(f"{MARK}{argument}`. Expected a network with one output. Received: {network.name}, {found}")
+    if None in outputs.shape[1:]:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected an output whose shape is known but for the batch. Received: {network.name}, "
+            f"which gives {shape_text(*outputs.shape)}"
+        )
+    return tuple(outputs.shape)

@@ -1,0 +1,83 @@
+"""What an exported model answers: one function of tensors for each endpoint, and the tensors it takes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_iwae.evaluation import stream_log_weights
+from keras_iwae.models import IWAE
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Endpoint(NamedTuple):
+    """A function of tensors that gives tensors by name, and the specs of what it takes."""
+
+    function: Callable[..., Tensors]
+    inputs: tuple[tf.TensorSpec, ...]
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether every input has a batch axis: what the row format and server-side batching ask for."""
+        return all(spec.shape.rank > 0 for spec in self.inputs)
+
+
+def _positive(num_samples: tf.Tensor) -> tf.Tensor:
+    message = "Invalid value received for `num_samples`. Expected an integer of at least 1. Received:"
+    with tf.control_dependencies([tf.debugging.Assert(num_samples >= 1, [message, num_samples])]):
+        return tf.identity(num_samples)
+
+
+def endpoints(model: IWAE) -> dict[str, Endpoint]:
+    """The endpoints of `model`; the first is TF Serving's `serving_default` as well."""
+    likelihood, door = model.generative.likelihood, model.door
+    # What events and their means are called in requests and answers.
+    events_name, mean_name = likelihood.served_names
+
+    def checked(events: tf.Tensor) -> tf.Tensor:
+        return door.support.checked(events, events_name, door.missing)
+
+    def drawn(num_samples: tf.Tensor, seed: tf.Tensor) -> Tensors:
+        latents, mean, events = model.generative.sample(num_samples, tf.stack([seed, 0]))
+        return {"latents": latents, mean_name: mean, events_name: events}
+
+    def sample(seed):
+        # One row at a time, not one batch: a row then depends on its own seed to the last bit, whatever its neighbours.
+        event = tf.TensorSpec(model.event_shape, tf.float32)
+        row = {"latents": tf.TensorSpec((model.latent_dim,), tf.float32), mean_name: event, events_name: event}
+        one = tf.constant(1)
+        return tf.map_fn(lambda s: tf.nest.map_structure(lambda t: t[0], drawn(one, s)), seed, fn_output_signature=row)
+
+    def sample_n(num_samples, seed):
+        return drawn(_positive(num_samples), seed)
+
+    def decode(latents):
+        return likelihood.served(model.generative.features(latents))
+
+    def encode(events):
+        posterior = model.posterior.distribution(checked(events))
+        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+
+    def reconstruct(events):
+        return {mean_name: model(checked(events), training=False)}
+
+    def log_likelihood(events, num_samples, seed):
+        result = stream_log_weights(model, checked(events), _positive(num_samples), tf.stack([seed, 0]))
+        return {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
+
+    def integer(name, *shape):
+        return tf.TensorSpec(shape, tf.int32, name)
+
+    events = tf.TensorSpec((None, *model.event_shape), tf.float32, events_name)
+    latents = tf.TensorSpec((None, model.latent_dim), tf.float32, "latents")
+    found = {
+        "sample": Endpoint(sample, (integer("seed", None),)),
+        "sample_n": Endpoint(sample_n, (integer("num_samples"), integer("seed"))),
+        "decode": Endpoint(decode, (latents,)),
+        "encode": Endpoint(encode, (events,)),
+        "reconstruct": Endpoint(reconstruct, (events,)),
+    }
+    if model.posterior.density != "none":
+        found["log_likelihood"] = Endpoint(log_likelihood, (events, integer("num_samples"), integer("seed")))
+    return found
