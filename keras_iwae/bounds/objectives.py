@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer, log_mean_exp
+from keras_iwae.foundation import MARK, check_integer, log_power_mean
 
 
 class Term(NamedTuple):
@@ -37,8 +38,7 @@ def grouped(log_weights: tf.Tensor, group_size: int) -> tf.Tensor:
 
 def term_value(term: Term, log_weights: tf.Tensor) -> tf.Tensor:
     """Value of a term without its coefficient, `[B]`, in nats."""
-    within = log_mean_exp(term.power * grouped(log_weights, term.group_size), axis=1) / term.power
-    return tf.reduce_mean(within, axis=0)
+    return tf.reduce_mean(log_power_mean(grouped(log_weights, term.group_size), term.power, axis=1), axis=0)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,14 @@ class Reconstruction(ELBO):
     deterministic: ClassVar[bool] = True
 
 
+def _number(argument: str, value: object) -> float:
+    """`value` as a float if it is a finite number."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+    if not number or not np.isfinite(value):  # type: ignore[call-overload]
+        raise ValueError(f"{MARK}{argument}`. Expected a finite number. Received: {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
 def _group_size(num_samples: int, num_groups: int) -> int:
     if num_samples % num_groups:
         raise ValueError(
@@ -135,7 +143,7 @@ class MIWAE(Objective):
     num_groups: int = 8
 
     def __post_init__(self):
-        check_integer("num_groups", self.num_groups)
+        object.__setattr__(self, "num_groups", check_integer("num_groups", self.num_groups))
 
     def terms(self, num_samples, parameter=None):
         return (Term(1.0, _group_size(num_samples, self.num_groups)),)
@@ -178,6 +186,8 @@ class CIWAE(Objective):
     learned: bool = False  # type: ignore[misc]
 
     def __post_init__(self):
+        object.__setattr__(self, "beta", _number("beta", self.beta))
+        object.__setattr__(self, "learned", bool(self.learned))
         inside = 0.0 < self.beta < 1.0 if self.learned else 0.0 <= self.beta <= 1.0
         if not inside:
             between = "between 0 and 1, both excluded" if self.learned else "in [0, 1]"
@@ -202,6 +212,9 @@ class Renyi(Objective):
     """
 
     alpha: float = 0.5
+
+    def __post_init__(self):
+        object.__setattr__(self, "alpha", _number("alpha", self.alpha))
 
     def terms(self, num_samples, parameter=None):
         if self.alpha == 1.0:

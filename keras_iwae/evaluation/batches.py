@@ -27,11 +27,13 @@ class Pass(NamedTuple):
         arrays: what was computed, `[N, ...]` each.
         weights: of the examples, `[N]`; `None` where the data has none.
         entries: how many entries of each example were observed, `[N]`.
+        fractional: whether there are values that are no whole numbers.
     """
 
     arrays: tuple[np.ndarray, ...]
     weights: np.ndarray | None
     entries: np.ndarray
+    fractional: bool
 
 
 def in_batches(
@@ -58,6 +60,7 @@ def in_batches(
     Raises:
         ValueError: if the examples are none that the model takes, or there are none.
     """
+    model.check_finite()
     opened = model.door.open(data, "data")
     if isinstance(opened, np.ndarray):
         opened = tf.data.Dataset.from_tensor_slices(opened).batch(check_integer("batch_size", batch_size))
@@ -68,7 +71,7 @@ def in_batches(
     parts: list[tuple[np.ndarray, ...]] = []
     entries: list[np.ndarray] = []
     weights: list[np.ndarray] = []
-    seen = 0
+    seen, fractional = 0, False
     with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
         for element in opened:
             x, weight = (element[0], element[2]) if isinstance(element, tuple) else (element, None)
@@ -84,7 +87,9 @@ def in_batches(
                     bar.initial += 1
                 bar.update(1)
             parts.append(part)
-            entries.append(np.sum(~np.isnan(x.numpy()), axis=tuple(range(1, x.shape.rank))))
+            observed = ~np.isnan(x.numpy())
+            entries.append(observed.sum(axis=tuple(range(1, x.shape.rank))))
+            fractional = fractional or bool((x.numpy() % 1.0)[observed].any())
             weights += [] if weight is None else [np.asarray(weight).reshape(-1)]
             seen += int(x.shape[0])
     if not seen:
@@ -92,9 +97,8 @@ def in_batches(
     if partial is not None:
         partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
-    return Pass(
-        arrays, check_weights(np.concatenate(weights), seen, "data") if weights else None, np.concatenate(entries)
-    )
+    weighted = check_weights(np.concatenate(weights), seen, "data") if weights else None
+    return Pass(arrays, weighted, np.concatenate(entries), fractional)
 
 
 def _progress_bar(count: int | None, verbose: bool) -> tqdm:

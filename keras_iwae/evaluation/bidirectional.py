@@ -169,6 +169,7 @@ def bidirectional_gap(
         "initial": initial,
         "seed": seed,
     }
+    model.check_finite()
     annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
     drawn = model.generative.sample(check_integer("num_examples", num_examples), tf.constant([seed, 2]))
 

@@ -125,4 +125,5 @@ def importance_weighted_nll(
         entries_per_example=found.entries,
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,
+        cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
     )

@@ -79,6 +79,7 @@ def latents(
     Raises:
         ValueError: if the images are not in [0, 1], of another shape, or none, or `num_draws` is below 2.
     """
+    model.check_finite()
     images = model.door.array(images, "images")
     num_draws = check_integer("num_draws", num_draws, at_least=2)
 

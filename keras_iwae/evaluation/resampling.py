@@ -41,6 +41,7 @@ def resampled_posterior(
     """
     num_draws, num_samples = check_integer("num_draws", num_draws), check_integer("num_samples", num_samples)
     check_density(model.posterior)
+    model.check_finite()
     images = tf.constant(model.door.array(x, "x"))
     scalar = tf.TensorSpec([], tf.int32)
     specs = tf.TensorSpec([None, *model.event_shape]), scalar, scalar, tf.TensorSpec([2], tf.int32)

@@ -20,6 +20,10 @@ from keras_iwae.evaluation.proposals import Proposal
 # What `verdict` calls enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
 TOLERATED_SHARE = 0.05
 TOLERATED_BIAS = 0.1
+_CROSS_ENTROPY = (
+    "Grey levels under a Bernoulli likelihood: this is their cross-entropy and no likelihood. Binarize them, or train "
+    "with the continuous Bernoulli or the discretized logistic likelihood."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class NLLResult:
         entries_per_example: how many entries of each example were observed, `[N]`.
         discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
+        cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
     """
 
     num_samples: int
@@ -53,6 +58,7 @@ class NLLResult:
     entries_per_example: np.ndarray = field(repr=False)
     discrete: bool = True
     weights: np.ndarray | None = field(default=None, repr=False)
+    cross_entropy: bool = False
 
     @property
     def log_likelihood_per_example(self) -> np.ndarray:
@@ -80,6 +86,11 @@ class NLLResult:
         return -mean(self.jackknife_per_example, self.weights)
 
     @property
+    def rounding(self) -> float:
+        """What float32 rounds the log weight of the most extreme example by, in nats."""
+        return float(np.abs(self.log_likelihood_per_example).max() * np.finfo(np.float32).eps)
+
+    @property
     def share_unreliable(self) -> float:
         """Share of images with Pareto k-hat above 0.7. NaN where K is too small for k-hat."""
         k = self.pareto_k_per_example
@@ -88,7 +99,8 @@ class NLLResult:
     @property
     def bits_per_dimension(self) -> float | None:
         """NLL in bits for each observed entry; `None` for a density."""
-        return bits_per_dimension(self.nll, self.entries_per_example, self.weights, self.discrete)
+        discrete = self.discrete and not self.cross_entropy
+        return bits_per_dimension(self.nll, self.entries_per_example, self.weights, discrete)
 
     @property
     def bounds(self) -> dict[int, float]:
@@ -99,6 +111,15 @@ class NLLResult:
     def verdict(self) -> str:
         """One sentence that says whether K suffices, and what to do if not."""
         name, share, bias = f"K = {self.num_samples}", self.share_unreliable, self.nll - self.jackknife_nll
+        if not math.isfinite(self.nll):
+            return (
+                "The NLL is not finite: it is no bound of anything. See which examples have no finite log-likelihood."
+            )
+        if self.rounding > TOLERATED_BIAS:
+            return (
+                f"Float32 rounds log weights of this size by {self.rounding:.2f} nats, so that effective sample sizes, "
+                "k-hat and Monte Carlo errors say nothing. Standardize the data, or see what makes it so unlikely."
+            )
         if math.isnan(share):
             return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
         if share > TOLERATED_SHARE:
@@ -123,6 +144,7 @@ class NLLResult:
         ess, k = self.ess_per_example, self.pareto_k_per_example
         return {
             "nll": self.nll,
+            "quantity": "cross-entropy of grey levels" if self.cross_entropy else "negative log-likelihood",
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "jackknife_nll": finite_or_none(self.jackknife_nll),
@@ -151,7 +173,10 @@ class NLLResult:
     def __str__(self) -> str:
         ess, k = self.ess_per_example, self.pareto_k_per_example
         rows = [
-            ("NLL", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)"),
+            (
+                "cross-entropy" if self.cross_entropy else "NLL",
+                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)",
+            ),
             ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
             ("jackknife NLL", f"{self.jackknife_nll:.2f} nats"),
             *bits_row(self.bits_per_dimension),
@@ -165,4 +190,5 @@ class NLLResult:
         ]
         if self.proposal != Proposal():
             rows.append(("proposal", f"scale {self.proposal.scale:g}, defensive {self.proposal.defensive:g}"))
-        return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict])
+        note = [_CROSS_ENTROPY] if self.cross_entropy else []
+        return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict, *note])

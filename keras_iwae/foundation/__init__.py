@@ -8,18 +8,21 @@ from keras_iwae.foundation.checks import (
     shape_text,
     value_errors,
 )
+from keras_iwae.foundation.fixed import FixedArguments
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
     effective_sample_size,
     log_mean_exp,
+    log_power_mean,
     weighted_mean,
 )
-from keras_iwae.foundation.storage import replacing, write_arrays, write_json
+from keras_iwae.foundation.storage import is_running, json_text, replacing, write_arrays, write_json
 from keras_iwae.foundation.support import Support
 
 __all__ = [
     "MARK",
+    "FixedArguments",
     "StreamingLogMeanExp",
     "Support",
     "antithetic_noise",
@@ -27,7 +30,10 @@ __all__ = [
     "check_integer",
     "check_positive",
     "effective_sample_size",
+    "is_running",
+    "json_text",
     "log_mean_exp",
+    "log_power_mean",
     "replacing",
     "shape_text",
     "value_errors",

@@ -26,6 +26,29 @@ def log_mean_exp(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
     return tf.reduce_logsumexp(x, axis=axis) - tf.math.log(count)
 
 
+def log_power_mean(x: tf.Tensor, power: float, axis: int = 0) -> tf.Tensor:
+    r"""$\frac{1}{p} \log \frac{1}{K} \sum_k e^{p x_k}$, which is the mean of x where p goes to 0.
+
+    For small p the exponentials are all near 1 and their logarithm near 0, and dividing it by p would leave few digits.
+    With m the mean of x, $m + \frac{1}{p} \mathrm{log1p}(\frac{1}{K} \sum_k \mathrm{expm1}(p (x_k - m)))$ keeps them.
+
+    Args:
+        x: float tensor; along `axis` lie the K terms.
+        power: p, any number but 0.
+        axis: the axis to reduce.
+
+    Returns:
+        `x` without `axis`.
+    """
+    if power == 1.0:
+        return log_mean_exp(x, axis)
+    middle = tf.reduce_mean(x, axis=axis, keepdims=True)
+    scaled = power * (x - middle)
+    near = tf.math.log1p(tf.reduce_mean(tf.math.expm1(tf.clip_by_value(scaled, -1.0, 1.0)), axis=axis)) / power
+    is_near = tf.reduce_max(tf.abs(scaled), axis=axis) < 1.0
+    return tf.where(is_near, tf.squeeze(middle, axis) + near, log_mean_exp(power * x, axis) / power)
+
+
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     r"""$\sum_b w_b v_b / \sum_b w_b$, or the plain mean where there are no weights; a scalar.
 

@@ -1,47 +1,92 @@
 """Files that are whole or not there: everything is written beside its place and then renamed into it."""
 
 import contextlib
+import itertools
 import json
+import math
 import os
-import tempfile
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+
+# Two threads of a process may write beside each other.
+_NUMBERS = itertools.count()
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if it does not.
 
-    A full disk, a kill or an error in the block leaves whatever `path` held before.
+    A full disk, a kill or an error in the block leaves whatever `path` held before. What a killed process left beside
+    it is removed by the next one that writes there.
 
     Args:
         path: the file to write.
 
     Yields:
         the path to write to; it has the same suffix.
+
+    Raises:
+        OSError: with the name of the file, if it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    remove_leftovers(path)
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{next(_NUMBERS)}.tmp{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files that only their owner may read.
-        temporary.chmod(0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that are no more have left beside `path` of writing it."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}-(\d+)-\d+\.tmp{re.escape(path.suffix)}")
+    for found in path.parent.glob(".*.tmp*"):
+        match = pattern.fullmatch(found.name)
+        if match and not is_running(int(match.group(1))):
+            found.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def json_text(value: object) -> str:
+    """`value` as indented JSON, which knows neither NaN nor infinity: they become null."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value):
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(json_text(value) + "\n")
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

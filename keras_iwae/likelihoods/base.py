@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, Support, shape_text
+from keras_iwae.foundation import MARK, FixedArguments, Support, shape_text
 
 tfd = tfp.distributions
 
 
-class Likelihood(keras.Layer):
+class Likelihood(FixedArguments, keras.Layer):
     """p(x|z) of events whose entries are independent given z; see `keras_iwae.likelihoods` for the contract.
 
     A decoder gives features `[N, F]`, on which a dense head puts `parameters` numbers for each entry of an event; or it
@@ -54,6 +54,11 @@ class Likelihood(keras.Layer):
         """Say what one event looks like, and the seed of the head where none was given. Called by the model."""
         self.event_shape = tuple(event_shape)
         self._head_seed = seed if self.seed is None else self.seed
+
+    @property
+    def gives_cross_entropy(self) -> bool:
+        """Whether it takes fractions although it gives probabilities of whole numbers, and a density of none."""
+        return self.discrete and not self.support.integers
 
     @property
     def parameter_shape(self) -> tuple[int, ...]:
@@ -142,7 +147,7 @@ class Likelihood(keras.Layer):
         Args:
             mean: `[*event_shape]`.
         """
-        wanted = self.parameters_of_mean(np.asarray(mean, np.float64)).astype(np.float32)
+        wanted = self.parameters_of_mean(np.asarray(mean)).astype(np.float32)
         self.head.bias.assign(np.broadcast_to(wanted, self.parameter_shape).ravel())
 
     def check(self, x: np.ndarray, argument: str = "x", missing: bool = False) -> np.ndarray:

@@ -44,6 +44,10 @@ class CategoricalLikelihood(Likelihood):
     def entries(self, parameters: tf.Tensor) -> tfp.distributions.Categorical:
         return tfp.distributions.Categorical(logits=parameters, dtype=tf.float32)
 
+    def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        # TFP cuts off what follows the point, and 6.9999995 is what float32 makes of a 7.
+        return super().log_prob(tf.round(x), features, mask)
+
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(tf.nn.softmax(parameters), tf.range(self.levels, dtype=tf.float32))
 

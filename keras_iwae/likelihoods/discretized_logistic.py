@@ -59,4 +59,17 @@ class DiscretizedLogisticLikelihood(Likelihood):
         return RoundedLogistic(largest * loc, largest * positive(raw, self.min_scale, _START), self.levels)
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
-        return self.first_parameters(mean / (self.levels - 1.0))
+        largest = self.levels - 1.0
+        target = np.clip(mean / largest, 0.001, 0.999) * largest
+        low, high = np.full(mean.shape, -1.0), np.full(mean.shape, 2.0)
+        for _ in range(40):
+            loc = 0.5 * (low + high)
+            reached = _mean(largest * loc, largest * _START, self.levels)
+            low, high = np.where(reached < target, loc, low), np.where(reached < target, high, loc)
+        return self.first_parameters(loc)
+
+
+def _mean(loc: np.ndarray, scale: float, levels: int) -> np.ndarray:
+    r"""$\sum_{y = 1}^{C - 1} P(Y \ge y)$: not mu itself, of which the ends cut off what lies beyond them."""
+    beyond = (np.arange(0.5, levels - 1.0) - loc[..., np.newaxis]) / scale
+    return (0.5 - 0.5 * np.tanh(0.5 * beyond)).sum(axis=-1)

@@ -46,28 +46,37 @@ class RoundedLogistic(tfp.distributions.Distribution):
         below = above - 1.0 / self._scale
         left, right = tf.math.log_sigmoid(above), tf.math.log_sigmoid(-below)
         inside = left + right + tf.math.log(-tf.math.expm1(-1.0 / self._scale))
-        return tf.where(value <= 0.0, left, tf.where(value >= self._levels - 1.0, right, inside))
+        # Halfway to the next level, for 254.99998 is what float32 may have made of the largest one.
+        return tf.where(value < 0.5, left, tf.where(value > self._levels - 1.5, right, inside))
 
     def _sample_n(self, n, seed=None):
         logistic = tfp.distributions.Logistic(self._loc, self._scale).sample(n, seed=seed)
         return tf.clip_by_value(tf.round(logistic), 0.0, self._levels - 1.0)
 
-    def _moments(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """E[Y] and E[Y^2], as sums over y of P(Y >= y) and (2 y - 1) P(Y >= y)."""
+    def _moments(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        r"""c, $E[Y - c]$ and $E[(Y - c)^2]$, with c the level next to mu.
+
+        They are sums over y of $P(Y \ge y)$ above c and of $P(Y < y)$ up to c, by 1 and $2 |y - c - \frac12|$: nothing
+        of the size of a level's square is taken off another such number.
+        """
+        centre = tf.clip_by_value(tf.round(self._loc), 0.0, self._levels - 1.0)
 
         def add(y, first, second):
-            tail = tf.sigmoid((self._loc + 0.5 - y) / self._scale)
-            return y + 1.0, first + tail, second + (2.0 * y - 1.0) * tail
+            offset = y - centre - 0.5
+            side = tf.sign(offset)
+            beyond = tf.sigmoid(side * (self._loc + 0.5 - y) / self._scale)
+            return y + 1.0, first + side * beyond, second + 2.0 * tf.abs(offset) * beyond
 
-        zero = tf.zeros_like(self._loc)
+        zero = tf.zeros_like(centre)
         _, first, second = tf.while_loop(
             lambda y, *_: y < float(self._levels), add, (tf.constant(1.0), zero, zero), maximum_iterations=self._levels
         )
-        return first, second
+        return centre, first, second
 
     def _mean(self):
-        return self._moments()[0]
+        centre, first, _ = self._moments()
+        return centre + first
 
     def _stddev(self):
-        first, second = self._moments()
+        _, first, second = self._moments()
         return tf.sqrt(tf.maximum(second - first**2, 0.0))

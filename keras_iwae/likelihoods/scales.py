@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import check_choice, check_positive
+from keras_iwae.foundation import MARK, check_positive
 
 
 def check_bound(argument: str, value: float, below: float = 1.0) -> float:
@@ -17,8 +17,7 @@ def check_bound(argument: str, value: float, below: float = 1.0) -> float:
     bound = check_positive(argument, value)
     if bound >= below:
         raise ValueError(
-            f"Invalid value received for `{argument}`. Expected a number below {below:g}, where training starts. "
-            f"Received: {value!r}"
+            f"{MARK}{argument}`. Expected a number below {below:g}, where training starts. Received: {value!r}"
         )
     return bound
 
@@ -48,11 +47,13 @@ class Scale:
     """
 
     def __init__(self, argument: str, how: float | str, least: float, start: float = 1.0):
-        if isinstance(how, str):
-            check_choice(argument, how, ("dimension", "example", "a positive number"))
-            check_bound(f"min_{argument}", least, start)
-        else:
+        if not isinstance(how, str):
             check_positive(argument, how)
+        elif how not in ("dimension", "example"):
+            raise ValueError(
+                f"{MARK}{argument}`. Expected 'dimension', 'example' or a positive number. Received: {how!r}"
+            )
+        check_bound(f"min_{argument}", least, start)
         self.how, self.least, self.start, self.argument = how, least, start, argument
         self.weight = None
 

@@ -5,12 +5,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import Support, check_positive
+from keras_iwae.foundation import MARK, Support
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.scales import Scale
 
-# Where learned degrees of freedom start, and what they stay above: the variance is finite.
-_START, _LEAST = 5.0, 2.0
+# Where learned degrees of freedom start, and what they stay above: at 2 there is no variance.
+_START, _LEAST = 5.0, 2.01
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -18,8 +18,8 @@ class StudentTLikelihood(Likelihood):
     r"""$p(x|z) = \prod_d t_{\nu_d}((x_d - \mu_d(z)) / \sigma_d) / \sigma_d$.
 
     Args:
-        df: nu, degrees of freedom: "dimension", learned for each entry of an event from 5 on and above 2; "example",
-            given by the decoder; or a positive number.
+        df: nu, degrees of freedom, above 2, where there is a variance: "dimension", learned for each entry of an event
+            from 5 on; "example", given by the decoder; or a number.
         scale: sigma: "example", given by the decoder; "dimension", learned for each entry of an event; or a positive
             number, in the units of x.
         min_scale: smallest learned sigma, in the units of x; below 1, where learning starts.
@@ -50,8 +50,8 @@ class StudentTLikelihood(Likelihood):
         self.df, self.scale, self.min_scale = df, scale, min_scale
         self._df, self._scale = Scale("df", df, _LEAST, _START), Scale("scale", scale, min_scale)
         self.parameters = 1 + self._scale.by_decoder + self._df.by_decoder
-        if not isinstance(df, str):
-            check_positive("df", df)
+        if not isinstance(df, str) and df <= 2.0:
+            raise ValueError(f"{MARK}df`. Expected a number above 2, where there is a variance. Received: {df!r}")
 
     def get_config(self):
         return {**super().get_config(), "df": self.df, "scale": self.scale, "min_scale": self.min_scale}

@@ -6,9 +6,14 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation import MARK, FixedArguments
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.networks import output_shape
 from keras_iwae.priors import Prior
+
+_PARTS = "decoder", "prior", "likelihood"
+# Draws of the latents that a decoder's parameters are looked at for.
+_PROBED = 64
 
 
 class Samples(NamedTuple):
@@ -20,7 +25,7 @@ class Samples(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class GenerativeModel(keras.Layer):
+class GenerativeModel(FixedArguments, keras.Layer):
     r"""A prior $p(z)$ and a likelihood $p(x|z)$ on the features of a decoder.
 
     Args:
@@ -68,8 +73,24 @@ class GenerativeModel(keras.Layer):
         features = output_shape(self.decoder, (None, self.prior.decoded_dim), "decoder")
         if not self.likelihood.built:
             self.likelihood.build(features)
+        if self.likelihood.head is None:
+            self._check_parameters()
         self._features_shape = features[1:]
         self.built = True
+
+    def _check_parameters(self) -> None:
+        """Refuse a decoder that squashes the parameters that it gives: what is left of them cannot say much.
+
+        Raises:
+            ValueError: if every parameter of some draws of the latents lies strictly between 0 and 1.
+        """
+        given = keras.ops.convert_to_numpy(self(tf.random.stateless_normal([_PROBED, self.latent_dim], [0, 0])))
+        if ((given > 0.0) & (given < 1.0)).all():
+            raise ValueError(
+                f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, such as logits. "
+                f"Received: {self.decoder.name}, which gives numbers between 0 and 1 only; leave out its last activation, "
+                "a sigmoid or the like"
+            )
 
     def features(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
         """What the decoder gives, `[..., F]`, for latents `[..., D]`."""
@@ -140,6 +161,3 @@ class GenerativeModel(keras.Layer):
     def from_config(cls, config):
         parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in _PARTS}
         return cls(**{**config, **parts})
-
-
-_PARTS = "decoder", "prior", "likelihood"

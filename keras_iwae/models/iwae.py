@@ -106,20 +106,20 @@ class IWAE(LatentModel):
             seed,
             **kwargs,
         )
-        # K of a training step: `keras_iwae.training.FewerSamplesFirst` lowers it for a while.
-        self.training_samples = self.num_samples
+        self._training_samples = self.num_samples
         self.objective = objectives.get(objective)
         if estimator == "auto":
             estimator = estimators.automatic(
                 self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
             )
         self.estimator = estimators.get(estimator)
-        self.backward_samples = backward_samples
+        drawn = backward_samples
+        self.backward_samples = None if drawn is None else check_integer("backward_samples", drawn)
         self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
         self._config |= {
             "objective": keras.saving.serialize_keras_object(self.objective),
             "estimator": estimator,
-            "backward_samples": backward_samples,
+            "backward_samples": self.backward_samples,
             "kl_warmup_steps": self.kl_warmup_steps,
         }
         self._check_training(estimator)
@@ -139,19 +139,37 @@ class IWAE(LatentModel):
         estimators.check_pair(
             estimator, self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
         )
-        if self.backward_samples is not None:
-            check_integer("backward_samples", self.backward_samples)
-            if self.deterministic or not self.estimator.resamples or self.backward_samples > self.num_samples:
-                raise ValueError(
-                    f"Invalid value received for `backward_samples`. Expected at most num_samples = {self.num_samples}"
-                    ", and an objective and an estimator whose coefficients vanish with the weights. "
-                    f"Received: {self.backward_samples} with {estimator!r} and {type(self.objective).__name__}"
-                )
+        drawn = self.backward_samples
+        if drawn is not None and (self.deterministic or not self.estimator.resamples or drawn > self.num_samples):
+            raise ValueError(
+                f"Invalid value received for `backward_samples`. Expected at most num_samples = {self.num_samples}"
+                ", and an objective and an estimator whose coefficients vanish with the weights. "
+                f"Received: {drawn} with {estimator!r} and {type(self.objective).__name__}"
+            )
         if self.kl_warmup_steps and (self.deterministic or self.estimator.sleeps):
             raise ValueError(
                 "Invalid value received for `kl_warmup_steps`. Expected 0 for an objective or an estimator without a "
                 f"KL term. Received: {self.kl_warmup_steps} with {estimator!r} and {type(self.objective).__name__}"
             )
+
+    @property
+    def training_samples(self) -> int:
+        """K of a training step: `num_samples`, unless `keras_iwae.training.FewerSamplesFirst` lowers it for a while."""
+        return self._training_samples
+
+    @training_samples.setter
+    def training_samples(self, samples: int) -> None:
+        samples = check_integer("training_samples", samples)
+        estimators.check_pair(
+            self._config["estimator"],
+            self.objective,
+            samples,
+            self.posterior.reparameterized,
+            self.posterior.total_only,
+        )
+        changed, self._training_samples = samples != self._training_samples, samples
+        if changed and self.train_function is not None:
+            self.make_train_function(force=True)
 
     def _metric_names(self) -> tuple[str, ...]:
         if self.deterministic:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import likelihoods
-from keras_iwae.foundation import MARK, check_choice, check_integer
+from keras_iwae.foundation import MARK, FixedArguments, check_choice, check_integer
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.components import make_components
 from keras_iwae.models.door import Door
@@ -22,10 +22,15 @@ T = TypeVar("T")
 
 
 def _as_tuples(units):
-    return tuple(_as_tuples(u) if isinstance(u, (list, tuple)) else u for u in units)
+    return tuple(_as_tuples(u) if np.ndim(u) else check_integer("hidden", u) for u in units)
 
 
-class LatentModel(CheckedModel):
+def _sizes(argument: str, sizes) -> tuple[int, ...]:
+    """One integer or several, of Python's or NumPy's, as a tuple."""
+    return tuple(check_integer(argument, size) for size in (sizes if np.ndim(sizes) else [sizes]))
+
+
+class LatentModel(FixedArguments, CheckedModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
     `objects` names what else in the configuration is an object, and not a value.
@@ -68,10 +73,8 @@ class LatentModel(CheckedModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        shape = [event_shape] if isinstance(event_shape, int) else event_shape
-        self.event_shape = tuple(check_integer("event_shape", size) for size in shape)
-        layers = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
-        latent_dims = tuple(check_integer("latent_dim", dim) for dim in layers)
+        self.event_shape = _sizes("event_shape", event_shape)
+        latent_dims, hidden = _sizes("latent_dim", latent_dim), _as_tuples(hidden)
         self.num_samples = check_integer("num_samples", num_samples)
         self.seed = check_integer("seed", seed, at_least=0)
         check_choice("missing", missing, (None, "nan"))
@@ -99,8 +102,8 @@ class LatentModel(CheckedModel):
         self.latent_dim = self.generative.latent_dim
         self._config = {
             "event_shape": self.event_shape,
-            "latent_dim": latent_dim if isinstance(latent_dim, int) else latent_dims,
-            "hidden": _as_tuples(hidden),
+            "latent_dim": latent_dims if np.ndim(latent_dim) else latent_dims[0],
+            "hidden": hidden,
             "activation": keras.activations.serialize(keras.activations.get(activation)),
             "num_samples": self.num_samples,
             "posterior": posterior if isinstance(posterior, str) else keras.saving.serialize_keras_object(posterior),
@@ -187,7 +190,7 @@ class LatentModel(CheckedModel):
                 f"{MARK}decoder`. Expected a last weight with {size} values, one for each parameter, as "
                 f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
             )
-        weights[-1].assign(likelihood.parameters_of_mean(mean.astype(np.float64)).reshape(weights[-1].shape))
+        weights[-1].assign(likelihood.parameters_of_mean(mean).reshape(weights[-1].shape))
 
     def _next_seed(self) -> tf.Tensor:
         """The stateless seed of this training step; the stream moves on."""
@@ -242,8 +245,35 @@ class LatentModel(CheckedModel):
             tracker.update_state(value, weights if value.shape.rank else None)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
+    def check_finite(self, argument: str = "model") -> None:
+        """Refuse to go on with weights that are not finite, as training that ran away leaves them.
+
+        Raises:
+            ValueError: which names the first such weight.
+        """
+        for weight in self.weights:
+            if not np.isfinite(np.asarray(weight, np.float64)).all():
+                raise ValueError(
+                    f"{MARK}{argument}`. Expected finite weights. Received: NaN or infinity in {weight.path}; train "
+                    "again with a lower learning rate, or go back to an earlier checkpoint"
+                )
+
+    def export(self, *args, **kwargs):
+        """Refused: Keras would export `call` alone.
+
+        Raises:
+            ValueError: always; it names what there is in its place.
+        """
+        raise ValueError(
+            "Invalid call of `export`. Expected keras_iwae.export_saved_model(model, path), which writes all "
+            "endpoints. Received: model.export"
+        )
+
     def get_config(self):
-        return {**super().get_config(), **self._config}
+        config = {**super().get_config(), **self._config}
+        if not all(layer.trainable for layer in self._flatten_layers()):
+            config["trainable_layers"] = [bool(layer.trainable) for layer in self._flatten_layers()]
+        return config
 
     @classmethod
     def from_config(cls, config):
@@ -253,4 +283,10 @@ class LatentModel(CheckedModel):
             for name in ("posterior", "likelihood", "encoder", "decoder", *cls.objects)
             if not isinstance(config[name], str)
         }
-        return cls(**{**config, **parts})
+        trainable = config.get("trainable_layers")
+        options = {name: value for name, value in config.items() if name != "trainable_layers"}
+        model = cls(**{**options, **parts})
+        # Those that hold others come before them.
+        for layer, flag in zip(model._flatten_layers(), trainable or (), strict=bool(trainable)):
+            layer.trainable = flag
+        return model

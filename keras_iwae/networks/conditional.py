@@ -3,12 +3,12 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.initializers import glorot
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class ConditionalGaussian(keras.Layer):
+class ConditionalGaussian(FixedArguments, keras.Layer):
     r"""$\mu$ and $\sigma = \exp(\mathrm{linear})$, both linear in $g = \tanh(W_h h + W_u u + b)$.
 
     The features' share of g belongs to the image and is computed once, however many u follow.

@@ -3,13 +3,13 @@ r"""What adversarial variational Bayes learns in place of log q: a network that 
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.initializers import glorot
 from keras_iwae.networks.shapes import output_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class Discriminator(keras.Layer):
+class Discriminator(FixedArguments, keras.Layer):
     r"""$T(x, z) = v^T g_2$ with $g_1 = a(W_h h(x) + W_z z + b)$, $g_2 = a(W g_1 + c)$ and $a(t) = t \, \sigma(t)$.
 
     Args:

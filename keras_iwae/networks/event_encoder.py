@@ -6,14 +6,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_choice
+from keras_iwae.foundation import MARK, FixedArguments, check_choice
 from keras_iwae.networks.shapes import output_shape
 
 ENCODINGS = ("identity", "levels", "log1p", "one_hot")
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class EventEncoder(keras.Layer):
+class EventEncoder(FixedArguments, keras.Layer):
     r"""An encoder of $m \odot c(x)$, or of $[m \odot c(x), m]$, with m the mask of what was observed.
 
     c is the identity, x / (C - 1) for C levels, log(1 + x) for counts, or one-hot. What the encoder gives is flattened.

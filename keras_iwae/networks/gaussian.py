@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.networks.initializers import derived_seed, glorot
 from keras_iwae.networks.shapes import output_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class GaussianNetwork(keras.Layer):
+class GaussianNetwork(FixedArguments, keras.Layer):
     r"""Parameters of a diagonal Gaussian: $\mu = W_\mu h(x) + b_\mu$, $\sigma = \exp(W_\sigma h(x) + b_\sigma)$.
 
     Args:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.initializers import derived_seed, glorot
 
 # Far from what it has been trained on the network grows without limit, and exponentials of exponentials would overflow.
@@ -17,7 +17,7 @@ ShiftAndLogScale = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class MADE(keras.Layer):
+class MADE(FixedArguments, keras.Layer):
     r"""$(\mu_i, \log \sigma_i)$ as functions of $z_{<i}$ and features h, all i in one pass.
 
     $h_1 = a(z M_1 \odot W_1 + b_1(h))$, and so on: the context enters through the biases, which are linear in it. They

@@ -3,8 +3,10 @@
 import keras
 import tensorflow as tf
 
+from keras_iwae.foundation import FixedArguments
 
-class Posterior(keras.Layer):
+
+class Posterior(FixedArguments, keras.Layer):
     """Draws and densities of a Keras layer that has `distribution(x, training)`; see `keras_iwae.posteriors`.
 
     Attributes:

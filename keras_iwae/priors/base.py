@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import FixedArguments, check_integer
 
 
-class Prior(keras.Layer):
+class Prior(FixedArguments, keras.Layer):
     """A prior without weights, all of whose latents the decoder sees; the others override what differs.
 
     Args:

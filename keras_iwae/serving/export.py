@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import check_integer, is_running
 from keras_iwae.models import IWAE
 from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
@@ -73,6 +73,7 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
             f"Invalid value received for `version`. Expected one that is not in {path}. Received: {version}"
         )
 
+    model.check_finite()
     served = endpoints(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -81,7 +82,11 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     path.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename within one file system; the name is no number, so a server
     # that watches the folder does not load a version that is still being written.
-    unfinished = path / f".unfinished-{uuid.uuid4().hex}"
+    for left in path.glob(".unfinished-*"):
+        # Of a process that was killed.
+        if not is_running(int(left.name.split("-")[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    unfinished = path / f".unfinished-{os.getpid()}-{uuid.uuid4().hex}"
     try:
         archive.write_out(str(unfinished), verbose=False)
         write_warmup_requests(unfinished, _warmup_records(model.name, served))

@@ -1,7 +1,14 @@
 """What trains beside the model: optimizer, learning rate, callbacks, and the run folder that keeps what came of it."""
 
 from keras_iwae.training import runs
-from keras_iwae.training.callbacks import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint
+from keras_iwae.training.callbacks import (
+    Budget,
+    FewerSamplesFirst,
+    ImageGrids,
+    NLLCurve,
+    RunCheckpoint,
+    StopWhereNotFinite,
+)
 from keras_iwae.training.optimizers import FusedAdam
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
@@ -14,6 +21,7 @@ __all__ = [
     "NLLCurve",
     "PaperSchedule",
     "RunCheckpoint",
+    "StopWhereNotFinite",
     "passes_of",
     "runs",
     "stage_of",

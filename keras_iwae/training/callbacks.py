@@ -40,6 +40,35 @@ class RunCheckpoint(keras.callbacks.Callback):
         runs.save_model(self.model, os.path.join(self.run, "model.keras"))
 
 
+class StopWhereNotFinite(keras.callbacks.Callback):
+    """Stop training with an error at the first step after which the bound is not finite, before anything is saved.
+
+    What the run folder holds is then the model after the last whole epoch. It comes before `RunCheckpoint`.
+
+    Raises:
+        ValueError: from `fit`; it names epoch and step and what mostly causes it.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check(logs, f"epoch {self._epoch + 1}, step {batch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, f"epoch {epoch + 1}, at its end")
+        # A bound may be finite still at the step that makes the weights infinite.
+        self.model.check_finite()
+
+    def _check(self, logs, where: str) -> None:
+        wrong = [name for name, value in (logs or {}).items() if not np.isfinite(np.asarray(value, np.float64)).all()]
+        if wrong:
+            raise ValueError(
+                f"Training stopped in {where}: {wrong[0]} is not finite. The likely cause is a learning rate that is "
+                "too high, then values of the data that are far out. The run keeps the model after its last whole epoch"
+            )
+
+
 class Budget(keras.callbacks.Callback):
     """Stop after the epoch in which the training time of all of a run's epochs passes a budget.
 
@@ -76,9 +105,7 @@ class FewerSamplesFirst(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         wanted = self.num_samples if epoch < self.epochs else self.model.num_samples
-        if self.model.training_samples != wanted:
-            self.model.training_samples = wanted
-            self.model.make_train_function(force=True)
+        self.model.training_samples = wanted
 
 
 class NLLCurve(keras.callbacks.Callback):

@@ -106,6 +106,7 @@ def load_model(path: str | os.PathLike) -> IWAE | AVB:
         raise ValueError(f"{expected}. Received: {file}, which cannot be read ({type(error).__name__})") from error
     if not isinstance(model, (IWAE, AVB)):
         raise ValueError(f"{expected}. Received: {file}, which holds a {type(model).__name__}")
+    model.check_finite()
     return model
 
 
