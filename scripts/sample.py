@@ -19,7 +19,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--num", type=int, default=100, help="images [100]")
     parser.add_argument("--columns", type=int, default=10, help="images in a row [10]")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [0]")
-    parser.add_argument("--binary", action="store_true", help="draw black and white images, not their probabilities")
+    parser.add_argument("--drawn", action="store_true", help="draw pixels, not their means")
     parser.add_argument("--out", help="PNG file [figures/samples-seedN.png in the run folder]")
     return parser.parse_args()
 
@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
 
-    for path in experiments.draw_samples(args.model, args.num, args.columns, args.seed, args.binary, args.out):
+    for path in experiments.draw_samples(args.model, args.num, args.columns, args.seed, args.drawn, args.out):
         print(f"wrote     {path}")
 
 

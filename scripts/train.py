@@ -9,6 +9,7 @@ examples:
   python scripts/train.py --dataset digits --epochs 50
   python scripts/train.py --dataset mnist --num-samples 50 --epochs 20 --out saved_models/mnist-50
   python scripts/train.py --latent-dim 100 50 --hidden 200 200 --hidden 100 100 --estimator dreg --backward-samples 8
+  python scripts/train.py --dataset digits --likelihood discretized_logistic --levels 17
   python scripts/train.py --resume --out saved_models/mnist-50 --epochs 40
 """
 
@@ -24,8 +25,8 @@ SETTINGS: dict[str, dict[str, dict]] = {
         ),
         "binarization": dict(
             type=str,
-            help="dynamic (afresh at every pass), static, threshold; none (grey levels in [0, 1]) or levels (whole "
-            "numbers) [what the likelihood is made for]",
+            help="dynamic (afresh at every pass), static, threshold; none (grey levels in [0, 1], or your numbers as "
+            "they are); levels (whole numbers) [what the likelihood is made for]",
         ),
         "batch_size": dict(type=int, help="images a step [100]"),
     },

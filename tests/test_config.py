@@ -4,12 +4,14 @@ import itertools
 import json
 from dataclasses import FrozenInstanceError, asdict, fields
 
+import numpy as np
 import pytest
 
-from keras_iwae import experiments
+from keras_iwae import data, experiments
 from keras_iwae.experiments import DataConfig, ExperimentConfig, ModelConfig, ObjectiveConfig, RunConfig
 from keras_iwae.experiments.config import flattened, settings_of
 from keras_iwae.experiments.sections import BINARIZATIONS, SECTION_OF, SECTIONS
+from keras_iwae.likelihoods import LIKELIHOODS
 
 # A value of each field that is not its default, and goes with the others.
 OTHERS = {
@@ -112,6 +114,7 @@ def test_images_are_made_for_the_likelihood_unless_it_is_said_how(likelihood):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
+        ({"learning_rate": "fast"}, "`learning_rate`. Expected a number above 0. Received: 'fast'"),
         ({"likelihood": "cauchy"}, "`likelihood`. Expected one of .*'bernoulli'.*Received: 'cauchy'"),
         ({"levels": 17}, "`levels`. Expected none with the likelihood 'bernoulli'"),
         ({"levels": 17, "likelihood": "poisson"}, "`levels`. Expected none with the likelihood 'poisson'"),
@@ -144,3 +147,54 @@ def test_adversarial_training_takes_the_elbo_alone():
     for name, value in itertools.chain.from_iterable(options.items() for options in refused):
         with pytest.raises(ValueError, match=f"`{name}`.*'adversarial', which has no log weights"):
             experiments.build(config.replaced(**{name: value}))
+
+
+SMALL = dict(dataset="digits", hidden=((8,),), latent_dim=(2,), num_samples=2)
+
+
+def test_there_is_a_way_to_make_images_for_each_likelihood():
+    assert set(BINARIZATIONS) == set(LIKELIHOODS)
+
+
+@pytest.mark.parametrize("network", ["dense", "conv"])
+@pytest.mark.parametrize("likelihood", BINARIZATIONS)
+def test_each_likelihood_is_built_and_takes_its_images(likelihood, network):
+    config = ExperimentConfig.of(**SMALL, likelihood=likelihood, network=network)
+    model = experiments.build(config)
+    assert type(model.generative.likelihood) is LIKELIHOODS[likelihood]
+    images = data.load("digits", "test", 100, config.binarization)
+    assert np.isfinite(model.evaluate(images, verbose=0, return_dict=True)["bound"])
+
+
+@pytest.mark.parametrize("likelihood", ["discretized_logistic", "categorical"])
+def test_levels_are_those_of_the_data_set_or_of_the_configuration(likelihood):
+    config = ExperimentConfig.of(**SMALL, likelihood=likelihood)
+    assert experiments.build(config).generative.likelihood.levels == 17
+    coarse = experiments.build(config.replaced(levels=5))
+    assert coarse.generative.likelihood.levels == 5
+    # The decoder starts from the mean in the coarse levels, not in those of the data set.
+    images = np.concatenate(list(data.load("digits", "test", 100, "levels", levels=5).as_numpy_iterator()))
+    started = coarse.sample(500).mean.numpy().mean(axis=0)
+    assert np.abs(started - images.mean(axis=0)).mean() < 0.2
+
+
+def test_what_is_missing_is_for_the_model_to_know(tmp_path):
+    values = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
+    values[::3, 2] = np.nan
+    np.save(tmp_path / "table.npy", values)
+    config = ExperimentConfig.of(**SMALL, likelihood="gaussian", missing="nan", mask_input=True)
+    model = experiments.build(config.replaced(dataset=str(tmp_path / "table.npy")))
+    assert (model.missing, model.get_config()["mask_input"]) == ("nan", True)
+    batches = data.load(tmp_path / "table.npy", "train", 10, config.binarization)
+    assert np.isfinite(model.evaluate(batches, verbose=0, return_dict=True)["bound"])
+
+
+def test_the_estimator_is_the_models_to_choose():
+    chosen = {"iwae": "dreg", "elbo": "reparameterized", "ae": "reparameterized"}
+    for objective, estimator in chosen.items():
+        model = experiments.build(ExperimentConfig.of(**SMALL, objective=objective))
+        assert model.get_config()["estimator"] == estimator
+    # It is that of all samples, in the first epochs too.
+    experiments.build(ExperimentConfig.of(**SMALL, early_samples=1))
+    with pytest.raises(ValueError, match=r"`estimator`. Expected 'reinforce' in its place"):
+        experiments.build(ExperimentConfig.of(**SMALL, early_samples=1, posterior="bernoulli", estimator="vimco"))

@@ -10,8 +10,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from keras_iwae import experiments
+from keras_iwae import data, experiments
+from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.sections import BINARIZATIONS
 from keras_iwae.foundation.storage import replacing, write_json
 from keras_iwae.training import runs
 
@@ -132,6 +135,29 @@ def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
     with pytest.raises(ValueError, match=f"`{argument}`"):
         experiments.train(CONFIG.replaced(**change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"likelihood": "discretized_logistic"},
+        {"likelihood": "categorical", "levels": 5, "network": "conv"},
+        {"likelihood": "poisson", "objective": "elbo"},
+        {"likelihood": "gaussian"},
+    ],
+)
+def test_what_is_no_bernoulli_is_trained_judged_and_drawn(options, tmp_path):
+    run = experiments.train(CONFIG.replaced(**options, epochs=1, binarization=None, latent_dim=(2,)), tmp_path / "run")
+    result, record = experiments.evaluate(run, 20, limit=30, verbose=False)
+    assert np.isfinite(result.nll)
+    assert record["num_examples"] == 30
+    drawn = experiments.draw_samples(run, 12, columns=6)
+    for picture in (*drawn, run / "figures" / "reconstructions.png"):
+        # Grey levels from black to white, and not all cut off at white.
+        assert 0.02 < imread(picture)[..., 0].mean() < 0.7
+        assert imread(picture)[..., 0].std() > 0.05
+    batches = data.load("digits", "test", 30, BINARIZATIONS[options["likelihood"]], levels=options.get("levels"))
+    np.testing.assert_array_equal(evaluation_images(run, 30, seed=0), next(iter(batches)))
 
 
 def test_newest_run(tmp_path):

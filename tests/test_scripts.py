@@ -139,7 +139,7 @@ def test_export_and_sample(workspace):
     printed = call("export", cwd=folder).stdout
     assert (trained / "serving" / "1" / "saved_model.pb").exists()
     assert f"MODEL={trained.name} docker compose up" in printed
-    call("sample", "--num", 12, "--columns", 6, "--seed", 3, "--binary", "--out", "grid.png", cwd=folder)
+    call("sample", "--num", 12, "--columns", 6, "--seed", 3, "--drawn", "--out", "grid.png", cwd=folder)
     assert imread(folder / "grid.png").shape[:2] == (4 * (2 * 9 - 1), 4 * (6 * 9 - 1))
     # Two latent units: the map of the plane comes too.
     assert imread(folder / "grid-plane.png").shape[:2] == (4 * (20 * 9 - 1),) * 2

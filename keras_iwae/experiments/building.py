@@ -5,11 +5,13 @@ from dataclasses import fields
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_iwae import data, networks
+from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
 from keras_iwae.experiments.config import ExperimentConfig
-from keras_iwae.experiments.sections import ObjectiveConfig
+from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
+from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE
 from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 
@@ -30,11 +32,12 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         ValueError: if an argument is out of range, or `start` holds a model of another shape.
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
-    mean = data.mean_image(config.data.dataset)
+    mean, likelihood = _mean(config), _likelihood(config)
     encoder = decoder = None
     if wanted.network == "conv":
         encoder = networks.conv_encoder(seed=seed)
-        decoder = networks.conv_decoder(mean.shape, seed=seed + 1)
+        parameters = likelihoods.get(likelihood).parameters
+        decoder = networks.conv_decoder(mean.shape, seed=seed + 1, parameters=parameters)
     several = len(wanted.latent_dim) > 1
     parts: dict[str, Any] = {
         "event_shape": mean.shape,
@@ -43,6 +46,9 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "activation": wanted.activation,
         "num_samples": climbed.num_samples,
         "posterior": wanted.posterior,
+        "likelihood": likelihood,
+        "missing": wanted.missing,
+        "mask_input": wanted.mask_input,
         "encoder": encoder,
         "decoder": decoder,
         "seed": seed,
@@ -52,17 +58,17 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         _check_adversarial(config)
         model = AVB(**parts)
     else:
-        if climbed.estimator != "auto":
-            parts["estimator"] = climbed.estimator
         model = IWAE(
             **parts,
             objective=make_objective(climbed),
+            estimator=climbed.estimator,
             backward_samples=climbed.backward_samples,
             kl_warmup_steps=climbed.kl_warmup_steps,
         )
-        if climbed.early_samples is not None and climbed.estimator != "auto":
-            reparameterized = model.posterior.reparameterized
-            estimators.check_pair(climbed.estimator, model.objective, climbed.early_samples, reparameterized)
+        if climbed.early_samples is not None:
+            # Of all K samples, the one that "auto" stands for.
+            estimator, reparameterized = model.get_config()["estimator"], model.posterior.reparameterized
+            estimators.check_pair(estimator, model.objective, climbed.early_samples, reparameterized)
     model.initialize_output_bias(mean)
     if config.run.start is not None:
         _copy_weights(runs.load_model(config.run.start), model, config.run.start)
@@ -97,6 +103,23 @@ def make_objective(config: ObjectiveConfig) -> objectives.Objective:
             f"which has no such parameter. Received: {given}"
         )
     return kind(**given)
+
+
+def _likelihood(config: ExperimentConfig) -> str | Likelihood:
+    name, levels = config.model.likelihood, config.model.levels
+    if name not in LEVELLED:
+        return name
+    return likelihoods.LIKELIHOODS[name](levels=data.num_levels(config.data.dataset) if levels is None else levels)
+
+
+def _mean(config: ExperimentConfig) -> np.ndarray:
+    """The mean of what is trained on."""
+    dataset, levels = config.data.dataset, config.model.levels
+    mean = data.mean_image(dataset, config.binarization)
+    if levels is None or config.binarization != "levels" or data.examples(dataset, "train").dtype != np.uint8:
+        return mean
+    # Grey levels that are counted in other steps than those of the data set.
+    return mean * np.float32((levels - 1) / (data.num_levels(dataset) - 1))
 
 
 def _check_adversarial(config: ExperimentConfig) -> None:

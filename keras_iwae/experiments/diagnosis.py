@@ -86,7 +86,7 @@ def diagnose(
         "seed": seed,
         **_latents_record(trained, found, diagnostics.mutual_information(pairs, log_prior), seed),
     }
-    _draw(run / "figures", record, found, images)
+    _draw(run / "figures", record, found, trained.generative.likelihood.to_grey(images))
     record["inference_gap"] = None
     # The gap takes minutes; what there is by now is there.
     write_json(run / "diagnosis.json", record)

@@ -47,9 +47,12 @@ def evaluation_images(
     if limit is not None:
         check_integer("limit", limit)
     # `load` would shuffle a training split and drop its last batch.
-    chosen = data.images(dataset or dataset_of(path), split)[:limit]
-    binarization = settings_of(runs.folder(path)).get("binarization", "dynamic")
-    batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed)
+    chosen = data.examples(dataset or dataset_of(path), split)[:limit]
+    settings = settings_of(runs.folder(path))
+    binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
+    if binarization == "levels" and levels is None:
+        levels = data.num_levels(settings["dataset"])
+    batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed, levels=levels)
     return np.concatenate(list(batches.as_numpy_iterator()))
 
 

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae import plots
@@ -20,7 +19,7 @@ def draw_samples(
     num_samples: int = 100,
     columns: int = 10,
     seed: int = 0,
-    binary: bool = False,
+    drawn: bool = False,
     out: str | os.PathLike | None = None,
 ) -> list[Path]:
     """Write a grid of images drawn from the prior; with two latent units, also the map of the latent plane.
@@ -30,7 +29,7 @@ def draw_samples(
         num_samples: images to draw.
         columns: images in a row.
         seed: the same seed gives the same images.
-        binary: whether to draw pixels, rather than show their probabilities.
+        drawn: whether to draw pixels, rather than show their means.
         out: PNG file; `None` is `figures/samples-seedN.png` in the run folder.
 
     Returns:
@@ -43,20 +42,19 @@ def draw_samples(
     trained = runs.load_model(path)
     samples = trained.sample(num_samples, seed)
     grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}.png")
-    plots.save_grid(
-        grid, (samples.images if binary else samples.probabilities).numpy(), check_integer("columns", columns)
-    )
+    to_grey = trained.generative.likelihood.to_grey
+    plots.save_grid(grid, to_grey(samples.events if drawn else samples.mean), check_integer("columns", columns))
     if trained.latent_dim != 2:
         return [grid]
     plane = grid.with_name(f"{grid.stem}-plane.png")
-    plots.save_grid(plane, latent_plane(trained), _PLANE)
+    plots.save_grid(plane, to_grey(latent_plane(trained)), _PLANE)
     return [grid, plane]
 
 
 def latent_plane(model: IWAE) -> np.ndarray:
-    """Pixel probabilities over the plane of two latent units, `[400, *event_shape]`, even in prior probability."""
+    """E[x|z] over the plane of two latent units, `[400, *event_shape]`, even in prior probability."""
     levels = (np.arange(_PLANE, dtype=np.float32) + 0.5) / _PLANE
     ticks = tfp.distributions.Normal(0.0, 1.0).quantile(levels).numpy()
     vertical, horizontal = np.meshgrid(ticks[::-1], ticks, indexing="ij")
     latents = np.stack([horizontal.ravel(), vertical.ravel()], axis=-1)
-    return tf.sigmoid(model.generative(latents)).numpy()
+    return model.generative.mean(latents).numpy()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import check_choice, check_integer, check_positive
 
 NETWORKS = ("dense", "conv")
 SCHEDULES = ("constant", "cosine", "paper")
@@ -21,11 +21,6 @@ BINARIZATIONS = {
 }
 # Those that have to be told how many numbers there are.
 LEVELLED = ("discretized_logistic", "categorical")
-
-
-def _check_choice(name: str, value: object, allowed: tuple) -> None:
-    if value not in allowed:
-        raise ValueError(f"Invalid value received for `{name}`. Expected one of {allowed}. Received: {value!r}")
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,9 @@ class ModelConfig:
         # JSON gives lists.
         object.__setattr__(self, "latent_dim", tuple(self.latent_dim))
         object.__setattr__(self, "hidden", tuple(tuple(units) for units in self.hidden))
-        _check_choice("likelihood", self.likelihood, tuple(BINARIZATIONS))
-        _check_choice("missing", self.missing, MISSING)
-        _check_choice("network", self.network, NETWORKS)
+        check_choice("likelihood", self.likelihood, tuple(BINARIZATIONS))
+        check_choice("missing", self.missing, MISSING)
+        check_choice("network", self.network, NETWORKS)
         if self.levels is not None and self.likelihood not in LEVELLED:
             raise ValueError(
                 f"Invalid value received for `levels`. Expected none with the likelihood {self.likelihood!r}; "
@@ -142,12 +137,9 @@ class OptimizerConfig:
     epsilon: float = 1e-7
 
     def __post_init__(self):
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        for name in ("learning_rate", "epsilon"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(
-                    f"Invalid value received for `{name}`. Expected more than 0. Received: {getattr(self, name)}"
-                )
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_positive("learning_rate", self.learning_rate)
+        check_positive("epsilon", self.epsilon)
         if not 0.0 <= self.beta_1 < 1.0:
             raise ValueError(f"Invalid value received for `beta_1`. Expected 0 <= beta_1 < 1. Received: {self.beta_1}")
 

@@ -156,7 +156,7 @@ def _write(out: Path, rows: list[dict]) -> None:
     charts.save(out / "sweep.png", charts.sweep(rows))
     count = _COLUMNS * _COLUMNS
     models = {row["k"]: runs.load_model(out / f"k{row['k']}") for row in rows}
-    samples = {f"K = {k}": model.sample(count).probabilities.numpy() for k, model in models.items()}
+    samples = {f"K = {k}": m.generative.likelihood.to_grey(m.sample(count).mean) for k, m in models.items()}
     charts.save(out / "samples.png", charts.sample_grids(samples, _COLUMNS))
 
 

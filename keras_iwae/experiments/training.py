@@ -92,6 +92,7 @@ def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Datase
         config.binarization,
         seed=config.run.seed,
         first_epoch=first_epoch,
+        levels=config.model.levels,
     )
 
 
@@ -104,7 +105,9 @@ def _fit(
     budget_minutes: float | None,
     curve: bool,
 ) -> Path:
-    validation = data.load(config.data.dataset, "validation", config.data.batch_size, config.binarization)
+    validation = data.load(
+        config.data.dataset, "validation", config.data.batch_size, config.binarization, levels=config.model.levels
+    )
     shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
     checkpoint = RunCheckpoint(run, runs.read_history(run, epochs_done))
     logs = run / "tensorboard"
@@ -139,6 +142,7 @@ def _draw_figures(run: Path, model: IWAE, originals: np.ndarray, history: list[d
     """Write a run's pictures: training curves, samples from the prior, reconstructions beside their originals."""
     figures = run / "figures"
     plots.save_curves(figures / "curves.png", {name: [row[name] for row in history] for name in history[0]})
-    plots.save_grid(figures / "samples.png", model.sample(100).probabilities.numpy())
+    to_grey = model.generative.likelihood.to_grey
+    plots.save_grid(figures / "samples.png", to_grey(model.sample(100).mean))
     reconstructions = model.predict(originals, verbose=0)
-    plots.save_grid(figures / "reconstructions.png", plots.side_by_side(originals, reconstructions))
+    plots.save_grid(figures / "reconstructions.png", to_grey(plots.side_by_side(originals, reconstructions)))

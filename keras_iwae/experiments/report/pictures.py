@@ -46,11 +46,11 @@ class Pictures:
         return evaluation_images(self.folder, _MAPPED, seed=0)
 
     def samples(self) -> Picture | Missing:
-        """Pixel probabilities of draws from the prior."""
+        """E[x|z] of draws from the prior."""
 
         def draw() -> Picture:
             count = _COLUMNS * _SAMPLE_ROWS
-            drawn = self.model.sample(count).probabilities.numpy()
+            drawn = self._grey(self.model.sample(count).mean)
             return pixels(
                 plots.image_grid(drawn, _COLUMNS), f"{count} images drawn from the prior, in {_SAMPLE_ROWS} rows"
             )
@@ -64,7 +64,7 @@ class Pictures:
             originals = self.images[: _COLUMNS * _PAIR_ROWS]
             both = originals, self.model.predict(originals, verbose=0)
             blocks = [part[i : i + _COLUMNS] for i in range(0, len(originals), _COLUMNS) for part in both]
-            grid = plots.image_grid(np.concatenate(blocks), min(_COLUMNS, len(originals)))
+            grid = plots.image_grid(self._grey(np.concatenate(blocks)), min(_COLUMNS, len(originals)))
             return pixels(grid, f"{len(originals)} test images in rows, under each row their reconstructions")
 
         return self._or_figure(draw, "reconstructions.png", "Images, each followed by its reconstruction")
@@ -79,7 +79,7 @@ class Pictures:
             alt = (
                 f"{len(points)} test images as points, some as thumbnails, by {labels[0]} and {labels[1] or 'nothing'}"
             )
-            return chart(charts.latent_map(points, self.images, labels), alt)
+            return chart(charts.latent_map(points, self._grey(self.images), labels), alt)
 
         return self._or_figure(draw, "latents.png", "Test images at the place of their posterior means")
 
@@ -98,10 +98,13 @@ class Pictures:
         for number, reconstruction in zip(map(int, chosen), decoded, strict=True):
             value = float(evaluated.log_likelihood[number])
             of = f"test image {number}, log-likelihood {value:.1f} nats"
-            image, decoded_image = plots.as_pictures(np.stack([images[number], reconstruction]))
+            image, decoded_image = plots.as_pictures(self._grey(np.stack([images[number], reconstruction])))
             found.append(Extreme(pixels(image, of), pixels(decoded_image, f"Reconstruction of {of}"), value, number))
         middle = len(found) // 2
         return found[:middle], found[middle:]
+
+    def _grey(self, values: np.ndarray) -> np.ndarray:
+        return self.model.generative.likelihood.to_grey(values)
 
     def _or_figure(self, draw: Callable[[], Picture], name: str, alt: str) -> Picture | Missing:
         """What `draw` gives; where it cannot, the figure of that name, and where there is none, why it cannot."""
