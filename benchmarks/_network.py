@@ -57,6 +57,7 @@ def variables_of(model) -> list:
         *model.posterior.encoder.trainable_variables,
         *(weight for head in heads for weight in (head.kernel, head.bias)),
         *model.generative.decoder.trainable_variables,
+        *model.generative.likelihood.trainable_variables,
     ]
 
 
