@@ -1,10 +1,12 @@
-"""Models whose log p(x) is known, to hold the estimators against."""
+"""Models whose log p(x) is known, to hold the estimators against, and log densities of entries in float64."""
 
 import math
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
+from scipy.special import gammaln, logsumexp
 
 from keras_iwae.models.generative import Samples
 from keras_iwae.priors.standard_normal import StandardNormalPrior
@@ -98,3 +100,51 @@ def quadrature_log_evidence(model, x, half_width=8.0, points=401):
     log_prior = -0.5 * (grid**2).sum(axis=1) - 0.5 * model.latent_dim * math.log(2.0 * math.pi)
     step = ticks[1] - ticks[0]
     return np.logaddexp.reduce(log_likelihood + log_prior, axis=1) + model.latent_dim * math.log(step)
+
+
+def above(raw, least, start=1.0):
+    """Softplus, moved so that it is `start` at 0 and never below `least`."""
+    return least + np.logaddexp(0.0, np.asarray(raw, np.float64) + math.log(math.expm1(start - least)))
+
+
+def bernoulli_log_prob(x, logit):
+    return x * logit - np.logaddexp(0.0, logit)
+
+
+def gaussian_log_prob(x, loc, scale):
+    return -0.5 * ((x - loc) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2.0 * math.pi)
+
+
+def student_t_log_prob(x, loc, scale, df):
+    return stats.t.logpdf(x, df, loc, scale)
+
+
+def poisson_log_prob(x, log_mean):
+    return x * log_mean - np.exp(log_mean) - gammaln(x + 1.0)
+
+
+def negative_binomial_log_prob(x, log_mean, dispersion):
+    odds = log_mean - np.log(dispersion)
+    ways = gammaln(x + dispersion) - gammaln(dispersion) - gammaln(x + 1.0)
+    return ways - dispersion * np.logaddexp(0.0, odds) - x * np.logaddexp(0.0, -odds)
+
+
+def continuous_bernoulli_log_prob(x, logit):
+    """log of exp(l x) l / (exp(l) - 1), written for l > 0 and mirrored."""
+    x, steep = np.where(logit > 0.0, 1.0 - x, x), np.maximum(np.abs(logit), 1e-9)
+    return -steep * x + np.log(steep) - np.log(-np.expm1(-steep))
+
+
+def rounded_logistic_log_prob(x, loc, scale, levels):
+    """log of the difference of two distribution functions, both of the tail that is nearer."""
+    mirrored = x > loc
+    x, loc = np.where(mirrored, levels - 1.0 - x, x), np.where(mirrored, levels - 1.0 - loc, loc)
+    upper = stats.logistic.logcdf(np.where(x == levels - 1.0, np.inf, (x + 0.5 - loc) / scale))
+    lower = stats.logistic.logcdf(np.where(x == 0.0, -np.inf, (x - 0.5 - loc) / scale))
+    return upper + np.log(-np.expm1(lower - upper))
+
+
+def categorical_log_prob(x, *logits):
+    logits = np.stack(np.broadcast_arrays(*logits), axis=-1)
+    chosen = np.take_along_axis(*np.broadcast_arrays(logits, np.asarray(x, int)[..., np.newaxis]), axis=-1)[..., 0]
+    return chosen - logsumexp(logits, axis=-1)
