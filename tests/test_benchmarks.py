@@ -276,6 +276,7 @@ def test_no_gpu_is_one_line_and_status_2(capfd, monkeypatch):
     assert capfd.readouterr().err.strip().splitlines()[-1].startswith("gpu.py: error: TensorFlow sees no GPU here")
 
 
+@pytest.mark.slow
 def test_the_table_of_posteriors_goes_on_where_it_stopped(tmp_path, monkeypatch):
     made = [{"posterior": "planar", "bound": bound, "passes": "2"} for bound in ("ELBO", "IWAE-5")]
     (tmp_path / "rows.json").write_text(json.dumps(made))

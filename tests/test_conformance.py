@@ -47,6 +47,7 @@ def make(row, **options):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_of_the_table(row, tmp_path):
     train, validation = data.load("digits", "train", 50), data.load("digits", "validation", 50)
@@ -82,12 +83,14 @@ def test_a_row_of_the_table(row, tmp_path):
     assert served["serving_default"](seed=tf.constant([1, 2]))["images"].shape == (2, 8, 8, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["iwae, dreg", "miwae, dreg, resampled", "two layers, rws", "binary, vimco"])
 def test_rows_train_under_xla(row):
     history = make(row, jit_compile=True).fit(data.load("digits", "train", 50), epochs=2, verbose=0).history
     assert history["bound"][1] > history["bound"][0]
 
 
+@pytest.mark.slow
 def test_learned_beta_moves_towards_iwae_and_is_saved(tmp_path):
     model = make("ciwae, learned")
     assert float(model.beta) == pytest.approx(0.5)

@@ -170,6 +170,7 @@ def verdict_of(model, images):
     return diagnostics.collapse_verdict(variances, information), information
 
 
+@pytest.mark.slow
 def test_collapse_is_seen_where_the_encoder_ignores_the_image_and_only_there(patterns):
     model = small_model()
     model.fit(patterns, batch_size=20, epochs=40, verbose=0)

@@ -14,6 +14,7 @@ import keras_iwae
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+@pytest.mark.slow
 def test_readme_example_runs_as_printed(tmp_path, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert len(example.strip().splitlines()) <= 14

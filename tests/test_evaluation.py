@@ -30,6 +30,7 @@ def log_mean_exp(weights):
     return np.logaddexp.reduce(weights, axis=0) - math.log(len(weights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [1, 7, 25, 40, 100])
 def test_result_equals_all_weights_at_once_whatever_the_chunk(make_model, images, chunk_size):
     model = make_model()
@@ -96,6 +97,7 @@ def test_the_encoder_runs_once_for_all_chunks(make_model, images):
     assert not inside
 
 
+@pytest.mark.slow
 def test_bad_input(make_model, images):
     model = make_model()
     for arguments, name in [

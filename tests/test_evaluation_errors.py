@@ -143,6 +143,7 @@ def test_k_hat_tells_a_narrow_proposal_from_a_good_one():
         assert result.verdict.startswith("K = 5000 suffices") != narrow
 
 
+@pytest.mark.slow
 def test_verdicts_and_the_record(make_model, images):
     model = make_model()
     result = importance_weighted_nll(model, images, 21, bounds=(), verbose=False)

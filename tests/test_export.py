@@ -88,6 +88,7 @@ def assert_same(actual: dict, expected: dict):
 # What the artefact says of itself
 
 
+@pytest.mark.slow
 def test_signatures_have_the_documented_names_types_and_shapes(signatures):
     image, rows, scalar = ("float32", [None, *SHAPE]), ("float32", [None, LATENT]), ("int32", [])
     draws = {"latents": rows, "probabilities": image, "images": image}
@@ -231,6 +232,7 @@ def test_log_likelihood_is_the_importance_sampled_bound(model, signatures):
     np.testing.assert_allclose(served["effective_sample_size"], ess, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_convolutions_export_too(tmp_path):
     shape = (10, 9, 2)
     encoder, decoder = networks.conv_encoder((4, 4), units=8), networks.conv_decoder(shape, (4, 4), units=8)
@@ -332,6 +334,7 @@ np.savez(outputs, **answers)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_without_keras_serve_the_same_numbers(folder, signatures, tmp_path):
     np.savez(
         tmp_path / "in.npz",
@@ -407,6 +410,7 @@ def tiny() -> IWAE:
     return small_model((4,))
 
 
+@pytest.mark.slow
 def test_versions_count_up_from_what_is_there(tiny, tmp_path):
     path = tmp_path / "new" / "serving"
     assert export_saved_model(tiny, path) == path / "1"
@@ -418,6 +422,7 @@ def test_versions_count_up_from_what_is_there(tiny, tmp_path):
     assert {f.name for f in (path / "8").iterdir()} >= {"saved_model.pb", "variables", "assets.extra"}
 
 
+@pytest.mark.slow
 def test_the_highest_version_is_loaded_unless_one_is_named(tmp_path):
     latents = tf.constant(requests()["decode"]["latents"])
     for version, model in ((2, IWAE((4,), LATENT, (16,))), (10, small_model((4,)))):

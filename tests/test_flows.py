@@ -129,6 +129,7 @@ def loops(posterior, function):
     return sum("While" in operation.type for operation in graph.get_operations())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "drawn", "given"), [(posteriors.IAFPosterior, 0, 2), (posteriors.MAFPosterior, 2, 0)]
 )
@@ -150,6 +151,7 @@ def test_the_number_of_steps_is_an_option_of_the_family(family):
         family(dense_encoder((8,)), 4, num_steps=0)
 
 
+@pytest.mark.slow
 def test_a_flow_is_exported(tmp_path):
     images = (RNG.random((5, 6)) < 0.4).astype(np.float32)
     posterior = posteriors.IAFPosterior(dense_encoder((8,)), 3, num_steps=1, hidden=(9,))

@@ -53,6 +53,7 @@ def test_its_update_is_one_operation():
     assert "Sqrt" not in operations
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_a_model(make_model, images, tmp_path):
     model = make_model()
     model.compile(FusedAdam(0.01, beta_1=0.8))

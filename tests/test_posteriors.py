@@ -186,6 +186,7 @@ def test_every_weight_gets_a_gradient(family):
 OBJECTIVES = [IWAEBound(), ELBO(), MIWAE(num_groups=3), PIWAE(num_groups=3), CIWAE(beta=0.3), Renyi(alpha=0.4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY)
 def test_every_objective_and_every_estimator_that_is_legal_gives_gradients(family):
     model, legal = IWAE(SHAPE, hidden=(8,), posterior=make_posterior(family), num_samples=6), set()
@@ -204,6 +205,7 @@ def test_every_objective_and_every_estimator_that_is_legal_gives_gradients(famil
     assert legal == ({"reparameterized"} if model.posterior.total_only else set(ESTIMATORS))
 
 
+@pytest.mark.slow
 def test_a_flow_is_inverted_and_differentiated_under_xla():
     posterior = posteriors.PlanarPosterior(dense_encoder((4,), seed=1), 2, seed=2, num_steps=1)
     model = IWAE(SHAPE, hidden=(4,), posterior=posterior, num_samples=6)

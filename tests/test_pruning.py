@@ -44,6 +44,7 @@ def first_layers(model):
     return [[network.trainable_variables[:2] for network in networks if network is not None] for networks in seen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("big", "small", "keep"),
     [

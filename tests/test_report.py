@@ -84,6 +84,7 @@ def diagnosed(tmp_path_factory):
     return run, record
 
 
+@pytest.mark.slow
 def test_diagnosis_is_written_and_adds_up(diagnosed):
     run, record = diagnosed
     assert runs.read_json(run / "diagnosis.json") == record

@@ -162,6 +162,7 @@ def short(tmp_path_factory):
     return root, name, reproduce(name, root, budget_minutes=1e-9, num_samples=20, limit=15, command="said")
 
 
+@pytest.mark.slow
 def test_truncated_run_says_so(short):
     root, name, record = short
     assert record == runs.read_json(root / "results" / f"{name}.json")
@@ -204,6 +205,7 @@ def test_bad_requests_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_cosine_ends_where_it_was_to_end(tmp_path, subset):
     config = experiments.ExperimentConfig.of(dataset=subset, schedule="cosine", epochs=1, num_samples=2, hidden=((4,),))
     run = experiments.train(config, tmp_path / "run")
@@ -211,6 +213,7 @@ def test_cosine_ends_where_it_was_to_end(tmp_path, subset):
         experiments.resume(run, epochs=2)
 
 
+@pytest.mark.slow
 def test_fewer_samples_first_then_all(tmp_path, subset):
     settings = dict(dataset=subset, num_samples=6, epochs=3, batch_size=50, hidden=((4,),), latent_dim=(2,))
     config = experiments.ExperimentConfig.of(**settings)

@@ -40,6 +40,7 @@ def assert_same_run(run, other):
         assert {k: v for k, v in row.items() if k != "seconds"} == {k: v for k, v in like.items() if k != "seconds"}
 
 
+@pytest.mark.slow
 def test_a_run_holds_what_it_says(finished):
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     figures = {f"figures/{name}.png" for name in ("curves", "samples", "reconstructions")}
@@ -54,6 +55,7 @@ def test_a_run_holds_what_it_says(finished):
     assert metrics["steps"] == 3 * (1297 // 50)
 
 
+@pytest.mark.slow
 def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
     short = experiments.train(CONFIG.replaced(epochs=1), tmp_path / "run")
     assert_same_run(experiments.resume(short, epochs=3), finished)
@@ -81,6 +83,7 @@ def test_kill_and_resume_changes_nothing(finished, tmp_path):
     assert_same_run(experiments.resume(run, epochs=3), finished)
 
 
+@pytest.mark.slow
 def test_history_that_is_ahead_of_the_model_is_cut_back(finished, tmp_path):
     run = experiments.train(CONFIG.replaced(epochs=2), tmp_path / "run")
     rows = runs.read_history(run)
@@ -137,6 +140,7 @@ def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

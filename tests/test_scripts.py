@@ -75,6 +75,7 @@ def test_help_answers_at_once_and_explains():
         assert "examples:" in text or name == "demo"
 
 
+@pytest.mark.slow
 def test_train_keeps_quiet_about_the_framework(workspace):
     _, _, process = workspace
     assert process.stderr == ""
@@ -112,6 +113,7 @@ def test_evaluate_prints_a_table_for_the_newest_run(workspace):
     np.testing.assert_array_equal(np.load(trained / "per-example-test.npz")["log_likelihood"], values["log_likelihood"])
 
 
+@pytest.mark.slow
 def test_evaluate_by_annealing(workspace):
     folder, trained, _ = workspace
     few = ["--chains", 3, "--temperatures", 5, "--leapfrog", 2, "--initial", "posterior", "--limit", 4, "--json"]
@@ -134,6 +136,7 @@ def test_evaluate_prints_json_and_repeats_by_seed(workspace):
     assert list(first["bounds"]) == ["1", "2", "5", "10", "20", "30"]
 
 
+@pytest.mark.slow
 def test_export_and_sample(workspace):
     folder, trained, _ = workspace
     printed = call("export", cwd=folder).stdout
@@ -145,6 +148,7 @@ def test_export_and_sample(workspace):
     assert imread(folder / "grid-plane.png").shape[:2] == (4 * (20 * 9 - 1),) * 2
 
 
+@pytest.mark.slow
 def test_resume_without_a_name_takes_the_newest_run(workspace):
     folder, trained, _ = workspace
     process = call("train", "--resume", "--epochs", 3, cwd=folder)
@@ -222,6 +226,7 @@ def test_bad_input_is_one_line_and_status_two(workspace, script, arguments, mess
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_nothing_but_the_error_is_said_by_a_process(workspace):
     folder, _, _ = workspace
     process = run("sample", "--num", "0", cwd=folder, status=2)
@@ -229,6 +234,7 @@ def test_nothing_but_the_error_is_said_by_a_process(workspace):
     assert process.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -249,6 +255,7 @@ def test_bounds_estimators_and_posteriors_by_argument(tmp_path, arguments, name)
         assert "L_20 " in call("evaluate_nll", "--k", 20, "--limit", 20, cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_a_users_own_images_from_file_to_evaluation(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "mine.npz", x=(rng.random((400, 6, 5)) * 255).astype(np.uint8))

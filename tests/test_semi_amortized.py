@@ -161,6 +161,7 @@ def test_estimators_and_options():
         alone.distribution(X)
 
 
+@pytest.mark.slow
 def test_trains_saves_loads_and_is_exported(tmp_path):
     model = make(num_steps=1, differentiable=False)
     model.compile(keras.optimizers.Adam(1e-2))

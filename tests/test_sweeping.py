@@ -25,6 +25,7 @@ def swept(tmp_path_factory):
     return out, sweep.sweep(CONFIG, [4, 1, 4], out, **ARGUMENTS)
 
 
+@pytest.mark.slow
 def test_a_row_says_what_its_run_says(swept):
     out, rows = swept
     assert [row["k"] for row in rows] == [1, 4]
@@ -57,6 +58,7 @@ def test_table_and_pictures(swept):
         assert imread(out / name).std() > 0.05
 
 
+@pytest.mark.slow
 def test_a_second_start_does_nothing_anew_and_goes_on(swept, capfd):
     out, rows = swept
     trained = {k: os.stat(out / k / "model.keras").st_mtime_ns for k in ("k1", "k4")}
@@ -74,6 +76,7 @@ def test_a_second_start_does_nothing_anew_and_goes_on(swept, capfd):
     assert "min left" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_half_trained_run_is_trained_to_its_end(tmp_path):
     """What is there after a kill in the second epoch: the configuration, and the model after the first."""
     config = CONFIG.replaced(num_samples=3)

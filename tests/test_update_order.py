@@ -75,6 +75,7 @@ def made(name):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_read_is_before_or_after_every_update(name):
     model, batches = made(name), data.load("digits", "train", 50)
