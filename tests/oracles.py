@@ -2,19 +2,27 @@
 
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 from scipy.special import gammaln, logsumexp
 
+from keras_iwae import IWAE
+from keras_iwae.foundation import Support
+from keras_iwae.likelihoods import GaussianLikelihood
+from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
+from keras_iwae.models.graphs import KeepsGraphs
+from keras_iwae.networks import EventEncoder
+from keras_iwae.posteriors import Posterior
 from keras_iwae.priors.standard_normal import StandardNormalPrior
 
 tfd = tfp.distributions
 
 
-class LinearGaussian:
+class LinearGaussian(KeepsGraphs):
     """p(z) = N(0, I), p(x|z) = N(W z + b, s^2 I), so p(x) = N(b, W W^T + s^2 I) and the true posterior is Gaussian.
 
     The posterior used for sampling is the true one's diagonal, its mean moved and its scale stretched by the arguments.
@@ -36,6 +44,10 @@ class LinearGaussian:
         self.precision = np.eye(latent_dim) + self.weights.T @ self.weights / self.noise**2
         self.shift, self.stretch = shift, stretch
         self.posterior = self.generative = self
+        self.likelihood, self.door = GaussianLikelihood(scale=noise), Door((dim,), Support())
+
+    def check_finite(self):
+        pass
 
     def sample_data(self, count, seed=1):
         rng = np.random.default_rng(seed)
@@ -100,6 +112,85 @@ def quadrature_log_evidence(model, x, half_width=8.0, points=401):
     log_prior = -0.5 * (grid**2).sum(axis=1) - 0.5 * model.latent_dim * math.log(2.0 * math.pi)
     step = ticks[1] - ticks[0]
     return np.logaddexp.reduce(log_likelihood + log_prior, axis=1) + model.latent_dim * math.log(step)
+
+
+def quadrature(model, x, log_prob, half_width=8.0, points=301):
+    """As `quadrature_log_evidence`, of any likelihood by its log density, and of the entries that are not NaN.
+
+    `log_prob` is of entries and raw parameters, in float64; see the log densities below.
+
+    Returns:
+        log p(x) `[B]`, and the grid `[cells, D]` with log p(x, z) on it, `[cells, B]`.
+    """
+    ticks = np.linspace(-half_width, half_width, points)
+    grid = np.stack(np.meshgrid(*[ticks] * model.latent_dim, indexing="ij"), axis=-1).reshape(-1, model.latent_dim)
+    raw = model.generative(grid.astype(np.float32)).numpy().astype(np.float64)
+    raw = raw.reshape(len(grid), 1, *model.event_shape, model.generative.likelihood.parameters)
+    observed, x = ~np.isnan(x), np.nan_to_num(np.asarray(x, np.float64))
+    entries = np.where(observed, log_prob(x, *np.moveaxis(raw, -1, 0)), 0.0)
+    log_joint = (
+        entries.reshape(len(grid), len(x), -1).sum(axis=-1)
+        + gaussian_log_prob(grid, 0.0, 1.0).sum(axis=1)[:, np.newaxis]
+    )
+    return logsumexp(log_joint, axis=0) + model.latent_dim * math.log(ticks[1] - ticks[0]), grid, log_joint
+
+
+class ExactPosterior(Posterior):
+    """p(z|x_obs) of a linear decoder W z + b with noise s: N(S W_o (x_o - b_o) / s^2, S), S^-1 = I + W_o W_o^T / s^2.
+
+    It forgets that entries are missing where `sees_mask` is False, and takes the zeros in their place for data.
+    """
+
+    def __init__(self, latent_dim, noise, sees_mask=True):
+        super().__init__()
+        self.encoder = EventEncoder(keras.layers.Flatten(), missing="nan", mask_input=True)
+        self.latent_dim, self.noise, self.sees_mask = latent_dim, noise, sees_mask
+        self.of_decoder = lambda: []
+
+    def build(self, input_shape):
+        self.encoder.build(input_shape)
+        self.built = True
+
+    def distribution(self, x, training=False):
+        filled, mask = tf.split(self.encoder(x), 2, axis=-1)
+        mask = mask if self.sees_mask else tf.ones_like(mask)
+        kernel, bias = (tf.convert_to_tensor(weight) for weight in self.of_decoder())
+        seen = kernel * mask[:, tf.newaxis] / self.noise
+        covariance = tf.linalg.inv(tf.eye(self.latent_dim) + tf.matmul(seen, seen, transpose_b=True))
+        mean = tf.linalg.matvec(covariance, tf.linalg.matvec(seen, (filled - bias) / self.noise))
+        return tfd.MultivariateNormalTriL(mean, tf.linalg.cholesky(covariance))
+
+
+def linear_gaussian_model(posterior, dim=5, noise=0.7, seed=0, **options):
+    """An IWAE whose p(x) is N(b, W^T W + s^2 I), with s = `noise`; see `linear_gaussian_log_evidence`."""
+    decoder = keras.layers.Dense(dim)
+    model = IWAE(
+        dim, posterior=posterior, decoder=decoder, likelihood=GaussianLikelihood(scale=noise), seed=seed, **options
+    )
+    rng = np.random.default_rng(seed)
+    for weight in decoder.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    if isinstance(posterior, ExactPosterior):
+        # Not the layer itself, whose weights would count as the posterior's.
+        posterior.of_decoder = lambda: decoder.weights
+    return model
+
+
+def linear_gaussian_log_evidence(model, x):
+    """log of the marginal Gaussian density of the entries of each row of x `[B, D]` that are not NaN, in float64."""
+    kernel, bias = (np.asarray(weight, np.float64) for weight in model.generative.decoder.weights)
+    covariance = kernel.T @ kernel + model.generative.likelihood.scale**2 * np.eye(len(bias))
+
+    def of_row(row):
+        seen = ~np.isnan(row)
+        rest, part = row[seen] - bias[seen], covariance[np.ix_(seen, seen)]
+        return (
+            -0.5 * (rest @ np.linalg.solve(part, rest) + np.linalg.slogdet(2.0 * np.pi * part)[1])
+            if seen.any()
+            else 0.0
+        )
+
+    return np.array([of_row(row) for row in np.asarray(x, np.float64)])
 
 
 def above(raw, least, start=1.0):

@@ -126,13 +126,14 @@ def test_the_likelihood_by_annealing_and_by_a_fitted_proposal():
     exact = -log_evidence(model).mean()
     annealed = annealed_nll(model, X, num_chains=16, num_temperatures=30, num_leapfrog_steps=3, verbose=False)
     assert annealed.nll == pytest.approx(exact, abs=0.1)
-    decoder = model.generative.decoder
-    decoder.trainable = False
-    judge = IWAE(SHAPE, latent_dim=1, hidden=(8,), decoder=decoder, num_samples=5)
-    weights = [weight.numpy().copy() for weight in decoder.weights]
+    decoder, likelihood = model.generative.decoder, model.generative.likelihood
+    decoder.trainable = likelihood.trainable = False
+    judge = IWAE(SHAPE, latent_dim=1, hidden=(8,), decoder=decoder, likelihood=likelihood, num_samples=5)
+    fixed = [*decoder.weights, *likelihood.weights]
+    weights = [weight.numpy().copy() for weight in fixed]
     judge.compile(keras.optimizers.Adam(0.02))
     judge.fit(np.repeat(X, 20, axis=0), epochs=10, verbose=0)
-    for weight, start in zip(decoder.weights, weights, strict=True):
+    for weight, start in zip(fixed, weights, strict=True):
         np.testing.assert_array_equal(weight, start)
     assert importance_weighted_nll(judge, X, 2000, verbose=False).nll == pytest.approx(exact, abs=0.1)
 
@@ -159,10 +160,10 @@ def test_what_needs_a_density_is_refused_with_what_to_do():
 
 def test_a_configuration_by_name():
     config = {"dataset": "digits", "posterior": "adversarial", "hidden": ((8,),), "latent_dim": (2,)}
-    assert isinstance(experiments.build(experiments.ExperimentConfig(objective="elbo", **config)), AVB)
+    assert isinstance(experiments.build(experiments.ExperimentConfig.of(objective="elbo", **config)), AVB)
     for settings in ({}, {"objective": "elbo", "estimator": "dreg"}, {"objective": "elbo", "backward_samples": 2}):
         with pytest.raises(ValueError, match="'adversarial', which has no log weights"):
-            experiments.build(experiments.ExperimentConfig(**config, **settings))
+            experiments.build(experiments.ExperimentConfig.of(**config, **settings))
 
 
 def test_every_weight_is_trained_saved_loaded_and_exported(tmp_path):

@@ -110,7 +110,7 @@ def test_the_density_at_the_temperature_before_gives_other_weights(oracle):
 @pytest.mark.statistical
 @pytest.mark.parametrize("initial", INITIALS)
 def test_backward_weights_estimate_one_over_the_evidence(oracle, annealers, initial):
-    x = oracle.sample(1, tf.constant([8, 0])).images
+    x = oracle.sample(1, tf.constant([8, 0])).events
     truth = oracle.log_evidence(x)
     # A row of the batch for each chain: each has an exact sample of its own, and they are independent.
     rows = tf.repeat(x, 4000, axis=0)
@@ -179,7 +179,7 @@ def test_step_sizes_come_to_the_target_from_far_away(oracle, annealers, monkeypa
 @pytest.mark.statistical
 def test_bidirectional_bounds_hold_the_evidence_between_them(oracle):
     settings = {"num_chains": 5, "num_leapfrog_steps": 3, "num_samples": 20, "verbose": False, "seed": 6}
-    truth = oracle.log_evidence(oracle.sample(60, tf.constant([6, 2])).images)
+    truth = oracle.log_evidence(oracle.sample(60, tf.constant([6, 2])).events)
     gaps = []
     for num_temperatures in (3, 80):
         result = bidirectional_gap(oracle, 60, num_temperatures=num_temperatures, batch_size=40, **settings)

@@ -38,7 +38,7 @@ def parts():
 
 def enumerated_log_evidence(parts, x):
     """log p(x) `[B]`, as a sum over all states in float64."""
-    logits = parts.generative.decoder(STATES).numpy().astype(np.float64).reshape(8, -1)
+    logits = parts.generative(STATES).numpy().astype(np.float64).reshape(8, -1)
     log_likelihood = x.reshape(len(x), -1) @ logits.T - np.logaddexp(0.0, logits).sum(axis=1)
     return np.logaddexp.reduce(log_likelihood, axis=1) - 3.0 * math.log(2.0)
 

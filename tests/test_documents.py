@@ -1,9 +1,13 @@
 """Numbers in documents are those of the results files: no one typed them, and none was left behind."""
 
 import json
+import pkgutil
 import re
 import sys
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 from keras_iwae.experiments import ExperimentConfig
 from keras_iwae.experiments.paper_table import ROWS
@@ -11,6 +15,7 @@ from keras_iwae.experiments.paper_table import ROWS
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import likelihood_example  # noqa: E402
 import performance_page  # noqa: E402
 import results_page  # noqa: E402
 
@@ -54,3 +59,52 @@ def test_the_readmes_table_is_of_the_results():
     for row in rows:
         _, passes, nll, units, _ = (cell.strip() for cell in row.strip("|").split("|"))
         assert (passes, nll, units) in known, row
+
+
+def test_the_example_of_likelihoods_is_of_its_file():
+    """Its table, row by row, and its commands; the commands' settings are those that the numbers came of."""
+    page = (ROOT / "docs" / "likelihoods.md").read_text()
+    found = json.loads((RESULTS / "likelihoods.json").read_text())
+    assert found["command"] == "python benchmarks/likelihood_example.py"
+    assert found["date"] in page
+    assert set(found["rows"]) == set(likelihood_example.ROWS)
+    lines = page.splitlines()
+    for name, row in found["rows"].items():
+        assert row["commands"] == likelihood_example.commands(name, *likelihood_example.ROWS[name])
+        assert set(row["commands"]) <= set(lines), name
+        assert likelihood_example.line(row) in lines, name
+        assert name == "digits-bernoulli" or f"(images/likelihoods-{name}.png)" in page
+
+
+def test_the_python_of_the_likelihoods_page_runs_as_printed():
+    names = {"__name__": "likelihoods"}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "likelihoods.md").read_text(), re.DOTALL):
+        exec(block, names)
+    assert np.isfinite(names["filled"]).all()
+    assert names["result"].bits_per_dimension is None
+    assert names["model"].generative.likelihood.head is None
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page):
+    text = page.read_text()
+    paths = re.findall(r"\b(?:keras_iwae|tests|scripts|benchmarks|docs)/[\w/.-]*\w\.(?:py|json|md|png)\b", text)
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    for name in set(re.findall(r"\bkeras_iwae(?:\.\w+)+", text)):
+        assert pkgutil.resolve_name(name) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target

@@ -1,6 +1,7 @@
 """An evaluation that was interrupted continues, and only if nothing that decides its result has changed."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ class Interrupting:
 
 
 def run(model, images, compute, resume, settings=(("k", 5),)):
-    return in_batches(model, images, 2, compute, dict(settings), resume, verbose=False)
+    return in_batches(model, images, 2, compute, dict(settings), resume, verbose=False).arrays
 
 
 def test_a_second_start_computes_what_is_missing(make_model, images, tmp_path):
@@ -80,8 +81,8 @@ def stop_after(monkeypatch, batches_kept):
 
 
 def test_a_run_folder_keeps_and_continues_its_evaluation(tmp_path, monkeypatch):
-    config = ExperimentConfig(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
-    run = runs.create(tmp_path / "run", {"dataset": "digits", "binarization": "dynamic"})
+    config = ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
+    run = runs.create(tmp_path / "run", asdict(config))
     runs.save_model(experiments.build(config), run / "model.keras")
     whole, _ = experiments.evaluate(run, num_samples=30, verbose=False)
     (run / "metrics.json").unlink()

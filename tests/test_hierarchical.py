@@ -74,7 +74,7 @@ def test_log_densities_equal_float64_arithmetic(parts, images):
     prior += normal64(z1, *gaussian64(parts.generative.prior.networks[0], z2))
     np.testing.assert_allclose(parts.generative.log_prior(z), prior, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(parts.generative.prior.log_prob(z[0, 0]), prior[0, 0], rtol=1e-4, atol=1e-4)
-    logits = parts.generative.decoder(z1.reshape(35, 3)).numpy().reshape(5, 7, -1)
+    logits = parts.generative.likelihood(parts.generative.decoder(z1.reshape(35, 3))).numpy().reshape(5, 7, -1)
     likelihood = (images.reshape(7, -1) * logits - np.logaddexp(0.0, logits)).sum(axis=-1)
     np.testing.assert_allclose(parts.generative.log_likelihood(images, z), likelihood, rtol=1e-4)
 
@@ -209,7 +209,8 @@ def test_every_weight_gets_a_gradient(parts, images, jit_compile):
 def quadrature_log_evidence(parts, x):
     """log p(x) of two layers of one unit each, by the trapezoid rule, in float64, `[B]`."""
     ticks = np.linspace(-10.0, 10.0, 801)
-    logits = parts.generative.decoder(ticks[:, np.newaxis].astype(np.float32)).numpy().reshape(801, -1)
+    decoded = parts.generative.decoder(ticks[:, np.newaxis].astype(np.float32))
+    logits = parts.generative.likelihood(decoded).numpy().reshape(801, -1)
     logits = logits.astype(np.float64)
     log_likelihood = x.reshape(len(x), -1) @ logits.T - np.logaddexp(0.0, logits).sum(axis=1)
     # Rows are z_1, columns z_2.

@@ -332,7 +332,7 @@ def test_samples_repeat_by_seed_and_follow_their_probabilities(make_model):
         ({"hidden": ()}, "`hidden`"),
         ({"hidden": (5, "a")}, "`hidden`"),
         ({"objective": "iwea"}, "`objective`. Expected one of 'iwae', 'elbo', 'ae', 'miwae'"),
-        ({"decoder": keras.layers.Dense(5)}, "`decoder`. Expected features"),
+        ({"decoder": keras.layers.RepeatVector(2)}, "`decoder`. Expected features"),
     ],
 )
 def test_bad_arguments_are_named(make_model, arguments, message):
@@ -366,8 +366,14 @@ def test_bad_images_are_refused_under_xla_and_in_validation_data(make_model):
     for wrong in (batches(X * 2.0), (X * 2.0, None)):
         with pytest.raises(ValueError, match="`validation_data`"):
             model.fit(batches(), validation_data=wrong, verbose=0)
-    with pytest.raises(ValueError, match="Received: dtype uint8"):
-        model.fit(batches(X.astype(np.uint8)), verbose=0)
+    with pytest.raises(ValueError, match="divide 8-bit images by 255"):
+        model.fit(batches((X * 255.0).astype(np.uint8)), verbose=0)
+
+
+def test_bytes_of_0_and_1_are_images(make_model):
+    """What counts is the values, not the type that they are kept in."""
+    logs = [make_model().fit(batches(x), verbose=0).history["bound"] for x in (X, X.astype(np.uint8), X.astype(bool))]
+    assert logs[0] == logs[1] == logs[2]
 
 
 def test_a_loss_is_refused(make_model):

@@ -123,13 +123,14 @@ def num_levels(source: Source) -> int:
     return int(np.nanmax(whole)) + 1
 
 
-def mean_image(source: Source, binarization: str = "dynamic") -> np.ndarray:
+def mean_image(source: Source, binarization: str = "dynamic", levels: int | None = None) -> np.ndarray:
     """Return the mean of each entry over the training split, from which the decoder's output bias starts.
 
     Args:
         source: as in `examples`.
         binarization: as in `load`: "levels" gives the mean level, "none" that of any numbers, and the others the mean
             grey level in [0, 1].
+        levels: with "levels", how many levels the uint8 values of a source stand for, as in `load`.
 
     Returns:
         float32 `[H, W, C]`, or `[D]` for flat sources; of an entry that was never observed it is 0.
@@ -139,7 +140,8 @@ def mean_image(source: Source, binarization: str = "dynamic") -> np.ndarray:
     """
     values = (examples if binarization in ("none", "levels") else images)(source, "train")
     if values.dtype == np.uint8:
-        largest = num_levels(source) - 1.0 if binarization == "levels" else 1.0
+        known = binarization == "levels" and (num_levels(source) if levels is None else levels)
+        largest = known - 1.0 if known else 1.0
         return (values.mean(axis=0, dtype=np.float64) / 255.0 * largest).astype(np.float32)
     observed = ~np.isnan(values)
     total = np.where(observed, values, 0.0).sum(axis=0, dtype=np.float64)

@@ -66,7 +66,7 @@ def in_batches(
         opened = tf.data.Dataset.from_tensor_slices(opened).batch(check_integer("batch_size", batch_size))
     elif isinstance(opened, keras.utils.PyDataset):
         opened = [opened[index] for index in range(opened.num_batches)]
-    count = len(opened) if hasattr(opened, "__len__") else -1
+    count = _length(opened)
     partial = _PartialResults(resume, model, settings) if resume is not None else None
     parts: list[tuple[np.ndarray, ...]] = []
     entries: list[np.ndarray] = []
@@ -99,6 +99,13 @@ def in_batches(
     arrays = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
     weighted = check_weights(np.concatenate(weights), seen, "data") if weights else None
     return Pass(arrays, weighted, np.concatenate(entries), fractional)
+
+
+def _length(batches: Any) -> int:
+    """How many batches there are, -1 where nobody knows."""
+    if isinstance(batches, tf.data.Dataset):
+        return int(batches.cardinality())
+    return len(batches) if hasattr(batches, "__len__") else -1
 
 
 def _progress_bar(count: int | None, verbose: bool) -> tqdm:

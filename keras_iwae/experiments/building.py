@@ -5,7 +5,6 @@ from dataclasses import fields
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
@@ -32,7 +31,8 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         ValueError: if an argument is out of range, or `start` holds a model of another shape.
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
-    mean, likelihood = _mean(config), _likelihood(config)
+    mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
+    likelihood = _likelihood(config)
     encoder = decoder = None
     if wanted.network == "conv":
         encoder = networks.conv_encoder(seed=seed)
@@ -110,16 +110,6 @@ def _likelihood(config: ExperimentConfig) -> str | Likelihood:
     if name not in LEVELLED:
         return name
     return likelihoods.LIKELIHOODS[name](levels=data.num_levels(config.data.dataset) if levels is None else levels)
-
-
-def _mean(config: ExperimentConfig) -> np.ndarray:
-    """The mean of what is trained on."""
-    dataset, levels = config.data.dataset, config.model.levels
-    mean = data.mean_image(dataset, config.binarization)
-    if levels is None or config.binarization != "levels" or data.examples(dataset, "train").dtype != np.uint8:
-        return mean
-    # Grey levels that are counted in other steps than those of the data set.
-    return mean * np.float32((levels - 1) / (data.num_levels(dataset) - 1))
 
 
 def _check_adversarial(config: ExperimentConfig) -> None:

@@ -14,7 +14,7 @@ from keras_iwae import data, plots
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.models import IWAE
-from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, runs
+from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, StopWhereNotFinite, runs
 
 _SHOWN = 50
 
@@ -113,6 +113,7 @@ def _fit(
     logs = run / "tensorboard"
     # The curve before the checkpoint: a kill between the two repeats both.
     callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
+    callbacks = [StopWhereNotFinite(), *callbacks]
     callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
     if config.objective.early_samples is not None:
         callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))

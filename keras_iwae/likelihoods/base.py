@@ -50,10 +50,20 @@ class Likelihood(FixedArguments, keras.Layer):
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
 
-    def describe_events(self, event_shape: tuple[int, ...], seed: int) -> None:
-        """Say what one event looks like, and the seed of the head where none was given. Called by the model."""
+    def describe_events(self, event_shape: tuple[int, ...], seed: int, features: bool = False) -> None:
+        """Say what one event looks like, and what the head may rely on. Called by the model.
+
+        Args:
+            event_shape: shape of one event.
+            seed: of the head, where none was given.
+            features: whether the decoder gives features for sure, and not parameters, whatever their shape.
+        """
         self.event_shape = tuple(event_shape)
-        self._head_seed = seed if self.seed is None else self.seed
+        self._head_seed, self._features = seed if self.seed is None else self.seed, features
+
+    def get_build_config(self):
+        # What it is a part of describes the events and builds it.
+        return None
 
     @property
     def gives_cross_entropy(self) -> bool:
@@ -67,8 +77,8 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def build(self, features_shape):
         features, wanted = tuple(features_shape[1:]), self.parameter_shape
-        if features != wanted:
-            if len(features) != 1 or features[0] in (None, math.prod(wanted)):
+        if features != wanted or self._features:
+            if len(features) != 1 or (features[0] == math.prod(wanted) and not self._features):
                 raise ValueError(
                     f"{MARK}decoder`. Expected features {shape_text('N', 'F')}, or the parameters of "
                     f"{type(self).__name__} themselves, {shape_text('N', *wanted)}. Received: "

@@ -36,7 +36,8 @@ class AVB(LatentModel):
     a standard normal only. All step together, once for every batch.
 
     What is reported as `elbo` and `kl` is as good as T is: no bound. For the likelihood there is `annealed_nll`
-    (`evaluate_nll.py --method ais`), or an IWAE with this decoder, not trainable, whose posterior is fitted to it.
+    (`evaluate_nll.py --method ais`), or an IWAE with this decoder and likelihood, not
+    trainable, whose posterior is fitted to it.
 
     Args:
         event_shape: shape of one example, `(D,)` or `(H, W, C)`; an integer stands for a flat one.

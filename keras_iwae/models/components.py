@@ -96,11 +96,12 @@ def make_components(
         encoder = with_inputs(encoder, event_shape, inputs)
         posterior = _named(posterior, encoder, latent_dims, upper, activation, seed + 2, dtype)
     decoder_seed = seed + 1
+    own_decoder = decoder is None
     decoder = decoder or networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
     head_seed = networks.derived_seed(decoder_seed, len(trunk))
     prior = _prior(posterior, seed + 3, dtype)
     generative = GenerativeModel(
-        decoder, prior, likelihood, event_shape, missing, head_seed, dtype=dtype, name="generative"
+        decoder, prior, likelihood, event_shape, missing, head_seed, own_decoder, dtype=dtype, name="generative"
     )
     if isinstance(posterior, SemiAmortizedPosterior):
         # A method and not the layer itself, whose weights would count as the posterior's.

@@ -36,6 +36,8 @@ class GenerativeModel(FixedArguments, keras.Layer):
         event_shape: shape of one event, `(D,)` or `(H, W, C)`.
         missing: "nan" where NaN stands for an entry that was not observed; `None` where all are.
         seed: seed of the likelihood's head.
+        features: whether the decoder gives features for sure; where it does not say, what has the shape of the
+            parameters is taken for these.
         **kwargs: passed to `keras.Layer`.
 
     Example:
@@ -55,12 +57,14 @@ class GenerativeModel(FixedArguments, keras.Layer):
         event_shape: tuple[int, ...],
         missing: str | None = None,
         seed: int = 0,
+        features: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.decoder, self.prior, self.likelihood = decoder, prior, likelihood
         self.event_shape, self.missing, self.seed = tuple(event_shape), missing, seed
-        likelihood.describe_events(self.event_shape, seed)
+        self._given_features = features
+        likelihood.describe_events(self.event_shape, seed, features)
 
     @property
     def latent_dim(self) -> int:
@@ -73,10 +77,10 @@ class GenerativeModel(FixedArguments, keras.Layer):
         features = output_shape(self.decoder, (None, self.prior.decoded_dim), "decoder")
         if not self.likelihood.built:
             self.likelihood.build(features)
-        if self.likelihood.head is None:
-            self._check_parameters()
         self._features_shape = features[1:]
         self.built = True
+        if self.likelihood.head is None:
+            self._check_parameters()
 
     def _check_parameters(self) -> None:
         """Refuse a decoder that squashes the parameters that it gives: what is left of them cannot say much.
@@ -87,9 +91,9 @@ class GenerativeModel(FixedArguments, keras.Layer):
         given = keras.ops.convert_to_numpy(self(tf.random.stateless_normal([_PROBED, self.latent_dim], [0, 0])))
         if ((given > 0.0) & (given < 1.0)).all():
             raise ValueError(
-                f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, such as logits. "
-                f"Received: {self.decoder.name}, which gives numbers between 0 and 1 only; leave out its last activation, "
-                "a sigmoid or the like"
+                f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, as logits. "
+                f"Received: {self.decoder.name}, which gives numbers between 0 and 1 only; leave out its last "
+                "activation, a sigmoid or the like"
             )
 
     def features(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -155,7 +159,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
     def get_config(self):
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _PARTS}
         own = {"event_shape": self.event_shape, "missing": self.missing, "seed": self.seed}
-        return {**super().get_config(), **parts, **own}
+        return {**super().get_config(), **parts, **own, "features": self._given_features}
 
     @classmethod
     def from_config(cls, config):

@@ -116,12 +116,12 @@ class IWAE(LatentModel):
         drawn = backward_samples
         self.backward_samples = None if drawn is None else check_integer("backward_samples", drawn)
         self.kl_warmup_steps = check_integer("kl_warmup_steps", kl_warmup_steps, at_least=0)
-        self._config |= {
-            "objective": keras.saving.serialize_keras_object(self.objective),
-            "estimator": estimator,
-            "backward_samples": self.backward_samples,
-            "kl_warmup_steps": self.kl_warmup_steps,
-        }
+        vars(self._made_with).update(
+            objective=keras.saving.serialize_keras_object(self.objective),
+            estimator=estimator,
+            backward_samples=self.backward_samples,
+            kl_warmup_steps=self.kl_warmup_steps,
+        )
         self._check_training(estimator)
         self.beta_logit = None
         if self.objective.learned:
@@ -161,7 +161,7 @@ class IWAE(LatentModel):
     def training_samples(self, samples: int) -> None:
         samples = check_integer("training_samples", samples)
         estimators.check_pair(
-            self._config["estimator"],
+            self._made_with.estimator,
             self.objective,
             samples,
             self.posterior.reparameterized,

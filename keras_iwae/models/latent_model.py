@@ -1,9 +1,10 @@
 """What every model here is: a posterior, a generative model and a random stream, as a Keras model of examples."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, TypeVar
+from types import SimpleNamespace
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -15,10 +16,9 @@ from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.components import make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
+from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.posteriors import Posterior
-
-T = TypeVar("T")
 
 
 def _as_tuples(units):
@@ -30,7 +30,17 @@ def _sizes(argument: str, sizes) -> tuple[int, ...]:
     return tuple(check_integer(argument, size) for size in (sizes if np.ndim(sizes) else [sizes]))
 
 
-class LatentModel(FixedArguments, CheckedModel):
+def _as_config(part):
+    """A layer as it is saved; itself where it cannot be, which only matters to whoever saves it."""
+    if part is None or isinstance(part, str):
+        return part
+    try:
+        return keras.saving.serialize_keras_object(part)
+    except NotImplementedError:
+        return part
+
+
+class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
     `objects` names what else in the configuration is an object, and not a value.
@@ -83,8 +93,6 @@ class LatentModel(FixedArguments, CheckedModel):
                 f"{MARK}mask_input`. Expected False for a model made without missing='nan'. Received: True"
             )
         self.missing = missing
-        # Not an attribute that Keras tracks: it holds no state.
-        self.__dict__["_graphs"] = {}
         self.posterior, self.generative = make_components(
             posterior,
             self.event_shape,
@@ -100,22 +108,21 @@ class LatentModel(FixedArguments, CheckedModel):
             self.dtype_policy,
         )
         self.latent_dim = self.generative.latent_dim
-        self._config = {
-            "event_shape": self.event_shape,
-            "latent_dim": latent_dims if np.ndim(latent_dim) else latent_dims[0],
-            "hidden": hidden,
-            "activation": keras.activations.serialize(keras.activations.get(activation)),
-            "num_samples": self.num_samples,
-            "posterior": posterior if isinstance(posterior, str) else keras.saving.serialize_keras_object(posterior),
-            "likelihood": likelihood
-            if isinstance(likelihood, str)
-            else keras.saving.serialize_keras_object(likelihood),
-            "missing": missing,
-            "mask_input": bool(mask_input),
-            "encoder": keras.saving.serialize_keras_object(encoder),
-            "decoder": keras.saving.serialize_keras_object(decoder),
-            "seed": self.seed,
-        }
+        # Not a dictionary: Keras would track the networks in it, and save them there.
+        self._made_with = SimpleNamespace(
+            event_shape=self.event_shape,
+            latent_dim=latent_dims if np.ndim(latent_dim) else latent_dims[0],
+            hidden=hidden,
+            activation=keras.activations.serialize(keras.activations.get(activation)),
+            num_samples=self.num_samples,
+            posterior=_as_config(posterior),
+            likelihood=_as_config(likelihood),
+            missing=missing,
+            mask_input=bool(mask_input),
+            encoder=_as_config(encoder),
+            decoder=_as_config(decoder),
+            seed=self.seed,
+        )
         # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
         self.rng = self.add_weight(
             shape=(2,), dtype="int64", trainable=False, autocast=False, name="rng", initializer="zeros"
@@ -125,19 +132,6 @@ class LatentModel(FixedArguments, CheckedModel):
     @property
     def door(self) -> Door:
         return Door(self.event_shape, self.generative.likelihood.support, self.missing is not None)
-
-    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gave the first time it was asked for under `key`: graphs belong to a model and its settings.
-
-        TensorFlow and TFP keep what a graph was traced from, so that one made at each call would never be freed.
-        """
-        if key not in self._graphs:
-            self._graphs[key] = make()
-        return self._graphs[key]
-
-    def traced(self, key: Hashable, function: Callable, specs: Sequence[tf.TensorSpec]) -> Callable:
-        """`function` as a graph for tensors of these specs, traced the first time it is asked for under `key`."""
-        return self.kept(key, lambda: tf.function(function).get_concrete_function(*specs))
 
     def _track(self, *names: str) -> None:
         """Report means over examples under these names, `loss` among them."""
@@ -270,7 +264,12 @@ class LatentModel(FixedArguments, CheckedModel):
         )
 
     def get_config(self):
-        config = {**super().get_config(), **self._config}
+        # For a network that cannot be saved this raises what Keras has to say of it.
+        own = {
+            name: keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value
+            for name, value in vars(self._made_with).items()
+        }
+        config = {**super().get_config(), **own}
         if not all(layer.trainable for layer in self._flatten_layers()):
             config["trainable_layers"] = [bool(layer.trainable) for layer in self._flatten_layers()]
         return config

@@ -75,6 +75,6 @@ def check_density(posterior: Posterior) -> None:
         raise ValueError(
             "Invalid value received for `model`. Expected a posterior with a density. Received: one with a "
             f"{type(posterior).__name__}, which can only be drawn from. Use annealed importance sampling "
-            "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder, "
-            "not trainable"
+            "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder and "
+            "likelihood, not trainable"
         )
