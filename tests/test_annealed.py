@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.bidirectional import bidirectional_gap
 from keras_iwae.evaluation.errors import log_mean_error
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
+from keras_iwae.models.door import Door
+from keras_iwae.models.graphs import KeepsGraphs
 
 SEED = tf.constant([5, 2])
 
@@ -156,9 +159,19 @@ def test_a_decoder_of_two_units_reaches_quadrature(images):
 
 
 @pytest.mark.statistical
+class Judged(KeepsGraphs, SimpleNamespace):
+    """What annealing asks of a model, of parts."""
+
+    @property
+    def door(self):
+        return Door(self.event_shape, self.generative.likelihood.support)
+
+    def check_finite(self):
+        pass
+
+
 def test_two_stochastic_layers_reach_quadrature(images):
-    parts = make_parts((1, 1))
-    parts.event_shape, parts.latent_dim = (4, 3, 1), 2
+    parts = Judged(**vars(make_parts((1, 1))), latent_dim=2, event_shape=images.shape[1:])
     truth = quadrature_of_two_layers(parts, images)
     result = annealed_nll(parts, images, 240, 40, 4, verbose=False)
     error = log_mean_error(result.ess_per_example, 240)

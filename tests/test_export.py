@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_iwae import networks
 from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.serving import export
 from keras_iwae.serving.export import export_saved_model, load_saved_model
@@ -219,7 +220,7 @@ def test_reconstruct_decodes_the_posterior_mean(signatures):
 def test_log_likelihood_is_the_importance_sampled_bound(model, signatures):
     request = requests()["log_likelihood"]
     served = signatures["log_likelihood"](**request)
-    num_samples, seed = int(request["num_samples"]), tf.constant([5, 0])
+    num_samples, seed = int(request["num_samples"]), key_for(Purpose.SERVED, 5)
     streamed = stream_log_weights(model, request["images"], tf.constant(num_samples), seed, [num_samples])
     np.testing.assert_allclose(served["log_likelihood"], streamed.bounds[0], rtol=1e-5)
     np.testing.assert_allclose(served["effective_sample_size"], streamed.effective_sample_size, rtol=1e-4)

@@ -19,7 +19,7 @@ from keras_iwae.evaluation.errors import (
     mean,
     standard_error,
 )
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 
 
@@ -175,7 +175,9 @@ def annealed_nll(
     annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
 
     def compute(x, seen, advance):
-        pilot_seed, pass_seed = tf.unstack(tf.random.split(tf.random.fold_in(tf.constant([seed, 1]), seen), 2))
+        pilot_seed, pass_seed = tf.unstack(
+            tf.random.split(tf.random.fold_in(key_for(Purpose.ANNEALING, seed), seen), 2)
+        )
         step_sizes = annealer.step_sizes(x, num_temperatures, pilot_seed)
         annealed = annealer.forward(x, num_chains, step_sizes, pass_seed, advance)
         return log_mean_weight(annealed.log_weights), chain_ess(annealed.log_weights), annealed.acceptance

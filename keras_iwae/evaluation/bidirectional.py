@@ -12,7 +12,7 @@ from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import finite_or_none, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 
 
@@ -171,10 +171,10 @@ def bidirectional_gap(
     }
     model.check_finite()
     annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
-    drawn = model.generative.sample(check_integer("num_examples", num_examples), tf.constant([seed, 2]))
+    drawn = model.generative.sample(check_integer("num_examples", num_examples), key_for(Purpose.SIMULATED, seed))
 
     def compute(x, seen, advance):
-        batch_seed = tf.random.fold_in(tf.constant([seed, 3]), seen)
+        batch_seed = tf.random.fold_in(key_for(Purpose.BIDIRECTIONAL, seed), seen)
         pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(batch_seed, 3))
         step_sizes = annealer.step_sizes(x, num_temperatures, pilot_seed)
         latents = drawn.latents[seen : seen + len(x)]

@@ -14,7 +14,7 @@ from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
@@ -91,7 +91,7 @@ def importance_weighted_nll(
     evaluate_batch = model.traced(("nll", num_samples, *sizes, chunk_size, kept, proposal), evaluate, specs)
 
     def compute(x, seen, advance):
-        found = evaluate_batch(x, tf.random.fold_in(tf.constant([seed, 0]), seen))
+        found = evaluate_batch(x, tf.random.fold_in(key_for(Purpose.IMPORTANCE, seed), seen))
         streamed, means = tf.nest.map_structure(lambda t: t.numpy(), found)
         advance(1)
         return (

@@ -11,15 +11,13 @@ import tensorflow_probability as tfp
 
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.streaming import stream_log_weights
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 
 tfd = tfp.distributions
 
 _LEARNING_RATE = 0.05
 # Gradient steps that run as one graph, between two reports of progress.
 _BLOCK = 50
-# Streams of random numbers that share the seed.
-_ASCENT, _EVALUATION = range(2)
 
 
 @dataclass(frozen=True)
@@ -84,19 +82,18 @@ def inference_gap(
             "Invalid value received for `model`. Expected a diagonal Gaussian posterior, in whose family a best one "
             f"for each image can be looked for. Received: {type(model.posterior).__name__}"
         )
-    root = tf.constant([seed, 0])
+    ascent_seed, evaluation_seed = tf.unstack(tf.random.split(key_for(Purpose.INFERENCE_GAP, seed), 2))
     # In decoded images; a gradient is worth about two more of them.
     work = 3 * num_draws * num_steps + 4 * num_samples
 
     def steps_done(steps: int) -> None:
         progress(3 * num_draws * steps / work)
 
-    late, best = _ascend(model.generative, x, amortized, num_steps, num_draws, root, steps_done)
+    late, best = _ascend(model.generative, x, amortized, num_steps, num_draws, ascent_seed, steps_done)
 
     @tf.function
     def streamed(given, group_size: int) -> tf.Tensor:
         proposal: Any = _Proposal(model.generative, given)
-        evaluation_seed = tf.random.fold_in(root, _EVALUATION)
         return stream_log_weights(proposal, x, tf.constant(num_samples), evaluation_seed, [group_size]).bounds[0]
 
     def bound(given, group_size: int) -> np.ndarray:
@@ -127,7 +124,7 @@ def _ascend(generative, x, start, num_steps: int, num_draws: int, seed: tf.Tenso
     def climb(begin: tf.Tensor, end: tf.Tensor) -> None:
         for step in tf.range(begin, end):
             with tf.GradientTape() as tape:
-                loss = -elbo(tf.random.fold_in(tf.random.fold_in(seed, _ASCENT), step))
+                loss = -elbo(tf.random.fold_in(seed, step))
             optimizer.apply(tape.gradient(loss, [loc.value, log_scale.value]))
 
     found = []

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import HierarchicalGaussian
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
@@ -103,7 +103,9 @@ def latents(
     parts: list[dict] = []
     for begin in range(0, len(images), _BATCH_SIZE):
         batch = tf.constant(images[begin : begin + _BATCH_SIZE])
-        found = tf.nest.map_structure(np.asarray, traced(batch, tf.random.fold_in(tf.constant([seed, 0]), begin)))
+        found = tf.nest.map_structure(
+            np.asarray, traced(batch, tf.random.fold_in(key_for(Purpose.LATENTS, seed), begin))
+        )
         parts.append(_reduced(found))
         progress(len(batch))
     exact, *_ = [part.pop("kl_is_exact") for part in parts]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_iwae.foundation import Purpose, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.priors import Prior
@@ -66,7 +67,7 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
 
 def _prior_means(prior: Prior, networks: Sequence[GaussianNetwork], sizes: Sequence[int]) -> list[np.ndarray]:
     """Mean of each layer's units under the prior, over fixed draws of the layer above."""
-    draws = tf.split(prior.sample(_DRAWS, tf.constant([0, 0])), sizes, axis=-1)
+    draws = tf.split(prior.sample(_DRAWS, key_for(Purpose.PRUNING, 0)), sizes, axis=-1)
     locs = [network.given(above)[0] for network, above in zip(networks, draws[1:], strict=True)]
     return [*(loc.numpy().mean(axis=0) for loc in locs), np.zeros(sizes[-1], np.float32)]
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import LatentModel
 from keras_iwae.posteriors import check_density
 
@@ -46,7 +46,7 @@ def resampled_posterior(
     scalar = tf.TensorSpec([], tf.int32)
     specs = tf.TensorSpec([None, *model.event_shape]), scalar, scalar, tf.TensorSpec([2], tf.int32)
     draw = model.traced("resampling", lambda *arguments: _draw(model, *arguments), specs)
-    return draw(images, tf.constant(num_draws), tf.constant(num_samples), tf.constant([seed, 0]))
+    return draw(images, tf.constant(num_draws), tf.constant(num_samples), key_for(Purpose.RESAMPLING, seed))
 
 
 def resampled_reconstruction(

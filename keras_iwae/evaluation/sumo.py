@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, standard_error
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import check_density
 
@@ -139,7 +139,7 @@ def sumo_nll(
     log_weights = model.traced("sumo", lambda rows, seed: model.log_weights(rows, 1, seed)[0], specs)
 
     def compute(x, seen, advance):
-        batch_seed = tf.random.fold_in(tf.constant([seed, 4]), seen)
+        batch_seed = tf.random.fold_in(key_for(Purpose.SUMO, seed), seen)
         rng = np.random.default_rng(batch_seed.numpy().astype(np.uint32))
         estimates, counts = [], []
         for repeat in range(num_estimates):

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from keras_iwae.evaluation import (
@@ -18,7 +17,7 @@ from keras_iwae.evaluation import (
 )
 from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images
 from keras_iwae.experiments.inference_gap import NUM_SAMPLES, NUM_STEPS, gap_of_run
-from keras_iwae.foundation import check_integer, write_json
+from keras_iwae.foundation import Purpose, check_integer, key_for, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.plots import charts
 from keras_iwae.posteriors import GaussianPosterior
@@ -169,7 +168,7 @@ def _bar(what: str, total: int, verbose: bool) -> tqdm:
 def _latents_record(
     model: IWAE, found: Latents, information: diagnostics.MutualInformation, seed: int
 ) -> dict[str, object]:
-    prior = found.by_layer(model.generative.prior.sample(_PRIOR_DRAWS, tf.constant([seed, 1])).numpy())
+    prior = found.by_layer(model.generative.prior.sample(_PRIOR_DRAWS, key_for(Purpose.PRIOR_MOMENTS, seed)).numpy())
     variances = found.by_layer(diagnostics.mean_variances(found.means, found.noise))
     kls = [None] * len(prior) if found.kl_per_unit is None else found.by_layer(found.kl_per_unit.mean(axis=0))
     layers = [

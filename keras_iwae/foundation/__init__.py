@@ -9,6 +9,7 @@ from keras_iwae.foundation.checks import (
     value_errors,
 )
 from keras_iwae.foundation.fixed import FixedArguments
+from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
@@ -23,6 +24,7 @@ from keras_iwae.foundation.support import Support
 __all__ = [
     "MARK",
     "FixedArguments",
+    "Purpose",
     "StreamingLogMeanExp",
     "Support",
     "antithetic_noise",
@@ -32,6 +34,7 @@ __all__ = [
     "effective_sample_size",
     "is_running",
     "json_text",
+    "key_for",
     "log_mean_exp",
     "log_power_mean",
     "replacing",

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import likelihoods
-from keras_iwae.foundation import MARK, FixedArguments, check_choice, check_integer
+from keras_iwae.foundation import MARK, FixedArguments, Purpose, check_choice, check_integer, key_for
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.components import make_components
 from keras_iwae.models.door import Door
@@ -153,7 +153,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def sample(self, num_samples: int, seed: int = 0) -> Samples:
         """`Samples(latents, mean, events)` from the prior, decoded; the same seed gives the same draws."""
-        return self.generative.sample(check_integer("num_samples", num_samples), tf.constant([seed, 0]))
+        return self.generative.sample(check_integer("num_samples", num_samples), key_for(Purpose.SAMPLES, seed))
 
     def initialize_output_bias(self, mean_image: np.ndarray) -> None:
         r"""Let the decoder start from the mean of the training examples; for pixels, a bias of $\log \frac{m}{1 - m}$.
@@ -189,20 +189,20 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     def _next_seed(self) -> tf.Tensor:
         """The stateless seed of this training step; the stream moves on."""
         self.rng.assign_add([0, 1])
-        return self._stateless_seed(self.rng)
+        return self._of_replica(tf.cast(self.rng, tf.int32))
 
     def _evaluation_seed(self) -> tf.Tensor:
         """The stateless seed of this batch of `evaluate`."""
         # The number of examples seen in this pass keys the draws: batches differ, a second pass repeats.
         seen = tf.cast(self._seen.result(), tf.int64)
-        return tf.random.fold_in(self._stateless_seed(tf.stack([self.rng[0], seen])), 1)
+        return self._of_replica(tf.random.fold_in(key_for(Purpose.EVALUATE, self.rng[0]), seen))
 
-    def _stateless_seed(self, seed_and_counter: tf.Tensor) -> tf.Tensor:
-        seed = tf.cast(seed_and_counter, tf.int32)
+    def _of_replica(self, key: tf.Tensor) -> tf.Tensor:
+        """The key of this replica, where there are several: else all would draw the same."""
         replica = tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:
-            return seed
-        return tf.random.fold_in(seed, replica.replica_id_in_sync_group)
+            return key
+        return tf.random.fold_in(key, replica.replica_id_in_sync_group)
 
     def _loss_scale(self) -> tf.Tensor:
         """What gradients are multiplied by: a loss-scaling optimizer's factor, shared out over replicas."""

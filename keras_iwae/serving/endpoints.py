@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_iwae.evaluation import stream_log_weights
+from keras_iwae.foundation import Purpose, key_for
 from keras_iwae.models import IWAE
 
 Tensors = dict[str, tf.Tensor]
@@ -39,7 +40,7 @@ def endpoints(model: IWAE) -> dict[str, Endpoint]:
         return door.support.checked(events, events_name, door.missing)
 
     def drawn(num_samples: tf.Tensor, seed: tf.Tensor) -> Tensors:
-        latents, mean, events = model.generative.sample(num_samples, tf.stack([seed, 0]))
+        latents, mean, events = model.generative.sample(num_samples, key_for(Purpose.SAMPLES, seed))
         return {"latents": latents, mean_name: mean, events_name: events}
 
     def sample(seed):
@@ -63,7 +64,7 @@ def endpoints(model: IWAE) -> dict[str, Endpoint]:
         return {mean_name: model(checked(events), training=False)}
 
     def log_likelihood(events, num_samples, seed):
-        result = stream_log_weights(model, checked(events), _positive(num_samples), tf.stack([seed, 0]))
+        result = stream_log_weights(model, checked(events), _positive(num_samples), key_for(Purpose.SERVED, seed))
         return {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
 
     def integer(name, *shape):
