@@ -64,9 +64,11 @@ def in_batches(
     opened = model.door.open(data, "data")
     if isinstance(opened, np.ndarray):
         opened = tf.data.Dataset.from_tensor_slices(opened).batch(check_integer("batch_size", batch_size))
-    elif isinstance(opened, keras.utils.PyDataset):
+    elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
         opened = [opened[index] for index in range(opened.num_batches)]
     count = _length(opened)
+    if count == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("Invalid value received for `data`. Expected batches that end. Received: endless ones")
     partial = _PartialResults(resume, model, settings) if resume is not None else None
     parts: list[tuple[np.ndarray, ...]] = []
     entries: list[np.ndarray] = []
@@ -74,7 +76,7 @@ def in_batches(
     seen, fractional = 0, False
     with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
         for element in opened:
-            x, weight = (element[0], element[2]) if isinstance(element, tuple) else (element, None)
+            x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
             x = tf.convert_to_tensor(x)
             part = partial.find(x, seen) if partial is not None else None
             if part is None:
@@ -97,15 +99,17 @@ def in_batches(
     if partial is not None:
         partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
-    weighted = check_weights(np.concatenate(weights), seen, "data") if weights else None
+    weighted = check_weights(np.concatenate(weights), seen, "data: weights") if weights else None
     return Pass(arrays, weighted, np.concatenate(entries), fractional)
 
 
 def _length(batches: Any) -> int:
-    """How many batches there are, -1 where nobody knows."""
+    """How many batches there are, or what tf.data says where there is no end or nobody knows."""
     if isinstance(batches, tf.data.Dataset):
         return int(batches.cardinality())
-    return len(batches) if hasattr(batches, "__len__") else -1
+    if isinstance(batches, keras.utils.PyDataset):
+        return tf.data.INFINITE_CARDINALITY
+    return len(batches) if hasattr(batches, "__len__") else tf.data.UNKNOWN_CARDINALITY
 
 
 def _progress_bar(count: int | None, verbose: bool) -> tqdm:

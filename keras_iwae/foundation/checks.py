@@ -44,5 +44,6 @@ def value_errors() -> Iterator[None]:
         start = error.message.find(MARK)
         if start < 0:
             raise
-        end = error.message.find("]]", start)
-        raise ValueError(error.message[start : end + 1]) from None
+        # Of an assertion, which puts it in brackets, or of a generator, which has its traceback below it.
+        line = error.message[start:].splitlines()[0]
+        raise ValueError(line[: line.find("]]") + 1] if "]]" in line else line) from None

@@ -50,15 +50,15 @@ def log_power_mean(x: tf.Tensor, power: float, axis: int = 0) -> tf.Tensor:
 
 
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    r"""$\sum_b w_b v_b / \sum_b w_b$, or the plain mean where there are no weights; a scalar.
+    r"""$\sum_b w_b v_b / \sum_b w_b$, or the plain mean where there are no weights; a scalar, 0 where all are 0.
 
     Args:
         values: float tensor `[B]`.
-        weights: `[B]`, not all 0, or `None`.
+        weights: `[B]`, or `None`.
     """
     if weights is None:
         return tf.reduce_mean(values)
-    return tf.reduce_sum(weights * values) / tf.reduce_sum(weights)
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * values), tf.reduce_sum(weights))
 
 
 def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:

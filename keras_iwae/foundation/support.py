@@ -78,7 +78,7 @@ class Support:
         observed = events
         if events.dtype.kind == "f" and np.isnan(events).any():
             if not missing:
-                remedy = "; a model made with missing='nan' takes it as not observed"
+                remedy = "; a model made with missing='nan' takes it as not observed" if event_shape else ""
                 raise ValueError(f"{MARK}{argument}`. Expected {self}{remedy}. Received: NaN")
             observed = events[~np.isnan(events)]
         if observed.size and (wrong := self._complaint(observed)):
@@ -86,7 +86,9 @@ class Support:
         return events.astype(np.float32, copy=False)
 
     def _complaint(self, values: np.ndarray) -> str:
-        low, high = float(values.min()), float(values.max())
+        # As what they become: a large float64 is no float32.
+        with np.errstate(over="ignore"):
+            low, high = (float(np.float32(end)) for end in (values.min(), values.max()))
         if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
             return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:g}, {high:g}]"
         if self.integers and values.dtype.kind == "f":
@@ -123,15 +125,27 @@ class Support:
             valid = tf.logical_and(valid, tf.abs(values - tf.round(values)) <= _ROUNDING)
         if missing:
             valid = tf.logical_or(valid, tf.math.is_nan(values))
-        ends = tf.reduce_min(values), tf.reduce_max(values)
-        expected = f"{MARK}{argument}`. Expected {self}{self._hint(0.0, _EIGHT_BITS)}."
-        message = tf.strings.format(expected + " Received: values in [{}, {}]", ends)
+        low, high = tf.reduce_min(values), tf.reduce_max(values)
+        message = tf.strings.join(
+            [
+                f"{MARK}{argument}`. Expected {self}",
+                tf.where(_within(low, high, 0.0, 1.0), self._hint(0.0, 1.0), ""),
+                tf.where(_within(low, high, 0.0, _EIGHT_BITS) & (high > 1.0), self._hint(0.0, _EIGHT_BITS), ""),
+                tf.strings.format(". Received: values in [{}, {}]", (low, high)),
+            ]
+        )
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(valid), [message])]):
             return tf.identity(values)
 
 
+def _within(low: tf.Tensor, high: tf.Tensor, lowest: float, highest: float) -> tf.Tensor:
+    return tf.logical_and(low >= lowest, high <= highest)
+
+
 def _as_numbers(events: np.ndarray) -> np.ndarray:
     """An array of Python objects as numbers, `None` and pandas' NA as NaN; as it is where they are something else."""
+    if any(isinstance(value, (str, bytes)) for value in events.ravel()):
+        return events
     try:
         return np.array([math.nan if value is None else value for value in events.ravel()], float).reshape(events.shape)
     except (TypeError, ValueError):

@@ -37,8 +37,9 @@ def bernoulli_head_log_likelihood(x: tf.Tensor, features: tf.Tensor, kernel: tf.
         nats, float32 `[K, B]`.
     """
     units, size = kernel.shape
-    rows = tf.reshape(features, [-1, units])
-    logits = tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+    # A last feature of 1, whose row of the kernel is the bias: one product for both, forwards and backwards.
+    extended = tf.concat([tf.reshape(features, [-1, units]), tf.ones([tf.size(features) // units, 1])], axis=1)
+    logits = tf.matmul(extended, tf.concat([kernel, bias[tf.newaxis]], axis=0))
     magnitude = tf.abs(logits)
     group = group_size(size)
     shape = tf.concat([tf.shape(features)[:-1], [size // group, group]], axis=0)
@@ -51,14 +52,11 @@ def bernoulli_head_log_likelihood(x: tf.Tensor, features: tf.Tensor, kernel: tf.
     log_likelihood = linear - half + tails
 
     def gradient(upstream):
-        scaled = features * upstream[..., tf.newaxis]
         column = tf.reshape(upstream, [-1, 1])
         probabilities = tf.sigmoid(logits)
-        # c h and c side by side: one product with the probabilities for the kernel and the bias.
-        both = tf.concat([tf.reshape(scaled, [-1, units]), column], axis=1)
-        taken = tf.matmul(both, probabilities, transpose_a=True)
-        given = tf.concat([tf.reduce_sum(scaled, axis=0), tf.reduce_sum(upstream, axis=0)[:, tf.newaxis]], axis=1)
-        d_head = tf.matmul(given, x, transpose_a=True) - taken
+        scaled = column * extended
+        given = tf.reduce_sum(tf.reshape(scaled, tf.concat([tf.shape(upstream), [units + 1]], axis=0)), axis=0)
+        d_head = tf.matmul(given, x, transpose_a=True) - tf.matmul(scaled, probabilities, transpose_a=True)
         back = tf.reshape(tf.matmul(probabilities, kernel, transpose_b=True), tf.shape(features))
         d_features = upstream[..., tf.newaxis] * (tf.matmul(x, kernel, transpose_b=True) - back)
         d_x = tf.reduce_sum(tf.reshape(column * logits, tf.concat([tf.shape(features)[:-1], [size]], axis=0)), axis=0)

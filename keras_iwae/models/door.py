@@ -14,9 +14,11 @@ import tensorflow as tf
 
 from keras_iwae.foundation import MARK, Support, shape_text
 
+_WEIGHTS = Support(low=0.0)
 # The key of TensorFlow Datasets' images.
 _IMAGE = "image"
-_TAKEN = "an array, a DataFrame, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches"
+_IN_MEMORY = "an array, a tensor, a list, a DataFrame, or a dict with one of these"
+_TAKEN = f"{_IN_MEMORY}, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Door:
     def open(self, x: Any, argument: str = "x") -> Any:
         """`x` checked, of the same kind where it comes in batches, else as a float32 array `[N, *event_shape]`.
 
-        Batches come out as x, or as (x, w, w) where they have weights: Keras puts those in third place.
+        Batches come out as x or (x,), or as (x, w, w) where they have weights: Keras puts those in third place.
 
         Raises:
             ValueError: at once or when the batch comes; it names the argument, what was expected and what came.
@@ -46,11 +48,13 @@ class Door:
         if isinstance(x, keras.utils.PyDataset):
             return _CheckedPyDataset(x, self, argument)
         if isinstance(x, Iterator):
-            return (self._packed(element, argument) for element in x)
-        return self.array(x, argument)
+            return self._batches(x, argument)
+        return self.array(x, argument, _TAKEN)
 
-    def array(self, x: Any, argument: str = "x") -> np.ndarray:
+    def array(self, x: Any, argument: str = "x", expected: str = _IN_MEMORY) -> np.ndarray:
         """Examples that are all in memory as float32 `[N, *event_shape]`: arrays, tensors, lists, DataFrames, dicts.
+
+        Entries that a masked array leaves out are NaN.
 
         Raises:
             ValueError: if they are something else, of another shape or outside the support.
@@ -62,43 +66,76 @@ class Door:
             x = x.to_numpy(dtype=object) if _has_objects(x) else x.to_numpy()
         if isinstance(x, (str, bytes)) or not (hasattr(x, "__array__") or isinstance(x, (list, tuple))):
             kind = type(x)
-            raise ValueError(f"{MARK}{argument}`. Expected {_TAKEN}. Received: a {kind.__module__}.{kind.__qualname__}")
+            raise ValueError(
+                f"{MARK}{argument}`. Expected {expected}. Received: a {kind.__module__}.{kind.__qualname__}"
+            )
+        if isinstance(x, np.ma.MaskedArray):
+            x = x.astype(np.float32).filled(np.nan)
         return self.support.check(x, argument, self.event_shape, self.missing)
 
-    def batch(self, element: Any, argument: str = "x") -> tuple[np.ndarray, np.ndarray | None]:
-        """Examples and weights, float32 `[B, *event_shape]` and `[B]` or `None`, of one element of a data set."""
+    def batch(self, element: Any, argument: str = "x", whole: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+        """Examples and weights, float32 `[B, *event_shape]` and `[B]` or `None`, of one element of a data set.
+
+        Args:
+            element: x, (x,), (x, label) or (x, label, weights).
+            argument: the name that the caller knows it by, for the error.
+            whole: whether this is all there is, so that some weight has to be above 0.
+        """
         x, weight = split(element, argument)
         x = self.array(x, argument)
-        return x, None if weight is None else check_weights(weight, len(x), argument)
+        return x, None if weight is None else check_weights(weight, len(x), f"{argument}: weights", whole)
 
-    def _packed(self, element: Any, argument: str):
-        x, weight = self.batch(element, argument)
-        return x if weight is None else (x, weight, weight)
+    def _packed(self, element: Any, argument: str) -> tuple[np.ndarray, ...]:
+        x, weight = self.batch(element, argument, whole=False)
+        return (x,) if weight is None else (x, weight, weight)
+
+    def _batches(self, elements: Iterator, argument: str) -> Iterator[tuple[np.ndarray, ...]]:
+        count = 0
+        for count, element in enumerate(elements, start=1):  # noqa: B007
+            yield self._packed(element, argument)
+        if not count:
+            raise ValueError(f"{MARK}{argument}`. Expected at least one batch. Received: a generator that gives none")
 
     def _dataset(self, dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
         """The check runs in the input pipeline, where XLA cannot drop it."""
-        self._check_spec(split(dataset.element_spec, argument)[0], argument)
+        x, weight = split(dataset.element_spec, argument)
+        _check_spec(x, argument, self.support, self.event_shape)
+        if weight is not None:
+            _check_spec(weight, f"{argument}: weights", _WEIGHTS, () if _rank(weight) == 1 else (1,))
+        if dataset.cardinality() == 0:
+            raise ValueError(
+                f"{MARK}{argument}`. Expected at least one batch. Received: a dataset that is empty, as one of fewer "
+                "examples than a batch is with drop_remainder=True"
+            )
 
         def check(*element):
             x, weight = split(element if len(element) > 1 else element[0], argument)
             x = self.support.checked(x, argument, self.missing)
             if weight is None:
                 return x
-            weight = Support(low=0.0).checked(weight, f"{argument}: weights")
+            weight = _WEIGHTS.checked(weight, f"{argument}: weights")
             return x, weight, weight
 
         return dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    def _check_spec(self, spec: Any, argument: str) -> None:
-        if not isinstance(spec, tf.TensorSpec):
-            raise ValueError(f"{MARK}{argument}`. Expected elements that are tensors. Received: {type(spec).__name__}")
-        if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
-            raise ValueError(f"{MARK}{argument}`. Expected {self.support}. Received: dtype {spec.dtype.name}")
-        if not spec.shape.is_compatible_with((None, *self.event_shape)):
-            alone = spec.shape.is_compatible_with(self.event_shape)
-            remedy = "; batch the dataset: dataset.batch(100)" if alone else ""
-            expected = shape_text("B", *self.event_shape)
-            raise ValueError(f"{MARK}{argument}`. Expected shape {expected}{remedy}. Received: {spec.shape}")
+
+def _check_spec(spec: Any, argument: str, support: Support, shape: tuple[int, ...]) -> None:
+    """Refuse elements of a dataset that cannot be `[B, *shape]`, or of which nobody knows before they come."""
+    if not isinstance(spec, tf.TensorSpec):
+        raise ValueError(f"{MARK}{argument}`. Expected elements that are tensors. Received: {type(spec).__name__}")
+    if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
+        raise ValueError(f"{MARK}{argument}`. Expected {support}. Received: dtype {spec.dtype.name}")
+    if _rank(spec) != 1 + len(shape) or tuple(spec.shape[1:]) != shape:
+        remedy = ""
+        if _rank(spec) == len(shape) and spec.shape.is_compatible_with(shape):
+            remedy = "; batch the dataset: dataset.batch(100)"
+        elif spec.shape.is_compatible_with((None, *shape)):
+            remedy = ", known before the batches come; name it: an output_signature, or tf.ensure_shape in a map"
+        raise ValueError(f"{MARK}{argument}`. Expected shape {shape_text('B', *shape)}{remedy}. Received: {spec.shape}")
+
+
+def _rank(spec: Any) -> int | None:
+    return spec.shape.rank if isinstance(spec, tf.TensorSpec) else None
 
 
 def split(element: Any, argument: str) -> tuple[Any, Any]:
@@ -138,17 +175,24 @@ def _has_objects(frame: Any) -> bool:
     return any(not isinstance(kind, np.dtype) or kind.kind not in "fbiu" for kind in kinds)
 
 
-def check_weights(weights: Any, count: int, argument: str) -> np.ndarray:
-    """Weights of examples as float32 `[N]`.
+def check_weights(weights: Any, count: int, argument: str, whole: bool = True) -> np.ndarray:
+    """Weights of examples as float32 `[N]`, of an array `[N]` or `[N, 1]`.
+
+    Args:
+        weights: array of numbers.
+        count: N.
+        argument: the name that the caller knows them by, for the error.
+        whole: whether they are all there are, and not those of a batch, so that one has to be above 0.
 
     Raises:
         ValueError: if there are not as many, or one is below 0 or not finite, or all are 0.
     """
-    found = Support(low=0.0).check(np.asarray(weights).reshape(-1), f"{argument}: weights")
-    if len(found) != count or not found.any():
-        received = f"{len(found)}" if len(found) != count else "zeros only"
-        raise ValueError(f"{MARK}{argument}: weights`. Expected {count}, not all of them 0. Received: {received}")
-    return found
+    found = _WEIGHTS.check(weights, argument)
+    if found.shape not in ((count,), (count, 1)):
+        raise ValueError(f"{MARK}{argument}`. Expected shape [{count}]. Received: {list(found.shape)}")
+    if whole and not found.any():
+        raise ValueError(f"{MARK}{argument}`. Expected weights that are not all 0. Received: zeros only")
+    return found.reshape(-1)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

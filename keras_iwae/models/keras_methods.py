@@ -1,5 +1,7 @@
 """`compile`, `fit`, `evaluate`, `predict` and what works on one batch: Keras' own, behind the one door for data."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -50,8 +52,8 @@ class CheckedModel(keras.Model):
     def fit(self, x=None, y=None, *args, validation_data=None, class_weight=None, sample_weight=None, **kwargs):
         """As `keras.Model.fit`; examples are checked, and weighted by `sample_weight` `[N]` where it is given."""
         _refuse_labels(x, y, class_weight)
-        if isinstance(x, tf.data.Dataset):
-            # Keras' default, True, only makes it warn that it cannot shuffle a dataset.
+        if isinstance(x, (tf.data.Dataset, Iterator)):
+            # Keras' default, True, only makes it warn that it cannot shuffle them.
             kwargs.setdefault("shuffle", False)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
@@ -106,11 +108,11 @@ class CheckedModel(keras.Model):
                 f"{MARK}sample_weight`. Expected none beside batches, which bring their own: elements (x, label, "
                 f"weights). Received: {type(sample_weight).__name__}"
             )
-        return opened, check_weights(sample_weight, len(opened), argument)
+        return opened, check_weights(sample_weight, len(opened), "sample_weight")
 
     def _opened_batch(self, x, sample_weight):
         x = self.door.array(x, "x")
-        return x, None if sample_weight is None else check_weights(sample_weight, len(x), "x")
+        return x, None if sample_weight is None else check_weights(sample_weight, len(x), "sample_weight")
 
     def _validation(self, data):
         """Validation data as Keras takes it: batches, or a tuple of examples, labels and weights."""

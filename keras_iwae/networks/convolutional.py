@@ -9,7 +9,7 @@ from keras_iwae.networks.initializers import glorot
 
 
 def conv_encoder(
-    filters: Sequence[int] = (32, 64), units: int = 200, activation="relu", seed: int = 0, dtype=None
+    filters: Sequence[int] = (32, 64), units: int = 200, activation="elu", seed: int = 0, dtype=None
 ) -> keras.Sequential:
     """Encoder of 3x3 convolutions, each of which halves height and width, and one dense layer.
 
@@ -35,7 +35,7 @@ def conv_decoder(
     event_shape: Sequence[int],
     filters: Sequence[int] = (64, 32),
     units: int = 200,
-    activation="relu",
+    activation="elu",
     seed: int = 0,
     dtype=None,
     parameters: int = 1,
