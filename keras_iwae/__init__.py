@@ -1,6 +1,6 @@
 """Importance weighted autoencoders on Keras 3, TensorFlow and TensorFlow Probability."""
 
-from keras_iwae import data, training
+from keras_iwae import data, likelihoods, training
 from keras_iwae.bounds.objectives import CIWAE, MIWAE, PIWAE, Renyi
 from keras_iwae.evaluation import NLLResult, importance_weighted_nll
 from keras_iwae.evaluation.diagnostics import active_units
@@ -26,6 +26,7 @@ __all__ = [
     "dense_encoder",
     "export_saved_model",
     "importance_weighted_nll",
+    "likelihoods",
     "load_saved_model",
     "training",
 ]
