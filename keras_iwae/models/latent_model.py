@@ -194,7 +194,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     def _evaluation_seed(self) -> tf.Tensor:
         """The stateless seed of this batch of `evaluate`."""
         # The number of examples seen in this pass keys the draws: batches differ, a second pass repeats.
-        seen = tf.cast(self._seen.result(), tf.int64)
+        seen = tf.cast(self._seen.result(), tf.int32)
         return self._of_replica(tf.random.fold_in(key_for(Purpose.EVALUATE, self.rng[0]), seen))
 
     def _of_replica(self, key: tf.Tensor) -> tf.Tensor:
