@@ -394,3 +394,21 @@ def test_what_was_not_observed_has_no_part_in_anything(name):
     # A mask of True is none.
     everything = likelihood.log_prob(x, parameters, tf.ones_like(mask, bool))
     np.testing.assert_allclose(everything, likelihood.log_prob(x, parameters), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+def test_the_same_under_xla(name):
+    """What a model is trained with on a GPU: log densities, their gradients, and means."""
+    case = Case(FAMILIES[name])
+    mask = tf.constant(np.random.default_rng(8).random(case.x.shape) < 0.5)
+
+    def compute(features):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            sources = [features, *(variable.value for variable in case.likelihood.trainable_variables)]
+            log_prob = case.likelihood.log_prob(case.x, features, mask)
+        return log_prob, case.likelihood.mean(features), tape.gradient(log_prob, sources)
+
+    found = tf.function(compute, jit_compile=True)(tf.constant(case.features))
+    for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(compute(tf.constant(case.features))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
