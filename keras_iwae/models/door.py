@@ -46,6 +46,8 @@ class Door:
         if isinstance(x, tf.data.Dataset):
             return self._dataset(x, argument)
         if isinstance(x, keras.utils.PyDataset):
+            if x.num_batches == 0:
+                raise _no_batch(argument, "a PyDataset of length 0")
             return _CheckedPyDataset(x, self, argument)
         if isinstance(x, Iterator):
             return self._batches(x, argument)
@@ -70,7 +72,7 @@ class Door:
                 f"{MARK}{argument}`. Expected {expected}. Received: a {kind.__module__}.{kind.__qualname__}"
             )
         if isinstance(x, np.ma.MaskedArray):
-            x = x.astype(np.float32).filled(np.nan)
+            x = np.ma.filled(x.astype(np.float32), np.nan)
         return self.support.check(x, argument, self.event_shape, self.missing)
 
     def batch(self, element: Any, argument: str = "x", whole: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
@@ -90,11 +92,12 @@ class Door:
         return (x,) if weight is None else (x, weight, weight)
 
     def _batches(self, elements: Iterator, argument: str) -> Iterator[tuple[np.ndarray, ...]]:
-        count = 0
-        for count, element in enumerate(elements, start=1):  # noqa: B007
+        empty = True
+        for element in elements:
+            empty = False
             yield self._packed(element, argument)
-        if not count:
-            raise ValueError(f"{MARK}{argument}`. Expected at least one batch. Received: a generator that gives none")
+        if empty:
+            raise _no_batch(argument, "a generator that gives none")
 
     def _dataset(self, dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
         """The check runs in the input pipeline, where XLA cannot drop it."""
@@ -103,10 +106,7 @@ class Door:
         if weight is not None:
             _check_spec(weight, f"{argument}: weights", _WEIGHTS, () if _rank(weight) == 1 else (1,))
         if dataset.cardinality() == 0:
-            raise ValueError(
-                f"{MARK}{argument}`. Expected at least one batch. Received: a dataset that is empty, as one of fewer "
-                "examples than a batch is with drop_remainder=True"
-            )
+            raise _no_batch(argument, "none, as of fewer examples than a batch with drop_remainder=True")
 
         def check(*element):
             x, weight = split(element if len(element) > 1 else element[0], argument)
@@ -117,6 +117,10 @@ class Door:
             return x, weight, weight
 
         return dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _no_batch(argument: str, received: str) -> ValueError:
+    return ValueError(f"{MARK}{argument}`. Expected at least one batch. Received: {received}")
 
 
 def _check_spec(spec: Any, argument: str, support: Support, shape: tuple[int, ...]) -> None:

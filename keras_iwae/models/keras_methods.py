@@ -57,8 +57,9 @@ class CheckedModel(keras.Model):
             kwargs.setdefault("shuffle", False)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
+            # In the place of labels too: without labels Keras leaves out the weights.
             return super().fit(
-                x, None, *args, validation_data=self._validation(validation_data), sample_weight=weights, **kwargs
+                x, weights, *args, validation_data=self._validation(validation_data), sample_weight=weights, **kwargs
             )
 
     def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
@@ -69,7 +70,7 @@ class CheckedModel(keras.Model):
         _refuse_labels(x, y)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
-            return super().evaluate(x, None, *args, sample_weight=weights, **kwargs)
+            return super().evaluate(x, weights, *args, sample_weight=weights, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
@@ -80,13 +81,13 @@ class CheckedModel(keras.Model):
         """As `keras.Model.train_on_batch`, on examples that are checked."""
         _refuse_labels(x, y, class_weight)
         x, weights = self._opened_batch(x, sample_weight)
-        return super().train_on_batch(x, sample_weight=weights, return_dict=return_dict)
+        return super().train_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch`, on examples that are checked."""
         _refuse_labels(x, y)
         x, weights = self._opened_batch(x, sample_weight)
-        return super().test_on_batch(x, sample_weight=weights, return_dict=return_dict)
+        return super().test_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`, on examples that are checked."""
@@ -119,11 +120,13 @@ class CheckedModel(keras.Model):
         if data is None or not isinstance(data, (tuple, list)):
             return self.door.open(data, "validation_data") if data is not None else None
         x, weights = self.door.batch(data, "validation_data")
-        return (x, None) if weights is None else (x, None, weights)
+        return (x, None) if weights is None else (x, weights, weights)
 
     def _events(self, data) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Examples and weights of a batch as a step gets it."""
         x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+        # Arrays where Keras runs eagerly.
+        x = tf.convert_to_tensor(x)
         if not x.shape[1:].is_compatible_with(self.event_shape):
             expected = shape_text("B", *self.event_shape)
             raise ValueError(f"{MARK}x`. Expected shape {expected}. Received: {x.shape}")

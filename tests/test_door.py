@@ -1,0 +1,271 @@
+"""The one door for data: each way in gives the numbers of a plain array, or an error of one line."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from keras_iwae import IWAE
+from keras_iwae.evaluation import annealed_nll, importance_weighted_nll, latents, resampled_posterior, sumo_nll
+
+X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
+LABELS, WEIGHTS = np.arange(8), np.arange(1.0, 9.0, dtype=np.float32)
+BATCH = 4
+
+
+class Batches(keras.utils.PyDataset):
+    """A PyDataset of elements (x, ...)."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = parts
+
+    @property
+    def num_batches(self):
+        return len(self.parts[0]) // BATCH
+
+    def __getitem__(self, index):
+        return tuple(part[BATCH * index : BATCH * (index + 1)] for part in self.parts)
+
+
+def generator(*parts):
+    batches = Batches(*parts)
+    return (batches[index] for index in range(batches.num_batches))
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0]).batch(BATCH)
+
+
+IN_MEMORY = {
+    "array": lambda x: x,
+    "uint8": lambda x: x.astype(np.uint8),
+    "bool": lambda x: x.astype(bool),
+    "list": lambda x: x.tolist(),
+    "tensor": tf.constant,
+    "DataFrame": pd.DataFrame,
+    "nullable": lambda x: pd.DataFrame(x).astype("Float32"),
+    "dict": lambda x: {"anything": x},
+}
+IN_BATCHES = {
+    "tf.data": dataset,
+    "tf.data of pairs": lambda x: dataset(x, np.arange(len(x))),
+    "tf.data of TFDS": lambda x: dataset({"image": x, "label": np.arange(len(x))}),
+    "tf.data of uint8": lambda x: dataset(x.astype(np.uint8)),
+    "PyDataset": Batches,
+    "PyDataset of pairs": lambda x: Batches(x, np.arange(len(x))),
+    "generator": generator,
+    "generator of arrays": lambda x: (x for (x,) in generator(x)),
+}
+QUIET = {"batch_size": BATCH, "verbose": False}
+
+
+def sizes(data):
+    """Keras wants the size of a batch for what does not come in batches."""
+    return {} if isinstance(data, (tf.data.Dataset, Batches)) or hasattr(data, "send") else {"batch_size": BATCH}
+
+
+def trained(model):
+    return np.concatenate([variable.numpy().ravel() for variable in model.trainable_variables])
+
+
+def fit(model, x, **options):
+    model.fit(x, shuffle=False, verbose=0, **sizes(x), **options)
+    return trained(model)
+
+
+def train_on_batch(model, x, **options):
+    model.train_on_batch(x, **options)
+    return trained(model)
+
+
+STREAMED = {
+    "fit": fit,
+    "evaluate": lambda model, x, **options: model.evaluate(x, verbose=0, **sizes(x), **options),
+    "predict": lambda model, x: model.predict(x, verbose=0, **sizes(x)),
+    "importance_weighted_nll": lambda model, x: importance_weighted_nll(model, x, 4, **QUIET).nll,
+    "sumo_nll": lambda model, x: sumo_nll(model, x, 2, **QUIET).nll,
+    "annealed_nll": lambda model, x: annealed_nll(model, x, 2, 3, 1, **QUIET).nll,
+}
+AT_ONCE = {
+    "train_on_batch": train_on_batch,
+    "test_on_batch": lambda model, x, **options: model.test_on_batch(x, **options),
+    "predict_on_batch": lambda model, x: model.predict_on_batch(x),
+    "latents": lambda model, x: latents(model, x, 2).kl,
+    "resampled_posterior": lambda model, x: resampled_posterior(model, x, 2, 3),
+}
+METHODS = {**STREAMED, **AT_ONCE}
+ARGUMENTS = {"latents": "images", **{name: "data" for name in STREAMED if name.endswith("_nll")}}
+
+
+def make(kind=IWAE, run_eagerly=False, **options):
+    model = kind(6, latent_dim=2, hidden=(8,), num_samples=3, seed=3, **options)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=run_eagerly)
+    return model
+
+
+@pytest.fixture(scope="module")
+def call():
+    """Call a method on a model as it is made: the same one, whose graphs are traced once."""
+    model = make()
+    model.train_on_batch(X)
+    optimizer, variables = model.optimizer.variables, model.weights
+    beginnings = make().weights
+
+    def fresh(method, data, **options):
+        for variable, beginning in zip(variables, beginnings, strict=True):
+            variable.assign(beginning)
+        for variable in optimizer[:1]:
+            variable.assign(0)
+        model.reset_metrics()
+        return np.asarray(METHODS[method](model, data, **options))
+
+    fresh.model, fresh.beginning = model, trained(make())
+    return fresh
+
+
+@pytest.fixture(scope="module")
+def plain(call):
+    """What each method gives for the array."""
+    return {method: call(method, X) for method in METHODS}
+
+
+def one_line(error, argument):
+    text = str(error.value)
+    assert text.startswith(f"Invalid value received for `{argument}`. Expected ")
+    assert ". Received: " in text
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("way", [*IN_MEMORY, *IN_BATCHES])
+@pytest.mark.parametrize("method", STREAMED)
+def test_each_way_in_gives_the_numbers_of_the_array(call, plain, method, way):
+    found = call(method, {**IN_MEMORY, **IN_BATCHES}[way](X))
+    np.testing.assert_allclose(found, plain[method], rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", IN_MEMORY)
+@pytest.mark.parametrize("method", AT_ONCE)
+def test_what_is_taken_at_once_may_be_of_any_kind(call, plain, method, way):
+    np.testing.assert_array_equal(call(method, IN_MEMORY[way](X)), plain[method])
+
+
+@pytest.mark.parametrize("way", IN_BATCHES)
+@pytest.mark.parametrize("method", AT_ONCE)
+def test_what_is_taken_at_once_is_refused_in_batches(call, method, way):
+    data = IN_BATCHES[way](X)
+    with pytest.raises(ValueError, match=f"an array, a tensor.*Received: a .*{type(data).__name__}") as error:
+        call(method, data)
+    assert "PyDataset or" not in one_line(error, ARGUMENTS.get(method, "x"))
+
+
+def with_each(value):
+    """X with a value in every batch."""
+    x = X.copy()
+    x[::2, 3] = value
+    return x
+
+
+FAULTS = {
+    "8 bits": (X * 255.0, "divide 8-bit images by 255. Received: values in [0, 255]"),
+    "bytes": ((X * 255.0).astype(np.uint8), "divide 8-bit images by 255. Received: values in [0, 255]"),
+    "NaN": (with_each(np.nan), "nan"),
+    "infinity": (with_each(np.inf), "values in [0, 1]. Received: values in [0, inf]"),
+    "negative": (with_each(-0.5), "values in [0, 1]. Received: values in [-0.5, 1]"),
+    "shape": (X[:, :5], "Expected shape ["),
+    "strings": (X.astype(str), "Expected values in [0, 1]. Received: dtype"),
+    "none": (X[:0], "Expected at least one "),
+}
+ROUTES = {**IN_MEMORY, **IN_BATCHES}
+# Where the type alone is another value.
+CHANGED = {"uint8", "bool", "tf.data of uint8", "nullable"}
+
+
+@pytest.mark.parametrize("way", [way for way in ROUTES if way not in CHANGED])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_one_line_at_every_way_in(call, fault, way):
+    x, message = FAULTS[fault]
+    with pytest.raises(ValueError, match="x") as error:
+        call("fit", ROUTES[way](x))
+    # An empty list has no shape.
+    assert message.lower() in one_line(error, "x").lower() or (fault, way) == ("none", "list")
+    np.testing.assert_array_equal(trained(call.model), call.beginning)
+
+
+@pytest.mark.parametrize("way", IN_BATCHES)
+def test_a_late_batch_is_looked_at_too(call, way):
+    late = np.concatenate([X, X, X])
+    late[20:] *= 255.0
+    with pytest.raises(ValueError, match="divide 8-bit images by 255") as error:
+        call("fit", IN_BATCHES[way](late))
+    one_line(error, "x")
+
+
+ODD = {
+    "ragged rows": ([[1.0, 0.0], [1.0]], "rows of different lengths"),
+    "a RaggedTensor": (tf.ragged.constant([[1.0, 0.0], [1.0]]), "RaggedTensor"),
+    "a sparse tensor": (tf.sparse.from_dense(X), "SparseTensor"),
+    "a masked array": (np.ma.masked_array(X, X > 0.5), "missing='nan'"),
+    "words": (pd.DataFrame(X.astype(str)), "dtype object"),
+    "complex": (X.astype(complex), "dtype complex"),
+    "a name": ("mnist", "str"),
+    "nothing": (None, "NoneType"),
+    "two keys": (dataset({"a": X, "b": X}), "keys ['a', 'b']"),
+    "four parts": (dataset(X, X, X, X), "4 parts"),
+    "single examples": (tf.data.Dataset.from_tensor_slices(X), "batch the dataset"),
+    "no whole batch": (tf.data.Dataset.from_tensor_slices(X).batch(9, drop_remainder=True), "drop_remainder"),
+    "no batch": (iter(()), "at least one batch"),
+    "any shape": (tf.data.Dataset.from_generator(lambda: generator(X), (tf.float32,)), "output_signature"),
+    "negative weights": (dataset(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
+    "weights of entries": (dataset(X, LABELS, X), "`x: weights`. Expected shape [B, 1]"),
+    "weights of words": (dataset(X, LABELS, WEIGHTS.astype(str)), "`x: weights`. Expected values of at least 0"),
+    "weights by name": (dataset(X, LABELS, {"a": WEIGHTS}), "`x: weights`. Expected elements that are tensors"),
+    "negative weights, later": (Batches(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_things_are_one_line(call, name):
+    data, message = ODD[name]
+    with pytest.raises(ValueError, match="x") as error:
+        call("fit", data)
+    assert message in one_line(error, "x: weights" if "weights" in name else "x")
+    np.testing.assert_array_equal(trained(call.model), call.beginning)
+
+
+def test_a_number_that_float32_cannot_hold_is_refused():
+    model = make(run_eagerly=True, likelihood="gaussian")
+    for x in (1e300 * X.astype(np.float64), dataset(1e300 * X.astype(np.float64))):
+        with pytest.raises(ValueError, match=r"finite values. Received: values in \[0, inf\]") as error:
+            model.fit(x, verbose=0)
+        one_line(error, "x")
+
+
+def test_masked_entries_are_missing_ones():
+    model, masked = make(run_eagerly=True, missing="nan"), np.ma.masked_array(X, np.arange(48).reshape(8, 6) % 5 == 0)
+    expected = model.evaluate(masked.filled(np.nan), verbose=0)
+    assert model.evaluate(masked, verbose=0) == expected != model.evaluate(X, verbose=0)
+
+
+def test_data_without_end_is_refused_where_it_would_be_waited_for(call):
+    class Endless(Batches):
+        num_batches = None
+
+    for data in (dataset(X).repeat(), Endless(X)):
+        with pytest.raises(ValueError, match="batches that end") as error:
+            call("importance_weighted_nll", data)
+        one_line(error, "data")
+
+
+@pytest.mark.parametrize("way", [*IN_BATCHES, "array", "tuple"])
+def test_validation_data_enters_by_the_same_door(call, way):
+    ways = {**ROUTES, "tuple": lambda x: (x, LABELS)}
+    model = call.model
+    steps = {} if way.startswith(("tf", "Py", "array", "tuple")) else {"validation_steps": 2}
+    found = model.fit(X, validation_data=ways[way](X), verbose=0, batch_size=BATCH, **steps).history["val_bound"][-1]
+    assert found == pytest.approx(model.evaluate(X, verbose=0, batch_size=BATCH, return_dict=True)["bound"])
+    with pytest.raises(ValueError, match="divide 8-bit") as error:
+        model.fit(X, validation_data=ways[way](X * 255.0), verbose=0, **steps)
+    one_line(error, "validation_data")
