@@ -73,9 +73,12 @@ def test_the_example_of_likelihoods_is_of_its_file():
         assert row["commands"] == likelihood_example.commands(name, *likelihood_example.ROWS[name])
         assert set(row["commands"]) <= set(lines), name
         assert likelihood_example.line(row) in lines, name
-        assert name == "digits-bernoulli" or f"(images/likelihoods-{name}.png)" in page
+        assert f"(images/likelihoods-{name}.png)" in page
+    levels = [found["rows"][f"digits-{name}"]["nll_test"]["nll"] for name in ("categorical", "discretized")]
+    assert f"ahead by {levels[0] - levels[1]:.1f} nats" in page
 
 
+@pytest.mark.slow
 def test_the_python_of_the_likelihoods_page_runs_as_printed():
     names = {"__name__": "likelihoods"}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "likelihoods.md").read_text(), re.DOTALL):
