@@ -32,3 +32,9 @@ def make_model():
 def images():
     """Seven binary images: K, B and D all differ in these tests."""
     return (np.random.default_rng(0).random((7, *EVENT_SHAPE)) < 0.4).astype(np.float32)
+
+
+@pytest.fixture
+def real_data():
+    if "TFDS_DATA_DIR" not in os.environ:
+        pytest.skip("TFDS_DATA_DIR is not set: real MNIST and Omniglot are read from there, never downloaded by a test")

@@ -14,12 +14,6 @@ from keras_iwae.data import catalog
 
 
 @pytest.fixture
-def real_data():
-    if "TFDS_DATA_DIR" not in os.environ:
-        pytest.skip("TFDS_DATA_DIR is not set: real MNIST and Omniglot are read from there, never downloaded by a test")
-
-
-@pytest.fixture
 def data_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     return tmp_path
