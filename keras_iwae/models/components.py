@@ -92,12 +92,14 @@ def make_components(
         trunk = hidden
     else:
         trunk, *upper = _per_layer(hidden, len(latent_dims))
-        encoder = encoder or networks.dense_encoder(trunk, activation, seed, dtype)
+        if encoder is None:
+            encoder = networks.dense_encoder(trunk, activation, seed, dtype)
         encoder = with_inputs(encoder, event_shape, inputs)
         posterior = _named(posterior, encoder, latent_dims, upper, activation, seed + 2, dtype)
     decoder_seed = seed + 1
     own_decoder = decoder is None
-    decoder = decoder or networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
+    if own_decoder:
+        decoder = networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
     head_seed = networks.derived_seed(decoder_seed, len(trunk))
     prior = _prior(posterior, seed + 3, dtype)
     generative = GenerativeModel(
@@ -145,7 +147,7 @@ def _plain(inputs: dict) -> bool:
 
 def _named(name: str, encoder: keras.Layer, latent_dims, upper, activation, seed: int, dtype) -> Posterior:
     several = len(latent_dims) > 1
-    if name not in POSTERIORS or (several and name != "gaussian"):
+    if not isinstance(name, str) or name not in POSTERIORS or (several and name != "gaussian"):
         expected = "'gaussian' for several stochastic layers" if several else f"one of {tuple(POSTERIORS)}, or a layer"
         raise ValueError(f"Invalid value received for `posterior`. Expected {expected}. Received: {name!r}")
     if several:

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.foundation import MARK, FixedArguments
 from keras_iwae.likelihoods import Likelihood
-from keras_iwae.networks import output_shape
+from keras_iwae.networks import check_layer, output_shape
 from keras_iwae.priors import Prior
 
 _PARTS = "decoder", "prior", "likelihood"
@@ -61,6 +61,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_layer(decoder, "decoder")
         self.decoder, self.prior, self.likelihood = decoder, prior, likelihood
         self.event_shape, self.missing, self.seed = tuple(event_shape), missing, seed
         self._given_features = features
@@ -79,7 +80,9 @@ class GenerativeModel(FixedArguments, keras.Layer):
             self.likelihood.build(features)
         self._features_shape = features[1:]
         self.built = True
-        if self.likelihood.head is None:
+        support = self.likelihood.support
+        # A location alone, of any real number, may be as narrow as the data are.
+        if self.likelihood.head is None and (self.likelihood.parameters > 1 or support.bounded or support.integers):
             self._check_parameters()
 
     def _check_parameters(self) -> None:

@@ -32,7 +32,7 @@ def _sizes(argument: str, sizes) -> tuple[int, ...]:
 
 def _as_config(part):
     """A layer as it is saved; itself where it cannot be, which only matters to whoever saves it."""
-    if part is None or isinstance(part, str):
+    if not isinstance(part, keras.Layer):
         return part
     try:
         return keras.saving.serialize_keras_object(part)

@@ -17,7 +17,7 @@ from keras_iwae.networks.event_encoder import EventEncoder
 from keras_iwae.networks.gaussian import GaussianNetwork, dense_gaussians
 from keras_iwae.networks.initializers import derived_seed, glorot
 from keras_iwae.networks.masked import MADE
-from keras_iwae.networks.shapes import output_shape
+from keras_iwae.networks.shapes import check_layer, features_shape, output_shape
 
 __all__ = [
     "MADE",
@@ -28,6 +28,7 @@ __all__ = [
     "PixelBias",
     "Planar",
     "Radial",
+    "check_layer",
     "conv_decoder",
     "conv_encoder",
     "dense_decoder",
@@ -35,6 +36,7 @@ __all__ = [
     "dense_gaussians",
     "derived_seed",
     "discrimination",
+    "features_shape",
     "glorot",
     "output_shape",
 ]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.initializers import glorot
-from keras_iwae.networks.shapes import output_shape
+from keras_iwae.networks.shapes import check_layer, features_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -20,12 +20,13 @@ class Discriminator(FixedArguments, keras.Layer):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if a size is no positive integer.
+        ValueError: if a size is no positive integer, or the encoder no Keras layer that gives vectors.
     """
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, units: int = 200, seed: int = 0, **kwargs):
         # Float32 under mixed precision too: what it gives stands for log densities.
         super().__init__(**{**kwargs, "dtype": "float32"})
+        check_layer(encoder, "encoder")
         self.encoder, self.seed = encoder, seed
         self.latent_dim, self.units = check_integer("latent_dim", latent_dim), check_integer("units", units)
 
@@ -48,7 +49,7 @@ class Discriminator(FixedArguments, keras.Layer):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, images_shape):
-        features, hidden = output_shape(self.encoder, images_shape, "encoder"), (None, self.units)
+        features, hidden = features_shape(self.encoder, images_shape), (None, self.units)
         layers = (self.of_features, self.of_latents, self.above, self.ratio)
         for layer, shape in zip(layers, (features, (None, self.latent_dim), hidden, hidden), strict=True):
             if not layer.built:

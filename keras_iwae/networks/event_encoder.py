@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, FixedArguments, check_choice
-from keras_iwae.networks.shapes import output_shape
+from keras_iwae.networks.shapes import check_layer, output_shape
 
 ENCODINGS = ("identity", "levels", "log1p", "one_hot")
 
@@ -50,6 +50,7 @@ class EventEncoder(FixedArguments, keras.Layer):
     ):
         # Float32 under mixed precision too: counts pass what a half float holds.
         super().__init__(**{**kwargs, "dtype": "float32"})
+        check_layer(encoder, "encoder")
         check_choice("encoding", encoding, ENCODINGS)
         check_choice("missing", missing, (None, "nan"))
         if mask_input and missing is None:

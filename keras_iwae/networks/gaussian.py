@@ -7,7 +7,7 @@ import keras
 from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.networks.initializers import derived_seed, glorot
-from keras_iwae.networks.shapes import output_shape
+from keras_iwae.networks.shapes import check_layer, features_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -20,12 +20,16 @@ class GaussianNetwork(FixedArguments, keras.Layer):
         seed: seed of the heads' initial kernels.
         **kwargs: passed to `keras.Layer`.
 
+    Raises:
+        ValueError: if the encoder is no Keras layer, or what it gives are no vectors.
+
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, appendix: sigma is exp(linear).
     """
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
+        check_layer(encoder, "encoder")
         self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
         # Float32 under mixed precision too: the exponential of a half float would overflow early.
         self.loc_head = keras.layers.Dense(latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="loc")
@@ -42,7 +46,7 @@ class GaussianNetwork(FixedArguments, keras.Layer):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, input_shape):
-        features = output_shape(self.encoder, input_shape, "encoder")
+        features = features_shape(self.encoder, input_shape)
         for head in (self.loc_head, self.log_scale_head):
             if not head.built:
                 head.build(features)

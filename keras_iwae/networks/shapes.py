@@ -1,8 +1,27 @@
 """What shape a network gives, found by a symbolic call, which also builds it: any layer or model of a user's own."""
 
+import re
+
 import keras
 
 from keras_iwae.foundation import MARK, shape_text
+
+# Keras writes parts of its errors in bold.
+_BOLD = re.compile(r"\x1b\[\d*m")
+
+
+def check_layer(network: object, argument: str) -> None:
+    """Refuse what is no Keras layer or model, and would be called but neither trained nor saved.
+
+    Raises:
+        ValueError: which names `argument` and what it is.
+    """
+    if not isinstance(network, keras.Layer):
+        kind = type(network)
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a Keras 3 layer or model (keras.Layer). Received: a "
+            f"{kind.__module__}.{kind.__qualname__}"
+        )
 
 
 def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tuple:
@@ -20,17 +39,15 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
         ValueError: if it is no Keras layer, cannot be called with such an input, or does not give one tensor of a
             shape that is known but for the batch.
     """
-    if not isinstance(network, keras.Layer):
-        kind = type(network)
-        raise ValueError(
-            f"{MARK}{argument}`. Expected a Keras 3 layer or model (keras.Layer). Received: a "
-            f"{kind.__module__}.{kind.__qualname__}"
-        )
+    check_layer(network, argument)
     inputs = keras.KerasTensor((None, *input_shape[1:]), dtype=keras.config.floatx())
     try:
         outputs = network(inputs)
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        if str(error).startswith(MARK):
+            # Of a network in this one, which knows better what is wrong.
+            raise
+        reason = " ".join(_BOLD.sub("", str(error)).split())
         raise ValueError(
             f"{MARK}{argument}`. Expected a network that takes {shape_text('B', *input_shape[1:])}. Received: "
             f"{network.name}, which raises {type(error).__name__}: {reason}"
@@ -44,3 +61,18 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
             f"which gives {shape_text(*outputs.shape)}"
         )
     return tuple(outputs.shape)
+
+
+def features_shape(encoder: keras.Layer, input_shape: tuple) -> tuple:
+    """Shape `[None, F]` of the features that `encoder` gives for inputs `[None, ...]`; it is built if it was not.
+
+    Raises:
+        ValueError: as for `output_shape`, or if the features are no vectors.
+    """
+    shape = output_shape(encoder, input_shape, "encoder")
+    if len(shape) != 2:
+        raise ValueError(
+            f"{MARK}encoder`. Expected features [B, F]; an EventEncoder(encoder) flattens others. Received: "
+            f"{encoder.name}, which gives {shape_text('B', *shape[1:])}"
+        )
+    return shape

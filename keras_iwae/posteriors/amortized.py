@@ -3,7 +3,7 @@
 import keras
 
 from keras_iwae.foundation import check_integer
-from keras_iwae.networks import glorot, output_shape
+from keras_iwae.networks import check_layer, features_shape, glorot
 from keras_iwae.posteriors.base import Posterior
 
 
@@ -17,11 +17,12 @@ class AmortizedPosterior(Posterior):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `latent_dim` is no positive integer.
+        ValueError: if `latent_dim` is no positive integer, or the encoder no Keras layer that gives vectors.
     """
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
+        check_layer(encoder, "encoder")
         self.encoder, self.latent_dim, self.seed = encoder, check_integer("latent_dim", latent_dim), seed
         self.heads: list[keras.Layer] = []
 
@@ -34,7 +35,7 @@ class AmortizedPosterior(Posterior):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, input_shape):
-        self.features_shape = output_shape(self.encoder, input_shape, "encoder")
+        self.features_shape = features_shape(self.encoder, input_shape)
         for head in self.heads:
             if not head.built:
                 head.build(self.features_shape)

@@ -1,0 +1,233 @@
+"""Networks of a user's own, in every place that takes one: a Keras layer or model with one output trains."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from keras_iwae import AVB, IWAE
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood
+from keras_iwae.models.components import POSTERIORS
+from keras_iwae.networks import EventEncoder
+from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
+
+X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
+
+
+class OwnLayer(keras.Layer):
+    """Subclassed, built where it is called first, without `compute_output_shape`."""
+
+    def __init__(self, units=8, activation="tanh"):
+        super().__init__()
+        self.dense = keras.layers.Dense(units, activation)
+
+    def call(self, x):
+        return tf.identity(self.dense(x))
+
+
+class OwnModel(keras.Model):
+    """Subclassed, with an argument that no `get_config` tells of."""
+
+    def __init__(self, dense=None):
+        super().__init__()
+        self.dense = dense or keras.layers.Dense(8, "tanh")
+
+    def call(self, x, training=False):
+        return self.dense(x)
+
+
+class TwoOutputs(keras.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(8)
+
+    def call(self, x):
+        return self.dense(x), self.dense(-x)
+
+
+def functional(inputs, *layers):
+    given = tensor = keras.Input((inputs,))
+    for layer in layers:
+        tensor = layer(tensor)
+    return keras.Model(given, tensor)
+
+
+def of_two_inputs(inputs):
+    given = [keras.Input((inputs,)), keras.Input((inputs,))]
+    return keras.Model(given, keras.layers.Add()(given))
+
+
+def normalized():
+    return keras.Sequential(
+        [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3), keras.layers.Dense(7)]
+    )
+
+
+def of_rank_3():
+    return keras.Sequential([keras.layers.Dense(6), keras.layers.Reshape((2, 3))])
+
+
+# Each is called with the size of what goes in.
+GOOD = {
+    "Dense": lambda inputs: keras.layers.Dense(8),
+    "Sequential": lambda inputs: keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(5)]),
+    "Functional": lambda inputs: functional(inputs, keras.layers.Dense(8, "tanh")),
+    "Layer": lambda inputs: OwnLayer(),
+    "Model": lambda inputs: OwnModel(),
+    "normalized": lambda inputs: normalized(),
+}
+BAD = {
+    "lambda": (lambda inputs: lambda x: x, "a Keras 3 layer or model"),
+    "class": (lambda inputs: OwnLayer, "a Keras 3 layer or model"),
+    "name": (lambda inputs: "dense", "a Keras 3 layer or model"),
+    "tf_keras": (lambda inputs: tf_keras.Sequential([tf_keras.layers.Dense(8)]), "tf_keras"),
+    "two outputs": (lambda inputs: TwoOutputs(), "one output"),
+    "two outputs, functional": (
+        lambda inputs: keras.Model(given := keras.Input((inputs,)), [given, keras.layers.Dense(2)(given)]),
+        "one output",
+    ),
+    "two inputs": (of_two_inputs, "that takes [B, "),
+    "other inputs": (lambda inputs: functional(inputs + 1, keras.layers.Dense(8)), "that takes [B, "),
+    "NumPy": (lambda inputs: keras.layers.Lambda(lambda x: np.asarray(x)), "that takes [B, "),
+}
+
+
+def make(kind, **options):
+    return kind(6, **{"latent_dim": 2, "hidden": (8,), "num_samples": 3, "seed": 3, **options})
+
+
+def of_posterior(name):
+    def place(network):
+        if name == "adversarial":
+            return make(AVB, posterior=POSTERIORS[name](network, 2))
+        estimator = "vimco" if name == "bernoulli" else "auto"
+        return make(IWAE, posterior=POSTERIORS[name](network, 2), estimator=estimator)
+
+    return place
+
+
+OF_POSTERIORS = {
+    **{f"posterior, {name}": of_posterior(name) for name in POSTERIORS},
+    "posterior, hierarchical": lambda network: make(IWAE, posterior=HierarchicalPosterior(network, (2, 1), ((4,),))),
+}
+# Where a network goes: its argument, the size of its inputs, and a model with it there.
+PLACES = {
+    "IWAE, encoder": ("encoder", 6, lambda network: make(IWAE, encoder=network)),
+    "IWAE, decoder": ("decoder", 2, lambda network: make(IWAE, decoder=network)),
+    "AVB, encoder": ("encoder", 6, lambda network: make(AVB, encoder=network)),
+    "AVB, decoder": ("decoder", 2, lambda network: make(AVB, decoder=network)),
+    "EventEncoder": ("encoder", 6, lambda network: make(IWAE, posterior=GaussianPosterior(EventEncoder(network), 2))),
+    **{name: ("encoder", 6, place) for name, place in OF_POSTERIORS.items()},
+}
+
+
+def step(model):
+    # Eagerly: to trace a graph would take most of the time.
+    model.compile(keras.optimizers.SGD(0.5), run_eagerly=True)
+    return model.train_on_batch(X, return_dict=True)
+
+
+def check_trains(place, network):
+    model = place(network)
+    before = [variable.numpy() for variable in network.trainable_variables]
+    ours = {id(variable) for variable in model.trainable_variables}
+    assert np.isfinite(step(model)["loss"])
+    assert before
+    for variable, value in zip(network.trainable_variables, before, strict=True):
+        assert id(variable) in ours
+        # What is normalized next has no use for a bias.
+        assert np.any(variable.numpy() != value) or "bias" in variable.path
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("place", [name for name in PLACES if name not in OF_POSTERIORS])
+def test_a_layer_or_model_of_any_kind_trains(place, name):
+    _, inputs, model_with = PLACES[place]
+    check_trains(model_with, GOOD[name](inputs))
+
+
+@pytest.mark.parametrize("place", OF_POSTERIORS)
+def test_each_family_takes_a_subclassed_model(place):
+    check_trains(OF_POSTERIORS[place], OwnModel())
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_no_such_network_is_named_in_one_line(place, name):
+    argument, inputs, model_with = PLACES[place]
+    network, message = BAD[name]
+    with pytest.raises(ValueError, match="Expected") as error:
+        model_with(network(inputs))
+    text = str(error.value)
+    assert text.startswith(f"Invalid value received for `{argument}`. Expected ")
+    assert message in text
+    assert ". Received: " in text
+    assert text.count("Invalid value received") == 1
+    assert not {"\n", "\x1b"} & set(text)
+
+
+@pytest.mark.parametrize("place", ["IWAE, encoder", "AVB, encoder", "EventEncoder"])
+def test_features_of_more_axes_are_flattened(place):
+    check_trains(PLACES[place][2], of_rank_3())
+
+
+@pytest.mark.parametrize("place", [*OF_POSTERIORS, "IWAE, decoder", "AVB, decoder"])
+def test_features_that_nobody_flattens_are_refused(place):
+    argument, _, model_with = PLACES[place]
+    with pytest.raises(ValueError, match=f"`{argument}`. Expected features .*2, 3") as error:
+        model_with(of_rank_3())
+    assert "\n" not in str(error.value)
+
+
+def test_a_decoder_gives_features_or_logits():
+    """Of the shape of an event it is taken for logits, and else a head is put on it."""
+    for decoder, has_head in ((keras.layers.Dense(6), False), (keras.layers.Dense(7, "sigmoid"), True)):
+        model = make(IWAE, decoder=decoder)
+        head = model.generative.likelihood.head
+        assert (head is not None) == has_head
+        z = tf.constant(np.random.default_rng(1).normal(size=(3, 8, 2)).astype(np.float32))
+        given = decoder(z).numpy()
+        logits = (given if head is None else given @ head.kernel.numpy() + head.bias.numpy()).astype(np.float64)
+        expected = (X * logits - np.logaddexp(0.0, logits)).sum(axis=-1)
+        np.testing.assert_allclose(model.generative.log_likelihood(X, z), expected, rtol=1e-5)
+        check_trains(lambda network: make(IWAE, decoder=network), decoder)
+
+
+SQUASHED = {
+    "Dense": lambda size: keras.layers.Dense(size, "sigmoid"),
+    "Sequential": lambda size: keras.Sequential([keras.layers.Dense(5), keras.layers.Dense(size, "sigmoid")]),
+    "Activation": lambda size: keras.Sequential([keras.layers.Dense(size), keras.layers.Activation("sigmoid")]),
+    "Functional": lambda size: functional(2, keras.layers.Dense(size, "sigmoid")),
+    "Layer": lambda size: OwnLayer(size, "sigmoid"),
+    "Model": lambda size: OwnModel(keras.layers.Dense(size, "sigmoid")),
+    "softmax": lambda size: keras.layers.Dense(size, "softmax"),
+}
+
+
+@pytest.mark.parametrize("name", SQUASHED)
+def test_a_decoder_that_squashes_logits_is_refused(name):
+    """With logits in [0, 1] every pixel is at least as probable as not, and training says nothing of it."""
+    for kind in (IWAE, AVB):
+        with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of Bern.*leave out its last activation"):
+            make(kind, decoder=SQUASHED[name](6))
+    # As features it may.
+    make(IWAE, decoder=SQUASHED[name](7))
+
+
+def test_what_may_be_squashed():
+    """A location of real numbers, as of grey levels, is no logit; what else a likelihood wants of the decoder is."""
+    loc = make(IWAE, decoder=SQUASHED["Dense"](6), likelihood=GaussianLikelihood(scale=0.1))
+    assert loc.generative.likelihood.head is None
+    levels = keras.Sequential([keras.layers.Dense(18, "sigmoid"), keras.layers.Reshape((6, 3))])
+    with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of CategoricalLikelihood"):
+        make(IWAE, decoder=levels, likelihood=CategoricalLikelihood(levels=3))
+    both = keras.Sequential([keras.layers.Dense(12, "sigmoid"), keras.layers.Reshape((6, 2))])
+    with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of GaussianLikelihood"):
+        make(IWAE, decoder=both, likelihood=GaussianLikelihood(scale="example"))
+
+
+def test_what_is_no_posterior_is_named():
+    for wrong in (keras.layers.Dense(2), ["gaussian"], None, "gausian"):
+        with pytest.raises(ValueError, match=r"`posterior`. Expected one of"):
+            make(IWAE, posterior=wrong)
