@@ -51,9 +51,15 @@ def resample(objective: Objective, log_weights: tf.Tensor, parameter, draws: int
 
 def streamed(q, log_terms, num_samples: int, seed: tf.Tensor):
     """Log densities of K samples, chunk by chunk, and a function that gives the samples at an index `[m, B]` again."""
-    if num_samples <= _CHUNK:
-        z = q.sample([num_samples], seed=seed)
-        return log_terms(z, q.log_prob(z)), lambda index: _pick(z, index)
+    return (_at_once if num_samples <= _CHUNK else _in_chunks)(q, log_terms, num_samples, seed)
+
+
+def _at_once(q, log_terms, num_samples: int, seed: tf.Tensor):
+    z = q.sample([num_samples], seed=seed)
+    return log_terms(z, q.log_prob(z)), lambda index: _pick(z, index)
+
+
+def _in_chunks(q, log_terms, num_samples: int, seed: tf.Tensor):
     whole, rest = divmod(num_samples, _CHUNK)
 
     def chunk(i: tf.Tensor | int, size: int) -> tf.Tensor:
