@@ -24,4 +24,5 @@ class KeepsGraphs:
 
     def traced(self, key: Hashable, function: Callable, specs: Sequence[tf.TensorSpec]) -> Callable:
         """`function` as a graph for tensors of these specs, traced the first time it is asked for under `key`."""
-        return self.kept(key, lambda: tf.function(function).get_concrete_function(*specs))
+        # Nothing here is Python's control flow of tensors; converting it would take longer than tracing it.
+        return self.kept(key, lambda: tf.function(function, autograph=False).get_concrete_function(*specs))

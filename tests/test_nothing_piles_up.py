@@ -1,0 +1,83 @@
+"""A second call with the same settings takes no new graph, and calls do not make the process grow."""
+
+import gc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_iwae.evaluation import (
+    annealed_nll,
+    bidirectional_gap,
+    importance_weighted_nll,
+    latents,
+    resampled_posterior,
+    sumo_nll,
+)
+
+ANNEALING = {"num_chains": 2, "num_temperatures": 3, "num_leapfrog_steps": 1, "verbose": False}
+CALLS = {
+    "importance": lambda model, x: importance_weighted_nll(model, x, 30, verbose=False),
+    "importance, widened": lambda model, x: importance_weighted_nll(model, x, 30, proposal_scale=1.2, verbose=False),
+    "sumo": lambda model, x: sumo_nll(model, x, 2, verbose=False),
+    "annealing": lambda model, x: annealed_nll(model, x, **ANNEALING),
+    "bidirectional": lambda model, x: bidirectional_gap(model, 3, 10, **ANNEALING),
+    "latents": lambda model, x: latents(model, x),
+    "resampling": lambda model, x: resampled_posterior(model, x, 2, 5),
+}
+
+
+def megabytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """How many functions have been made graphs of since."""
+    made, function = [], tf.function
+
+    def counted(*args, **kwargs):
+        made.append(args)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(tf, "function", counted)
+    return made
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_second_call_makes_no_graph(make_model, images, traces, name):
+    model = make_model()
+    CALLS[name](model, images)
+    first = len(traces)
+    assert first > 0, "what is counted has to be there"
+    # Fewer examples, other values: the graph is one of batches of any size.
+    CALLS[name](model, images[:3])
+    assert len(traces) == first
+
+
+def test_other_settings_are_another_graph_and_other_weights_are_not_stale(make_model, images):
+    model = make_model()
+    one, other = (importance_weighted_nll(model, images, k, verbose=False) for k in (20, 30))
+    assert set(other.bound_per_example) != set(one.bound_per_example)
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.1)
+    moved = importance_weighted_nll(model, images, 20, verbose=False)
+    assert abs(moved.nll - one.nll) > 1e-3
+    again = make_model()
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(importance_weighted_nll(again, images, 20, verbose=False).nll, moved.nll, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_thirty_calls_take_no_memory(make_model, images):
+    """They took ten megabytes each, of graphs that TensorFlow's and TFP's caches kept."""
+    model = make_model(posterior="iaf")
+    for _ in range(3):
+        importance_weighted_nll(model, images[:1], 30, verbose=False)
+    gc.collect()
+    before = megabytes()
+    for _ in range(30):
+        importance_weighted_nll(model, images[:1], 30, verbose=False)
+    gc.collect()
+    assert megabytes() - before < 15.0
