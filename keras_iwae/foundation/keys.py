@@ -1,8 +1,8 @@
 """Where random numbers come from: one key for each purpose that shares a user's seed.
 
 A key is an int32 `[2]`, a stateless seed. It is either split into others or drawn from, once, and never both: what is
-drawn under one key twice is the same numbers, and two purposes that share them are correlated. Training keys are
-[seed, step] with steps from 1 on; those of the purposes here have a second number below 0.
+drawn under one key twice is the same numbers, and two purposes that share them are correlated. Training has the keys
+[seed, -step] with steps from 1 on; those of the purposes here have a second number from 0 on.
 """
 
 import enum
@@ -13,19 +13,19 @@ import tensorflow as tf
 class Purpose(enum.IntEnum):
     """What random numbers are for."""
 
-    SAMPLES = 1
-    EVALUATE = 2
-    IMPORTANCE = 3
-    ANNEALING = 4
-    SIMULATED = 5
-    BIDIRECTIONAL = 6
-    SUMO = 7
-    RESAMPLING = 8
-    LATENTS = 9
-    INFERENCE_GAP = 10
-    PRIOR_MOMENTS = 11
-    PRUNING = 12
-    SERVED = 13
+    IMPORTANCE = 0
+    ANNEALING = 1
+    SIMULATED = 2
+    BIDIRECTIONAL = 3
+    SUMO = 4
+    SAMPLES = 5
+    EVALUATE = 6
+    RESAMPLING = 7
+    LATENTS = 8
+    INFERENCE_GAP = 9
+    PRIOR_MOMENTS = 10
+    PRUNING = 11
+    SERVED = 12
 
 
 def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:
@@ -37,6 +37,6 @@ def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:
 
     Example:
         >>> key_for(Purpose.SAMPLES, 7).numpy()
-        array([ 7, -1], dtype=int32)
+        array([7, 5], dtype=int32)
     """
-    return tf.stack([tf.cast(seed, tf.int32), -int(purpose)])
+    return tf.stack([tf.cast(seed, tf.int32), int(purpose)])

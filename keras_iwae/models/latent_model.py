@@ -189,7 +189,9 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     def _next_seed(self) -> tf.Tensor:
         """The stateless seed of this training step; the stream moves on."""
         self.rng.assign_add([0, 1])
-        return self._of_replica(tf.cast(self.rng, tf.int32))
+        root, step = tf.unstack(tf.cast(self.rng, tf.int32))
+        # Below 0, where no purpose of `foundation.keys` is.
+        return self._of_replica(tf.stack([root, -step]))
 
     def _evaluation_seed(self) -> tf.Tensor:
         """The stateless seed of this batch of `evaluate`."""
