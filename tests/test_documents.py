@@ -111,3 +111,9 @@ def test_links_lead_somewhere(page):
         if anchor:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+def test_the_gains_of_the_networks_are_those_of_their_file():
+    page = (ROOT / "docs" / "likelihoods.md").read_text()
+    for row in json.loads((RESULTS / "networks.json").read_text())["rows"]:
+        assert f"| {row['dataset']} | {row['network']} | " + " | ".join(f"{gain:.2f}" for gain in row["gains"]) in page

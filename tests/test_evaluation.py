@@ -111,7 +111,7 @@ def test_bad_input(make_model, images):
     for wrong in (images * 9, images[..., 0], images[:0], tf.data.Dataset.from_tensor_slices(images * 9).batch(2)):
         with pytest.raises(ValueError, match="`data`"):
             nll(model, wrong, 5)
-    with pytest.raises(ValueError, match="at least one (example|batch)"):
+    with pytest.raises(ValueError, match=r"at least one (example|batch)"):
         nll(model, tf.data.Dataset.from_tensor_slices(images).batch(2).take(0), 5)
 
 
