@@ -105,6 +105,7 @@ def test_with_the_optimal_discriminator_the_elbo_and_the_kl_are_exact():
     assert found["discrimination"] == pytest.approx(-2.0 * np.log(2.0), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_beside_a_frozen_posterior_the_discriminator_climbs():
     model, many = make(), np.repeat(X, 50, axis=0)
     # A shape that is far from its Gaussian: there is something to find.
@@ -121,6 +122,7 @@ def log_evidence(model):
     return np.logaddexp.reduce(model.generative.log_joint(X, z).numpy().astype(np.float64), axis=0) + np.log(STEP)
 
 
+@pytest.mark.slow
 def test_the_likelihood_by_annealing_and_by_a_fitted_proposal():
     model = make()
     exact = -log_evidence(model).mean()
@@ -166,6 +168,7 @@ def test_a_configuration_by_name():
             experiments.build(experiments.ExperimentConfig.of(**config, **settings))
 
 
+@pytest.mark.slow
 def test_every_weight_is_trained_saved_loaded_and_exported(tmp_path):
     model = make()
     before = [variable.numpy().copy() for variable in model.trainable_variables]

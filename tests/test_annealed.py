@@ -170,6 +170,7 @@ class Judged(KeepsGraphs, SimpleNamespace):
         pass
 
 
+@pytest.mark.slow
 def test_two_stochastic_layers_reach_quadrature(images):
     parts = Judged(**vars(make_parts((1, 1))), latent_dim=2, event_shape=images.shape[1:])
     truth = quadrature_of_two_layers(parts, images)
@@ -213,6 +214,7 @@ def test_bidirectional_bounds_hold_the_evidence_between_them(oracle):
         assert text in str(result)
 
 
+@pytest.mark.slow
 def test_numbers_of_a_result_and_seeds(make_model, images):
     model, few = make_model(), {"num_chains": 3, "num_temperatures": 5, "num_leapfrog_steps": 2, "verbose": False}
     result = annealed_nll(model, images, seed=1, **few)

@@ -55,6 +55,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5 * max(1.0, np.abs(other).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_first_and_second_derivatives(shape, grey):

@@ -184,6 +184,7 @@ def test_gradient_against_finite_differences(make_model, images, objective):
         np.testing.assert_allclose((ahead - behind) / (2.0 * step), along, rtol=5e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("objective", ["iwae", "elbo", "ae"])
 def test_train_step_follows_the_gradient_of_the_mean_bound(make_model, images, objective, jit_compile):

@@ -156,6 +156,7 @@ def test_there_is_a_way_to_make_images_for_each_likelihood():
     assert set(BINARIZATIONS) == set(LIKELIHOODS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["dense", "conv"])
 @pytest.mark.parametrize("likelihood", BINARIZATIONS)
 def test_each_likelihood_is_built_and_takes_its_images(likelihood, network):

@@ -100,6 +100,7 @@ def test_learned_beta_moves_towards_iwae_and_is_saved(tmp_path):
     assert float(keras.models.load_model(tmp_path / "m.keras").beta) == float(model.beta)
 
 
+@pytest.mark.slow
 def test_warm_up_changes_what_is_climbed_and_not_what_is_reported():
     """At the first of 10^6 steps the KL part has no weight: the reconstruction is climbed, the bound is logged."""
     plain = make("elbo")

@@ -113,6 +113,7 @@ def _numbered(index):
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
 def test_held_out_rows_are_the_last_5000(data_dir, name):
     stored = _prepare(name, data_dir, {"train": 5012, "test": 7}, _numbered)

@@ -139,6 +139,7 @@ def one_line(error, argument):
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [*IN_MEMORY, *IN_BATCHES])
 @pytest.mark.parametrize("method", STREAMED)
 def test_each_way_in_gives_the_numbers_of_the_array(call, plain, method, way):

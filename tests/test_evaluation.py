@@ -56,6 +56,7 @@ def test_every_image_counts_once(make_model, images):
     assert abs(np.mean(per_batch) + batched.nll) > 1e-3
 
 
+@pytest.mark.slow
 def test_numbers_of_a_result(make_model, images):
     result = nll(make_model(), images, 9)
     values = result.log_likelihood_per_example

@@ -80,6 +80,7 @@ def stop_after(monkeypatch, batches_kept):
     monkeypatch.setattr(batches, "write_arrays", stopping)
 
 
+@pytest.mark.slow
 def test_a_run_folder_keeps_and_continues_its_evaluation(tmp_path, monkeypatch):
     config = ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
     run = runs.create(tmp_path / "run", asdict(config))

@@ -51,6 +51,7 @@ def estimated(model, x):
 # A linear decoder with Gaussian noise
 
 
+@pytest.mark.slow
 def test_with_the_true_posterior_every_weight_is_the_evidence_of_what_was_observed(table):
     model = linear_gaussian_model(ExactPosterior(2, 0.7), missing="nan", mask_input=True)
     truth = linear_gaussian_log_evidence(model, table)
@@ -81,6 +82,7 @@ def test_any_posterior_comes_to_the_evidence_within_its_error(table, mask_input)
     assert np.abs((result.log_likelihood_per_example - np.roll(truth, 1)) / error).max() > 20.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask_input", [False, True])
 @pytest.mark.parametrize("name", ["bernoulli", "gaussian", "gaussian, by example", "categorical", "negative_binomial"])
 def test_a_column_that_was_never_observed_might_as_well_not_be_there(name, mask_input):
@@ -126,6 +128,7 @@ def test_a_column_that_was_never_observed_might_as_well_not_be_there(name, mask_
     assert moved == len(before)
 
 
+@pytest.mark.slow
 def test_what_is_in_the_place_of_a_gap_reaches_nothing():
     """NaN has 2^22 values of float32, and what was there before the gap may be in them."""
     x = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)

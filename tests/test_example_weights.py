@@ -63,6 +63,7 @@ def fit(model, *arguments, **options):
     return trained(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WEIGHTED)
 def test_batches_with_weights_are_the_array_with_its_own(way):
     model = make()
@@ -128,6 +129,7 @@ def test_metrics_are_weighted_means():
     assert logs["val_bound"][0] == pytest.approx(after["bound"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("evaluate", "arguments"), [(importance_weighted_nll, (4,)), (sumo_nll, (2,)), (annealed_nll, (2, 3, 1))]
 )

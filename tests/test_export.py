@@ -117,6 +117,7 @@ def test_signatures_have_the_documented_names_types_and_shapes(signatures):
     assert actual == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 1, 5])
 @pytest.mark.parametrize("endpoint", ROW_ENDPOINTS)
 def test_a_row_in_is_a_row_out(signatures, endpoint, rows):
@@ -463,6 +464,7 @@ def half_written(_, folder, **__):
     disk_full()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "failure"),
     [(type(keras.export.ExportArchive()), "write_out", half_written), (export, "write_warmup_requests", disk_full)],

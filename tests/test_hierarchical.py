@@ -189,6 +189,7 @@ def test_gradient_in_z_against_finite_differences(parts, images, density):
         np.testing.assert_allclose(gradient[..., unit], difference, rtol=1e-2, atol=2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_every_weight_gets_a_gradient(parts, images, jit_compile):
     variables = parts.posterior.trainable_variables + parts.generative.trainable_variables

@@ -396,6 +396,7 @@ def test_what_was_not_observed_has_no_part_in_anything(name):
     np.testing.assert_allclose(everything, likelihood.log_prob(x, parameters), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
 def test_the_same_under_xla(name):
     """What a model is trained with on a GPU: log densities, their gradients, and means."""

@@ -27,6 +27,7 @@ def assert_same(model, other):
         np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["iwae", "elbo", "ae"])
 def test_fit_improves_the_bound_and_reports_its_parts(make_model, objective):
     model = make_model(objective=objective)
@@ -62,6 +63,7 @@ def test_reported_values_are_the_bound_itself_and_count_every_image_once(make_mo
     assert abs(surrogate.mean() - bound.mean()) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "jit"), [("iwae", False), ("iwae", True), ("elbo", False), ("renyi", False)])
 def test_one_sample_and_a_short_last_batch(make_model, images, objective, jit):
     """K = 1 in batches whose size is not known beforehand, with and without XLA."""
@@ -73,6 +75,7 @@ def test_one_sample_and_a_short_last_batch(make_model, images, objective, jit):
     assert found["ess"] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_and_another_does_not(make_model):
     models = [make_model(seed=seed) for seed in (3, 3, 4)]
     for model in models:
@@ -104,6 +107,7 @@ def test_each_step_and_each_batch_draws_anew(make_model):
     assert one != two
 
 
+@pytest.mark.slow
 def test_evaluate_repeats_and_leaves_training_alone(make_model):
     model, other = make_model(), make_model()
     first = model.evaluate(batches(), verbose=0)
@@ -113,6 +117,7 @@ def test_evaluate_repeats_and_leaves_training_alone(make_model):
     assert_same(model, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_save_and_load_continue_bit_for_bit(make_model, tmp_path, jit_compile):
     model = make_model({"jit_compile": jit_compile})
@@ -150,6 +155,7 @@ def test_weights_file_round_trip(make_model, tmp_path):
     np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fit", "train_on_batch"])
 def test_a_training_step_is_traced_once(make_model, images, method, monkeypatch):
     """A first trace that creates variables, as the optimizer's, asks for a second."""
@@ -160,6 +166,7 @@ def test_a_training_step_is_traced_once(make_model, images, method, monkeypatch)
     assert len(traced) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 4])
 def test_steps_per_execution_changes_nothing(make_model, steps):
     one, many = make_model(), make_model({"steps_per_execution": steps})
@@ -169,6 +176,7 @@ def test_steps_per_execution_changes_nothing(make_model, steps):
         np.testing.assert_allclose(variable.numpy(), value.numpy(), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_log_densities_in_float32(policy, tmp_path):
     model = IWAE(SHAPE, latent_dim=2, hidden=(8,), num_samples=5, dtype=policy)
@@ -199,6 +207,7 @@ def test_keras_callbacks_work(make_model, tmp_path):
     assert (tmp_path / "log.csv").read_text().startswith("epoch,bound,")
 
 
+@pytest.mark.slow
 def test_fit_takes_arrays_and_datasets_of_pairs(make_model):
     model = make_model()
     model.fit(X, epochs=1, batch_size=8, verbose=0)
@@ -227,6 +236,7 @@ def test_a_flat_model_has_the_numbers_of_an_image_model(make_model):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(8, 8, 1), (7, 9, 3)])
 def test_convolutional_pair_trains_saves_and_loads(shape, tmp_path):
     x = (np.random.default_rng(2).random((16, *shape)) < 0.3).astype(np.float32)
@@ -267,6 +277,7 @@ class NoisyEncoder(keras.Layer):
         return input_shape[0], 5
 
 
+@pytest.mark.slow
 def test_custom_networks_train_in_training_mode_and_pay_their_penalties(make_model, tmp_path):
     model = make_model(encoder=NoisyEncoder())
     # A step so large that a penalty taken after it would show.
@@ -340,6 +351,7 @@ def test_bad_arguments_are_named(make_model, arguments, message):
         make_model(**arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 @pytest.mark.parametrize("wrap", [lambda x: x, batches], ids=["array", "dataset"])
 @pytest.mark.parametrize(
@@ -359,6 +371,7 @@ def test_bad_images_are_refused(make_model, method, wrap, x, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_bad_images_are_refused_under_xla_and_in_validation_data(make_model):
     model = make_model({"jit_compile": True})
     with pytest.raises(ValueError, match="`x`"):
@@ -370,6 +383,7 @@ def test_bad_images_are_refused_under_xla_and_in_validation_data(make_model):
         model.fit(batches((X * 255.0).astype(np.uint8)), verbose=0)
 
 
+@pytest.mark.slow
 def test_bytes_of_0_and_1_are_images(make_model):
     """What counts is the values, not the type that they are kept in."""
     logs = [make_model().fit(batches(x), verbose=0).history["bound"] for x in (X, X.astype(np.uint8), X.astype(bool))]

@@ -235,6 +235,7 @@ def test_one_latent_unit(family):
     assert np.all(np.isfinite(log_q))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY)
 def test_configuration_and_weights_survive_saving(family):
     posterior = make_posterior(family)

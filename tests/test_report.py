@@ -105,6 +105,7 @@ def test_diagnosis_is_written_and_adds_up(diagnosed):
     assert f"{parts['amortization_gap']['mean']:.2f}" in printed
 
 
+@pytest.mark.slow
 def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
     run, _ = diagnosed
     model, images = runs.load_model(run), evaluation_images(run, 15, seed=0)
@@ -138,6 +139,7 @@ def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
     assert calls == [6, 1]
 
 
+@pytest.mark.slow
 def test_a_whole_run_is_a_whole_page(diagnosed):
     run, record = diagnosed
     page = page_of(run)
@@ -161,6 +163,7 @@ def test_a_whole_run_is_a_whole_page(diagnosed):
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_only_trained_names_the_commands(diagnosed, tmp_path):
     run, _ = diagnosed
     bare = tmp_path / "bare run"
@@ -173,6 +176,7 @@ def test_a_run_that_was_only_trained_names_the_commands(diagnosed, tmp_path):
     assert len(page.images) == 4
 
 
+@pytest.mark.slow
 def test_a_broken_run_shows_what_is_left(diagnosed, tmp_path):
     run, _ = diagnosed
     broken = tmp_path / "broken"
@@ -194,6 +198,7 @@ def test_a_broken_run_shows_what_is_left(diagnosed, tmp_path):
     assert "which cannot be read" in page.text
 
 
+@pytest.mark.slow
 def test_older_metrics_and_those_of_other_methods_are_shown(diagnosed, tmp_path):
     run, _ = diagnosed
     older = tmp_path / "older"

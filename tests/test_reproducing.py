@@ -177,6 +177,7 @@ def test_truncated_run_says_so(short):
     assert "complete" not in status(ROWS[name], root)
 
 
+@pytest.mark.slow
 def test_transfer_starts_from_the_other_rows_weights(short):
     root, name, _ = short
     config = experiments.ExperimentConfig.from_dict(runs.read_json(root / name / "config.json"))
@@ -188,6 +189,7 @@ def test_transfer_starts_from_the_other_rows_weights(short):
         experiments.build(config.replaced(latent_dim=(7,)))
 
 
+@pytest.mark.slow
 def test_second_start_of_what_is_done_only_reads(short):
     root, name, record = short
     before = (root / name / "model.keras").stat().st_mtime_ns

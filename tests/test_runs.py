@@ -91,6 +91,7 @@ def test_history_that_is_ahead_of_the_model_is_cut_back(finished, tmp_path):
     assert_same_run(experiments.resume(run, epochs=3), finished)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_leaves_it(finished):
     before = states(finished)
     experiments.resume(finished)
@@ -98,6 +99,7 @@ def test_resuming_a_finished_run_leaves_it(finished):
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.slow
 def test_out_that_holds_something_is_refused(finished, tmp_path):
     with pytest.raises(ValueError, match=r"`out`.*whole, which holds a run; continue it with --resume"):
         experiments.train(CONFIG, finished)
@@ -174,6 +176,7 @@ def test_newest_run(tmp_path):
     assert runs.newest(tmp_path).name == "b"
 
 
+@pytest.mark.slow
 def test_files_that_are_no_model(finished, tmp_path):
     truncated, other, text = tmp_path / "truncated.keras", tmp_path / "other.keras", tmp_path / "text.keras"
     truncated.write_bytes((finished / "model.keras").read_bytes()[:5000])

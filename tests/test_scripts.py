@@ -83,6 +83,7 @@ def test_train_keeps_quiet_about_the_framework(workspace):
     assert len(process.stdout.splitlines()) < 15
 
 
+@pytest.mark.slow
 def test_evaluate_prints_a_table_for_the_newest_run(workspace):
     folder, trained, _ = workspace
     arguments = ["--k", 60, "--limit", 120, "--proposal-scale", 1.1, "--sumo", 2, "--per-example", "out.npz"]
@@ -126,6 +127,7 @@ def test_evaluate_by_annealing(workspace):
     assert process.stderr.splitlines()[-1] == "evaluate_nll.py: error: --method bdmc has no --sumo"
 
 
+@pytest.mark.slow
 def test_evaluate_prints_json_and_repeats_by_seed(workspace):
     folder, trained, _ = workspace
     arguments = ["--k", 30, "--limit", 50, "--json", "--model", trained]
@@ -195,6 +197,7 @@ def test_the_table_of_options_is_the_configuration(monkeypatch):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [

@@ -92,6 +92,7 @@ def distances(model):
     return found
 
 
+@pytest.mark.slow
 def test_gradient_through_the_steps_is_that_of_the_bound():
     """For encoder and decoder, by finite differences. Steps that count as constants leave some of it out."""
     assert max(distances(make(num_steps=3)).values()) < 5e-3

@@ -46,6 +46,7 @@ def test_a_row_says_what_its_run_says(swept):
     assert first.replaced(num_samples=4) == second
 
 
+@pytest.mark.slow
 def test_table_and_pictures(swept):
     out, rows = swept
     assert json.loads((out / "results.json").read_text()) == rows
@@ -88,6 +89,7 @@ def test_a_half_trained_run_is_trained_to_its_end(tmp_path):
     assert int(runs.load_model(tmp_path / "k3").optimizer.iterations) == 2 * (1297 // 100)
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_folder_are_refused_before_anything_is_trained(swept, tmp_path):
     out, _ = swept
     with pytest.raises(ValueError, match=r"`out`. Expected .* where seed is 0 and not 5"):
