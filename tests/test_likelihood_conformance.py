@@ -57,14 +57,13 @@ def make(name, objective, posterior):
 
 def rows_with_gaps(model):
     """Forty draws of another model of the same kind, three entries in ten of them missing."""
-    other = IWAE(
-        model.event_shape,
-        latent_dim=2,
-        hidden=(8,),
-        likelihood=model.generative.likelihood.from_config(model.generative.likelihood.get_config()),
-        seed=7,
-    )
-    events = other.sample(40, seed=2).events.numpy()
+    likelihood = model.generative.likelihood
+    copy = likelihood.from_config(likelihood.get_config())
+    other = IWAE(model.event_shape, latent_dim=2, hidden=(8,), likelihood=copy, seed=1)
+    # Latents that matter; between 0 and 1 a density is nearly even where they matter little.
+    for variable in other.generative.trainable_variables:
+        variable.assign((6.0 if likelihood.support.bounded else 2.0) * variable)
+    events = other.sample(40, seed=1).events.numpy()
     return np.where(np.random.default_rng(0).random(events.shape) < 0.3, np.nan, events)
 
 
@@ -86,9 +85,9 @@ def test_a_row_of_the_table(name, objective, posterior, tmp_path):
     model = make(name, objective, posterior)
     x = rows_with_gaps(model)
     model.initialize_output_bias(np.nanmean(x, axis=0))
-    model.compile(FusedAdam(1e-2))
+    model.compile(FusedAdam(2e-2))
     before = evaluated(model, x[20:])
-    history = model.fit(x, batch_size=10, epochs=4, verbose=0).history
+    history = model.fit(x, batch_size=10, epochs=15, verbose=0).history
     after = evaluated(model, x[20:])
     assert set(before) == set(history) == METRICS
     assert after["bound"] > before["bound"] + 0.2
