@@ -44,7 +44,7 @@ def estimated(model, x):
     result = importance_weighted_nll(model, x, num_samples=4000, bounds=[1], defensive=0.5, verbose=False)
     # A row of nothing has none but what float32 makes of 0.
     error = np.maximum(log_mean_error(result.ess_per_example, 4000), 1e-5)
-    assert error.max() < 0.25
+    assert error.max() < 0.3
     return result, error
 
 
@@ -205,13 +205,13 @@ def test_annealing_comes_to_quadrature_with_gaps():
     model = small_model("poisson", 2, missing="nan")
     x = with_gaps(model.sample(6, seed=3).events.numpy())
     truth = quadrature_of("poisson", model, x)[0]
-    result = annealed_nll(model, x, 200, 30, 4, initial="posterior", verbose=False)
+    result = annealed_nll(model, x, 200, 60, 4, verbose=False)
     error = log_mean_error(result.ess_per_example, 200)
-    assert error.max() < 0.35
+    assert error.max() < 0.2
     np.testing.assert_array_less(np.abs(result.log_likelihood_per_example - truth), 4.0 * error + 1e-4)
     # Control: what all entries would have, zeros in the place of gaps.
     filled = quadrature_of("poisson", model, np.nan_to_num(x))[0]
-    assert np.abs(result.log_likelihood_per_example - filled).max() > 8.0 * error.max()
+    assert np.abs(result.log_likelihood_per_example - filled).max() > 20.0 * error.max()
 
 
 # What was written for images
