@@ -15,6 +15,7 @@ from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.diagnostics.information import MutualInformation
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
+from keras_iwae.foundation.keys import Purpose, key_for
 
 tfd = tfp.distributions
 
@@ -248,7 +249,7 @@ def test_reconstructions_are_of_the_draws(patterns):
     model = small_model()
     found = latents(model, patterns, num_draws=5, seed=3)
     # The first batch of 200 is the whole of it, and its draws are those of the seed folded with 0.
-    z, _ = model.posterior.sample_and_log_prob(patterns, 5, tf.random.fold_in(tf.constant([3, 0]), 0))
+    z, _ = model.posterior.sample_and_log_prob(patterns, 5, tf.random.fold_in(key_for(Purpose.LATENTS, 3), 0))
     likelihood = model.generative.distribution(z)
     np.testing.assert_allclose(found.log_likelihood, likelihood.log_prob(patterns).numpy().mean(axis=0), rtol=1e-5)
     error = ((patterns - likelihood.mean().numpy()) ** 2).mean(axis=(0, 2, 3, 4))

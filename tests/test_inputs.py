@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae.foundation.checks import check_integer
 from keras_iwae.foundation.support import Support
@@ -32,3 +33,12 @@ def test_counts(value):
     assert check_integer("k", np.int64(3)) == 3
     with pytest.raises(ValueError, match=r"`k`\. Expected an integer of at least 1\. Received: "):
         check_integer("k", value)
+
+
+def test_whole_numbers_that_float32_has_moved_are_whole_again():
+    levels = Support(0.0, 255.0, integers=True)
+    for given, wanted in ((255.0002, 255.0), (-0.0004, 0.0), (6.9999995, 7.0)):
+        assert levels.check(np.array([[given]], np.float32), "x") == wanted
+        assert float(levels.checked(tf.constant([[given]]), "x")[0, 0]) == wanted
+    with pytest.raises(ValueError, match=r"Received: fractions in \[0.5, 0.5\]"):
+        levels.check(np.array([[0.5]]), "x")

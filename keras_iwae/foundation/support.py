@@ -83,18 +83,18 @@ class Support:
             observed = events[~np.isnan(events)]
         if observed.size and (wrong := self._complaint(observed)):
             raise ValueError(f"{MARK}{argument}`. {wrong}")
-        return events.astype(np.float32, copy=False)
+        return (_snapped(events) if self.integers else events).astype(np.float32, copy=False)
 
     def _complaint(self, values: np.ndarray) -> str:
+        if self.integers:
+            values = _snapped(values)
         # As what they become: a large float64 is no float32.
         with np.errstate(over="ignore"):
             low, high = (float(np.float32(end)) for end in (values.min(), values.max()))
         if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
             return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:g}, {high:g}]"
-        if self.integers and values.dtype.kind == "f":
-            far = np.abs(values - np.round(values)).max()
-            if far > _ROUNDING:
-                return f"Expected {self}{self._hint(low, high)}. Received: fractions in [{low:g}, {high:g}]"
+        if self.integers and (values != np.round(values)).any():
+            return f"Expected {self}{self._hint(low, high)}. Received: fractions in [{low:g}, {high:g}]"
         return ""
 
     def _hint(self, low: float, high: float) -> str:
@@ -118,11 +118,14 @@ class Support:
             tf.errors.InvalidArgumentError: when it runs, with the text of the ValueError of `check`.
         """
         values = tf.cast(events, tf.float32)
+        if self.integers:
+            whole = tf.round(values)
+            values = tf.where(tf.abs(values - whole) <= _ROUNDING, whole, values)
         # Whether a minimum keeps NaN is up to the device's kernel, so each value is compared.
         valid = tf.logical_and(values >= self.low, values <= self.high)
         valid = tf.logical_and(valid, tf.math.is_finite(values))
         if self.integers:
-            valid = tf.logical_and(valid, tf.abs(values - tf.round(values)) <= _ROUNDING)
+            valid = tf.logical_and(valid, tf.equal(values, tf.round(values)))
         if missing:
             valid = tf.logical_or(valid, tf.math.is_nan(values))
         low, high = tf.reduce_min(values), tf.reduce_max(values)
@@ -140,6 +143,14 @@ class Support:
 
 def _within(low: tf.Tensor, high: tf.Tensor, lowest: float, highest: float) -> tf.Tensor:
     return tf.logical_and(low >= lowest, high <= highest)
+
+
+def _snapped(values: np.ndarray) -> np.ndarray:
+    """Values next to a whole number as that number: what float32 may have made of it on its way."""
+    if values.dtype.kind != "f":
+        return values
+    whole = np.round(values)
+    return np.where(np.abs(values - whole) <= _ROUNDING, whole, values)
 
 
 def _as_numbers(events: np.ndarray) -> np.ndarray:
