@@ -72,6 +72,8 @@ class AVB(LatentModel):
         Mescheder, Nowozin, Geiger (2017), Adversarial variational Bayes, algorithm 1 and section 4.
     """
 
+    parts = (*LatentModel.parts, "discriminator")
+
     def __init__(
         self,
         event_shape: int | Sequence[int],

@@ -65,6 +65,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     """
 
     objects: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[tuple[str, ...]] = ("generative", "rng")
 
     def __init__(
         self,

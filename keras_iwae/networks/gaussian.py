@@ -21,7 +21,7 @@ class GaussianNetwork(FixedArguments, keras.Layer):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if the encoder is no Keras layer, or what it gives are no vectors.
+        ValueError: if `latent_dim` is no positive integer, or the encoder no Keras layer that gives vectors.
 
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, appendix: sigma is exp(linear).
@@ -30,11 +30,11 @@ class GaussianNetwork(FixedArguments, keras.Layer):
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         check_layer(encoder, "encoder")
-        self.encoder, self.latent_dim, self.seed = encoder, latent_dim, seed
+        self.encoder, self.latent_dim, self.seed = encoder, check_integer("latent_dim", latent_dim), seed
         # Float32 under mixed precision too: the exponential of a half float would overflow early.
-        self.loc_head = keras.layers.Dense(latent_dim, kernel_initializer=glorot(seed, 0), dtype="float32", name="loc")
-        self.log_scale_head = keras.layers.Dense(
-            latent_dim, kernel_initializer=glorot(seed, 1), dtype="float32", name="log_scale"
+        self.loc_head, self.log_scale_head = (
+            keras.layers.Dense(self.latent_dim, kernel_initializer=glorot(seed, i), dtype="float32", name=name)
+            for i, name in enumerate(("loc", "log_scale"))
         )
 
     def get_config(self):

@@ -36,7 +36,7 @@ class BernoulliPosterior(AmortizedPosterior):
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(encoder, latent_dim, seed, **kwargs)
-        self.add_head(latent_dim, "logits")
+        self.add_head(self.latent_dim, "logits")
 
     def call(self, images, training=False):
         """Return the logits, float32 `[B, D]`."""

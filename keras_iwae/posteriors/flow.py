@@ -30,8 +30,8 @@ class FlowPosterior(AmortizedPosterior):
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int, num_steps: int, **kwargs):
         super().__init__(encoder, latent_dim, seed, **kwargs)
         self.num_steps = check_integer("num_steps", num_steps)
-        self.add_head(latent_dim, "loc")
-        self.add_head(latent_dim, "log_scale")
+        self.add_head(self.latent_dim, "loc")
+        self.add_head(self.latent_dim, "log_scale")
 
     def get_config(self):
         return {**super().get_config(), "num_steps": self.num_steps}

@@ -33,8 +33,8 @@ class FullCovariancePosterior(AmortizedPosterior):
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(encoder, latent_dim, seed, **kwargs)
-        self.add_head(latent_dim, "loc")
-        self.add_head(latent_dim * (latent_dim + 1) // 2, "scale_tril", gain=0.1)
+        self.add_head(self.latent_dim, "loc")
+        self.add_head(self.latent_dim * (self.latent_dim + 1) // 2, "scale_tril", gain=0.1)
 
     def call(self, images, training=False):
         """Return the mean `[B, D]` and L `[B, D, D]`, float32."""

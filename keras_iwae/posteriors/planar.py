@@ -35,7 +35,7 @@ class PlanarPosterior(FlowPosterior):
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, num_steps: int = 8, **kwargs):
         super().__init__(encoder, latent_dim, seed, num_steps, **kwargs)
         for index in range(num_steps):
-            self.add_head(2 * latent_dim + 1, f"step_{index}", gain=0.3)
+            self.add_head(2 * self.latent_dim + 1, f"step_{index}", gain=0.3)
 
     def step(self, index: int, parameters: tf.Tensor) -> Planar:
         u, w, b = tf.split(parameters, [self.latent_dim, self.latent_dim, 1], axis=-1)

@@ -32,7 +32,7 @@ class RadialPosterior(FlowPosterior):
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, num_steps: int = 8, **kwargs):
         super().__init__(encoder, latent_dim, seed, num_steps, **kwargs)
         for index in range(num_steps):
-            self.add_head(latent_dim + 2, f"step_{index}", gain=0.3)
+            self.add_head(self.latent_dim + 2, f"step_{index}", gain=0.3)
 
     def step(self, index: int, parameters: tf.Tensor) -> Radial:
         center, log_alpha, gamma = tf.split(parameters, [self.latent_dim, 1, 1], axis=-1)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import antithetic_noise, check_integer
+from keras_iwae.foundation import antithetic_noise, check_integer, check_positive
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
 # Of a gradient that goes back through the steps, next to what it was behind them.
@@ -73,11 +73,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
             raise ValueError(
                 f"Invalid value received for `num_draws`. Expected an even number, for pairs. Received: {num_draws}"
             )
-        if not 0.0 < step_size < float("inf"):
-            raise ValueError(
-                f"Invalid value received for `step_size`. Expected a number above 0. Received: {step_size!r}"
-            )
-        self.step_size, self.differentiable = step_size, differentiable
+        self.step_size, self.differentiable = check_positive("step_size", step_size), differentiable
         self.log_joint: LogJoint | None = None
         if differentiable:
             self.through_generative = True

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import check_integer, check_positive
 
 STAGES = 8
 
@@ -32,7 +32,7 @@ class PaperSchedule(keras.optimizers.schedules.LearningRateSchedule):
         initial_learning_rate: $\eta$, 0.001 in the paper.
 
     Raises:
-        ValueError: if `steps_per_pass` is below 1.
+        ValueError: if `steps_per_pass` is below 1, or the rate is not above 0.
 
     After the 3,280 passes of the eight stages the rate stays at that of the last.
 
@@ -47,7 +47,7 @@ class PaperSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, steps_per_pass: int, initial_learning_rate: float = 1e-3):
         super().__init__()
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = check_positive("initial_learning_rate", initial_learning_rate)
         self.steps_per_pass = check_integer("steps_per_pass", steps_per_pass)
 
     def __call__(self, step):

@@ -1,0 +1,285 @@
+"""State that survives: frozen parts stay frozen, NumPy's numbers are numbers, and what is made stays as it was made."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, Renyi, dense_decoder, dense_encoder
+from keras_iwae.likelihoods import (
+    LIKELIHOODS,
+    CategoricalLikelihood,
+)
+from keras_iwae.models.components import POSTERIORS
+from keras_iwae.networks import EventEncoder
+from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
+from keras_iwae.training import PaperSchedule
+
+X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
+SMALL = {"event_shape": (6,), "latent_dim": 2, "hidden": (8,), "num_samples": 4, "seed": 3}
+
+
+def dense(units=5):
+    return keras.layers.Dense(units, "tanh")
+
+
+def make(kind=IWAE, **options):
+    model = kind(**{**SMALL, **options})
+    compiled(model)
+    return model
+
+
+def compiled(model):
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+
+
+def saved_and_loaded(model, folder):
+    model.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+PARTS = {
+    "generative": lambda model: model.generative,
+    "posterior": lambda model: model.posterior,
+    "decoder": lambda model: model.generative.decoder,
+    "one layer": lambda model: model.posterior.encoder.layers[1],
+    "head": lambda model: model.generative.likelihood.head,
+}
+MODELS = {
+    "by name": make,
+    "networks of a user's own": lambda: make(encoder=dense_encoder((5, 5)), decoder=dense_decoder((4,))),
+    "a posterior of a user's own": lambda: make(posterior=GaussianPosterior(dense_encoder((5,)), 2)),
+    "several layers": lambda: make(latent_dim=(2, 1), hidden=((8,), (3,))),
+    "adversarial": lambda: make(AVB),
+}
+
+
+def trainable(model):
+    ours = {id(variable) for variable in model.trainable_variables}
+    return [id(weight) in ours for weight in model.weights]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_frozen_part_stays_frozen_and_training_goes_on(name, part, tmp_path):
+    model, free = MODELS[name](), MODELS[name]()
+    frozen = PARTS[part](model)
+    frozen.trainable = False
+    compiled(model)
+    kept = frozen.get_weights()
+    assert kept
+    model.train_on_batch(X)
+    assert sum(trainable(model)) == sum(trainable(free)) - len(kept)
+    loaded = saved_and_loaded(model, tmp_path)
+    for copy in (loaded, keras.models.clone_model(model), type(model).from_config(model.get_config())):
+        assert trainable(copy) == trainable(model)
+    assert int(loaded.optimizer.iterations) == 1
+    assert len(loaded.optimizer.variables) == len(model.optimizer.variables)
+    for each in (model, loaded):
+        each.train_on_batch(X)
+    for one, other in zip(
+        (*loaded.weights, *loaded.optimizer.variables), (*model.weights, *model.optimizer.variables), strict=True
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    for now, before in zip(PARTS[part](loaded).get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(now, before)
+    # Control: training would have moved it.
+    free.train_on_batch(X)
+    assert any(np.any(now != before) for now, before in zip(PARTS[part](free).get_weights(), kept, strict=True))
+
+
+def test_what_is_thawed_again_trains(tmp_path):
+    model = make()
+    model.generative.trainable = False
+    loaded = saved_and_loaded(model, tmp_path)
+    loaded.generative.trainable = True
+    assert trainable(loaded) == trainable(make())
+    assert "trainable_layers" not in make().get_config()
+
+
+# What each is called with beside what it must have: every number that it takes.
+OF_POSTERIORS = {
+    **{name: {} for name in ("gaussian", "full_covariance", "bernoulli")},
+    "planar": {"num_steps": 2},
+    "radial": {"num_steps": 2},
+    "iaf": {"num_steps": 2, "hidden": (4,)},
+    "maf": {"num_steps": 2, "hidden": (4,)},
+    "autoregressive": {"hidden": (4,)},
+    "auxiliary": {"auxiliary_dim": 1, "units": 5},
+    "semi_amortized": {"num_steps": 2, "step_size": 0.4, "num_draws": 2},
+    "adversarial": {"noise_dim": 1, "units": 5},
+}
+OF_LIKELIHOODS = {
+    **{name: {} for name in ("bernoulli", "continuous_bernoulli")},
+    "categorical": {"levels": 3},
+    "discretized_logistic": {"levels": 4, "min_scale": 0.01},
+    "gaussian": {"scale": 0.5, "min_scale": 0.02},
+    "negative_binomial": {"dispersion": 2.0, "min_dispersion": 0.02, "max_log_mean": 5.0},
+    "poisson": {"max_log_mean": 4.0},
+    "student_t": {"df": 4.0, "scale": 0.5, "min_scale": 0.02},
+}
+
+
+def with_posterior(name, numbers):
+    model = AVB if name == "adversarial" else IWAE
+    estimator = {"estimator": "vimco"} if name == "bernoulli" else {}
+    family = POSTERIORS[name](dense(), **numbers({"latent_dim": 2, "seed": 1, **OF_POSTERIORS[name]}))
+    return model(**numbers(SMALL), **estimator, posterior=family)
+
+
+def with_likelihood(name, numbers):
+    return IWAE(**numbers(SMALL), likelihood=LIKELIHOODS[name](**numbers({"seed": 2, **OF_LIKELIHOODS[name]})))
+
+
+# Models by what they are told in numbers; `numbers` turns those of a dictionary into NumPy's.
+NUMBERS = {
+    "IWAE": lambda n: IWAE(**n({**SMALL, "backward_samples": 2, "kl_warmup_steps": 3}), estimator="dreg"),
+    "IWAE, a flat event": lambda n: IWAE(**n({**SMALL, "event_shape": 6})),
+    "IWAE, two layers": lambda n: IWAE(**n({**SMALL, "latent_dim": (2, 1), "hidden": ((4,), (3,))})),
+    "IWAE, arrays": lambda n: IWAE(np.array([2, 3]), np.array([2, 1]), [np.array([8]), np.array([3])]),
+    "AVB": lambda n: AVB(**n(SMALL)),
+    "MIWAE": lambda n: IWAE(**n(SMALL), objective=MIWAE(**n({"num_groups": 2}))),
+    "PIWAE": lambda n: IWAE(**n(SMALL), objective=PIWAE(**n({"num_groups": 2}))),
+    "CIWAE": lambda n: IWAE(**n(SMALL), objective=CIWAE(**n({"beta": 0.3}))),
+    "CIWAE, learned": lambda n: IWAE(**n(SMALL), objective=CIWAE(**n({"beta": 0.3}), learned=True)),
+    "Renyi": lambda n: IWAE(**n(SMALL), objective=Renyi(**n({"alpha": 0.3}))),
+    "hierarchical": lambda n: IWAE(
+        **n(SMALL),
+        posterior=HierarchicalPosterior(dense(), **n({"latent_dims": (2, 1), "hidden": ((3,),), "seed": 2})),
+    ),
+    "EventEncoder": lambda n: IWAE(
+        **n(SMALL),
+        likelihood=CategoricalLikelihood(3),
+        posterior=GaussianPosterior(EventEncoder(dense(), "one_hot", **n({"levels": 3})), 2),
+    ),
+    "dense networks": lambda n: IWAE(
+        **n(SMALL),
+        encoder=dense_encoder(**n({"hidden": (5,), "seed": 1})),
+        decoder=dense_decoder(**n({"hidden": (5,), "seed": 1})),
+    ),
+    **{f"posterior, {name}": lambda n, name=name: with_posterior(name, n) for name in OF_POSTERIORS},
+    **{f"likelihood, {name}": lambda n, name=name: with_likelihood(name, n) for name in OF_LIKELIHOODS},
+}
+
+
+def as_numpy(integer, floating):
+    def turn(value):
+        if isinstance(value, tuple):
+            return tuple(map(turn, value))
+        return (floating if isinstance(value, float) else integer)(value)
+
+    return lambda settings: {name: turn(value) for name, value in settings.items()}
+
+
+def test_every_family_has_its_line_in_the_tables():
+    assert sorted(OF_POSTERIORS) == sorted(POSTERIORS)
+    assert sorted(OF_LIKELIHOODS) == sorted(LIKELIHOODS)
+
+
+@pytest.mark.parametrize(("integer", "floating"), [(np.int64, np.float64), (np.int32, np.float32)])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_of_numpy_are_numbers(name, integer, floating, tmp_path):
+    model, plain = NUMBERS[name](as_numpy(integer, floating)), NUMBERS[name](dict)
+    assert "np." not in str(model.get_config())
+    compiled(model)
+    loaded = saved_and_loaded(model, tmp_path)
+    for weight, other, expected in zip(model.weights, loaded.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), other.numpy(), err_msg=weight.path)
+        # Where they have no seed of their own.
+        if not name.startswith(("posterior", "hier", "Event")):
+            np.testing.assert_allclose(weight.numpy(), expected.numpy(), err_msg=weight.path)
+    assert np.isfinite(loaded.train_on_batch(X.reshape(8, *loaded.event_shape), return_dict=True)["loss"])
+
+
+def test_a_schedule_of_numpy_s_numbers_is_saved(tmp_path):
+    model = make()
+    model.compile(keras.optimizers.Adam(PaperSchedule(np.int64(5), np.float32(0.01))))
+    assert saved_and_loaded(model, tmp_path).optimizer.get_config()["learning_rate"]["config"]["steps_per_pass"] == 5
+
+
+def parts_of(model):
+    """The model and all that it is made of that is this package's."""
+    return [layer for layer in model._flatten_layers() if type(layer).__module__.startswith("keras_iwae.")]
+
+
+def arguments_of(layer):
+    makers = [vars(base).get("__init__") for base in type(layer).__mro__ if base.__module__.startswith("keras_iwae.")]
+    names = {name for maker in makers if maker for name in inspect.signature(maker).parameters}
+    return names - {"self", "kwargs"}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_an_argument_of_the_constructor_cannot_be_set_anew(name):
+    model = NUMBERS[name](dict)
+    assert len(parts_of(model)) >= 4
+    for layer in parts_of(model):
+        for argument in arguments_of(layer):
+            with pytest.raises(AttributeError, match=rf"Invalid assignment to `{argument}`\. .*Make another one"):
+                setattr(layer, argument, getattr(layer, argument, None))
+    for part in ("generative", "rng", *(["discriminator"] if isinstance(model, AVB) else [])):
+        with pytest.raises(AttributeError, match=rf"`{part}`"):
+            setattr(model, part, getattr(model, part))
+    objective = getattr(model, "objective", None)
+    for argument in [] if objective is None else inspect.signature(type(objective)).parameters:
+        with pytest.raises(AttributeError, match=argument):
+            setattr(objective, argument, 1)
+
+
+@keras.saving.register_keras_serializable("test_fixed_state")
+class Tempered(IWAE):
+    """A user's own class, with an argument that it keeps when the model is made."""
+
+    def __init__(self, *arguments, temperature=1.0, **options):
+        super().__init__(*arguments, **options)
+        self.temperature = temperature
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+def test_a_class_of_a_users_own_may_have_arguments_of_its_own(tmp_path):
+    model = Tempered(**SMALL, temperature=np.float32(0.5))
+    model.note = model.note_again = "what is no argument is the user's"
+    assert saved_and_loaded(model, tmp_path).temperature == 0.5
+    for argument in ("temperature", "num_samples"):
+        with pytest.raises(AttributeError, match=f"`{argument}`"):
+            setattr(model, argument, 2)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_the_samples_of_a_training_step_can_be_set_and_take_effect(run_eagerly):
+    model = IWAE(**SMALL)
+    model.compile("sgd", run_eagerly=run_eagerly)
+    sizes = []
+    for samples in (4, 1, 3):
+        model.training_samples = samples
+        model.reset_metrics()
+        sizes.append(model.train_on_batch(X, return_dict=True)["ess"])
+    assert sizes[1] == pytest.approx(1.0)
+    assert 1.0 < sizes[2] < 3.0
+    assert 1.0 < sizes[0] < 4.0
+    # What is reported of other data keeps all of them.
+    assert model.num_samples == 4
+    for wrong in (0, 2.5, "3"):
+        with pytest.raises(ValueError, match="`training_samples`"):
+            model.training_samples = wrong
+    with pytest.raises(ValueError, match="num_samples"):
+        IWAE(**SMALL, objective="miwae", estimator="dreg").training_samples = 3
+
+
+def test_export_names_what_there_is_in_its_place(tmp_path):
+    for model in (make(), make(AVB)):
+        with pytest.raises(ValueError, match=r"Expected keras_iwae\.export_saved_model\(model, path\)"):
+            model.export(tmp_path / "exported")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_of_weights_goes_round(name, tmp_path):
+    model, other = MODELS[name](), MODELS[name]()
+    model.train_on_batch(X)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    for one, two in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy(), err_msg=one.path)
