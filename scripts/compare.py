@@ -11,7 +11,6 @@ examples:
 """
 
 import argparse
-import json
 
 from _entry import command
 
@@ -30,9 +29,10 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import comparison
+    from keras_iwae.foundation import json_text
 
     found = comparison.compare(args.runs)
-    print(json.dumps(found, indent=2) if args.json else comparison.table(found))
+    print(json_text(found) if args.json else comparison.table(found))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ examples:
 """
 
 import argparse
-import json
 import sys
 
 from _entry import command
@@ -76,6 +75,7 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
+    from keras_iwae.foundation import json_text
 
     given = {
         argument: getattr(args, option)
@@ -98,7 +98,7 @@ def main(args: argparse.Namespace) -> None:
                 **common, limit=args.limit, num_estimates=num_estimates, **images
             )
             result = f"{result}\n\n{sumo}"
-    print(json.dumps(record, indent=2) if args.json else f"{title}\n\n{result}")
+    print(json_text(record) if args.json else f"{title}\n\n{result}")
 
 
 if __name__ == "__main__":

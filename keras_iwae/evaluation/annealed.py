@@ -17,6 +17,7 @@ from keras_iwae.evaluation.errors import (
     finite_or_none,
     log_mean_error,
     mean,
+    quantity,
     standard_error,
 )
 from keras_iwae.foundation import Purpose, check_integer, key_for
@@ -40,6 +41,7 @@ class AnnealedResult:
         entries_per_example: how many entries of each example were observed, `[N]`.
         discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
+        cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -53,6 +55,7 @@ class AnnealedResult:
     entries_per_example: np.ndarray = field(repr=False)
     discrete: bool = True
     weights: np.ndarray | None = field(default=None, repr=False)
+    cross_entropy: bool = False
 
     @property
     def nll(self) -> float:
@@ -77,17 +80,19 @@ class AnnealedResult:
     @property
     def bits_per_dimension(self) -> float | None:
         """NLL in bits for each observed entry; `None` for a density."""
-        return bits_per_dimension(self.nll, self.entries_per_example, self.weights, self.discrete)
+        discrete = self.discrete and not self.cross_entropy
+        return bits_per_dimension(self.nll, self.entries_per_example, self.weights, discrete)
 
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         return {
-            "nll": self.nll,
+            "nll": finite_or_none(self.nll),
+            "quantity": quantity(self.cross_entropy),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
-            "bits_per_dimension": self.bits_per_dimension,
-            "acceptance_rate": self.acceptance_rate,
-            "effective_chains": float(self.ess_per_example.mean()),
+            "bits_per_dimension": finite_or_none(self.bits_per_dimension),
+            "acceptance_rate": finite_or_none(self.acceptance_rate),
+            "effective_chains": finite_or_none(self.ess_per_example.mean()),
             "num_examples": len(self.ess_per_example),
             "num_chains": self.num_chains,
             "num_temperatures": self.num_temperatures,
@@ -100,7 +105,10 @@ class AnnealedResult:
         ess = self.ess_per_example
         chains = f"mean {ess.mean():.1f}, min {ess.min():.1f} of {self.num_chains}"
         rows = [
-            ("NLL by AIS", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)"),
+            (
+                "cross-entropy, AIS" if self.cross_entropy else "NLL by AIS",
+                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)",
+            ),
             ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
             *bits_row(self.bits_per_dimension),
             ("effective chains", chains),
@@ -193,6 +201,7 @@ def annealed_nll(
         entries_per_example=found.entries,
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,
+        cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
     )
 
 

@@ -71,7 +71,7 @@ class BidirectionalResult:
 
         def mean_and_error(values):
             return {
-                "mean": float(values.mean(dtype=np.float64)),
+                "mean": finite_or_none(values.mean(dtype=np.float64)),
                 "standard_error": finite_or_none(standard_error(values)),
             }
 
@@ -82,7 +82,7 @@ class BidirectionalResult:
             "importance_bound": mean_and_error(importance),
             "importance_gap_at_least": mean_and_error(lower - importance),
             "importance_gap_at_most": mean_and_error(upper - importance),
-            "acceptance_rate": self.acceptance_rate,
+            "acceptance_rate": finite_or_none(self.acceptance_rate),
             "num_examples": len(lower),
             "num_samples": self.num_samples,
             "num_chains": self.num_chains,

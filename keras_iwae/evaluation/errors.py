@@ -20,7 +20,9 @@ def standard_error(values: np.ndarray, weights: np.ndarray | None = None) -> flo
     if count < 2:
         return math.nan
     shares = np.full(count, 1.0 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
-    squares = (shares * (np.asarray(values, np.float64) - mean(values, weights))) ** 2
+    # Infinity less infinity is no number, and so is then the error.
+    with np.errstate(invalid="ignore"):
+        squares = (shares * (np.asarray(values, np.float64) - mean(values, weights))) ** 2
     return float(math.sqrt(squares.sum() * count / (count - 1.0)))
 
 
@@ -67,11 +69,16 @@ def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | No
     return nll / (mean(entries, weights) * math.log(2.0)) if discrete else None
 
 
+def quantity(cross_entropy: bool) -> str:
+    """What a result is of, for JSON: of grey levels under a Bernoulli likelihood there is no likelihood."""
+    return "cross-entropy of grey levels" if cross_entropy else "negative log-likelihood"
+
+
 def bits_row(bits: float | None) -> list[tuple[str, str]]:
     """The row of a table that says so many bits per dimension, none where there is no such number."""
     return [] if bits is None else [("bits per dimension", f"{bits:.4f}")]
 
 
-def finite_or_none(value: float) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
     """`value` for JSON, which knows neither NaN nor infinity."""
-    return float(value) if math.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None

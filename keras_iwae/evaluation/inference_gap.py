@@ -67,7 +67,8 @@ def inference_gap(
         `keras_iwae.evaluation.diagnostics.InferenceGap`.
 
     Raises:
-        ValueError: if the posterior is no diagonal Gaussian, or a count is below 1.
+        ValueError: if the posterior is no diagonal Gaussian, a count is below 1, or the images are none that the model
+            takes.
 
     References:
         Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, section 3 and table 1.
@@ -75,7 +76,8 @@ def inference_gap(
     """
     num_samples, num_steps = check_integer("num_samples", num_samples), check_integer("num_steps", num_steps, 2)
     num_draws = check_integer("num_draws", num_draws)
-    x = tf.constant(images)
+    model.check_finite()
+    x = tf.constant(model.door.array(images, "images"))
     amortized = model.posterior.distribution(x)
     if not isinstance(amortized, tfd.MultivariateNormalDiag):
         raise ValueError(

@@ -182,7 +182,12 @@ def pairwise_log_posterior(
 
     Returns:
         nats, float32 `[N, N]`: row i, column j.
+
+    Raises:
+        ValueError: if the images are none that the model takes, or a weight is not finite.
     """
+    model.check_finite()
+    images = model.door.array(images, "images")
     count = len(images)
     posterior = model.posterior.distribution(tf.constant(images))
 

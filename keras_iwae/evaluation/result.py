@@ -12,6 +12,7 @@ from keras_iwae.evaluation.errors import (
     finite_or_none,
     log_mean_error,
     mean,
+    quantity,
     standard_error,
 )
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
@@ -120,6 +121,8 @@ class NLLResult:
                 f"Float32 rounds log weights of this size by {self.rounding:.2f} nats, so that effective sample sizes, "
                 "k-hat and Monte Carlo errors say nothing. Standardize the data, or see what makes it so unlikely."
             )
+        if not math.isfinite(bias) and self.num_samples > 1:
+            return f"{name} cannot be judged: some weights leave the jackknife without a finite value."
         if math.isnan(share):
             return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
         if share > TOLERATED_SHARE:
@@ -143,17 +146,17 @@ class NLLResult:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         ess, k = self.ess_per_example, self.pareto_k_per_example
         return {
-            "nll": self.nll,
-            "quantity": "cross-entropy of grey levels" if self.cross_entropy else "negative log-likelihood",
+            "nll": finite_or_none(self.nll),
+            "quantity": quantity(self.cross_entropy),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "jackknife_nll": finite_or_none(self.jackknife_nll),
-            "bits_per_dimension": self.bits_per_dimension,
-            "bounds": {str(k): value for k, value in self.bounds.items()},
+            "bits_per_dimension": finite_or_none(self.bits_per_dimension),
+            "bounds": {str(k): finite_or_none(value) for k, value in self.bounds.items()},
             "effective_sample_size": {
-                "mean": float(ess.mean()),
-                "median": float(np.median(ess)),
-                "min": float(ess.min()),
+                "mean": finite_or_none(ess.mean()),
+                "median": finite_or_none(np.median(ess)),
+                "min": finite_or_none(ess.min()),
             },
             "pareto_k": {
                 "median": finite_or_none(np.median(k)),

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
-from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, standard_error
+from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, quantity, standard_error
 from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import check_density
@@ -41,6 +41,7 @@ class SumoResult:
         samples_per_estimate: mean number of importance samples that an estimate took.
         seed: seed of the draws.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
+        cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -49,6 +50,7 @@ class SumoResult:
     samples_per_estimate: float
     seed: int
     weights: np.ndarray | None = field(default=None, repr=False)
+    cross_entropy: bool = False
 
     @property
     def nll(self) -> float:
@@ -68,7 +70,8 @@ class SumoResult:
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         return {
-            "nll": self.nll,
+            "nll": finite_or_none(self.nll),
+            "quantity": quantity(self.cross_entropy),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "variance": finite_or_none(self.variance_per_example.mean()),
@@ -81,7 +84,10 @@ class SumoResult:
     def __str__(self) -> str:
         variance = self.variance_per_example.mean()
         rows = [
-            ("NLL by SUMO", f"{self.nll:.2f} nats (standard error {self.standard_error:.2f})"),
+            (
+                "cross-entropy, SUMO" if self.cross_entropy else "NLL by SUMO",
+                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f})",
+            ),
             ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
             ("variance", f"{variance:.1f} of one estimate of {self.samples_per_estimate:.1f} samples"),
         ]
@@ -154,7 +160,8 @@ def sumo_nll(
     settings = {"method": "SUMO", "num_estimates": num_estimates, "seed": seed}
     found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, variance, counts = found.arrays
-    return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights)
+    cross_entropy = found.fractional and model.generative.likelihood.gives_cross_entropy
+    return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights, cross_entropy)
 
 
 def _estimate(log_weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -41,9 +41,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        # Libraries that write by themselves, as HDF5 does, have no number to their error.
+        named = (error.errno, error.strerror, str(path)) if error.errno is not None else (f"{error}: {path}",)
+        raise OSError(*named) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -78,9 +80,9 @@ def _finite(value):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(part) for part in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

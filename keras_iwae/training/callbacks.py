@@ -46,22 +46,30 @@ class StopWhereNotFinite(keras.callbacks.Callback):
     What the run folder holds is then the model after the last whole epoch. It comes before `RunCheckpoint`.
 
     Raises:
-        ValueError: from `fit`; it names epoch and step and what mostly causes it.
+        ValueError: from `fit`; it names the epoch, the step, or the steps that ran as one call, and what mostly causes
+            it.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self._first = batch + 1
+
     def on_train_batch_end(self, batch, logs=None):
-        self._check(logs, f"epoch {self._epoch + 1}, step {batch + 1}")
+        # The last call of an epoch may have been for more steps than there were.
+        last = min(batch + 1, self.params.get("steps") or batch + 1)
+        steps = f"step {last}" if last == self._first else f"steps {self._first} to {last}"
+        self._check(logs or {}, f"epoch {self._epoch + 1}, {steps}")
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check(logs, f"epoch {epoch + 1}, at its end")
-        # A bound may be finite still at the step that makes the weights infinite.
-        self.model.check_finite()
+        # A bound may be finite still at the step that makes the weights infinite, and stay so where it is the
+        # optimizer's averages, by which no weight then moves.
+        variables = (*self.model.weights, *self.model.optimizer.variables)
+        self._check({**(logs or {}), **{each.path: each for each in variables}}, f"epoch {epoch + 1}, at its end")
 
-    def _check(self, logs, where: str) -> None:
-        wrong = [name for name, value in (logs or {}).items() if not np.isfinite(np.asarray(value, np.float64)).all()]
+    def _check(self, values, where: str) -> None:
+        wrong = [name for name, value in values.items() if not np.isfinite(np.asarray(value, np.float64)).all()]
         if wrong:
             raise ValueError(
                 f"Training stopped in {where}: {wrong[0]} is not finite. The likely cause is a learning rate that is "

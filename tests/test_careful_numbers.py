@@ -1,0 +1,140 @@
+"""Numbers are what they are called: near the limits of float32 too, and where they are no likelihood."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import logsumexp
+
+from keras_iwae import CIWAE, IWAE, Renyi
+from keras_iwae.evaluation import NLLResult, Proposal, annealed_nll, importance_weighted_nll, sumo_nll
+from keras_iwae.foundation.numerics import log_mean_exp
+from keras_iwae.likelihoods import GaussianLikelihood
+
+X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
+QUIET = {"verbose": False}
+
+
+def make(optimizer="adam", **options):
+    model = IWAE(6, **{"latent_dim": 2, "hidden": (8,), "num_samples": 3, "seed": 3, **options})
+    model.compile(optimizer, run_eagerly=True)
+    return model
+
+
+def result(log_likelihood, jackknife=None, num_samples=50, **options):
+    """Of three examples whose weights leave nothing else to be wished for."""
+    values = np.asarray(log_likelihood, np.float64)
+    return NLLResult(
+        num_samples=num_samples,
+        seed=0,
+        bound_per_example={num_samples: values},
+        ess_per_example=np.full(3, 0.9 * num_samples),
+        pareto_k_per_example=np.full(3, 0.2),
+        jackknife_per_example=values if jackknife is None else np.asarray(jackknife),
+        active_units=2,
+        latent_dim=2,
+        proposal=Proposal(),
+        entries_per_example=np.full(3, 6),
+        **options,
+    )
+
+
+def test_a_result_is_judged_where_it_can_be():
+    assert result([-50.0, -60.0, -70.0]).verdict.startswith("K = 50 suffices")
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf, math.inf])
+def test_a_number_that_is_not_finite_is_no_bound(wrong):
+    found = result([-50.0, wrong, -70.0])
+    for said in (found.verdict, str(found)):
+        assert "The NLL is not finite: it is no bound of anything" in said
+        assert "upper bound" not in said
+        assert "suffice" not in said
+    record = found.to_dict()
+    assert record["nll"] is record["bounds"]["50"] is record["bits_per_dimension"] is record["jackknife_nll"] is None
+
+
+def test_a_jackknife_that_is_not_finite_is_no_bias_of_about_nan():
+    verdict = result([-50.0, -60.0, -70.0], [-50.0, math.nan, -70.0]).verdict
+    assert verdict == "K = 50 cannot be judged: some weights leave the jackknife without a finite value."
+
+
+def test_log_weights_of_a_million_nats_are_not_judged():
+    """Float32 has steps of 0.06 to 0.25 nats there, and log weights differ by some of them or by nothing."""
+    model = make(likelihood=GaussianLikelihood(scale=1e-3))
+    found = importance_weighted_nll(model, X, 30, bounds=(), **QUIET)
+    assert -found.log_likelihood_per_example.min() > 1e6
+    assert found.rounding > 0.1
+    assert found.verdict.startswith("Float32 rounds log weights of this size by 0.")
+    assert "Standardize the data" in found.verdict
+    assert result([-50.0, -60.0, -7e4]).verdict.startswith("K = 50 suffices")
+
+
+GREY = np.linspace(0.0, 1.0, 48, dtype=np.float32).reshape(8, 6)
+JUDGES = {
+    "importance": lambda model, x: importance_weighted_nll(model, x, 4, **QUIET),
+    "annealing": lambda model, x: annealed_nll(model, x, 2, 3, 1, **QUIET),
+    "sumo": lambda model, x: sumo_nll(model, x, 2, **QUIET),
+}
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_grey_levels_under_a_bernoulli_have_a_cross_entropy(name):
+    """Their sum of x log p + (1 - x) log(1 - p) is no log-density: it does not integrate to 1."""
+    model = make()
+    grey, binary = JUDGES[name](model, GREY), JUDGES[name](model, X)
+    assert grey.to_dict()["quantity"] == "cross-entropy of grey levels"
+    assert binary.to_dict()["quantity"] == "negative log-likelihood"
+    assert str(grey).startswith("cross-entropy")
+    assert str(binary).startswith("NLL")
+    assert "bits per dimension" not in str(grey)
+    if name != "sumo":
+        assert grey.bits_per_dimension is None
+        assert binary.bits_per_dimension == pytest.approx(binary.nll / (6.0 * math.log(2.0)))
+        assert "bits per dimension" in str(binary)
+
+
+def test_grey_levels_under_a_density_have_a_likelihood_and_no_bits():
+    found = JUDGES["importance"](make(likelihood="continuous_bernoulli"), GREY)
+    assert found.to_dict()["quantity"] == "negative log-likelihood"
+    assert found.bits_per_dimension is None
+
+
+@pytest.mark.parametrize("order", [1.0 - 1e-6, 1.0 - 1e-4, 1.0 - 1e-2, 1.0 + 1e-6, 1.0 + 1e-4, 0.5, 2.0])
+def test_renyi_near_its_limit_keeps_its_digits(order):
+    log_weights = np.random.default_rng(0).normal(-100.0, 6.0, size=(50, 7)).astype(np.float32)
+    power = 1.0 - order
+    wide = log_weights.astype(np.float64)
+    expected = (logsumexp(power * wide, axis=0) - math.log(50)) / power
+    objective = Renyi(alpha=order)
+    np.testing.assert_allclose(objective(tf.constant(log_weights)), expected, atol=2e-4)
+    with tf.GradientTape() as tape:
+        given = tf.constant(log_weights)
+        tape.watch(given)
+        bound = objective(given)
+    slopes = np.exp(power * wide - logsumexp(power * wide, axis=0))
+    np.testing.assert_allclose(tape.gradient(bound, given), slopes, rtol=2e-3, atol=1e-6)
+    if abs(power) < 1e-5:
+        # Control: the formula as it stands loses tenths of a nat.
+        plain = log_mean_exp(tf.constant(power * log_weights)) / power
+        assert np.abs(plain - expected).max() > 0.02
+
+
+def test_a_learned_coefficient_is_reported_as_of_before_the_step():
+    model, other = (make("sgd", objective=CIWAE(beta=0.3, learned=True), estimator="reparameterized") for _ in range(2))
+    model.optimizer.learning_rate = 5.0
+    # The draws of the step.
+    draw_key = tf.random.split(other._next_seed(), 3)[0]
+    log_weights = model.log_weights(X, 3, draw_key).numpy().astype(np.float64)
+    logs = model.train_on_batch(X, return_dict=True)
+    # Control: the step was large enough to be seen.
+    after = float(model.beta)
+    bounds = [
+        np.mean(beta * log_weights.mean(axis=0) + (1.0 - beta) * (logsumexp(log_weights, axis=0) - math.log(3)))
+        for beta in (0.3, after)
+    ]
+    assert logs["bound"] == pytest.approx(bounds[0], rel=1e-5)
+    assert abs(bounds[1] - bounds[0]) > 1e-2
+    assert logs["beta"] == pytest.approx(0.3, rel=1e-5)
+    assert model.test_on_batch(X, return_dict=True)["beta"] == pytest.approx(after, rel=1e-5)

@@ -1,0 +1,229 @@
+"""What happens to a number that is not finite: training stops, every tool refuses it, and JSON holds null."""
+
+import json
+import math
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_scripts import call, error_line
+
+from keras_iwae import IWAE, experiments, export_saved_model
+from keras_iwae.evaluation import (
+    annealed_nll,
+    bidirectional_gap,
+    importance_weighted_nll,
+    inference_gap,
+    latents,
+    pairwise_log_posterior,
+    resampled_posterior,
+    resampled_reconstruction,
+    sumo_nll,
+)
+from keras_iwae.experiments import comparison
+from keras_iwae.foundation import json_text, write_json
+from keras_iwae.training import RunCheckpoint, StopWhereNotFinite, runs
+
+X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
+QUIET = {"verbose": False}
+
+
+def make(optimizer="adam", steps=1, **options):
+    model = IWAE(6, **{"latent_dim": 2, "hidden": (8,), "num_samples": 3, "seed": 3, **options})
+    model.compile(optimizer, run_eagerly=True, steps_per_execution=steps)
+    return model
+
+
+def broken(value=math.nan):
+    model = make()
+    model.generative.likelihood.head.bias.assign(np.full(6, value))
+    return model
+
+
+def strictly(text):
+    """JSON as it is defined, without NaN and Infinity."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+class Poison(keras.callbacks.Callback):
+    """Make a variable infinite before one step of one epoch, both from 0, or after it."""
+
+    def __init__(self, epoch, step, variable, after=False):
+        super().__init__()
+        self.at, self.variable, self.after = (epoch, step), variable, after
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == self.at and not self.after:
+            self.poison()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at and self.after:
+            self.poison()
+
+    def poison(self):
+        variable = self.variable(self.model)
+        variable.assign(tf.fill(variable.shape, math.inf))
+
+
+def trained_with(poison, folder, steps=1):
+    model = make(steps=steps)
+    callbacks = [poison, StopWhereNotFinite(), RunCheckpoint(folder, [])]
+    with pytest.raises(ValueError, match="Training stopped in epoch") as error:
+        model.fit(X, batch_size=2, epochs=3, verbose=0, callbacks=callbacks)
+    assert "The likely cause is a learning rate that is too high" in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def bias(model):
+    return model.generative.likelihood.head.bias
+
+
+@pytest.mark.parametrize(("steps", "where"), [(1, "epoch 2, step 3"), (3, "epoch 2, steps 1 to 3")])
+def test_training_stops_at_the_step_and_keeps_the_last_whole_epoch(tmp_path, steps, where):
+    step = 2 if steps == 1 else 0
+    assert where in trained_with(Poison(1, step, bias), tmp_path, steps)
+    runs.load_model(tmp_path).check_finite()
+    (row,) = runs.read_history(tmp_path)
+    assert row["epoch"] == 1.0
+    assert all(map(math.isfinite, row.values()))
+
+
+def test_nothing_is_kept_where_the_first_epoch_fails(tmp_path):
+    assert "epoch 1, step 1" in trained_with(Poison(0, 0, bias), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_call_of_an_epoch_names_the_steps_that_there_were(tmp_path):
+    """Four steps, three a call."""
+    assert "epoch 1, step 4:" in trained_with(Poison(0, 3, bias), tmp_path, steps=3)
+
+
+@pytest.mark.parametrize("name", ["bias", "velocity"])
+def test_the_end_of_an_epoch_is_looked_at_before_it_is_kept(tmp_path, name):
+    """The last step's bound is of before it; and a run whose optimizer is broken could not go on."""
+
+    def variable(model):
+        return next(v for v in (*model.weights[::-1], *model.optimizer.variables) if name in v.path)
+
+    assert "epoch 2, at its end: " in trained_with(Poison(1, 3, variable, after=True), tmp_path)
+    assert runs.read_history(tmp_path)[-1]["epoch"] == 1.0
+    loaded = runs.load_model(tmp_path)
+    assert all(np.isfinite(np.asarray(v)).all() for v in (*loaded.weights, *loaded.optimizer.variables))
+
+
+@pytest.mark.slow
+def test_a_run_whose_learning_rate_is_too_high_ends_in_one_line(tmp_path):
+    options = ["--dataset", "digits", "--hidden", 30, 30, "--latent-dim", 5, "--num-samples", 10, "--epochs", 20]
+    said = call("train", *options, "--learning-rate", 0.5, cwd=tmp_path, status=2).stderr.strip()
+    assert said.startswith("train.py: error: Training stopped in epoch ")
+    assert "step" in said
+    assert "\n" not in said
+    (run,) = (tmp_path / "saved_models").iterdir()
+    if (run / "model.keras").exists():
+        runs.load_model(run).check_finite()
+        assert all(math.isfinite(value) for row in runs.read_history(run) for value in row.values())
+    for file in run.glob("*.json"):
+        strictly(file.read_text())
+
+
+FEW = {"num_chains": 2, "num_temperatures": 3, "num_leapfrog_steps": 1, **QUIET}
+REFUSING = {
+    "importance_weighted_nll": lambda model, folder: importance_weighted_nll(model, X, 3, **QUIET),
+    "annealed_nll": lambda model, folder: annealed_nll(model, X, **FEW),
+    "sumo_nll": lambda model, folder: sumo_nll(model, X, 2, **QUIET),
+    "bidirectional_gap": lambda model, folder: bidirectional_gap(model, 2, 3, **FEW),
+    "latents": lambda model, folder: latents(model, X, 2),
+    "pairwise_log_posterior": lambda model, folder: pairwise_log_posterior(model, X, np.zeros((8, 2), np.float32)),
+    "inference_gap": lambda model, folder: inference_gap(model, X, 3, 2),
+    "resampled_posterior": lambda model, folder: resampled_posterior(model, X, 2, 3),
+    "resampled_reconstruction": lambda model, folder: resampled_reconstruction(model, X, 2, 3),
+    "export_saved_model": lambda model, folder: export_saved_model(model, folder / "served"),
+    "load_model": lambda model, folder: (runs.save_model(model, folder / "model.keras"), runs.load_model(folder)),
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_model_that_is_not_finite_is_refused(name, value, tmp_path):
+    with pytest.raises(ValueError, match=r"`model`. Expected finite weights. Received: .*head/bias") as error:
+        REFUSING[name](broken(value), tmp_path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "served").exists()
+
+
+@pytest.fixture(scope="module")
+def broken_run(tmp_path_factory):
+    """A run folder as training left one before it stopped at such a number."""
+    config = experiments.ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,), epochs=2)
+    run = runs.create(tmp_path_factory.mktemp("broken") / "run", asdict(config))
+    model = experiments.build(config)
+    model.generative.likelihood.head.bias.assign(np.full(64, math.nan))
+    runs.save_model(model, run / "model.keras")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("evaluate_nll", ["--k", 5, "--model"]),
+        ("evaluate_nll", ["--k", 5, "--sumo", 2, "--model"]),
+        ("evaluate_nll", ["--method", "ais", "--limit", 2, "--model"]),
+        ("evaluate_nll", ["--method", "bdmc", "--limit", 2, "--model"]),
+        ("export", ["--model"]),
+        ("sample", ["--num", 4, "--model"]),
+        ("diagnose", ["--model"]),
+        ("train", ["--resume", "--out"]),
+    ],
+)
+def test_every_script_refuses_such_a_run(broken_run, script, arguments):
+    before = sorted(broken_run.rglob("*"))
+    assert "Expected finite weights" in error_line(script, *arguments, broken_run, cwd=broken_run)
+    assert sorted(broken_run.rglob("*")) == before
+
+
+def test_the_report_names_it_on_its_page(broken_run):
+    call("report", broken_run, cwd=broken_run)
+    assert "Expected finite weights. Received: NaN or infinity" in (broken_run / "report.html").read_text()
+
+
+NOT_FINITE = {
+    "nan": math.nan,
+    "inside": {"infinity": [1.0, -math.inf, (math.inf,)]},
+    "numpy": np.float32(np.nan),
+    "an integer": np.int64(3),
+    "a truth": np.bool_(True),
+    "text": "NaN",
+}
+AS_JSON = {
+    "nan": None,
+    "inside": {"infinity": [1.0, None, [None]]},
+    "numpy": None,
+    "an integer": 3,
+    "a truth": True,
+    "text": "NaN",
+}
+
+
+def test_what_is_not_finite_is_null_in_files(tmp_path):
+    write_json(tmp_path / "metrics.json", NOT_FINITE)
+    assert strictly((tmp_path / "metrics.json").read_text()) == strictly(json_text(NOT_FINITE)) == AS_JSON
+    runs.update_metrics(tmp_path, {"more": math.inf})
+    assert strictly((tmp_path / "metrics.json").read_text()) == {**AS_JSON, "more": None}
+
+
+def test_and_in_what_scripts_print(tmp_path, monkeypatch):
+    record = {"model": "m", "dataset": "d", "split": "test", **NOT_FINITE}
+    monkeypatch.setattr(experiments, "evaluate", lambda **options: ("", dict(record)))
+    assert strictly(call("evaluate_nll", "--json", cwd=tmp_path).stdout)["nan"] is None
+    monkeypatch.setattr(comparison, "compare", lambda runs: dict(record))
+    assert strictly(call("compare", "one", "other", "--json", cwd=tmp_path).stdout)["nan"] is None

@@ -1,0 +1,86 @@
+"""Files are whole or not there: what a killed process leaves is cleaned up, and a full disk is named."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_iwae import IWAE
+from keras_iwae.foundation import replacing, storage, write_arrays, write_json
+from keras_iwae.training import runs
+
+
+@pytest.fixture(scope="module")
+def dead():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def temporary(path, process):
+    return path.with_name(f".{path.stem}-{process}-0.tmp{path.suffix}")
+
+
+WRITING = {
+    "metrics.json": lambda path: write_json(path, {"nll": 1.0}),
+    "per-example.npz": lambda path: write_arrays(path, {"nll": np.ones(3)}),
+    "history.csv": lambda path: runs.write_rows(path, [{"epoch": 1.0}]),
+    "model.keras": lambda path: runs.save_model(IWAE(6, latent_dim=2, hidden=(3,)), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path, dead, name):
+    path, other = tmp_path / name, tmp_path / f"other-{name}"
+    # Of processes that live, of another file, and what only looks like it.
+    kept = [temporary(path, os.getppid()), temporary(other, dead), tmp_path / f".{path.stem}-notes.tmp{path.suffix}"]
+    for file in (temporary(path, dead), *kept):
+        file.write_text("half")
+    WRITING[name](path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+    assert path.stat().st_size > 4
+
+
+def full(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def half(path):
+    with replacing(path) as temporary:
+        temporary.write_text("half of it")
+        full()
+
+
+@pytest.mark.parametrize("name", WRITING)
+@pytest.mark.parametrize("where", ["while it is written", "at the end"])
+def test_a_full_disk_is_an_error_with_the_name_of_the_file(tmp_path, monkeypatch, name, where):
+    path, write = tmp_path / name, half
+    path.write_text("as it was")
+    if where == "at the end":
+        monkeypatch.setattr(os, "fsync", full)
+        write = WRITING[name]
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write(path)
+    assert error.value.errno == errno.ENOSPC
+    assert error.value.filename == str(path)
+    assert path.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_without_a_number_is_named_too(tmp_path):
+    """As HDF5 has them, which writes the weights of a model."""
+    with pytest.raises(OSError, match=r"Unable to write.*model.keras"), replacing(tmp_path / "model.keras"):
+        raise OSError("Unable to write (no space)")
+    with pytest.raises(OSError, match="elsewhere"), replacing(tmp_path / "model.keras"):
+        raise OSError(errno.ENOENT, "No such file", "elsewhere")
+
+
+def test_a_process_is_running_or_not(dead):
+    assert storage.is_running(os.getpid())
+    # Of another user, whom nobody may signal but who is there.
+    assert storage.is_running(1)
+    assert not storage.is_running(dead)
