@@ -4,20 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.evaluation.ascent import ascend
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.models import IWAE
 
 tfd = tfp.distributions
-
-_LEARNING_RATE = 0.05
-# Gradient steps that run as one graph, between two reports of progress.
-_BLOCK = 50
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class _Proposal:
 
 
 def inference_gap(
-    model,
+    model: IWAE,
     images: np.ndarray,
     num_samples: int = 5000,
     num_steps: int = 1000,
@@ -91,50 +88,34 @@ def inference_gap(
     def steps_done(steps: int) -> None:
         progress(3 * num_draws * steps / work)
 
-    late, best = _ascend(model.generative, x, amortized, num_steps, num_draws, ascent_seed, steps_done)
+    start = tf.stack([amortized.mean(), tf.math.log(amortized.stddev())])
+    late, best = ascend(model, x, start, num_steps, num_draws, ascent_seed, steps_done)
 
-    @tf.function
-    def streamed(given, group_size: int) -> tf.Tensor:
-        proposal: Any = _Proposal(model.generative, given)
-        return stream_log_weights(proposal, x, tf.constant(num_samples), evaluation_seed, [group_size]).bounds[0]
-
-    def bound(given, group_size: int) -> np.ndarray:
-        value = streamed(given, group_size).numpy()
+    def bound(group_size: int, *gaussians: tf.Tensor) -> np.ndarray:
+        given = tf.stack(gaussians, axis=2), tf.constant(num_samples), tf.constant(group_size)
+        value = _bound(model, len(gaussians))(x, *given, evaluation_seed).numpy()
         progress(num_samples / work)
         return value
 
-    elbo, best_elbo, late_elbo = (bound(given, 1) for given in (amortized, best, late))
-    both = [tf.stack([getattr(q, moment)() for q in (amortized, best)], axis=1) for moment in ("mean", "stddev")]
-    mixture = tfd.MixtureSameFamily(tfd.Categorical(probs=[0.5, 0.5]), tfd.MultivariateNormalDiag(*both))
-    return InferenceGap(bound(mixture, num_samples), best_elbo, elbo, best_elbo - late_elbo)
+    elbo, best_elbo, late_elbo = (bound(1, gaussian) for gaussian in (start, best, late))
+    return InferenceGap(bound(num_samples, start, best), best_elbo, elbo, best_elbo - late_elbo)
 
 
-def _ascend(generative, x, start, num_steps: int, num_draws: int, seed: tf.Tensor, progress) -> tuple:
-    """The Gaussian of each image after three quarters of the steps and after all of them."""
-    loc, log_scale = keras.Variable(start.mean()), keras.Variable(tf.math.log(start.stddev()))
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, num_steps))
-    optimizer.build([loc, log_scale])
+def _bound(model: IWAE, components: int) -> Callable:
+    """The bound of a group size with C Gaussians of each image as the proposal, in even shares, as a graph.
 
-    def elbo(step_seed: tf.Tensor) -> tf.Tensor:
-        noise = tf.random.stateless_normal([num_draws, *loc.shape], step_seed)
-        z = loc.value + tf.exp(log_scale.value) * noise
-        # Constants in log q: what that leaves out has expectation zero, and is all of the noise where q is exact.
-        q = tfd.MultivariateNormalDiag(tf.stop_gradient(loc.value), tf.exp(tf.stop_gradient(log_scale.value)))
-        return tf.reduce_sum(generative.log_likelihood(x, z) + generative.log_prior(z) - q.log_prob(z))
+    They come as mean and logarithm of the scale, `[2, B, C, D]`.
+    """
 
-    @tf.function
-    def climb(begin: tf.Tensor, end: tf.Tensor) -> None:
-        for step in tf.range(begin, end):
-            with tf.GradientTape() as tape:
-                loss = -elbo(tf.random.fold_in(seed, step))
-            optimizer.apply(tape.gradient(loss, [loc.value, log_scale.value]))
+    def bound(x, gaussians, num_samples, group_size, seed):
+        locs, scales = gaussians[0], tf.exp(gaussians[1])
+        given = tfd.MultivariateNormalDiag(locs[:, 0], scales[:, 0])
+        if components > 1:
+            even = tfd.Categorical(probs=[1.0 / components] * components)
+            given = tfd.MixtureSameFamily(even, tfd.MultivariateNormalDiag(locs, scales))
+        proposal: Any = _Proposal(model.generative, given)
+        return stream_log_weights(proposal, x, num_samples, seed, [group_size]).bounds[0]
 
-    found = []
-    for until in (3 * num_steps // 4, num_steps):
-        for begin in range(int(optimizer.iterations), until, _BLOCK):
-            end = min(begin + _BLOCK, until)
-            climb(tf.constant(begin), tf.constant(end))
-            progress(end - begin)
-        scale = tf.exp(log_scale.value)
-        found.append(tfd.MultivariateNormalDiag(tf.identity(loc.value), tf.identity(scale)))
-    return tuple(found)
+    scalar, each = tf.TensorSpec([], tf.int32), tf.TensorSpec([2, None, components, model.latent_dim])
+    specs = tf.TensorSpec([None, *model.event_shape]), each, scalar, scalar, tf.TensorSpec([2], tf.int32)
+    return model.traced(("bound of Gaussians", components), bound, specs)
