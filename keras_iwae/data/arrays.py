@@ -14,13 +14,16 @@ _ANY = Support()
 _EXPECTED = "an array `x`, or arrays `x_train` and `x_test`"
 
 
-def as_examples(array: np.ndarray, argument: str = "source", grey: bool = True) -> np.ndarray:
+def as_examples(
+    array: np.ndarray, argument: str = "source", grey: bool = True, binary: bool | None = None
+) -> np.ndarray:
     """Return `array` as examples `[N, H, W, C]`, or `[N, D]` if it is flat.
 
     Args:
         array: `[N, H, W]`, `[N, H, W, C]` or `[N, D]`. uint8 holds levels 0..255, or 0 and 1 if nothing exceeds 1.
         argument: the name that the caller knows the array by, for the error.
         grey: whether other types hold grey levels in [0, 1], and not any finite numbers, with NaN for what is missing.
+        binary: whether uint8 holds 0 and 1; `None` looks whether this array does.
 
     Returns:
         uint8 levels in 0..255, or float32.
@@ -33,7 +36,15 @@ def as_examples(array: np.ndarray, argument: str = "source", grey: bool = True) 
             f"{MARK}{argument}`. Expected shape [N, H, W], [N, H, W, C] or [N, D]. Received: {list(array.shape)}"
         )
     if array.dtype == np.uint8 and array.size:
-        examples = array * np.uint8(255) if array.max() <= 1 else array
+        if np.ma.is_masked(array):
+            raise ValueError(f"{MARK}{argument}`. Expected floats where some are masked. Received: masked bytes")
+        array = np.asarray(array)
+        examples = array * np.uint8(255) if (array.max() <= 1 if binary is None else binary) else array
+    elif grey and array.dtype.kind == "f" and np.isnan(np.ma.filled(array, np.nan)).any():
+        raise ValueError(
+            f"{MARK}{argument}`. Expected {GREY}, to be binarized; binarization='none' keeps what is missing. "
+            "Received: NaN"
+        )
     else:
         examples = GREY.check(array, argument) if grey else _ANY.check(array, argument, missing=True)
     return examples[..., np.newaxis] if examples.ndim == 3 else examples
@@ -57,9 +68,14 @@ def read_file(path: Path, split: str, grey: bool = True) -> np.ndarray:
     """
     arrays = _read_arrays(path)
     if "x_train" in arrays and "x_test" in arrays:
+        # What bytes mean is said by both together: a test split may happen to hold no count above 1.
+        binary = all(
+            arrays[name].dtype == np.uint8 and arrays[name].size and arrays[name].max() <= 1
+            for name in ("x_train", "x_test")
+        )
         if split == "test":
-            return as_examples(arrays["x_test"], f"{path}: x_test", grey)
-        training = as_examples(arrays["x_train"], f"{path}: x_train", grey)
+            return as_examples(arrays["x_test"], f"{path}: x_test", grey, binary)
+        training = as_examples(arrays["x_train"], f"{path}: x_train", grey, binary)
         return _split_rows(training, path, ("train", "validation"))[split]
     if "x" in arrays:
         return _split_rows(as_examples(arrays["x"], f"{path}: x", grey), path, ("train", "validation", "test"))[split]

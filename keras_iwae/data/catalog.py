@@ -17,6 +17,7 @@
 import dataclasses
 import difflib
 import functools
+import math
 import os
 import socket
 import urllib.request
@@ -28,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.data.arrays import as_examples, read_file
-from keras_iwae.foundation import Support, check_choice
+from keras_iwae.foundation import Support, check_choice, check_integer
 
 SPLITS = ("train", "validation", "test")
 Source = str | Path | np.ndarray
@@ -123,6 +124,28 @@ def num_levels(source: Source) -> int:
     return int(np.nanmax(whole)) + 1
 
 
+def whole_numbers(values: np.ndarray, source: Source, levels: int | None = None) -> np.ndarray:
+    """Return levels 0, ..., C - 1 as float32: of grey levels 0..255, or whole numbers as they are.
+
+    Bytes are grey levels where some of the training split are C or more, and else levels already.
+
+    Args:
+        values: of `source`, as `examples` gives them.
+        source: as in `examples`.
+        levels: C; `None` is `num_levels(source)`.
+
+    Raises:
+        ValueError: if they are no whole numbers from 0 to C - 1, or `levels` is no integer of at least 2.
+    """
+    known = num_levels(source) if levels is None else check_integer("levels", levels, at_least=2)
+    if values.dtype == np.uint8:
+        reference = values if isinstance(source, np.ndarray) else examples(source, "train")
+        if known <= 256 and max(reference.max(), values.max()) >= known:
+            return np.round(np.arange(256) * ((known - 1) / 255.0)).astype(np.float32)[values]
+    largest = math.inf if levels is None else known - 1.0
+    return Support(0.0, largest, integers=True).check(values, "source", missing=True)
+
+
 def mean_image(source: Source, binarization: str = "dynamic", levels: int | None = None) -> np.ndarray:
     """Return the mean of each entry over the training split, from which the decoder's output bias starts.
 
@@ -139,10 +162,10 @@ def mean_image(source: Source, binarization: str = "dynamic", levels: int | None
         ValueError: as in `images`.
     """
     values = (examples if binarization in ("none", "levels") else images)(source, "train")
+    if binarization == "levels":
+        values = whole_numbers(values, source, levels)
     if values.dtype == np.uint8:
-        known = binarization == "levels" and (num_levels(source) if levels is None else levels)
-        largest = known - 1.0 if known else 1.0
-        return (values.mean(axis=0, dtype=np.float64) / 255.0 * largest).astype(np.float32)
+        return (values.mean(axis=0, dtype=np.float64) / 255.0).astype(np.float32)
     observed = ~np.isnan(values)
     total = np.where(observed, values, 0.0).sum(axis=0, dtype=np.float64)
     return (total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32)

@@ -11,8 +11,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.data.catalog import SPLITS, Source, examples, images, num_levels
-from keras_iwae.foundation import Support, check_integer
+from keras_iwae.data.catalog import SPLITS, Source, examples, images, whole_numbers
+from keras_iwae.foundation import MARK, check_integer
 
 BINARIZATIONS = ("dynamic", "static", "threshold", "none", "levels")
 
@@ -49,8 +49,8 @@ def load(
             NLL.
         first_epoch: the epoch of the first iteration; the n-th `iter()` of the dataset gives epoch `first_epoch + n`,
             from n = 0. To resume after e epochs, pass e. Evaluation splits are the same at every epoch.
-        levels: with "levels", how many levels the uint8 values 0..255 of a source stand for; `None` is
-            `num_levels(source)`.
+        levels: with "levels", C: how many levels there are; `None` is `num_levels(source)`. Grey levels 0..255 are
+            counted in C steps; whole numbers below C, bytes too, are taken as they are.
 
     Returns:
         a dataset with a known length of float32 batches `[B, H, W, C]`, or `[B, D]` for flat sources.
@@ -70,8 +70,12 @@ def load(
     seed = check_integer("seed", seed, at_least=0)
     first_epoch = check_integer("first_epoch", first_epoch, at_least=0)
     training = split == "train"
+    if levels is not None and binarization != "levels":
+        raise ValueError(
+            f"{MARK}levels`. Expected none with binarization={binarization!r}, which counts none. Received: {levels!r}"
+        )
     if binarization == "levels":
-        values = _whole_numbers(examples(source, split), num_levels(source) if levels is None else levels)
+        values = whole_numbers(examples(source, split), source, levels)
     elif binarization == "none":
         values = examples(source, split)
     else:
@@ -88,14 +92,6 @@ def load(
             f"which drops partial batches. Received: {batch_size}"
         )
     return _shuffled(values, batch_size, binarization == "dynamic", seed, first_epoch)
-
-
-def _whole_numbers(values: np.ndarray, levels: int) -> np.ndarray:
-    """Return levels 0, ..., `levels` - 1 of uint8 values 0..255, or a user's own whole numbers, as float32."""
-    if values.dtype != np.uint8:
-        return Support(low=0.0, integers=True).check(values, "source", missing=True)
-    table = np.round(np.arange(256) * ((levels - 1) / 255.0)).astype(np.float32)
-    return table[values]
 
 
 def _drawn_once(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

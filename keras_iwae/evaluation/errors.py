@@ -58,7 +58,8 @@ def error_of_mean(errors: np.ndarray, weights: np.ndarray | None = None) -> floa
 
 
 def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | None, discrete: bool) -> float | None:
-    """NLL in bits for each observed entry; `None` for a density, whose number depends on the units of the data.
+    """NLL in bits for each observed entry; `None` for a density, whose number depends on the units of the data,
+    and where nothing was observed.
 
     Args:
         nll: mean over examples, in nats.
@@ -66,7 +67,8 @@ def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | No
         weights: of the examples, or `None`.
         discrete: whether the likelihood gives probabilities of whole numbers.
     """
-    return nll / (mean(entries, weights) * math.log(2.0)) if discrete else None
+    observed = mean(entries, weights)
+    return nll / (observed * math.log(2.0)) if discrete and observed > 0.0 else None
 
 
 def quantity(cross_entropy: bool) -> str:

@@ -12,6 +12,9 @@ from keras_iwae.foundation.checks import MARK, shape_text
 _EIGHT_BITS = 255.0
 # Of an integer: what float32 may have made of it on its way.
 _ROUNDING = 1e-3
+# Its square, and sums of a few of those, are within float32.
+_LARGEST = 1e15
+_NO_NAN = "; NaN is for a model whose argument `missing` says so"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Support:
             ValueError: if the array is empty, not numeric, of another shape, or holds what is not in the support.
         """
         try:
-            events = np.asarray(events)
+            events = _with_masks(events, argument, str(self))
+        except _WrongType:
+            raise
         except ValueError:
             raise ValueError(f"{MARK}{argument}`. Expected {self}. Received: rows of different lengths") from None
         if events.dtype == object:
@@ -93,6 +98,11 @@ class Support:
             low, high = (float(np.float32(end)) for end in (values.min(), values.max()))
         if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
             return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:g}, {high:g}]"
+        if not self.bounded and max(abs(low), abs(high)) > _LARGEST:
+            return (
+                f"Expected {self} up to {_LARGEST:g}, whose squares float32 holds; standardize them. "
+                f"Received: values in [{low:g}, {high:g}]"
+            )
         if self.integers and (values != np.round(values)).any():
             return f"Expected {self}{self._hint(low, high)}. Received: fractions in [{low:g}, {high:g}]"
         return ""
@@ -123,7 +133,7 @@ class Support:
             values = tf.where(tf.abs(values - whole) <= _ROUNDING, whole, values)
         # Whether a minimum keeps NaN is up to the device's kernel, so each value is compared.
         valid = tf.logical_and(values >= self.low, values <= self.high)
-        valid = tf.logical_and(valid, tf.math.is_finite(values))
+        valid = tf.logical_and(valid, tf.abs(values) <= _LARGEST)
         if self.integers:
             valid = tf.logical_and(valid, tf.equal(values, tf.round(values)))
         if missing:
@@ -134,6 +144,7 @@ class Support:
                 f"{MARK}{argument}`. Expected {self}",
                 tf.where(_within(low, high, 0.0, 1.0), self._hint(0.0, 1.0), ""),
                 tf.where(_within(low, high, 0.0, _EIGHT_BITS) & (high > 1.0), self._hint(0.0, _EIGHT_BITS), ""),
+                tf.where(tf.reduce_any(tf.math.is_nan(values)) & (not missing), _NO_NAN, ""),
                 tf.strings.format(". Received: values in [{}, {}]", (low, high)),
             ]
         )
@@ -143,6 +154,21 @@ class Support:
 
 def _within(low: tf.Tensor, high: tf.Tensor, lowest: float, highest: float) -> tf.Tensor:
     return tf.logical_and(low >= lowest, high <= highest)
+
+
+def _with_masks(events, argument: str, expected: str) -> np.ndarray:
+    """An array, with NaN where NumPy's masks say that a number is none."""
+    if isinstance(events, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in events):
+        events = np.ma.stack(events)
+    if not isinstance(events, np.ma.MaskedArray):
+        return np.asarray(events)
+    if events.dtype.kind not in "fbiu":
+        raise _WrongType(f"{MARK}{argument}`. Expected {expected}. Received: dtype {events.dtype}")
+    return np.ma.filled(events.astype(np.float64), np.nan)
+
+
+class _WrongType(ValueError):
+    """Of what is masked; to be told from rows of different lengths."""
 
 
 def _snapped(values: np.ndarray) -> np.ndarray:
@@ -158,6 +184,7 @@ def _as_numbers(events: np.ndarray) -> np.ndarray:
     if any(isinstance(value, (str, bytes)) for value in events.ravel()):
         return events
     try:
-        return np.array([math.nan if value is None else value for value in events.ravel()], float).reshape(events.shape)
+        numbers = [math.nan if value is None or type(value).__name__ == "NAType" else value for value in events.ravel()]
+        return np.array(numbers, float).reshape(events.shape)
     except (TypeError, ValueError):
         return events

@@ -58,6 +58,11 @@ class Likelihood(FixedArguments, keras.Layer):
             seed: of the head, where none was given.
             features: whether the decoder gives features for sure, and not parameters, whatever their shape.
         """
+        if self.event_shape not in ((), tuple(event_shape)):
+            raise ValueError(
+                f"{MARK}likelihood`. Expected one that is of no other model, or of events of the same shape. Received: "
+                f"a {type(self).__name__} of events {shape_text(*self.event_shape)}, for {shape_text(*event_shape)}"
+            )
         self.event_shape = tuple(event_shape)
         self._head_seed, self._features = seed if self.seed is None else self.seed, features
 

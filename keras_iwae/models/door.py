@@ -71,8 +71,6 @@ class Door:
             raise ValueError(
                 f"{MARK}{argument}`. Expected {expected}. Received: a {kind.__module__}.{kind.__qualname__}"
             )
-        if isinstance(x, np.ma.MaskedArray):
-            x = np.ma.filled(x.astype(np.float32), np.nan)
         return self.support.check(x, argument, self.event_shape, self.missing)
 
     def batch(self, element: Any, argument: str = "x", whole: bool = True) -> tuple[np.ndarray, np.ndarray | None]:

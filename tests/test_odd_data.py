@@ -1,0 +1,103 @@
+"""Data as people have it, which once was trained on with a wrong meaning, or refused with a word that did not help."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from keras_iwae import IWAE, data, importance_weighted_nll
+from keras_iwae.likelihoods import GaussianLikelihood
+
+RNG = np.random.default_rng(0)
+
+
+def loaded(source, split="test", **options):
+    return np.concatenate(list(data.load(source, split, **options).as_numpy_iterator()))
+
+
+def model(likelihood="gaussian", **options):
+    made = IWAE(6, latent_dim=2, hidden=(8,), num_samples=3, likelihood=likelihood, **options)
+    made.compile("adam")
+    return made
+
+
+def test_bytes_that_are_levels_already_stay_what_they_are():
+    codes = RNG.integers(0, 5, (60, 6)).astype(np.uint8)
+    for kind in (np.uint8, np.int64, np.float32):
+        np.testing.assert_array_equal(loaded(codes.astype(kind), binarization="levels", levels=5), codes)
+        np.testing.assert_allclose(data.mean_image(codes.astype(kind), "levels", 5), codes.mean(axis=0), rtol=1e-6)
+    grey = RNG.integers(0, 256, (60, 6)).astype(np.uint8)
+    np.testing.assert_array_equal(loaded(grey, binarization="levels", levels=5), np.round(grey / 255.0 * 4.0))
+
+
+@pytest.mark.parametrize(("source", "levels"), [(np.arange(18).reshape(3, 6), 4), (np.zeros((3, 6), np.uint8), 2.5)])
+def test_levels_that_the_data_has_not(source, levels):
+    with pytest.raises(ValueError, match=r"`(source|levels)`\. Expected"):
+        loaded(source, binarization="levels", levels=levels)
+
+
+def test_levels_without_levels_are_refused():
+    with pytest.raises(ValueError, match=r"`levels`\. Expected none with binarization='none'"):
+        data.load(np.zeros((3, 6)), "test", binarization="none", levels=4)
+
+
+def test_what_bytes_mean_is_said_by_both_splits(tmp_path):
+    """A test split of counts that happen to be 0 and 1 was taken for black and white."""
+    path, counts = tmp_path / "counts.npz", RNG.integers(0, 2, (20, 6)).astype(np.uint8)
+    np.savez(path, x_train=RNG.poisson(2, (50, 6)).astype(np.uint8) + np.uint8(2), x_test=counts)
+    np.testing.assert_array_equal(loaded(path, binarization="levels"), counts)
+
+
+def test_masks_of_numpy_are_missing_entries_wherever_they_come_in():
+    x = RNG.normal(size=(20, 6)).astype(np.float32)
+    masked, wanted = np.ma.masked_array(x, x > 0.5), np.where(x > 0.5, np.nan, x)
+    np.testing.assert_array_equal(loaded(masked, binarization="none"), wanted)
+    door = model(missing="nan").door
+    for form in (masked, list(masked)):
+        np.testing.assert_array_equal(door.array(form), wanted)
+    with pytest.raises(ValueError, match=r"`source`\. Expected floats where some are masked"):
+        loaded(np.ma.masked_array(np.ones((3, 6), np.uint8), np.eye(3, 6)), binarization="none")
+    for values in (np.array([["a"] * 6]), np.ones((1, 6), complex), np.zeros((1, 6), "datetime64[s]")):
+        with pytest.raises(ValueError, match=r"`x`\. Expected finite values\. Received: dtype"):
+            door.array(np.ma.masked_array(values, np.eye(1, 6)))
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean"])
+def test_pandas_na_is_a_missing_entry(dtype):
+    frame = pd.DataFrame(np.eye(2, 6)).astype(dtype)
+    frame.iloc[0, 1] = pd.NA
+    found = model(missing="nan").door.array(frame)
+    assert math.isnan(found[0, 1])
+    np.testing.assert_array_equal(np.nan_to_num(found), np.eye(2, 6))
+    with pytest.raises(ValueError, match=r"missing='nan'.*Received: NaN"):
+        model().fit(frame, verbose=0)
+
+
+def test_numbers_whose_squares_float32_does_not_hold():
+    for x in (np.full((4, 6), 1e38), tf.data.Dataset.from_tensor_slices(np.full((4, 6), -1e38, np.float32)).batch(2)):
+        with pytest.raises(ValueError, match=r"`x`\. Expected finite values"):
+            model().fit(x, verbose=0)
+
+
+def test_nan_in_a_pipeline_says_what_takes_it():
+    nan = np.full((4, 6), np.nan, np.float32)
+    with pytest.raises(ValueError, match=r"NaN is for a model whose argument `missing` says so"):
+        model().fit(tf.data.Dataset.from_tensor_slices(nan).batch(2), verbose=0)
+    with pytest.raises(ValueError, match="binarization='none' keeps what is missing"):
+        data.load(nan, "test")
+
+
+def test_nothing_observed_has_no_bits():
+    result = importance_weighted_nll(model("bernoulli", missing="nan"), np.full((2, 6), np.nan), 30, verbose=False)
+    assert result.bits_per_dimension is None
+    assert result.nll == pytest.approx(0.0, abs=1.0)
+    assert "bits" not in str(result)
+
+
+def test_a_likelihood_of_another_shape_is_not_taken_over():
+    shared = GaussianLikelihood()
+    model(shared)
+    with pytest.raises(ValueError, match=r"`likelihood`\. Expected one that is of no other model"):
+        IWAE(4, likelihood=shared)
