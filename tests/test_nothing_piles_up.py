@@ -86,6 +86,7 @@ def grown(call, calls):
     return megabytes() - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_on_one_image_take_no_memory(make_model, images, name):
     model = make_model()
