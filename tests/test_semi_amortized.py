@@ -48,7 +48,7 @@ def test_steps_climb_from_the_encoders_elbo_to_the_best_there_is():
     log_joint = model.generative.log_joint(X, wide).numpy().astype(np.float64)
     reached = []
     for steps in (0, 1, 3, 12):
-        model.posterior.num_steps = steps
+        set_steps(model.posterior, steps)
         log_q = model.posterior.distribution(X).log_prob(wide).numpy().astype(np.float64)
         np.testing.assert_allclose(np.exp(log_q).sum(axis=0) * CELL, np.ones(3), atol=1e-3)
         reached.append(elbo(log_joint, log_q))
@@ -62,13 +62,19 @@ def test_steps_climb_from_the_encoders_elbo_to_the_best_there_is():
     np.testing.assert_allclose(reached[-1], best, atol=0.03)
 
 
+def set_steps(posterior, steps):
+    """What a constructor was told cannot be set anew, but by those who look behind it."""
+    vars(posterior)["num_steps"] = steps
+
+
 def gradients_and_bound(model):
+    draws = tf.random.split(SEED, 3)[0]
     gradients = tf.function(
         lambda: bound_gradients(
             model.posterior, model.generative, X, K, SEED, model.objective, ESTIMATORS["reparameterized"]
         )[1:]
     )
-    bound = tf.function(lambda: tf.reduce_mean(model.objective(model.log_weights(X, K, SEED))))
+    bound = tf.function(lambda: tf.reduce_mean(model.objective(model.log_weights(X, K, draws))))
     by_variable = []
     for part, found in zip((model.generative, model.posterior), gradients(), strict=True):
         by_variable += list(zip(part.trainable_variables, found, strict=True))
@@ -137,7 +143,7 @@ def test_without_differentiating_the_steps_are_constants():
     with tf.GradientTape() as tape:
         loc, scale = model.posterior(X)
         q = tfp.distributions.MultivariateNormalDiag(loc + shift, scale * stretch)
-        z = q.sample([K], seed=SEED)
+        z = q.sample([K], seed=tf.random.split(SEED, 3)[0])
         bound = tf.reduce_mean(model.objective(model.generative.log_joint(X, z) - q.log_prob(z)))
     expected, (by_variable, _) = tape.gradient(bound, variables), gradients_and_bound(model)
     for (variable, found), like in zip(by_variable[-len(variables) :], expected, strict=True):
@@ -175,5 +181,5 @@ def test_trains_saves_loads_and_is_exported(tmp_path):
     folder = export_saved_model(model, tmp_path / "serving")
     served = tf.saved_model.load(str(folder)).signatures["encode"](images=tf.constant(X))
     np.testing.assert_allclose(served["mean"], model.posterior.mean(X), rtol=1e-4, atol=1e-5)
-    model.posterior.num_steps = 0
+    set_steps(model.posterior, 0)
     assert np.abs(served["mean"] - model.posterior.mean(X)).max() > 0.05
