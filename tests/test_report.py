@@ -225,3 +225,7 @@ def test_values_as_text():
     assert numbers.rows({**record, "x": None, "y": [1] * 9}) == [("a b", "mean 1.50, min 0.25"), ("KL", "2")]
     assert numbers.sentence({}) == ""
     assert numbers.headline({}, {}) == []
+    # A density has no bits, and what is not finite is null.
+    density = {"nll_test": {"nll": 61.2, "standard_error": 0.1, "num_examples": 5, "bits_per_dimension": None}}
+    assert [fact.value for fact in numbers.headline(density, {})] == ["61.20"]
+    assert numbers.headline({"nll_test": {"nll": None, "bits_per_dimension": None}}, {}) == []

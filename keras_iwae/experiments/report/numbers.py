@@ -91,11 +91,12 @@ def sentence(config: Mapping) -> str:
 def headline(metrics: Mapping, diagnosis: Mapping) -> list[Fact]:
     """The numbers that people look for first, those that there are."""
     facts, nll, training = [], metrics.get("nll_test", {}), metrics.get("training", {})
-    if "nll" in nll:
+    if nll.get("nll") is not None:
         error = nll.get("standard_error")
         of = f"test NLL, K = {shown(nll.get('num_samples'))}, {shown(nll.get('num_examples'))} images"
         facts.append(Fact(f"{nll['nll']:.2f}", "nats" if error is None else f"± {error:.2f} nats", of))
-    if "bits_per_dimension" in nll:
+    # A density has none.
+    if nll.get("bits_per_dimension") is not None:
         facts.append(Fact(f"{nll['bits_per_dimension']:.4f}", "bits", "per dimension"))
     layers = diagnosis.get("layers")
     if layers:
