@@ -46,6 +46,7 @@ def test_the_log_ratio_is_the_stationary_point_of_what_the_discriminator_climbs(
         assert value_and_slope(wrong)[1] > 1e-4
 
 
+@pytest.mark.slow
 def test_a_trained_discriminator_recovers_the_log_ratio_of_each_image():
     images, scales = np.eye(2, 3, dtype=np.float32), np.array([[0.5, 1.5], [1.0, 0.6]], np.float32)
     locs = np.array([[0.5, 0.0], [-0.6, 0.4]], np.float32)

@@ -180,6 +180,7 @@ def test_two_stochastic_layers_reach_quadrature(images):
     np.testing.assert_array_less(np.abs(result.log_likelihood_per_example - truth), 4.0 * error)
 
 
+@pytest.mark.slow
 def test_step_sizes_come_to_the_target_from_far_away(oracle, annealers, monkeypatch):
     x = tf.constant(oracle.sample_data(4))
     for start in (0.001, 10.0):
@@ -230,6 +231,7 @@ def test_numbers_of_a_result_and_seeds(make_model, images):
     assert np.all(again.log_likelihood_per_example[7:] != result.log_likelihood_per_example)
 
 
+@pytest.mark.slow
 def test_the_encoder_runs_once_for_all_steps(make_model, images):
     model = make_model()
     annealer = Annealer(model, "posterior", 2, 0.1)

@@ -121,6 +121,7 @@ def test_flops_are_those_of_the_graph(make_model, drawn):
     assert sum(map(flops, products)) == _network.step_flops(SMALL, 7, 6, drawn)
 
 
+@pytest.mark.slow
 def test_the_judge_and_the_package_agree_on_the_same_noise():
     batch = (np.random.default_rng(5).random((3, 784)) < 0.3).astype(np.float32)
     bound, _ = _same_step.gradients("CPU:0", False, 5, batch)

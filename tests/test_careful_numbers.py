@@ -79,6 +79,7 @@ JUDGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JUDGES)
 def test_grey_levels_under_a_bernoulli_have_a_cross_entropy(name):
     """Their sum of x log p + (1 - x) log(1 - p) is no log-density: it does not integrate to 1."""

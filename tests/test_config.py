@@ -179,6 +179,7 @@ def test_levels_are_those_of_the_data_set_or_of_the_configuration(likelihood):
     assert np.abs(started - images.mean(axis=0)).mean() < 0.2
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_for_the_model_to_know(tmp_path):
     values = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
     values[::3, 2] = np.nan

@@ -116,6 +116,7 @@ def test_warm_up_changes_what_is_climbed_and_not_what_is_reported():
     assert moved[0] != pytest.approx(moved[1], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_resampling_every_sample_once_is_the_exact_gradient_when_weights_are_equal():
     """With equal weights systematic resampling of m = K draws each sample once, so the step is the exact one."""
     exact = IWAE((8, 8, 1), latent_dim=4, hidden=(12,), num_samples=6, seed=2, objective="elbo")

@@ -147,6 +147,7 @@ def test_each_way_in_gives_the_numbers_of_the_array(call, plain, method, way):
     np.testing.assert_allclose(found, plain[method], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", IN_MEMORY)
 @pytest.mark.parametrize("method", AT_ONCE)
 def test_what_is_taken_at_once_may_be_of_any_kind(call, plain, method, way):

@@ -112,6 +112,7 @@ def test_the_gradient_is_the_weighted_sum_of_each_example_s(estimator):
     np.testing.assert_allclose(gradients(X), np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_metrics_are_weighted_means():
     model = make()
     bounds = []

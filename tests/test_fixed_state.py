@@ -60,6 +60,7 @@ def trainable(model):
     return [id(weight) in ours for weight in model.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part"),
     [*(("by name", part) for part in PARTS), *((name, "decoder") for name in MODELS if name != "by name")],
@@ -181,6 +182,7 @@ def test_every_family_has_its_line_in_the_tables():
     assert sorted(OF_LIKELIHOODS) == sorted(LIKELIHOODS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_numpy_are_numbers(name, tmp_path):
     model, plain = NUMBERS[name](as_numpy), NUMBERS[name](dict)
@@ -250,6 +252,7 @@ def test_a_class_of_a_users_own_may_have_arguments_of_its_own(tmp_path):
             setattr(model, argument, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_the_samples_of_a_training_step_can_be_set_and_take_effect(run_eagerly):
     model = IWAE(**SMALL)

@@ -146,6 +146,7 @@ def check_export(model, x, folder):
     np.testing.assert_allclose(decoded[mean_name], drawn[mean_name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_gaps_are_refused_where_none_are_said_to_be(name):
     likelihood = LIKELIHOODS[name]() if LIKELIHOODS[name] else name

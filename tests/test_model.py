@@ -97,6 +97,7 @@ def test_no_two_kernels_start_alike():
         assert np.abs(kernel).max() > 0.8 * bound
 
 
+@pytest.mark.slow
 def test_each_step_and_each_batch_draws_anew(make_model):
     model = make_model()
     model.compile(keras.optimizers.SGD(0.0))
@@ -193,6 +194,7 @@ def test_mixed_precision_keeps_log_densities_in_float32(policy, tmp_path):
     assert loaded.evaluate(batches(), verbose=0) == model.evaluate(batches(), verbose=0)
 
 
+@pytest.mark.slow
 def test_keras_callbacks_work(make_model, tmp_path):
     model = make_model()
     callbacks = [
@@ -222,6 +224,7 @@ def test_fit_takes_arrays_and_datasets_of_pairs(make_model):
     assert probabilities.max() < 1.0
 
 
+@pytest.mark.slow
 def test_run_eagerly_takes_the_same_step(make_model):
     graph, eager = make_model(), make_model({"run_eagerly": True})
     for model in (graph, eager):

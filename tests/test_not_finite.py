@@ -88,6 +88,7 @@ def bias(model):
     return model.generative.likelihood.head.bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "where"), [(1, "epoch 2, step 3"), (3, "epoch 2, steps 1 to 3")])
 def test_training_stops_at_the_step_and_keeps_the_last_whole_epoch(tmp_path, steps, where):
     step = 2 if steps == 1 else 0
@@ -108,6 +109,7 @@ def test_the_last_call_of_an_epoch_names_the_steps_that_there_were(tmp_path):
     assert "epoch 1, step 4:" in trained_with(Poison(0, 3, bias), tmp_path, steps=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bias", "velocity"])
 def test_the_end_of_an_epoch_is_looked_at_before_it_is_kept(tmp_path, name):
     """The last step's bound is of before it; and a run whose optimizer is broken could not go on."""

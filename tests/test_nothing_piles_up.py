@@ -50,6 +50,7 @@ def traces(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_second_call_makes_no_graph(make_model, images, traces, name):
     model = make_model()
@@ -61,6 +62,7 @@ def test_a_second_call_makes_no_graph(make_model, images, traces, name):
     assert len(traces) == first
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_graph_and_other_weights_are_not_stale(make_model, images):
     model = make_model()
     one, other = (importance_weighted_nll(model, images, k, verbose=False) for k in (20, 30))

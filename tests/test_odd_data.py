@@ -75,12 +75,14 @@ def test_pandas_na_is_a_missing_entry(dtype):
         model().fit(frame, verbose=0)
 
 
+@pytest.mark.slow
 def test_numbers_whose_squares_float32_does_not_hold():
     for x in (np.full((4, 6), 1e38), tf.data.Dataset.from_tensor_slices(np.full((4, 6), -1e38, np.float32)).batch(2)):
         with pytest.raises(ValueError, match=r"`x`\. Expected finite values"):
             model().fit(x, verbose=0)
 
 
+@pytest.mark.slow
 def test_nan_in_a_pipeline_says_what_takes_it():
     nan = np.full((4, 6), np.nan, np.float32)
     with pytest.raises(ValueError, match=r"NaN is for a model whose argument `missing` says so"):

@@ -140,6 +140,7 @@ def check_trains(place, network):
         assert np.any(variable.numpy() != value) or "bias" in variable.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("place", [name for name in PLACES if name not in OF_POSTERIORS])
 def test_a_layer_or_model_of_any_kind_trains(place, name):
@@ -147,6 +148,7 @@ def test_a_layer_or_model_of_any_kind_trains(place, name):
     check_trains(model_with, GOOD[name](inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", OF_POSTERIORS)
 def test_each_family_takes_a_subclassed_model(place):
     check_trains(OF_POSTERIORS[place], OwnModel())

@@ -83,6 +83,7 @@ def test_reconstructions_are_nearer_to_the_image_than_those_of_q(model):
     assert likelihoods[0] > likelihoods[1] + 0.1
 
 
+@pytest.mark.slow
 def test_auxiliary_variables_are_left_out():
     model = IWAE(SHAPE, latent_dim=2, hidden=(8,), posterior="auxiliary")
     z = resampled_posterior(model, X, 4, 30)

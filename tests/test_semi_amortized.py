@@ -43,6 +43,7 @@ def log_normal(parameters):
     return (-0.5 * noise**2 - log_scale - 0.5 * np.log(2.0 * np.pi)).sum(axis=-1)
 
 
+@pytest.mark.slow
 def test_steps_climb_from_the_encoders_elbo_to_the_best_there_is():
     model, wide = make(num_draws=64), np.repeat(GRID, 3, axis=1)
     log_joint = model.generative.log_joint(X, wide).numpy().astype(np.float64)
@@ -134,6 +135,7 @@ def test_steps_do_not_multiply_a_gradient(monkeypatch):
     assert sensitivity(steep()).max() > 6.0
 
 
+@pytest.mark.slow
 def test_without_differentiating_the_steps_are_constants():
     model = make(num_steps=3, differentiable=False)
     loc, scale = model.posterior(X)

@@ -52,6 +52,7 @@ def test_unbiased_within_its_stated_error_where_a_bound_is_not():
     assert -bounds.mean() - truth > max(6.0 * result.monte_carlo_error, 6.0 * bounds.std() / math.sqrt(bounds.size))
 
 
+@pytest.mark.slow
 def test_numbers_of_a_result(make_model, images):
     result = sumo_nll(make_model(), images, num_estimates=3, batch_size=4, seed=2, verbose=False)
     record = json.loads(json.dumps(result.to_dict()))

@@ -84,6 +84,7 @@ def test_every_read_is_before_or_after_every_update(name):
     assert not unordered_reads(nodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two layers, rws", "adversarial"])
 def test_draws_of_evaluate_are_keyed_before_the_images_are_counted(name):
     model, batches = made(name), data.load("digits", "validation", 50)
