@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -467,7 +466,7 @@ def half_written(_, folder, **__):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "failure"),
-    [(type(keras.export.ExportArchive()), "write_out", half_written), (export, "write_warmup_requests", disk_full)],
+    [(tf.saved_model, "save", half_written), (export, "write_warmup_requests", disk_full)],
     ids=["weights", "warm-up"],
 )
 def test_a_failed_export_leaves_nothing_behind(tiny, tmp_path, monkeypatch, owner, name, failure):
