@@ -14,12 +14,17 @@ import pytest
 
 from keras_iwae import IWAE
 
-# What was imported stays, and graphs are many small objects: looking through all of them takes a seventh of the time.
-gc.collect()
-gc.freeze()
+# Graphs are many small objects: looking through all of them time and again takes a seventh of the time.
 gc.set_threshold(100_000, 20, 20)
 
 EVENT_SHAPE = (4, 3, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unwatched():
+    """What was imported, or is kept by TensorFlow's caches, stays: nobody need look whether it is garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
