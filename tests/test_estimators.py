@@ -63,7 +63,7 @@ def flat(gradients):
 
 def moments(step):
     """Mean and standard error of the two parts' gradients over blocks; `step` maps a seed to two lists of gradients."""
-    parts = tf.function(lambda seed: [flat(part) for part in step(seed)])
+    parts = tf.function(lambda seed: [flat(part) for part in step(seed)], autograph=False)
     blocks = [[part.numpy() for part in parts(tf.constant([5, block]))] for block in range(BLOCKS)]
     stacked = [np.stack(part).astype(np.float64) for part in zip(*blocks, strict=True)]
     return [Moments(part.mean(axis=0), part.std(axis=0, ddof=1) / np.sqrt(BLOCKS)) for part in stacked]
