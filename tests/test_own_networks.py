@@ -7,10 +7,12 @@ import tensorflow as tf
 import tf_keras
 
 from keras_iwae import AVB, IWAE
-from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, PoissonLikelihood
+from keras_iwae.models import GenerativeModel
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks import EventEncoder
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
+from keras_iwae.priors import StandardNormalPrior
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 
@@ -227,6 +229,61 @@ def test_what_may_be_squashed():
     both = keras.Sequential([keras.layers.Dense(12, "sigmoid"), keras.layers.Reshape((6, 2))])
     with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of GaussianLikelihood"):
         make(IWAE, decoder=both, likelihood=GaussianLikelihood(scale="example"))
+
+
+BOUNDED = {
+    "relu": "no number below 0",
+    "softplus": "no number below 0",
+    "exponential": "no number below 0",
+    "sigmoid": "numbers between 0 and 1 only",
+    "tanh": "numbers between -1 and 1 only",
+}
+
+
+def generative(decoder, likelihood):
+    made = GenerativeModel(decoder, StandardNormalPrior(2), likelihood, (6,))
+    made.build((None, 2))
+    return made
+
+
+def pairs(size, *activations):
+    """Two parameters of each entry, each behind an activation of its own."""
+    given = keras.Input((2,))
+    each = [keras.layers.Reshape((size, 1))(keras.layers.Dense(size, name)(given)) for name in activations]
+    return keras.Model(given, keras.layers.Concatenate(axis=-1)(each))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_last_activation_of_any_kind_is_seen(name, bias):
+    layers = [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, name, use_bias=bias)]
+    with pytest.raises(ValueError, match=f"`decoder`. Expected parameters of Poisson.*which gives {BOUNDED[name]}"):
+        generative(keras.Sequential(layers), PoissonLikelihood())
+    # Of two parameters one is enough, but a location may be bounded.
+    with pytest.raises(ValueError, match=f"which gives {BOUNDED[name]}"):
+        generative(pairs(6, None, name), GaussianLikelihood(scale="example"))
+    generative(pairs(6, name, None), GaussianLikelihood(scale="example"))
+
+
+IN_RANGE_BY_CHANCE = {
+    "a bias, as training leaves it": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, bias_initializer="ones")],
+    "small weights": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, kernel_initializer="zeros")],
+    "positive weights": [keras.layers.Dense(9, "sigmoid"), keras.layers.Dense(6, None, False, "ones")],
+    "dropout": [keras.layers.Dense(9, "sigmoid"), keras.layers.Dense(6, None, False, "ones"), keras.layers.Dropout(0.1)],
+    "normalized": [keras.layers.Dense(6), keras.layers.BatchNormalization(beta_initializer="ones")],
+}
+
+
+@pytest.mark.parametrize("name", IN_RANGE_BY_CHANCE)
+def test_parameters_that_are_in_a_range_by_chance_are_not_taken_for_squashed(name):
+    decoder = keras.Sequential(IN_RANGE_BY_CHANCE[name])
+    decoder.build((None, 2))
+    if "bias" in name:
+        decoder.layers[-1].bias.assign(np.full(6, 9.0))
+    before = [weight.numpy() for weight in decoder.weights]
+    generative(decoder, PoissonLikelihood())
+    for weight, value in zip(decoder.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
 
 
 def test_what_is_no_posterior_is_named():

@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer, log_power_mean
+from keras_iwae.foundation import check_boolean, check_integer, check_number, log_power_mean
 
 
 class Term(NamedTuple):
@@ -109,14 +108,6 @@ class Reconstruction(ELBO):
     deterministic: ClassVar[bool] = True
 
 
-def _number(argument: str, value: object) -> float:
-    """`value` as a float if it is a finite number."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
-    if not number or not np.isfinite(value):  # type: ignore[call-overload]
-        raise ValueError(f"{MARK}{argument}`. Expected a finite number. Received: {value!r}")
-    return float(value)  # type: ignore[arg-type]
-
-
 def _group_size(num_samples: int, num_groups: int) -> int:
     if num_samples % num_groups:
         raise ValueError(
@@ -186,8 +177,8 @@ class CIWAE(Objective):
     learned: bool = False  # type: ignore[misc]
 
     def __post_init__(self):
-        object.__setattr__(self, "beta", _number("beta", self.beta))
-        object.__setattr__(self, "learned", bool(self.learned))
+        object.__setattr__(self, "beta", check_number("beta", self.beta))
+        object.__setattr__(self, "learned", check_boolean("learned", self.learned))
         inside = 0.0 < self.beta < 1.0 if self.learned else 0.0 <= self.beta <= 1.0
         if not inside:
             between = "between 0 and 1, both excluded" if self.learned else "in [0, 1]"
@@ -214,7 +205,7 @@ class Renyi(Objective):
     alpha: float = 0.5
 
     def __post_init__(self):
-        object.__setattr__(self, "alpha", _number("alpha", self.alpha))
+        object.__setattr__(self, "alpha", check_number("alpha", self.alpha))
 
     def terms(self, num_samples, parameter=None):
         if self.alpha == 1.0:

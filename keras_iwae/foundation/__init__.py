@@ -2,9 +2,12 @@
 
 from keras_iwae.foundation.checks import (
     MARK,
+    check_boolean,
     check_choice,
     check_integer,
+    check_number,
     check_positive,
+    check_seed,
     shape_text,
     value_errors,
 )
@@ -28,9 +31,12 @@ __all__ = [
     "StreamingLogMeanExp",
     "Support",
     "antithetic_noise",
+    "check_boolean",
     "check_choice",
     "check_integer",
+    "check_number",
     "check_positive",
+    "check_seed",
     "effective_sample_size",
     "is_running",
     "json_text",
