@@ -100,7 +100,8 @@ ARGUMENTS = {"latents": "images", **{name: "data" for name in STREAMED if name.e
 
 
 def make(kind=IWAE, run_eagerly=False, **options):
-    model = kind(6, latent_dim=2, hidden=(8,), num_samples=3, seed=3, **options)
+    samples = {} if options.get("objective") == "ae" else {"num_samples": 3}
+    model = kind(6, **{"latent_dim": 2, "hidden": (8,), "seed": 3, **samples, **options})
     model.compile(keras.optimizers.SGD(0.1), run_eagerly=run_eagerly)
     return model
 

@@ -111,7 +111,9 @@ def of_posterior(name):
 
 OF_POSTERIORS = {
     **{f"posterior, {name}": of_posterior(name) for name in POSTERIORS},
-    "posterior, hierarchical": lambda network: make(IWAE, posterior=HierarchicalPosterior(network, (2, 1), ((4,),))),
+    "posterior, hierarchical": lambda network: make(
+        IWAE, posterior=HierarchicalPosterior(network, (2, 1), ((4,),)), latent_dim=(2, 1)
+    ),
 }
 # Where a network goes: its argument, the size of its inputs, and a model with it there.
 PLACES = {
@@ -226,9 +228,9 @@ def test_what_may_be_squashed():
     levels = keras.Sequential([keras.layers.Dense(18, "sigmoid"), keras.layers.Reshape((6, 3))])
     with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of CategoricalLikelihood"):
         make(IWAE, decoder=levels, likelihood=CategoricalLikelihood(levels=3))
-    both = keras.Sequential([keras.layers.Dense(12, "sigmoid"), keras.layers.Reshape((6, 2))])
+    two = keras.Sequential([keras.layers.Dense(12, "sigmoid"), keras.layers.Reshape((6, 2))])
     with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of GaussianLikelihood"):
-        make(IWAE, decoder=both, likelihood=GaussianLikelihood(scale="example"))
+        make(IWAE, decoder=two, likelihood=GaussianLikelihood(scale="example"))
 
 
 BOUNDED = {
@@ -269,7 +271,7 @@ IN_RANGE_BY_CHANCE = {
     "a bias, as training leaves it": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, bias_initializer="ones")],
     "small weights": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, kernel_initializer="zeros")],
     "positive weights": [keras.layers.Dense(9, "sigmoid"), keras.layers.Dense(6, None, False, "ones")],
-    "dropout": [keras.layers.Dense(9, "sigmoid"), keras.layers.Dense(6, None, False, "ones"), keras.layers.Dropout(0.1)],
+    "dropout": [keras.layers.Dropout(0.5), keras.layers.Dense(6, bias_initializer="ones"), keras.layers.Dropout(0.5)],
     "normalized": [keras.layers.Dense(6), keras.layers.BatchNormalization(beta_initializer="ones")],
 }
 
@@ -284,6 +286,60 @@ def test_parameters_that_are_in_a_range_by_chance_are_not_taken_for_squashed(nam
     generative(decoder, PoissonLikelihood())
     for weight, value in zip(decoder.weights, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def gaussian_posterior():
+    return GaussianPosterior(keras.layers.Dense(5), 2)
+
+
+def both():
+    return {"encoder": keras.layers.Dense(5), "decoder": keras.layers.Dense(7)}
+
+
+# What has no effect beside the networks that are given.
+UNUSED = {
+    "hidden": lambda: {**both(), "hidden": (8,)},
+    "activation": lambda: {**both(), "activation": "relu"},
+    "hidden beside a posterior": lambda: {
+        "posterior": gaussian_posterior(),
+        "decoder": keras.layers.Dense(7),
+        "hidden": (8,),
+    },
+    "latent_dim beside a posterior": lambda: {"posterior": gaussian_posterior(), "latent_dim": 3},
+    "num_samples of an autoencoder": lambda: {"objective": "ae", "num_samples": 3},
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_what_the_networks_that_are_given_do_not_use_is_refused(name):
+    with pytest.raises(ValueError, match=rf"`{name.split()[0]}`\. Expected none.*Received: ") as error:
+        IWAE(6, **UNUSED[name]())
+    assert "\n" not in str(error.value)
+
+
+def test_what_one_dense_network_uses_is_taken():
+    made = IWAE(6, encoder=keras.layers.Dense(5), hidden=(8,), activation="relu", latent_dim=2)
+    assert made.generative.decoder.layers[0].units == 8
+    own = IWAE(6, posterior=gaussian_posterior(), latent_dim=2, hidden=(9,))
+    assert (own.get_config()["latent_dim"], own.generative.decoder.layers[0].units) == (2, 9)
+    # The discriminator has an encoder of its own.
+    assert make(AVB, **both(), hidden=(11,)).get_config()["hidden"] == (11,)
+    several = IWAE(6, latent_dim=(3, 2), hidden=((4,),), **both())
+    again = IWAE.from_config(several.get_config())
+    assert [weight.shape for weight in again.weights] == [weight.shape for weight in several.weights]
+    with pytest.raises(ValueError, match=r"`hidden`\. Expected 1 sequences .* for each stochastic layer above"):
+        IWAE(6, latent_dim=(3, 2), hidden=((4,), (4,)), **both())
+
+
+@pytest.mark.parametrize("wrong", [200, "200", (), (200, "a"), (True,)])
+def test_units_are_named(wrong):
+    with pytest.raises(ValueError, match=r"`hidden`\. Expected"):
+        IWAE(6, hidden=wrong)
+
+
+def test_what_is_no_activation_is_named():
+    with pytest.raises(ValueError, match=r"`activation`\. Expected a Keras activation.*Received: 'reluu'"):
+        IWAE(6, activation="reluu")
 
 
 def test_what_is_no_posterior_is_named():

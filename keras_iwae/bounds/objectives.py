@@ -20,6 +20,8 @@ import tensorflow as tf
 
 from keras_iwae.foundation import check_boolean, check_integer, check_number, log_power_mean
 
+_NUM_SAMPLES = 50
+
 
 class Term(NamedTuple):
     """One term of a bound: `coefficient` times the mean over groups of `group_size` samples of log-means of w^power."""
@@ -222,6 +224,23 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "ciwae": CIWAE,
     "renyi": Renyi,
 }
+
+
+def settle_samples(objective: Objective, num_samples: int | None) -> int:
+    """K: as given, or for `None` 50, and 1 where the objective takes none.
+
+    Raises:
+        ValueError: if it is no positive integer, or more than an objective without samples takes.
+    """
+    if num_samples is None:
+        return 1 if objective.deterministic else _NUM_SAMPLES
+    samples = check_integer("num_samples", num_samples)
+    if objective.deterministic and samples > 1:
+        raise ValueError(
+            "Invalid value received for `num_samples`. Expected none, or 1, for an objective that takes the posterior "
+            f"mean and draws no samples. Received: {num_samples}"
+        )
+    return samples
 
 
 def get(objective: str | Objective) -> Objective:

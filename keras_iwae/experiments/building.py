@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
@@ -32,6 +33,11 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
     mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
+    values = data.examples(config.data.dataset, "train")
+    if wanted.missing is None and values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(
+            "Invalid value received for `missing`. Expected 'nan' for data with pixels that are NaN. Received: None"
+        )
     likelihood = _likelihood(config)
     encoder = decoder = None
     if wanted.network == "conv":
@@ -42,8 +48,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     parts: dict[str, Any] = {
         "event_shape": mean.shape,
         "latent_dim": wanted.latent_dim if several else wanted.latent_dim[0],
-        "hidden": wanted.hidden if several else wanted.hidden[0],
-        "activation": wanted.activation,
+        "hidden": wanted.hidden if several or wanted.hidden is None else wanted.hidden[0],
         "num_samples": climbed.num_samples,
         "posterior": wanted.posterior,
         "likelihood": likelihood,
@@ -52,6 +57,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "encoder": encoder,
         "decoder": decoder,
         "seed": seed,
+        **({} if wanted.activation is None else {"activation": wanted.activation}),
     }
     model: IWAE | AVB
     if wanted.posterior == "adversarial":

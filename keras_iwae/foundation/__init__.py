@@ -11,7 +11,7 @@ from keras_iwae.foundation.checks import (
     shape_text,
     value_errors,
 )
-from keras_iwae.foundation.fixed import FixedArguments
+from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -43,6 +43,7 @@ __all__ = [
     "key_for",
     "log_mean_exp",
     "log_power_mean",
+    "plain",
     "replacing",
     "shape_text",
     "value_errors",

@@ -30,7 +30,6 @@ def _squashes(given: np.ndarray, is_in: Callable[[np.ndarray], bool]) -> bool:
     return bool(given.any()) and is_in(given)
 
 
-
 class Samples(NamedTuple):
     """Draws: `latents` `[N, D]`, and of p(x|z) the `mean` and the `events` that were drawn, `[N, *event_shape]`."""
 
