@@ -123,6 +123,35 @@ def test_the_end_of_an_epoch_is_looked_at_before_it_is_kept(tmp_path, name):
     assert all(np.isfinite(np.asarray(v)).all() for v in (*loaded.weights, *loaded.optimizer.variables))
 
 
+def test_a_plain_fit_ends_after_the_epoch_that_broke(tmp_path):
+    model = make(keras.optimizers.SGD(0.1))
+    saved = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
+    with pytest.raises(ValueError, match="Training stopped in epoch 2, at its end: loss is not finite") as error:
+        model.fit(X, batch_size=4, epochs=3, verbose=0, callbacks=[Poison(1, 1, bias), saved])
+    assert "\n" not in str(error.value)
+    # What saves comes after it.
+    assert [path.name for path in tmp_path.iterdir()] == ["1.weights.h5"]
+
+
+def test_a_last_step_that_breaks_the_weights_alone_is_seen():
+    """The loss is of before it."""
+    with pytest.raises(ValueError, match=r"epoch 1, at its end: .*head/bias is not finite"):
+        make(keras.optimizers.SGD(0.1)).fit(X, batch_size=4, verbose=0, callbacks=Poison(0, 1, bias, after=True))
+
+
+def test_keras_own_way_to_stop_is_left_to_it():
+    callbacks = [Poison(0, 0, bias), keras.callbacks.TerminateOnNaN()]
+    history = make(keras.optimizers.SGD(0.1)).fit(X, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
+    assert len(history.history["loss"]) == 1
+
+
+def test_a_callback_list_is_taken_too():
+    model = make(keras.optimizers.SGD(0.1))
+    callbacks = keras.callbacks.CallbackList([Poison(0, 0, bias)], model=model, epochs=1)
+    with pytest.raises(ValueError, match="Training stopped in epoch 1"):
+        model.fit(X, batch_size=4, verbose=0, callbacks=callbacks)
+
+
 @pytest.mark.slow
 def test_a_run_whose_learning_rate_is_too_high_ends_in_one_line(tmp_path):
     options = ["--dataset", "digits", "--hidden", 30, 30, "--latent-dim", 5, "--num-samples", 10, "--epochs", 20]

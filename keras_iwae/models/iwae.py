@@ -247,10 +247,6 @@ class IWAE(LatentModel):
                     loss = -scale * weighted_mean(self.objective(terms.weights, self.beta), weights)
                 by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
             slopes = [by_variable[id(variable)] for variable in variables]
-            if weights is not None:
-                # A batch without any weight moves nothing: its mean would be 0 / 0.
-                some = tf.cast(tf.reduce_any(weights > 0.0), tf.float32)
-                slopes = [tf.math.multiply_no_nan(slope, some) for slope in slopes]
         return self._update_metrics(terms, weights, beta, self._descend(slopes, scale))
 
     def test_step(self, data):
