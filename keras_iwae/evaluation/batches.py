@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.foundation import value_errors, write_arrays
+from keras_iwae.foundation import read_arrays, value_errors, write_arrays
 from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
@@ -135,9 +135,8 @@ class _PartialResults:
         if not self._path.exists():
             return {}
         parts: dict[str, list[np.ndarray]] = {}
-        with np.load(self._path) as file:
-            for name in file.files:
-                parts.setdefault(name.split("-")[0], []).append(file[name])
+        for name, array in read_arrays(self._path).items():
+            parts.setdefault(name.split("-")[0], []).append(array)
         return {key: tuple(arrays) for key, arrays in parts.items()}
 
     def _key(self, x: tf.Tensor, seen: int) -> str:

@@ -21,7 +21,15 @@ from keras_iwae.foundation.numerics import (
     log_power_mean,
     weighted_mean,
 )
-from keras_iwae.foundation.storage import is_running, json_text, replacing, write_arrays, write_json
+from keras_iwae.foundation.storage import (
+    is_running,
+    json_text,
+    number_text,
+    read_arrays,
+    replacing,
+    write_arrays,
+    write_json,
+)
 from keras_iwae.foundation.support import Support
 
 __all__ = [
@@ -43,7 +51,9 @@ __all__ = [
     "key_for",
     "log_mean_exp",
     "log_power_mean",
+    "number_text",
     "plain",
+    "read_arrays",
     "replacing",
     "shape_text",
     "value_errors",

@@ -172,7 +172,12 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         """
         likelihood = self.generative.likelihood
         support = replace(likelihood.support, integers=False)
-        mean = support.check(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
+        mean = support.check(np.asanyarray(mean_image)[np.newaxis], "mean_image", self.event_shape, missing=True)[0]
+        if np.isnan(mean).any():
+            raise ValueError(
+                f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, which "
+                "is 0 for an entry that never was. Received: NaN"
+            )
         if likelihood.head is not None:
             likelihood.initialize(mean)
             return

@@ -8,6 +8,8 @@ stateful random op would replay the same stream after each server start if a glo
 import os
 import shutil
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -78,7 +80,7 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, endpoint in served.items():
-        archive.add_endpoint(name, endpoint.function, input_signature=list(endpoint.inputs))
+        archive.add_endpoint(name, model.kept(("served", name), partial(_traced, endpoint)))
     path.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename within one file system; the name is no number, so a server
     # that watches the folder does not load a version that is still being written.
@@ -94,6 +96,13 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return target
+
+
+def _traced(endpoint: Endpoint) -> Callable:
+    """The graph of an endpoint; kept with the model, as a second export would otherwise trace and keep another."""
+    function = tf.function(endpoint.function, input_signature=list(endpoint.inputs), autograph=False)
+    function.get_concrete_function()
+    return function
 
 
 def _warmup_records(model_name: str, served: dict[str, Endpoint]) -> list[bytes]:
