@@ -98,10 +98,11 @@ def test_calls_on_one_image_take_no_memory(make_model, images, name):
 
 
 @pytest.mark.slow
-def test_an_export_takes_what_it_needs(make_model, tmp_path):
-    """Keras traces each endpoint anew for it, and TensorFlow keeps that: 21 MiB a call, and the meter sees them."""
+def test_exports_take_no_memory(make_model, tmp_path):
+    """They took 21 MiB each: Keras traced each endpoint anew, and TensorFlow kept that."""
     model = make_model()
-    assert 10.0 < grown(lambda: export_saved_model(model, tmp_path), 3) < 3 * 40.0
+    # The heap of a long process goes up and down by what one of them needs.
+    assert grown(lambda: export_saved_model(model, tmp_path), 6) < 40.0
 
 
 @pytest.mark.slow

@@ -33,11 +33,8 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
     mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
-    values = data.examples(config.data.dataset, "train")
-    if wanted.missing is None and values.dtype.kind == "f" and np.isnan(values).any():
-        raise ValueError(
-            "Invalid value received for `missing`. Expected 'nan' for data with pixels that are NaN. Received: None"
-        )
+    if wanted.missing is None and config.data.dataset not in data.names():
+        _check_whole(config.data.dataset)
     likelihood = _likelihood(config)
     encoder = decoder = None
     if wanted.network == "conv":
@@ -116,6 +113,14 @@ def _likelihood(config: ExperimentConfig) -> str | Likelihood:
     if name not in LEVELLED:
         return name
     return likelihoods.LIKELIHOODS[name](levels=data.num_levels(config.data.dataset) if levels is None else levels)
+
+
+def _check_whole(file: str) -> None:
+    values = data.examples(file, "train")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(
+            "Invalid value received for `missing`. Expected 'nan' for data with pixels that are NaN. Received: None"
+        )
 
 
 def _check_adversarial(config: ExperimentConfig) -> None:

@@ -9,7 +9,7 @@ import enum
 
 import tensorflow as tf
 
-from keras_iwae.foundation.checks import check_seed
+from keras_iwae.foundation.checks import check_integer
 
 
 class Purpose(enum.IntEnum):
@@ -44,5 +44,5 @@ def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:
         >>> key_for(Purpose.SAMPLES, 7).numpy()
         array([7, 5], dtype=int32)
     """
-    whole = seed if tf.is_tensor(seed) else check_seed("seed", seed)
+    whole = seed if tf.is_tensor(seed) else check_integer("seed", seed, at_least=-(2**31), at_most=2**31 - 1)
     return tf.stack([tf.cast(whole, tf.int32), int(purpose)])

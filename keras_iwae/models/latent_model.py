@@ -175,8 +175,8 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         mean = support.check(np.asanyarray(mean_image)[np.newaxis], "mean_image", self.event_shape, missing=True)[0]
         if np.isnan(mean).any():
             raise ValueError(
-                f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, which "
-                "is 0 for an entry that never was. Received: NaN"
+                f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, and "
+                "0 for an entry that never was. Received: NaN"
             )
         if likelihood.head is not None:
             likelihood.initialize(mean)
