@@ -339,7 +339,7 @@ def test_refused_pairs_say_what_is_allowed():
         ({"backward_samples": 7}, "`backward_samples`. Expected at most num_samples = 6"),
         ({"backward_samples": 0}, "`backward_samples`"),
         ({"backward_samples": 2, "estimator": "vimco"}, "`backward_samples`"),
-        ({"backward_samples": 2, "objective": "ae"}, "`backward_samples`"),
+        ({"backward_samples": 1, "objective": "ae", "num_samples": 1}, "`backward_samples`"),
         ({"kl_warmup_steps": 5, "estimator": "rws"}, "`kl_warmup_steps`"),
         ({"kl_warmup_steps": -1}, "`kl_warmup_steps`"),
         ({"objective": MIWAE(num_groups=4)}, "`num_groups`. Expected a divisor of num_samples = 6"),

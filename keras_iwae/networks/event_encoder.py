@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, FixedArguments, check_choice
+from keras_iwae.foundation import MARK, FixedArguments, check_boolean, check_choice, check_integer
 from keras_iwae.networks.shapes import check_layer, output_shape
 
 ENCODINGS = ("identity", "levels", "log1p", "one_hot")
+_LEVELLED = ("levels", "one_hot")
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -22,7 +23,7 @@ class EventEncoder(FixedArguments, keras.Layer):
         encoder: Keras layer or model to features, from `[B, *event_shape]`; the last axis is C times as long where the
             encoding is one-hot, and by one mask longer with `mask_input`.
         encoding: "identity", "levels", "log1p" or "one_hot"; `encoding` of a likelihood says which.
-        levels: C, for "levels" and "one_hot".
+        levels: C, for "levels" and "one_hot" alone.
         missing: "nan" where NaN stands for an entry that was not observed; `None` where all are.
         mask_input: whether the encoder sees the mask too, 1 where an entry was observed, behind the last axis.
         **kwargs: passed to `keras.Layer`.
@@ -53,8 +54,13 @@ class EventEncoder(FixedArguments, keras.Layer):
         check_layer(encoder, "encoder")
         check_choice("encoding", encoding, ENCODINGS)
         check_choice("missing", missing, (None, "nan"))
+        mask_input = check_boolean("mask_input", mask_input)
         if mask_input and missing is None:
             raise ValueError(f"{MARK}mask_input`. Expected False where nothing is missing. Received: True")
+        if encoding in _LEVELLED:
+            levels = check_integer("levels", levels, at_least=2)
+        elif levels is not None:
+            raise ValueError(f"{MARK}levels`. Expected None with the encoding {encoding!r}. Received: {levels!r}")
         self.encoder, self.encoding, self.levels = encoder, encoding, levels
         self.missing, self.mask_input = missing, mask_input
 
