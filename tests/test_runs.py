@@ -147,7 +147,7 @@ def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
     "options",
     [
         {"likelihood": "discretized_logistic"},
-        {"likelihood": "categorical", "levels": 5, "network": "conv"},
+        {"likelihood": "categorical", "levels": 5, "network": "conv", "hidden": None, "activation": None},
         {"likelihood": "poisson", "objective": "elbo"},
         {"likelihood": "gaussian"},
     ],
