@@ -17,8 +17,8 @@ from keras_iwae import IWAE
 
 # Read by now; what a test starts runs as a user's own would.
 tf.config.list_logical_devices()
-for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
-    del os.environ[name]
+SETTINGS = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"
+WORKERS_OWN = {name: os.environ.pop(name) for name in SETTINGS}
 
 # Graphs are many small objects: looking through all of them time and again takes a seventh of the time.
 gc.set_threshold(100_000, 20, 20)
@@ -31,6 +31,12 @@ def unwatched():
     """What was imported, or is kept by TensorFlow's caches, stays: nobody need look whether it is garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def as_here():
+    """The environment of a process that is to give the same numbers as this one, to the last bit."""
+    return {**os.environ, **WORKERS_OWN}
 
 
 @pytest.fixture

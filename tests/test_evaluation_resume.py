@@ -28,7 +28,7 @@ class Interrupting:
 
 
 def run(model, images, compute, resume, settings=(("k", 5),)):
-    return in_batches(model, images, None, 2, compute, dict(settings), resume, verbose=False).arrays
+    return in_batches(model, images, 2, compute, dict(settings), resume, verbose=False).arrays
 
 
 def test_a_second_start_computes_what_is_missing(make_model, images, tmp_path):

@@ -63,7 +63,7 @@ def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_and_resume_changes_nothing(finished, tmp_path):
+def test_kill_and_resume_changes_nothing(finished, tmp_path, as_here):
     """kill -9 in the middle of an epoch, and once more before the first epoch is over."""
     run, script = tmp_path / "run", str(Path(__file__).resolve().parent.parent / "scripts" / "train.py")
     # Far more epochs than will be run: resuming cuts them back.
@@ -71,7 +71,8 @@ def test_kill_and_resume_changes_nothing(finished, tmp_path):
     settings |= {"latent-dim": 3, "seed": 7}
     arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     for leg, wait_for in (([*arguments], "config.json"), (["--resume", "--epochs", "100000"], "model.keras")):
-        process = subprocess.Popen([sys.executable, script, "--out", str(run), *leg], stdout=subprocess.DEVNULL)
+        command = [sys.executable, script, "--out", str(run), *leg]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=as_here)
         while not (run / wait_for).exists():
             assert process.poll() is None
             time.sleep(0.01)

@@ -63,14 +63,16 @@ class CategoricalLikelihood(Likelihood):
         return super().log_prob(tf.round(x), features, mask)
 
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
-        return tf.linalg.matvec(tf.nn.softmax(parameters), tf.range(self.levels, dtype=tf.float32))
+        # No matrix product: oneDNN's, of a tensor of rank 4 with an axis of 1 by a matrix, writes past its end in
+        # TensorFlow 2.21 (its issue 117700), and ends the process.
+        return tf.reduce_sum(tf.nn.softmax(parameters) * tf.range(self.levels, dtype=tf.float32), axis=-1)
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
         probabilities = tf.nn.softmax(self(features))
         numbers = tf.range(self.levels, dtype=tf.float32)
-        mean = tf.linalg.matvec(probabilities, numbers)
-        variance = tf.linalg.matvec(probabilities, numbers**2) - mean**2
+        mean = tf.reduce_sum(probabilities * numbers, axis=-1)
+        variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
         return {"mean": mean, "stddev": tf.sqrt(tf.maximum(variance, 0.0)), "probabilities": probabilities}
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
