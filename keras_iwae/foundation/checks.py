@@ -8,21 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 MARK = "Invalid value received for `"
-_LARGEST_SEED = 2**31 - 1
+# Of int32, which integers are in graphs.
+_LARGEST = 2**31 - 1
 
 
-def check_integer(argument: str, value: object, at_least: int = 1, at_most: int | None = None) -> int:
+def check_integer(argument: str, value: object, at_least: int = 1, at_most: int = _LARGEST) -> int:
     """`value` as an int if it is an integer in this range; else a ValueError that names `argument`."""
     integer = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-    if not integer or value < at_least or (at_most is not None and value > at_most):  # type: ignore[operator]
-        span = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+    if not integer or value < at_least or value > at_most:  # type: ignore[operator]
+        small = integer and value < at_least and at_most == _LARGEST  # type: ignore[operator]
+        span = f"of at least {at_least}" if small or not integer else f"from {at_least} to {at_most}"
         raise ValueError(f"{MARK}{argument}`. Expected an integer {span}. Received: {value!r}")
     return int(value)  # type: ignore[call-overload]
 
 
 def check_seed(argument: str, value: object) -> int:
     """`value` as an int if a stateless key, which is of int32, holds it; else a ValueError that names `argument`."""
-    return check_integer(argument, value, at_least=0, at_most=_LARGEST_SEED)
+    return check_integer(argument, value, at_least=0)
 
 
 def check_number(argument: str, value: object) -> float:

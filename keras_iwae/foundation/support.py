@@ -48,6 +48,11 @@ class Support:
         """Whether there is a smallest and a largest value."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    @property
+    def nearest_to_zero(self) -> float:
+        """A value that an entry may have, for the place of one that is missing."""
+        return min(max(0.0, self.low), self.high)
+
     def check(
         self, events: np.ndarray, argument: str, event_shape: tuple[int, ...] | None = None, missing: bool = False
     ) -> np.ndarray:

@@ -65,15 +65,20 @@ class CategoricalLikelihood(Likelihood):
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
         # No matrix product: oneDNN's, of a tensor of rank 4 with an axis of 1 by a matrix, writes past its end in
         # TensorFlow 2.21 (its issue 117700), and ends the process.
-        return tf.reduce_sum(tf.nn.softmax(parameters) * tf.range(self.levels, dtype=tf.float32), axis=-1)
+        return tf.reduce_sum(self._probabilities(parameters) * tf.range(self.levels, dtype=tf.float32), axis=-1)
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
-        probabilities = tf.nn.softmax(self(features))
+        probabilities = self._probabilities(self(features))
         numbers = tf.range(self.levels, dtype=tf.float32)
         mean = tf.reduce_sum(probabilities * numbers, axis=-1)
         variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
         return {"mean": mean, "stddev": tf.sqrt(tf.maximum(variance, 0.0)), "probabilities": probabilities}
+
+    def _probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        # As a matrix: oneDNN's kernel takes no more than five axes, and draws of images have six.
+        rows = tf.nn.softmax(tf.reshape(parameters, [-1, self.levels]))
+        return tf.reshape(rows, tf.shape(parameters))
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Logits that are linear in the level: of all distributions with this mean the one of largest entropy."""

@@ -17,6 +17,8 @@ from keras_iwae.foundation import MARK, Support, check_integer, shape_text
 _WEIGHTS = Support(low=0.0)
 # The key of TensorFlow Datasets' images.
 _IMAGE = "image"
+# Not a part of an example, and nothing that may be left aside.
+_WEIGHT = "sample_weight"
 _IN_MEMORY = "an array, a tensor, a list, a DataFrame, or a dict with one of these"
 _TAKEN = f"{_IN_MEMORY}, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches"
 
@@ -160,6 +162,11 @@ def _is_nested_numbers(element: tuple | list) -> bool:
 
 
 def _of_mapping(element: Mapping, argument: str) -> Any:
+    if _WEIGHT in element:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected weights as the third part of elements (x, label, weights), or as the "
+            f"argument `sample_weight`. Received: a dict with the key {_WEIGHT!r}"
+        )
     if _IMAGE in element:
         return element[_IMAGE]
     if len(element) == 1:

@@ -163,8 +163,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
         mask = None
         if self.missing is not None:
             mask = tf.logical_not(tf.math.is_nan(x))
-            # 0 is in the support of every likelihood.
-            x = tf.where(mask, x, 0.0)
+            x = tf.where(mask, x, self.likelihood.support.nearest_to_zero)
         log_likelihood = self.likelihood.log_prob(x, self.features(z, training), mask)
         # Otherwise K = 1 is lost in a batch of unknown size: 1 and an unknown number broadcast to an unknown number.
         known = tf.broadcast_static_shape(tf.TensorShape(z.shape[:-1]), tf.TensorShape(x.shape[:1]))

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
+from keras_iwae.foundation import MARK, check_boolean, check_integer, shape_text, value_errors
 from keras_iwae.models.door import Door, check_batch_size, check_weights
+from keras_iwae.models.passes import check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
 
@@ -36,6 +37,11 @@ class CheckedModel(keras.Model):
                     f"{MARK}{argument}`. Expected none: the loss is minus the bound of `objective`, and the metrics "
                     "are the bound's parts. Use a callback for more."
                 )
+        if optimizer is None:
+            raise ValueError(f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: None")
+        if jit_compile != "auto":
+            check_boolean("jit_compile", jit_compile)
+        check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile = jit_compile
 
@@ -75,6 +81,8 @@ class CheckedModel(keras.Model):
         """
         _refuse_labels(x, y, class_weight)
         check_batch_size(x, batch_size)
+        check_passes(epochs, initial_epoch, steps_per_epoch, validation_steps)
+        check_split(validation_split, validation_data)
         if validation_data is None and not validation_split:
             every = None if validation_freq == 1 else validation_freq
             _refuse_validation(steps=validation_steps, batch_size=validation_batch_size, freq=every)
@@ -183,6 +191,12 @@ class CheckedModel(keras.Model):
         if not x.shape[1:].is_compatible_with(self.event_shape):
             expected = shape_text("B", *self.event_shape)
             raise ValueError(f"{MARK}x`. Expected shape {expected}. Received: {x.shape}")
+        if weights is not None and self.distribute_strategy.num_replicas_in_sync > 1:
+            # Each replica would divide by the weights of its own examples.
+            raise ValueError(
+                f"{MARK}sample_weight`. Expected none under a strategy of several replicas. Received: weights under "
+                f"{type(self.distribute_strategy).__name__}"
+            )
         return tf.cast(x, tf.float32), None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
 
 
