@@ -167,6 +167,25 @@ def test_what_is_no_bernoulli_is_trained_judged_and_drawn(options, tmp_path):
     np.testing.assert_array_equal(evaluation_images(run, 30, seed=0), next(iter(batches)))
 
 
+@pytest.mark.parametrize(
+    ("binarization", "largest", "darkest"),
+    [("levels", 9, 1), ("none", 255, 1), ("dynamic", 255, 1), ("threshold", 200, 1)],
+)
+def test_bytes_are_judged_as_the_file_means_them(binarization, largest, darkest, tmp_path):
+    """Rows that happen to hold 0 and 1 were taken for black and white."""
+    rng = np.random.default_rng(0)
+    train = rng.integers(0, largest + 1, (60, 6)).astype(np.uint8)
+    test = rng.integers(0, darkest + 1, (400, 6)).astype(np.uint8)
+    test[300:] = rng.integers(0, largest + 1, (100, 6))
+    for rows in (300, 400):
+        file = tmp_path / f"{rows}.npz"
+        np.savez(file, x_train=train, x_test=test[:rows])
+        write_json(tmp_path / "config.json", {"data": {"dataset": str(file), "binarization": binarization}})
+        whole = np.concatenate(list(data.load(file, "test", 200, binarization, seed=3).as_numpy_iterator()))
+        for limit in (None, 5, 300):
+            np.testing.assert_array_equal(evaluation_images(tmp_path, limit, seed=3), whole[:limit])
+
+
 def test_newest_run(tmp_path):
     with pytest.raises(ValueError, match="train one with"):
         runs.newest(tmp_path)
