@@ -121,7 +121,12 @@ def bound_gradients(
     )
     for_posterior = found[: len(phis)]
     if through:
-        for_generative = [one + other for one, other in zip(for_generative, found[len(phis) :], strict=True)]
+        # Of a variable of both parts this is among the posterior's already.
+        own = {id(phi) for phi in phis}
+        for_generative = [
+            one if id(theta) in own else one + other
+            for theta, one, other in zip(thetas, for_generative, found[len(phis) :], strict=True)
+        ]
     return Gradients(every, for_generative, for_posterior)
 
 

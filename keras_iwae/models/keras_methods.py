@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_boolean, check_integer, shape_text, value_errors
-from keras_iwae.models.door import Door, check_batch_size, check_weights
+from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
 from keras_iwae.models.passes import check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
@@ -14,6 +14,8 @@ class CheckedModel(keras.Model):
     """`keras.Model` with a loss of its own, whose methods refuse data that its likelihood gives no density."""
 
     event_shape: tuple[int, ...]
+    _trackers: dict[str, keras.metrics.Mean]
+    _seen: keras.metrics.Sum
 
     @property
     def door(self) -> Door:
@@ -77,7 +79,8 @@ class CheckedModel(keras.Model):
 
         Raises:
             ValueError: for data that is not taken, for arguments that would have no effect, and after an epoch whose
-                loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it.
+                loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it, or in which no
+                example had a weight above 0.
         """
         _refuse_labels(x, y, class_weight)
         check_batch_size(x, batch_size)
@@ -121,16 +124,26 @@ class CheckedModel(keras.Model):
         return_dict=False,
         **kwargs,
     ):
-        """As `keras.Model.evaluate`; the same data gives the same numbers at every call."""
+        """As `keras.Model.evaluate`; the same data gives the same numbers at every call.
+
+        Raises:
+            ValueError: for data that is not taken, and after a pass in which no example had a weight above 0.
+        """
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
-            return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
+            # Of the epoch before it, whose metrics end here.
+            self._check_weighed("x")
+            found = super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
+            self._check_weighed("validation_data")
+            return found
         _refuse_labels(x, y)
         check_batch_size(x, batch_size)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
-            return super().evaluate(x, weights, batch_size, verbose, weights, **options)
+            found = super().evaluate(x, weights, batch_size, verbose, weights, **options)
+        self._check_weighed("x")
+        return found
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
@@ -155,6 +168,11 @@ class CheckedModel(keras.Model):
         return super().predict_on_batch(self.door.array(x, "x"))
 
     def make_train_function(self, force=False):
+        if not self.trainable_variables:
+            raise ValueError(
+                f"{MARK}trainable`. Expected True for some layer with weights: there is nothing to train. Received: "
+                f"{self.name}, all of whose weights are frozen"
+            )
         # A tf.function that creates variables, as the optimizer's would be, is traced twice.
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
@@ -171,6 +189,12 @@ class CheckedModel(keras.Model):
                 f"weights). Received: {type(sample_weight).__name__}"
             )
         return opened, check_weights(sample_weight, len(opened), "sample_weight")
+
+    def _check_weighed(self, argument: str) -> None:
+        """Refuse to report means over a pass in which no example had a weight above 0."""
+        weight = float(tf.convert_to_tensor(self._trackers["loss"].count))
+        if weight < SMALLEST_WEIGHT and float(self._seen.result()) > 0.0:
+            raise no_weight(f"{argument}: weights")
 
     def _opened_batch(self, x, sample_weight):
         x = self.door.array(x, "x")
