@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_iwae import networks
 from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood
@@ -155,23 +153,6 @@ def as_config(part):
         return keras.saving.serialize_keras_object(part)
     except NotImplementedError:
         return part
-
-
-def check_draws(posterior: Posterior, event_shape: tuple[int, ...]) -> None:
-    """Refuse a class of the user's own whose draws are said to be functions of its parameters, and are not for TFP.
-
-    Raises:
-        ValueError: which says what to set.
-    """
-    if not posterior.reparameterized or type(posterior).__module__.startswith("keras_iwae."):
-        return
-    found = posterior.distribution(tf.zeros([1, *event_shape])).reparameterization_type
-    if found != tfp.distributions.FULLY_REPARAMETERIZED:
-        raise ValueError(
-            "Invalid value received for `posterior`. Expected `reparameterized = False` in a class whose draws are no "
-            "differentiable function of its parameters, and an estimator such as 'vimco'. Received: a "
-            f"{type(posterior).__name__}, whose distribution is {found}"
-        )
 
 
 def _plain(inputs: dict) -> bool:

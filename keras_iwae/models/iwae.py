@@ -9,7 +9,6 @@ import tensorflow as tf
 from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
 from keras_iwae.foundation import check_integer, effective_sample_size, weighted_mean
 from keras_iwae.likelihoods import Likelihood
-from keras_iwae.models.components import check_draws
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.posteriors import Posterior
 
@@ -133,7 +132,6 @@ class IWAE(LatentModel):
             self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
         self._track(*self._metric_names())
         self.build()
-        check_draws(self.posterior, self.event_shape)
 
     def _check_training(self, estimator: str) -> None:
         if self.posterior.density == "none":
