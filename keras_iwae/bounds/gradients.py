@@ -8,7 +8,7 @@ from keras_iwae.bounds.estimators import Estimator
 from keras_iwae.bounds.log_terms import LogTerms
 from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.resampled import resample, streamed
-from keras_iwae.posteriors import check_path
+from keras_iwae.posteriors import check_reparameterized
 
 
 class Gradients(NamedTuple):
@@ -61,7 +61,7 @@ def bound_gradients(
 
     with tf.GradientTape(persistent=True) as tape:
         q = posterior.distribution(x, training=True)
-        check_path(posterior, q)
+        check_reparameterized(posterior, q)
         # z as a function of the parameters; what it is worth to the bound is found with respect to its values first.
         if backward_samples is None:
             connected = q.sample([num_samples], seed=draw_seed)

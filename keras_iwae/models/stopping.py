@@ -1,4 +1,4 @@
-"""Training that has run away ends with an error: what every `fit` looks at after each epoch."""
+"""Training that has run away, or in which no example has a weight, ends with an error after each epoch of `fit`."""
 
 from typing import Any
 

@@ -81,7 +81,7 @@ def check_density(posterior: Posterior) -> None:
         )
 
 
-def check_path(posterior: Posterior, distribution) -> None:
+def check_reparameterized(posterior: Posterior, distribution) -> None:
     """Refuse a class of the user's own whose draws are said to be functions of its parameters, and are not for TFP.
 
     Raises:
