@@ -6,7 +6,10 @@ os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", TF_ENA
 # Compiling it takes longer than running it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
+import functools
 import gc
+import sys
+import typing
 
 import keras
 import numpy as np
@@ -19,6 +22,10 @@ from keras_iwae import IWAE
 tf.config.list_logical_devices()
 SETTINGS = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"
 WORKERS_OWN = {name: os.environ.pop(name) for name in SETTINGS}
+
+if sys.version_info < (3, 12):
+    # Each `isinstance` with a protocol, of which graphs are full, looks through its bases; from 3.12 on that is kept.
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 
 # Graphs are many small objects: looking through all of them time and again takes a seventh of the time.
 gc.set_threshold(100_000, 20, 20)

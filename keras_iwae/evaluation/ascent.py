@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
+from keras_iwae.foundation import DiagonalGaussian
 from keras_iwae.models import IWAE
 
 # Adam's, written out: its state goes into the graph and comes out of it, so that one graph serves any examples.
@@ -72,7 +72,7 @@ def _climber(generative, num_steps: int, num_draws: int) -> Callable:
                 tape.watch(parameters)
                 loc, scale = parameters[0], tf.exp(parameters[1])
                 z = loc + scale * noise
-                q = tfp.distributions.MultivariateNormalDiag(tf.stop_gradient(loc), tf.stop_gradient(scale))
+                q = DiagonalGaussian(tf.stop_gradient(loc), tf.stop_gradient(scale))
                 climbed = tf.reduce_sum(generative.log_likelihood(x, z) + generative.log_prior(z) - q.log_prob(z))
             slopes, count = tape.gradient(climbed, parameters), tf.cast(step + 1, tf.float32)
             averages = _AVERAGES * averages + (1.0 - _AVERAGES) * slopes

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from keras_iwae.evaluation.ascent import ascend
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.streaming import stream_log_weights
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.foundation import DiagonalGaussian, Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 
 tfd = tfp.distributions
@@ -109,10 +109,10 @@ def _bound(model: IWAE, components: int) -> Callable:
 
     def bound(x, gaussians, num_samples, group_size, seed):
         locs, scales = gaussians[0], tf.exp(gaussians[1])
-        given = tfd.MultivariateNormalDiag(locs[:, 0], scales[:, 0])
+        given = DiagonalGaussian(locs[:, 0], scales[:, 0])
         if components > 1:
             even = tfd.Categorical(probs=[1.0 / components] * components)
-            given = tfd.MixtureSameFamily(even, tfd.MultivariateNormalDiag(locs, scales))
+            given = tfd.MixtureSameFamily(even, DiagonalGaussian(locs, scales))
         proposal: Any = _Proposal(model.generative, given)
         return stream_log_weights(proposal, x, num_samples, seed, [group_size]).bounds[0]
 

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation import DiagonalGaussian
 from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.posteriors import HierarchicalGaussian, Posterior, check_density
@@ -77,7 +78,7 @@ class Proposal:
 def _stretched(posterior, factor: float):
     """The same family of posterior with standard deviations times `factor`."""
     if isinstance(posterior, tfd.MultivariateNormalDiag):
-        return tfd.MultivariateNormalDiag(posterior.mean(), factor * posterior.stddev())
+        return DiagonalGaussian(posterior.mean(), factor * posterior.stddev())
     if isinstance(posterior, tfd.MultivariateNormalTriL):
         return tfd.MultivariateNormalTriL(posterior.mean(), factor * posterior.scale_tril)
     if isinstance(posterior, HierarchicalGaussian):

@@ -11,6 +11,7 @@ from keras_iwae.foundation.checks import (
     shape_text,
     value_errors,
 )
+from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
@@ -34,6 +35,7 @@ from keras_iwae.foundation.support import Support
 
 __all__ = [
     "MARK",
+    "DiagonalGaussian",
     "FixedArguments",
     "Purpose",
     "StreamingLogMeanExp",
@@ -56,6 +58,7 @@ __all__ = [
     "read_arrays",
     "replacing",
     "shape_text",
+    "standard_normal_log_prob",
     "value_errors",
     "weighted_mean",
     "write_arrays",

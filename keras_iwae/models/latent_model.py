@@ -29,6 +29,7 @@ from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
+from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior
 
 
@@ -239,11 +240,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def _report(self, values: dict[str, tf.Tensor], weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """Update the trackers with an entry an example, so that a short last batch does not count like a full one."""
-        self._seen.update_state(tf.cast(tf.size(values["loss"]), tf.float32))
-        for name, tracker in self._trackers.items():
-            value = values[name]
-            # One number for the batch, such as a learned coefficient, has no weights.
-            tracker.update_state(value, weights if value.shape.rank else None)
+        update_trackers(self._trackers, self._seen, values, weights)
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     def check_finite(self, argument: str = "model") -> None:

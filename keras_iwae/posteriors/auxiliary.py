@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import antithetic_noise, check_integer
+from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer
 from keras_iwae.networks import ConditionalGaussian, derived_seed
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
@@ -35,12 +35,12 @@ class AuxiliaryGaussian:
     """
 
     features: tf.Tensor
-    auxiliary: tfp.distributions.MultivariateNormalDiag
+    auxiliary: DiagonalGaussian
     forward: ConditionalGaussian
     backward: ConditionalGaussian
 
-    def _given(self, network: ConditionalGaussian, vectors: tf.Tensor) -> tfp.distributions.MultivariateNormalDiag:
-        return tfd.MultivariateNormalDiag(*network(self.features, vectors))
+    def _given(self, network: ConditionalGaussian, vectors: tf.Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(*network(self.features, vectors))
 
     def _split(self, draws: tf.Tensor) -> list[tf.Tensor]:
         return tf.split(draws, [self.forward.size, self.backward.size], axis=-1)
@@ -72,7 +72,7 @@ class AuxiliaryGaussian:
     def reparameterize(self, draws: tf.Tensor) -> tf.Tensor:
         """The values of draws `[..., B, D + A]` as a differentiable function of all parameters, the noise held."""
 
-        def again(normal: tfp.distributions.MultivariateNormalDiag, value: tf.Tensor) -> tf.Tensor:
+        def again(normal: DiagonalGaussian, value: tf.Tensor) -> tf.Tensor:
             return normal.bijector.forward(tf.stop_gradient(normal.bijector.inverse(value)))
 
         z, a = self._split(draws)
@@ -167,7 +167,7 @@ class AuxiliaryPosterior(AmortizedPosterior):
     def distribution(self, x: tf.Tensor, training: bool = False) -> AuxiliaryGaussian:
         """q(z, a|x) of each image of `x` `[B, *event_shape]`, of batch `[B]` and event `[D + A]`; one encoder run."""
         features, loc, scale = self(x, training=training)
-        return AuxiliaryGaussian(features, tfd.MultivariateNormalDiag(loc, scale), self.forward, self.backward)
+        return AuxiliaryGaussian(features, DiagonalGaussian(loc, scale), self.forward, self.backward)
 
     def reparameterize(self, distribution: AuxiliaryGaussian, z: tf.Tensor) -> tf.Tensor:
         """The values of draws `[K, B, D + A]` as a function of all parameters."""

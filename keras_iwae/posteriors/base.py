@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import FixedArguments
+from keras_iwae.foundation import DiagonalGaussian, FixedArguments
 
 
 class Posterior(FixedArguments, keras.Layer):
@@ -36,6 +36,8 @@ class Posterior(FixedArguments, keras.Layer):
         As it stands it is for a TFP distribution of noise without parameters, transformed by a bijector: the normal
         ones with a location and a scale, and every flow.
         """
+        if isinstance(distribution, DiagonalGaussian):
+            return distribution.reparameterize(z)
         return distribution.bijector.forward(tf.stop_gradient(distribution.bijector.inverse(z)))
 
     def sample_and_log_prob(

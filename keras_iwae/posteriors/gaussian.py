@@ -2,8 +2,8 @@
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
+from keras_iwae.foundation import DiagonalGaussian
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.posteriors.base import Posterior
 
@@ -28,7 +28,7 @@ class GaussianPosterior(Posterior, GaussianNetwork):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix A.
     """
 
-    def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
+    def distribution(self, x: tf.Tensor, training: bool = False) -> DiagonalGaussian:
         """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale = self(x, training=training)
-        return tfp.distributions.MultivariateNormalDiag(loc=loc, scale_diag=scale)
+        return DiagonalGaussian(loc=loc, scale_diag=scale)

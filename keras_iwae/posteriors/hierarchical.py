@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import DiagonalGaussian, check_integer
 from keras_iwae.networks import GaussianNetwork, dense_gaussians
 from keras_iwae.posteriors.base import Posterior
 
@@ -37,13 +37,13 @@ class HierarchicalGaussian:
         sizes = [self.loc.shape[-1], *(network.latent_dim for network in self.networks)]
         return tf.split(z, sizes, axis=-1)
 
-    def _above(self, network: GaussianNetwork, z: tf.Tensor) -> tfp.distributions.MultivariateNormalDiag:
-        return tfd.MultivariateNormalDiag(*network.given(z, self.training))
+    def _above(self, network: GaussianNetwork, z: tf.Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(*network.given(z, self.training))
 
     def sample_and_log_prob(self, sample_shape=(), seed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws `[*sample_shape, B, D]` and their log density `[*sample_shape, B]`, with one run of each network."""
         first, *seeds = tfp.random.split_seed(seed, n=1 + len(self.networks))
-        layer = tfd.MultivariateNormalDiag(self.loc, self.scale)
+        layer = DiagonalGaussian(self.loc, self.scale)
         layers = [layer.sample(sample_shape, seed=first)]
         log_probs = [layer.log_prob(layers[0])]
         for network, layer_seed in zip(self.networks, seeds, strict=True):
@@ -67,7 +67,7 @@ class HierarchicalGaussian:
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """log q(z|x) in nats, `[..., B]`, of latents `[..., B, D]`: the sum over layers of log q(z_{l+1}|z_l)."""
         layers = self._split(z)
-        terms = [tfd.MultivariateNormalDiag(self.loc, self.scale).log_prob(layers[0])]
+        terms = [DiagonalGaussian(self.loc, self.scale).log_prob(layers[0])]
         for network, below, above in zip(self.networks, layers[:-1], layers[1:], strict=True):
             terms.append(self._above(network, below).log_prob(above))
         return tf.add_n(terms)

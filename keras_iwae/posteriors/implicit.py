@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import antithetic_noise, check_integer
+from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer
 from keras_iwae.networks import ConditionalGaussian
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
@@ -39,7 +39,7 @@ class ImplicitDistribution:
         noise_seed, seed = tfp.random.split_seed(seed, n=2)
         shape = tf.stack([*sample_shape, tf.shape(self.features)[0], self.noise_dim])
         noise = tfd.Normal(0.0, 1.0).sample(shape, seed=noise_seed)
-        return tfd.MultivariateNormalDiag(*self.given_noise(self.features, noise)).sample(seed=seed)
+        return DiagonalGaussian(*self.given_noise(self.features, noise)).sample(seed=seed)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Raise: there is no density.

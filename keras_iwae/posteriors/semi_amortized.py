@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from keras_iwae.foundation import antithetic_noise, check_integer, check_positive
+from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer, check_positive
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
 # Of a gradient that goes back through the steps, next to what it was behind them.
@@ -83,7 +82,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
         names = ("num_steps", "step_size", "num_draws", "differentiable")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
-    def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalDiag:
+    def distribution(self, x: tf.Tensor, training: bool = False) -> DiagonalGaussian:
         """The refined posterior of each image of `x` `[B, *event_shape]`, of batch `[B]` and event `[D]`.
 
         Raises:
@@ -103,7 +102,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
         loc, log_scale = after(loc, log_scale)
         if not self.differentiable:
             loc, log_scale = (a + tf.stop_gradient(b - a) for a, b in zip(start, (loc, log_scale), strict=True))
-        return tfp.distributions.MultivariateNormalDiag(loc, tf.exp(log_scale))
+        return DiagonalGaussian(loc, tf.exp(log_scale))
 
     def _step(self, log_joint: LogJoint, x, loc, log_scale, noise) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import DiagonalGaussian, check_integer, standard_normal_log_prob
 from keras_iwae.networks import dense_gaussians
 from keras_iwae.priors.base import Prior
-
-tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -73,10 +70,9 @@ class HierarchicalPrior(Prior):
             float32 `[...]`.
         """
         layers = tf.split(z, self.latent_dims, axis=-1)
-        size = self.latent_dims[-1]
-        terms = [tfd.MultivariateNormalDiag(tf.zeros(size), tf.ones(size)).log_prob(layers[-1])]
+        terms = [standard_normal_log_prob(layers[-1])]
         for network, below, above in zip(self.networks, layers[:-1], layers[1:], strict=True):
-            terms.append(tfd.MultivariateNormalDiag(*network.given(above, training)).log_prob(below))
+            terms.append(DiagonalGaussian(*network.given(above, training)).log_prob(below))
         return tf.add_n(terms)
 
     def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -92,7 +88,7 @@ class HierarchicalPrior(Prior):
         top_seed, *seeds = tf.unstack(tf.random.split(seed, len(self.latent_dims)))
         layers = [tf.random.stateless_normal(tf.stack([num_samples, self.latent_dims[-1]]), top_seed)]
         for network, layer_seed in zip(self.networks[::-1], seeds, strict=True):
-            layers.insert(0, tfd.MultivariateNormalDiag(*network.given(layers[0])).sample(seed=layer_seed))
+            layers.insert(0, DiagonalGaussian(*network.given(layers[0])).sample(seed=layer_seed))
         return tf.concat(layers, axis=-1)
 
     def decoded(self, z: tf.Tensor) -> tf.Tensor:

@@ -2,11 +2,9 @@
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
+from keras_iwae.foundation import DiagonalGaussian, standard_normal_log_prob
 from keras_iwae.priors.base import Prior
-
-tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -26,5 +24,9 @@ class StandardNormalPrior(Prior):
     """
 
     @property
-    def distribution(self) -> tfp.distributions.MultivariateNormalDiag:
-        return tfd.MultivariateNormalDiag(loc=tf.zeros(self.latent_dim), scale_diag=tf.ones(self.latent_dim))
+    def distribution(self) -> DiagonalGaussian:
+        return DiagonalGaussian(loc=tf.zeros(self.latent_dim), scale_diag=tf.ones(self.latent_dim))
+
+    def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log N(z; 0, I) in nats, `[K, B]`, of latents `[K, B, D]`."""
+        return standard_normal_log_prob(z)

@@ -1,0 +1,68 @@
+"""The diagonal Gaussian, by its formula."""
+
+import weakref
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+_HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
+
+
+def standard_normal_log_prob(z: tf.Tensor) -> tf.Tensor:
+    """log N(z; 0, I) in nats, `[...]`, of vectors `[..., D]`."""
+    return tf.reduce_sum(-0.5 * tf.square(z) - _HALF_LOG_2PI, -1)
+
+
+class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
+    r"""$N(z; \mu, \mathrm{diag}(\sigma^2))$: TFP's, which it is, with the same draws and densities in fewer operations.
+
+    $z = \mu + \sigma \epsilon$ and $\log N(z; \mu, \mathrm{diag}(\sigma^2)) = -\sum_d (\tfrac12 \epsilon_d^2 +
+    \tfrac12 \log 2 \pi + \log \sigma_d)$. TFP's chain of bijectors and its linear operator take ten times as long to
+    trace.
+
+    Args:
+        loc: mean, `[..., D]`.
+        scale_diag: standard deviations, positive, `[..., D]`.
+
+    Example:
+        >>> normal = DiagonalGaussian(tf.zeros([3, 2]), tf.ones([3, 2]))
+        >>> z = normal.sample([7], seed=tf.constant([0, 1]))
+        >>> z.shape, normal.log_prob(z).shape
+        (TensorShape([7, 3, 2]), TensorShape([7, 3]))
+    """
+
+    # The last draw and the noise that it came of: dividing the one by the scale loses digits where the mean is large.
+    _drawn = None
+
+    def _call_sample_n(self, sample_shape, seed):
+        loc, scale = self.loc, self.scale.diag
+        known = shape = tf.broadcast_static_shape(loc.shape, scale.shape)
+        if not known.is_fully_defined():
+            shape = tf.broadcast_dynamic_shape(tf.shape(loc), tf.shape(scale))
+        draws = tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
+        # The units before the batch, as TFP draws them.
+        sizes = tf.concat([draws, shape[-1:], shape[:-1]], 0)
+        noise = tf.random.stateless_normal(sizes, tfp.random.sanitize_seed(seed), dtype=self.dtype)
+        units, rank = draws.shape[0], sizes.shape[0]
+        noise = tf.transpose(noise, [*range(units), *range(units + 1, rank), units])
+        noise.set_shape([None] * units + known.as_list())
+        z = scale * noise + loc
+        self._drawn = weakref.ref(z), noise
+        return z
+
+    def _sample_and_log_prob(self, sample_shape, seed):
+        z = self._call_sample_n(sample_shape, seed)
+        return z, self._log_prob(z)
+
+    def _log_prob(self, value):
+        return standard_normal_log_prob(self._noise(value)) - tf.reduce_sum(tf.math.log(self.scale.diag), -1)
+
+    def _noise(self, z):
+        if self._drawn is not None and self._drawn[0]() is z:
+            return self._drawn[1]
+        return (z - self.loc) * (1.0 / self.scale.diag)
+
+    def reparameterize(self, z: tf.Tensor) -> tf.Tensor:
+        """The values of z `[..., D]` as a differentiable function of the parameters, the noise they came of held."""
+        return self.scale.diag * tf.stop_gradient(self._noise(z)) + self.loc
