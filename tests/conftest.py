@@ -11,12 +11,12 @@ import gc
 import sys
 import typing
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE
+from keras_iwae.training import FusedAdam
 
 # Read by now; what a test starts runs as a user's own would.
 tf.config.list_logical_devices()
@@ -56,7 +56,7 @@ def make_model():
             # It draws none.
             del settings["num_samples"]
         model = IWAE(**{**settings, **overrides})
-        model.compile(keras.optimizers.Adam(1e-2), **(compile_with or {}))
+        model.compile(FusedAdam(1e-2), **(compile_with or {}))
         return model
 
     return make

@@ -11,6 +11,7 @@ import tensorflow as tf
 import keras_iwae
 from keras_iwae import IWAE, data
 from keras_iwae.bounds.objectives import CIWAE, MIWAE, PIWAE, Renyi
+from keras_iwae.training import FusedAdam
 
 METRICS = {"loss", "bound", "elbo", "reconstruction", "kl", "ess"}
 # Rows that draw, or keep a state, in ways of their own; the others go on in the same way as one of these.
@@ -43,7 +44,7 @@ ROWS = {
 def make(row, **options):
     model = IWAE((8, 8, 1), **{"latent_dim": 4, "hidden": (12,), "num_samples": 6, "seed": 2, **ROWS[row]})
     model.initialize_output_bias(data.mean_image("digits"))
-    model.compile(keras.optimizers.Adam(5e-3), **options)
+    model.compile(FusedAdam(5e-3), **options)
     return model
 
 

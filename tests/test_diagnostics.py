@@ -3,7 +3,6 @@
 import math
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +16,7 @@ from keras_iwae.evaluation.diagnostics.information import MutualInformation
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
 from keras_iwae.foundation.keys import Purpose, key_for
+from keras_iwae.training import FusedAdam
 
 tfd = tfp.distributions
 
@@ -151,7 +151,7 @@ def test_verdicts():
 
 def small_model(latent_dim=3, hidden=(16,), **kwargs):
     model = IWAE((4, 3, 1), latent_dim=latent_dim, hidden=hidden, num_samples=4, seed=1, **kwargs)
-    model.compile(keras.optimizers.Adam(1e-2))
+    model.compile(FusedAdam(1e-2))
     return model
 
 

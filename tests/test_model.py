@@ -9,6 +9,7 @@ from keras_iwae import IWAE, networks
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import effective_sample_size
 from keras_iwae.networks.convolutional import PixelBias
+from keras_iwae.training import FusedAdam
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(1).random((48, *SHAPE)) < 0.4).astype(np.float32)
@@ -182,7 +183,7 @@ def test_steps_per_execution_changes_nothing(make_model, steps):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_log_densities_in_float32(policy, tmp_path):
     model = IWAE(SHAPE, latent_dim=2, hidden=(8,), num_samples=5, dtype=policy)
-    model.compile(keras.optimizers.Adam(1e-2))
+    model.compile(FusedAdam(1e-2))
     terms = model.log_terms(X, 5, tf.constant([0, 0]))
     assert {term.dtype for term in terms} == {tf.float32}
     assert model.generative.decoder.layers[0].compute_dtype == policy.removeprefix("mixed_")
@@ -252,7 +253,7 @@ def test_convolutional_pair_trains_saves_and_loads(shape, tmp_path):
         decoder=networks.conv_decoder(shape, (6, 4), 8),
     )
     model.initialize_output_bias(np.full(shape, 0.3))
-    model.compile(keras.optimizers.Adam(1e-2))
+    model.compile(FusedAdam(1e-2))
     history = model.fit(batches(x), epochs=5, verbose=0).history["bound"]
     assert history[-1] > history[0]
     model.save(tmp_path / "m.keras")

@@ -13,6 +13,7 @@ from keras_iwae.bounds.gradients import bound_gradients
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.posteriors import semi_amortized
 from keras_iwae.posteriors.semi_amortized import SemiAmortizedPosterior
+from keras_iwae.training import FusedAdam
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)
@@ -174,7 +175,7 @@ def test_estimators_and_options():
 @pytest.mark.slow
 def test_trains_saves_loads_and_is_exported(tmp_path):
     model = make(num_steps=1, differentiable=False)
-    model.compile(keras.optimizers.Adam(1e-2))
+    model.compile(FusedAdam(1e-2))
     model.train_on_batch(X)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
