@@ -72,7 +72,7 @@ class AVB(LatentModel):
         Mescheder, Nowozin, Geiger (2017), Adversarial variational Bayes, algorithm 1 and section 4.
     """
 
-    parts = (*LatentModel.parts, "discriminator")
+    parts = ("discriminator",)
     always_dense = True
 
     def __init__(

@@ -111,7 +111,7 @@ def make_components(
     )
     if isinstance(posterior, SemiAmortizedPosterior):
         # A method and not the layer itself, whose weights would count as the posterior's.
-        posterior.log_joint = generative.log_joint
+        posterior.of_model(generative.log_joint)
     return posterior, generative
 
 

@@ -10,6 +10,10 @@ from keras_iwae.models.passes import check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
 
+# What `compile` is given and saves.
+_COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
+
+
 class CheckedModel(keras.Model):
     """`keras.Model` with a loss of its own, whose methods refuse data that its likelihood gives no density."""
 
@@ -21,6 +25,18 @@ class CheckedModel(keras.Model):
     def door(self) -> Door:
         """What counts as data."""
         raise NotImplementedError
+
+    def __setattr__(self, name, value):
+        compiled = getattr(self, "_compiled_as_asked", False)
+        if compiled and name in _COMPILED:
+            raise AttributeError(
+                f"Invalid assignment to `{name}`. Expected none on a compiled model, whose steps are made with it and "
+                f"which is saved with it: call compile({name}=...) again"
+            )
+        super().__setattr__(name, value)
+        if compiled and name == "run_eagerly":
+            # Made for the other way.
+            self.train_function = self.test_function = self.predict_function = None
 
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
@@ -44,8 +60,9 @@ class CheckedModel(keras.Model):
         if jit_compile != "auto":
             check_boolean("jit_compile", jit_compile)
         check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
+        self._compiled_as_asked = False
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self._requested_jit_compile = jit_compile
+        self._requested_jit_compile, self._compiled_as_asked = jit_compile, True
 
     def get_compile_config(self):
         # Keras stores what "auto" meant on this machine.
@@ -177,6 +194,14 @@ class CheckedModel(keras.Model):
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+        trained = {variable.path for variable in self.trainable_variables}
+        if self.train_function is None:
+            self._trained = frozenset(trained)
+        if trained != self._trained:
+            raise _thawed(f"{len(trained)} weights to train in the place of {len(self._trained)}")
+        known = {variable.path for variable in self.optimizer._trainable_variables}
+        if not trained <= known:
+            raise _thawed(f"an optimizer made for others than {min(trained - known)}")
         return super().make_train_function(force)
 
     def _opened(self, x, sample_weight, argument: str):
@@ -222,6 +247,14 @@ class CheckedModel(keras.Model):
                 f"{type(self.distribute_strategy).__name__}"
             )
         return tf.cast(x, tf.float32), None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
+
+
+def _thawed(received: str) -> ValueError:
+    # Keras' own rule, of which it says nothing: a step goes on training what it was traced with.
+    return ValueError(
+        f"{MARK}trainable`. Expected no change since `compile`, at which it takes effect: compile again, with a new "
+        f"optimizer. Received: {received}"
+    )
 
 
 def _refuse_validation(**options) -> None:

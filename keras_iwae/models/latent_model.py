@@ -59,7 +59,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     objects: ClassVar[tuple[str, ...]] = ()
     always_dense: ClassVar[bool] = False
-    parts: ClassVar[tuple[str, ...]] = ("generative", "rng")
+    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit")
 
     def __init__(
         self,

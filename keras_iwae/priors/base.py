@@ -18,6 +18,8 @@ class Prior(FixedArguments, keras.Layer):
         ValueError: if `latent_dim` is no positive integer.
     """
 
+    parts = ("decoded_dim",)
+
     def __init__(self, latent_dim: int, **kwargs):
         super().__init__(**kwargs)
         self.latent_dim = self.decoded_dim = check_integer("latent_dim", latent_dim)

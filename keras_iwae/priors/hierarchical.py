@@ -39,6 +39,8 @@ class HierarchicalPrior(Prior):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix.
     """
 
+    parts = ("networks",)
+
     def __init__(
         self, latent_dims: Sequence[int], hidden: Sequence[Sequence[int]], activation="tanh", seed: int = 0, **kwargs
     ):
