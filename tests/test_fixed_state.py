@@ -130,10 +130,10 @@ OF_LIKELIHOODS = {
     **{name: {} for name in ("bernoulli", "continuous_bernoulli")},
     "categorical": {"levels": 3},
     "discretized_logistic": {"levels": 4, "min_scale": 0.01},
-    "gaussian": {"scale": 0.5, "min_scale": 0.02},
-    "negative_binomial": {"dispersion": 2.0, "min_dispersion": 0.02, "max_log_mean": 5.0},
+    "gaussian": {"min_scale": 0.02},
+    "negative_binomial": {"min_dispersion": 0.02, "max_log_mean": 5.0},
     "poisson": {"max_log_mean": 4.0},
-    "student_t": {"df": 4.0, "scale": 0.5, "min_scale": 0.02},
+    "student_t": {"df": 4.0, "scale": 0.5},
 }
 
 
@@ -282,7 +282,6 @@ def test_no_public_attribute_can_be_set_and_ignored(name):
         for attribute in {*public(layer), "loss" if layer is model else "dtype"} - KERAS_OWN - {"training_samples"}:
             with pytest.raises((AttributeError, ValueError, TypeError)):
                 setattr(layer, attribute, object())
-                pytest.fail(f"{type(layer).__name__}.{attribute}")
 
 
 def test_a_change_of_what_is_trainable_takes_effect_at_compile():
@@ -299,7 +298,7 @@ def test_a_change_of_what_is_trainable_takes_effect_at_compile():
         model.train_on_batch(X)
         model.generative.trainable = True
         model.compile(model.optimizer, run_eagerly=True)
-        with pytest.raises(ValueError, match="`trainable`.*a new optimizer"):
+        with pytest.raises(ValueError, match=r"`trainable`.*a new optimizer"):
             model.train_on_batch(X)
         for one, other in zip(model.generative.get_weights(), kept, strict=True):
             np.testing.assert_array_equal(one, other)

@@ -54,7 +54,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "encoder": encoder,
         "decoder": decoder,
         "seed": seed,
-        **({} if wanted.activation is None else {"activation": wanted.activation}),
+        "activation": wanted.activation,
     }
     model: IWAE | AVB
     if wanted.posterior == "adversarial":

@@ -70,7 +70,7 @@ class Likelihood(FixedArguments, keras.Layer):
                 f"{MARK}likelihood`. Expected one that is of no other model, or of events of the same shape. Received: "
                 f"a {type(self).__name__} of events {shape_text(*self.event_shape)}, for {shape_text(*event_shape)}"
             )
-        if not self.built:
+        if not self.event_shape:
             self.event_shape = tuple(event_shape)
         self._head_seed, self._features = seed if self.seed is None else self.seed, features
 

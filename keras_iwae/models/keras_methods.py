@@ -9,7 +9,6 @@ from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, chec
 from keras_iwae.models.passes import check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
-
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
 

@@ -42,7 +42,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         event_shape: shape of one event, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
         latent_dim: number of latent units; several numbers are as many stochastic layers; `None` is 50.
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse; `None` is (200, 200).
-        activation: their Keras activation, by name or callable.
+        activation: their Keras activation, by name or callable; `None` is "tanh".
         num_samples: K, draws for each example in training and in `evaluate`.
         posterior: a name, or a Keras layer under the contract of `keras_iwae.posteriors`.
         likelihood: a name, or a layer of `keras_iwae.likelihoods`.
@@ -80,7 +80,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         super().__init__(**kwargs)
         self.event_shape = sizes("event_shape", event_shape)
         latent_dims = settle_latent_dims(posterior, latent_dim)
-        hidden = settle_hidden(
+        hidden, activation = settle_hidden(
             hidden, activation, posterior, len(latent_dims), encoder, decoder, always=self.always_dense
         )
         self.num_samples = check_integer("num_samples", num_samples)
@@ -112,7 +112,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             event_shape=self.event_shape,
             latent_dim=latent_dims if len(latent_dims) > 1 or isinstance(latent_dim, Sequence) else latent_dims[0],
             hidden=hidden,
-            activation=keras.activations.serialize(keras.activations.get(activation)),
+            activation=activation and keras.activations.serialize(keras.activations.get(activation)),
             num_samples=self.num_samples,
             posterior=as_config(posterior),
             likelihood=as_config(likelihood),

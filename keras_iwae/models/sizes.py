@@ -47,12 +47,12 @@ def settle_hidden(
     encoder: keras.Layer | None,
     decoder: keras.Layer | None,
     always: bool = False,
-) -> tuple | None:
-    """Units of the dense networks, or `None` where none is made.
+) -> tuple[tuple | None, Any]:
+    """Units of the dense networks and their activation, `None` where none is made.
 
     Args:
         hidden: units of one network, with several stochastic layers one sequence for each.
-        activation: a Keras activation, by name or callable.
+        activation: a Keras activation, by name or callable; `None` is "tanh".
         posterior: a name, or a layer with an encoder of its own.
         layers: the number of stochastic layers.
         encoder: in place of the dense one.
@@ -63,19 +63,21 @@ def settle_hidden(
         ValueError: if a number is no positive integer, there is no such activation, or there are none of these networks
             that it could be of.
     """
-    check_activation("activation", activation)
+    if activation is not None:
+        check_activation("activation", activation)
+    settled = ACTIVATION if activation is None else activation
     own = isinstance(posterior, Posterior)
     if decoder is None or not (own or encoder is not None) or always:
-        return HIDDEN if hidden is None else _as_tuples(hidden)
+        return HIDDEN if hidden is None else _as_tuples(hidden), settled
     if not own and layers > 1:
         # Those above the first.
-        return None if hidden is None else _as_tuples(hidden)
-    for name, value, default in (("hidden", hidden, None), ("activation", activation, ACTIVATION)):
-        if not isinstance(value, type(default)) or value != default:
+        return None if hidden is None else _as_tuples(hidden), settled
+    for name, value in {"hidden": hidden, "activation": activation}.items():
+        if value is not None:
             raise ValueError(
                 f"{MARK}{name}`. Expected none: the networks that were given have their own. Received: {value!r}"
             )
-    return None
+    return None, None
 
 
 def _as_tuples(hidden: Any) -> tuple:

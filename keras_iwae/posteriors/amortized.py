@@ -1,5 +1,7 @@
 """What a posterior is made of where it is an encoder and layers on its features: how it is built, saved and loaded."""
 
+from typing import ClassVar
+
 import keras
 
 from keras_iwae.foundation import check_integer
@@ -20,7 +22,7 @@ class AmortizedPosterior(Posterior):
         ValueError: if `latent_dim` is no positive integer, or the encoder no Keras layer that gives vectors.
     """
 
-    parts = ("heads",)
+    parts: ClassVar[tuple[str, ...]] = ("heads",)
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
