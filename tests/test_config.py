@@ -142,7 +142,7 @@ def test_a_run_is_named_after_what_was_asked_for():
 
 def test_adversarial_training_takes_the_elbo_alone():
     config = ExperimentConfig.of(
-        dataset="digits", posterior="adversarial", objective="elbo", num_samples=1, hidden=((4,),), latent_dim=(2,)
+        dataset="digits", posterior="adversarial", objective="elbo", num_samples=2, hidden=((4,),), latent_dim=(2,)
     )
     experiments.build(config)
     refused = [{"objective": "iwae"}, {"estimator": "dreg"}, {"early_samples": 1}, {"kl_warmup_steps": 3}]

@@ -200,6 +200,7 @@ class IWAE(LatentModel):
         Returns:
             `LogTerms`; its `weights` are log w, `[K, B]`.
         """
+        self._check_eager(x)
         z, log_posterior = self.posterior.sample_and_log_prob(x, num_samples, seed)
         return LogTerms(self.generative.log_likelihood(x, z), self.generative.log_prior(z), log_posterior)
 

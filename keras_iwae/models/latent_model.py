@@ -1,8 +1,6 @@
 """What every model here is: a posterior, a generative model and a random stream, as a Keras model of examples."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -27,6 +25,7 @@ from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
+from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.posteriors import Posterior
@@ -78,6 +77,8 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if not tf.as_dtype(self.compute_dtype).is_floating:
+            raise ValueError(f"{MARK}dtype`. Expected a floating type or policy. Received: {self.dtype_policy.name!r}")
         self.event_shape = sizes("event_shape", event_shape)
         latent_dims = settle_latent_dims(posterior, latent_dim)
         hidden, activation = settle_hidden(
@@ -149,10 +150,12 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def call(self, events, training=False):
         """E[x|z], `[B, *event_shape]`, at the posterior mean of each example."""
+        self._check_eager(events)
         return self.generative.mean(self.posterior.mean(events, training), training)
 
     def sample(self, num_samples: int, seed: int = 0) -> Samples:
         """`Samples(latents, mean, events)` from the prior, decoded; the same seed gives the same draws."""
+        self.check_finite()
         return self.generative.sample(check_integer("num_samples", num_samples), key_for(Purpose.SAMPLES, seed))
 
     def initialize_output_bias(self, mean_image: np.ndarray) -> None:
@@ -172,24 +175,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         References:
             The IWAE paper's released code; the paper gives the networks only.
         """
-        likelihood = self.generative.likelihood
-        support = replace(likelihood.support, integers=False)
-        mean = support.check(np.asanyarray(mean_image)[np.newaxis], "mean_image", self.event_shape, missing=True)[0]
-        if np.isnan(mean).any():
-            raise ValueError(
-                f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, and "
-                "0 for an entry that never was. Received: NaN"
-            )
-        if likelihood.head is not None:
-            likelihood.initialize(mean)
-            return
-        weights, size = self.generative.decoder.trainable_variables, math.prod(likelihood.parameter_shape)
-        if not weights or math.prod(weights[-1].shape) != size:
-            raise ValueError(
-                f"{MARK}decoder`. Expected a last weight with {size} values, one for each parameter, as "
-                f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
-            )
-        weights[-1].assign(likelihood.parameters_of_mean(mean).reshape(weights[-1].shape))
+        start_from(self.generative, mean_image)
 
     def _next_seed(self) -> tf.Tensor:
         """The stateless seed of this training step; the stream moves on."""

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import check_integer, check_width
 from keras_iwae.networks import dense_gaussians
 from keras_iwae.priors.base import Prior
 
@@ -74,6 +74,7 @@ class HierarchicalPrior(Prior):
         Returns:
             float32 `[...]`.
         """
+        check_width("latents", z, self.latent_dim)
         layers = tf.split(z, self.latent_dims, axis=-1)
         size = self.latent_dims[-1]
         terms = [tfd.MultivariateNormalDiag(tf.zeros(size), tf.ones(size)).log_prob(layers[-1])]
