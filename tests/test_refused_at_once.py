@@ -1,13 +1,16 @@
 """What is given to a method or an endpoint and cannot be meant is refused there, by its name, and not further down."""
 
+from dataclasses import asdict
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import IWAE, export_saved_model, load_saved_model
+from keras_iwae import IWAE, experiments, export_saved_model, load_saved_model
 from keras_iwae.evaluation import pruned
+from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.stopping import StopWhereLossNotFinite
@@ -144,3 +147,41 @@ def test_a_half_float_is_named_where_training_runs_away(policy, named):
     with pytest.raises(ValueError, match="The likely cause is") as error:
         callback.on_epoch_end(0, {"loss": np.nan})
     assert ("the dtype policy 'mixed_float16'" in str(error.value)) == named
+
+
+def test_a_layer_in_both_parts_trains_and_is_not_saved_apart(tmp_path):
+    def make():
+        shared = keras.layers.Dense(8, "tanh", name="shared")
+        encoder = keras.Sequential([keras.layers.Dense(2), shared])
+        options = {"event_shape": (6,), "latent_dim": 2, "num_samples": 4}
+        return IWAE(**options, encoder=encoder, decoder=keras.Sequential([shared]))
+
+    model, other = make(), make()
+    with pytest.raises(ValueError, match=r"`decoder`\. Expected no layer of the encoder's .*Received: shared, in both"):
+        model.save(tmp_path / "model.keras")
+    for weight in model.trainable_variables:
+        weight.assign_add(tf.ones_like(weight))
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    for one, two in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
+
+
+def test_a_gap_that_is_asked_for_and_is_not_there_is_refused(tmp_path):
+    config = ExperimentConfig.of(
+        dataset="digits", num_samples=2, hidden=((4,),), latent_dim=(2,), posterior="full_covariance"
+    )
+    run = runs.create(tmp_path / "run", asdict(config))
+    runs.save_model(experiments.build(config), run / "model.keras")
+    with pytest.raises(ValueError, match=r"`gap_images`\. Expected none, or 0.*FullCovariancePosterior"):
+        experiments.diagnose(run, limit=20, gap_images=5, verbose=False)
+
+
+def test_what_bytes_mean_is_said_by_all_rows_of_a_reproduced_row(tmp_path):
+    dark = np.array([[0, 1, 1, 0]] * 3, np.uint8)
+    test = np.concatenate([dark, np.full((4, 4), 200, np.uint8)])
+    np.savez(tmp_path / "x.npz", x_train=np.full((20, 4), 9, np.uint8), x_test=test)
+    row = paper_table.Row("row", ExperimentConfig.of(dataset=str(tmp_path / "x.npz"), binarization="threshold"))
+    (first,) = reproduction._test_images(row, 3)
+    # Bits would be pixels of 0 and 1.
+    np.testing.assert_array_equal(first, np.zeros((3, 4)))

@@ -256,7 +256,18 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             "endpoints. Received: model.export"
         )
 
+    def _refuse_shared(self) -> None:
+        """Refuse to say in a configuration, where each part stands alone, what has a layer in two of them."""
+        above = {id(layer) for layer in self.posterior._flatten_layers()}
+        for layer in self.generative._flatten_layers():
+            if id(layer) in above:
+                raise ValueError(
+                    f"{MARK}decoder`. Expected no layer of the encoder's in a model that is saved or copied, where they"
+                    f" would part; save its weights, with save_weights. Received: {layer.name}, in both"
+                )
+
     def get_config(self):
+        self._refuse_shared()
         # For a network that cannot be saved this raises what Keras has to say of it.
         own = {
             name: keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value
