@@ -68,10 +68,10 @@ def settle_hidden(
     settled = ACTIVATION if activation is None else activation
     own = isinstance(posterior, Posterior)
     if decoder is None or not (own or encoder is not None) or always:
-        return HIDDEN if hidden is None else _as_tuples(hidden), settled
+        return HIDDEN if hidden is None else as_units(hidden), settled
     if not own and layers > 1:
         # Those above the first.
-        return None if hidden is None else _as_tuples(hidden), settled
+        return None if hidden is None else as_units(hidden), settled
     for name, value in {"hidden": hidden, "activation": activation}.items():
         if value is not None:
             raise ValueError(
@@ -80,8 +80,9 @@ def settle_hidden(
     return None, None
 
 
-def _as_tuples(hidden: Any) -> tuple:
+def as_units(hidden: Any) -> tuple:
+    """Units of the layers of one network or of several, of sequences of Python's or NumPy's integers, as tuples."""
     if not isinstance(hidden, (tuple, list, np.ndarray)):
         raise ValueError(f"{MARK}hidden`. Expected the units of each layer, as (200, 200). Received: {hidden!r}")
     nested = (tuple, list, np.ndarray)
-    return tuple(_as_tuples(u) if isinstance(u, nested) else check_integer("hidden", u) for u in hidden)
+    return tuple(as_units(u) if isinstance(u, nested) else check_integer("hidden", u) for u in hidden)
