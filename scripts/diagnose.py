@@ -25,7 +25,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", help="run folder [the newest run in saved_models/]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
-    parser.add_argument("--gap-images", type=int, default=100, metavar="N", help="images for the inference gap [100]")
+    parser.add_argument("--gap-images", type=int, metavar="N", help="images for a Gaussian's inference gap [100]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
     return parser.parse_args()
 

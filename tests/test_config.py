@@ -122,7 +122,7 @@ def test_images_are_made_for_the_likelihood_unless_it_is_said_how(likelihood):
         ({"levels": 17, "likelihood": "poisson"}, "`levels`. Expected none with the likelihood 'poisson'"),
         ({"missing": "zero"}, "`missing`. Expected one of"),
         ({"mask_input": True}, "`mask_input`. Expected False where `missing` is None"),
-        ({"early_samples": 51}, "`early_samples`. Expected at most num_samples = 50"),
+        ({"early_samples": 51}, "`early_samples`. Expected fewer than num_samples = 50"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, named):
@@ -142,7 +142,7 @@ def test_a_run_is_named_after_what_was_asked_for():
 
 def test_adversarial_training_takes_the_elbo_alone():
     config = ExperimentConfig.of(
-        dataset="digits", posterior="adversarial", objective="elbo", num_samples=1, hidden=((4,),), latent_dim=(2,)
+        dataset="digits", posterior="adversarial", objective="elbo", num_samples=2, hidden=((4,),), latent_dim=(2,)
     )
     experiments.build(config)
     refused = [{"objective": "iwae"}, {"estimator": "dreg"}, {"early_samples": 1}, {"kl_warmup_steps": 3}]
@@ -222,7 +222,7 @@ WRONG = {
     "activation": ["reluu", 3, ("tanh",)],
     "objective": ["iwea", None, 3],
     "num_samples": ["a", 0, 2.5, True, math.nan],
-    "early_samples": ["a", 0, 51, True],
+    "early_samples": ["a", 0, 50, 51, True],
     "num_groups": ["a", 0, 1.5],
     "beta": ["a", math.nan, math.inf, True],
     "alpha": ["a", math.nan, True],
@@ -286,7 +286,10 @@ NO_EFFECT = {
         "`hidden`. Expected the units of each layer",
     ),
     "samples of an autoencoder": ({"objective": "ae", "num_samples": 5}, "`num_samples`. Expected none, or 1"),
-    "early samples of an autoencoder": ({"objective": "ae", "early_samples": 1}, "`early_samples`. Expected at most"),
+    "early samples of an autoencoder": (
+        {"objective": "ae", "early_samples": 1},
+        "`early_samples`. Expected fewer than",
+    ),
     "early samples of one epoch": ({"early_samples": 5, "epochs": 1}, "`early_samples`. Expected none for 1 epoch"),
     "binarizing what is binary": (
         {"dataset": "binarized_mnist", "binarization": "threshold"},

@@ -130,10 +130,10 @@ OF_LIKELIHOODS = {
     **{name: {} for name in ("bernoulli", "continuous_bernoulli")},
     "categorical": {"levels": 3},
     "discretized_logistic": {"levels": 4, "min_scale": 0.01},
-    "gaussian": {"scale": 0.5, "min_scale": 0.02},
-    "negative_binomial": {"dispersion": 2.0, "min_dispersion": 0.02, "max_log_mean": 5.0},
+    "gaussian": {"min_scale": 0.02},
+    "negative_binomial": {"min_dispersion": 0.02, "max_log_mean": 5.0},
     "poisson": {"max_log_mean": 4.0},
-    "student_t": {"df": 4.0, "scale": 0.5, "min_scale": 0.02},
+    "student_t": {"df": 4.0, "scale": 0.5},
 }
 
 
@@ -256,6 +256,52 @@ def test_an_argument_of_the_constructor_cannot_be_set_anew(name):
     for argument in [] if objective is None else inspect.signature(type(objective)).parameters:
         with pytest.raises(AttributeError, match=argument):
             setattr(objective, argument, 1)
+
+
+# Keras' own, which take effect, are of Keras' machinery, or say nothing that a step asks.
+KERAS_OWN = {
+    *("name", "trainable", "built", "input_spec", "supports_jit", "supports_masking", "call_signature_parameters"),
+    *("compiled", "run_eagerly", "stop_training", "train_function", "test_function", "predict_function"),
+}
+
+
+def public(layer):
+    """Attributes that hold something and are no methods."""
+    for name in dir(layer):
+        # A prior that is no TFP distribution says so there.
+        value = None if name.startswith("_") or name == "distribution" else getattr(layer, name, None)
+        if value is not None and (isinstance(value, keras.Layer) or not callable(value)):
+            yield name
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_public_attribute_can_be_set_and_ignored(name):
+    model = NUMBERS[name](dict)
+    compiled(model)
+    for layer in parts_of(model):
+        for attribute in {*public(layer), "loss" if layer is model else "dtype"} - KERAS_OWN - {"training_samples"}:
+            with pytest.raises((AttributeError, ValueError, TypeError)):
+                setattr(layer, attribute, object())
+
+
+def test_a_change_of_what_is_trainable_takes_effect_at_compile():
+    for run_eagerly in (True, False):
+        model = make()
+        model.compile("sgd", run_eagerly=run_eagerly)
+        model.train_on_batch(X)
+        model.generative.trainable = False
+        for step in (model.train_on_batch, model.fit):
+            with pytest.raises(ValueError, match=r"`trainable`\. Expected no change since `compile`"):
+                step(X)
+        kept = model.generative.get_weights()
+        model.compile("sgd", run_eagerly=True)
+        model.train_on_batch(X)
+        model.generative.trainable = True
+        model.compile(model.optimizer, run_eagerly=True)
+        with pytest.raises(ValueError, match=r"`trainable`.*a new optimizer"):
+            model.train_on_batch(X)
+        for one, other in zip(model.generative.get_weights(), kept, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @keras.saving.register_keras_serializable("test_fixed_state")

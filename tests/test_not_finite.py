@@ -172,8 +172,15 @@ def test_a_run_whose_learning_rate_is_too_high_ends_in_one_line(tmp_path):
         strictly(file.read_text())
 
 
+def compiled(model):
+    model.compile(run_eagerly=True)
+
+
 FEW = {"num_chains": 2, "num_temperatures": 3, "num_leapfrog_steps": 1, **QUIET}
 REFUSING = {
+    "evaluate": lambda model, folder: (compiled(model), model.evaluate(X, verbose=0)),
+    "predict": lambda model, folder: model.predict(X, verbose=0),
+    "sample": lambda model, folder: model.sample(2),
     "importance_weighted_nll": lambda model, folder: importance_weighted_nll(model, X, 3, **QUIET),
     "annealed_nll": lambda model, folder: annealed_nll(model, X, **FEW),
     "sumo_nll": lambda model, folder: sumo_nll(model, X, 2, **QUIET),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_iwae import IWAE, data, importance_weighted_nll
+from keras_iwae import IWAE, data, experiments, importance_weighted_nll
 from keras_iwae.likelihoods import GaussianLikelihood
 
 RNG = np.random.default_rng(0)
@@ -145,3 +145,24 @@ def test_a_likelihood_of_another_shape_is_not_taken_over():
     model(shared)
     with pytest.raises(ValueError, match=r"`likelihood`\. Expected one that is of no other model"):
         IWAE(4, likelihood=shared)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64, np.uint16])
+def test_integers_other_than_bytes_say_what_they_are(kind, tmp_path):
+    codes = RNG.integers(0, 5, (60, 6)).astype(kind)
+    np.save(tmp_path / "codes.npy", codes)
+    for source in (codes, tmp_path / "codes.npy"):
+        for call in (loaded, data.mean_image):
+            with pytest.raises(ValueError, match=r"Expected floats.*or bytes.*Received: dtype"):
+                call(source, binarization="none")
+    np.testing.assert_array_equal(loaded(codes.astype(np.float32), binarization="none"), codes)
+    np.testing.assert_allclose(loaded(codes.astype(np.uint8), binarization="none"), codes / 255.0, rtol=1e-6)
+
+
+def test_how_many_levels_codes_in_bytes_have_is_not_guessed(tmp_path):
+    codes = RNG.integers(0, 5, (60, 6)).astype(np.uint8)
+    np.save(tmp_path / "codes.npy", codes)
+    options = {"dataset": str(tmp_path / "codes.npy"), "likelihood": "categorical", "hidden": ((4,),), "latent_dim": 2}
+    with pytest.raises(ValueError, match=r"`levels`\. Expected it \(--levels\) for bytes up to 4: 256 .*, 5 for codes"):
+        experiments.build(experiments.ExperimentConfig.of(**options))
+    assert experiments.build(experiments.ExperimentConfig.of(**options, levels=5)).generative.likelihood.levels == 5

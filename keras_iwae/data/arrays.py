@@ -15,7 +15,7 @@ _EXPECTED = "an array `x`, or arrays `x_train` and `x_test`"
 
 
 def as_examples(
-    array: np.ndarray, argument: str = "source", grey: bool = True, binary: bool | None = None
+    array: np.ndarray, argument: str = "source", grey: bool = True, binary: bool | None = None, floats: bool = False
 ) -> np.ndarray:
     """Return `array` as examples `[N, H, W, C]`, or `[N, D]` if it is flat.
 
@@ -24,6 +24,7 @@ def as_examples(
         argument: the name that the caller knows the array by, for the error.
         grey: whether other types hold grey levels in [0, 1], and not any finite numbers; NaN is what is missing.
         binary: whether uint8 holds 0 and 1; `None` looks whether this array does.
+        floats: whether integers other than uint8 are refused: nobody knows whether they are grey levels or numbers.
 
     Returns:
         uint8 levels in 0..255, or float32.
@@ -35,6 +36,11 @@ def as_examples(
         raise ValueError(
             f"{MARK}{argument}`. Expected shape [N, H, W], [N, H, W, C] or [N, D]. Received: {list(array.shape)}"
         )
+    if floats and array.dtype.kind in "iu" and array.dtype != np.uint8:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected floats, which are taken as they are, or bytes, which are grey levels and "
+            f"divided by 255: with astype(np.float32) or astype(np.uint8) say which. Received: dtype {array.dtype}"
+        )
     if array.dtype == np.uint8 and array.size:
         if np.ma.is_masked(array):
             raise ValueError(f"{MARK}{argument}`. Expected floats where some are masked. Received: masked bytes")
@@ -45,7 +51,9 @@ def as_examples(
     return examples[..., np.newaxis] if examples.ndim == 3 else examples
 
 
-def read_file(path: Path, split: str, grey: bool = True, binary: bool | None = None) -> np.ndarray:
+def read_file(
+    path: Path, split: str, grey: bool = True, binary: bool | None = None, floats: bool = False
+) -> np.ndarray:
     """Return one split of the examples in `path`.
 
     Args:
@@ -55,6 +63,7 @@ def read_file(path: Path, split: str, grey: bool = True, binary: bool | None = N
         split: "train", "validation" or "test".
         grey: as for `as_examples`.
         binary: as for `as_examples`; `None` looks whether the whole file holds 0 and 1.
+        floats: as for `as_examples`.
 
     Returns:
         the examples, as `as_examples` gives them.
@@ -71,11 +80,11 @@ def read_file(path: Path, split: str, grey: bool = True, binary: bool | None = N
                 for name in ("x_train", "x_test")
             )
         if split == "test":
-            return as_examples(arrays["x_test"], f"{path}: x_test", grey, binary)
-        training = as_examples(arrays["x_train"], f"{path}: x_train", grey, binary)
+            return as_examples(arrays["x_test"], f"{path}: x_test", grey, binary, floats)
+        training = as_examples(arrays["x_train"], f"{path}: x_train", grey, binary, floats)
         return _split_rows(training, path, ("train", "validation"))[split]
     if "x" in arrays:
-        examples = as_examples(arrays["x"], f"{path}: x", grey, binary)
+        examples = as_examples(arrays["x"], f"{path}: x", grey, binary, floats)
         return _split_rows(examples, path, ("train", "validation", "test"))[split]
     raise ValueError(
         f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}"

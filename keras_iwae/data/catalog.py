@@ -76,12 +76,13 @@ def grey_levels(source: Source, split: str) -> np.ndarray:
     return _read(source, split, grey=True)
 
 
-def examples(source: Source, split: str) -> np.ndarray:
+def examples(source: Source, split: str, floats: bool = False) -> np.ndarray:
     """Return the examples of one split: as `images`, and of the user's own data any finite numbers, NaN for missing.
 
     Args:
         source: as in `images`.
         split: "train", "validation" or "test".
+        floats: whether integers other than uint8 are refused, as nobody knows what they are.
 
     Returns:
         `[N, H, W, C]`, or `[N, D]` for flat arrays: uint8 grey levels 0..255, or float32 where a user's array is not
@@ -90,16 +91,16 @@ def examples(source: Source, split: str) -> np.ndarray:
     Raises:
         ValueError: as in `images`.
     """
-    return _read(source, split, grey=False)
+    return _read(source, split, grey=False, floats=floats)
 
 
-def _read(source: Source, split: str, grey: bool, binary: bool | None = None) -> np.ndarray:
+def _read(source: Source, split: str, grey: bool, binary: bool | None = None, floats: bool = False) -> np.ndarray:
     check_choice("split", split, SPLITS)
     if isinstance(source, np.ndarray):
-        return as_examples(source, grey=grey, binary=binary)
+        return as_examples(source, grey=grey, binary=binary, floats=floats)
     if isinstance(source, (str, Path)):
         if Path(source).suffix in (".npz", ".npy"):
-            return read_file(Path(source), split, grey, binary)
+            return read_file(Path(source), split, grey, binary, floats)
         if str(source) in _CATALOG:
             return _CATALOG[str(source)](split)
         close = difflib.get_close_matches(str(source), names())
@@ -176,7 +177,7 @@ def mean_image(source: Source, binarization: str = "dynamic", levels: int | None
         ValueError: as in `images`, or if there is no such binarization.
     """
     check_binarization(binarization, levels)
-    read = examples if binarization == "none" else grey_levels
+    read = functools.partial(examples, floats=True) if binarization == "none" else grey_levels
     values = whole_numbers(source, "train", levels) if binarization == "levels" else read(source, "train")
     if values.dtype == np.uint8:
         return (values.mean(axis=0, dtype=np.float64) / 255.0).astype(np.float32)

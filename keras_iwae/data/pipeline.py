@@ -39,9 +39,9 @@ def load(
         split: "train", "validation" or "test".
         batch_size: images in a batch.
         binarization: "dynamic" draws x ~ Bernoulli(grey level) afresh at every fetch, "static" draws it once from the
-            seed, "threshold" takes 1 where the grey level exceeds 0.5. "none" gives grey levels in [0, 1], or the
-            numbers of a user's own data as they are; "levels" gives whole numbers from 0 on: the levels of images, or
-            counts. Pixels that are NaN stay NaN, for a model that takes them as missing.
+            seed, "threshold" takes 1 where the grey level exceeds 0.5. "none" gives grey levels in [0, 1] of bytes,
+            floats of a user's own data as they are, and refuses other integers; "levels" gives whole numbers from 0
+            on: the levels of images, or counts. Pixels that are NaN stay NaN, for a model that takes them as missing.
         seed: a whole number from 0; the same seed gives the same shuffling and the same draws. Report it beside a test
             NLL.
         first_epoch: the epoch of the first iteration; the n-th `iter()` of the dataset gives epoch `first_epoch + n`,
@@ -120,7 +120,7 @@ def _values(source: Source, split: str, binarization: str, levels: int | None) -
     if binarization == "levels":
         return whole_numbers(source, split, levels)
     if binarization == "none":
-        return examples(source, split)
+        return examples(source, split, floats=True)
     grey = grey_levels(source, split)
     return above_half(grey) if binarization == "threshold" else grey
 

@@ -31,7 +31,7 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
         the copy; it is not compiled.
 
     Raises:
-        ValueError: if `keep` has another length, or the model other networks.
+        ValueError: if `keep` has another length or type, or the model other networks.
 
     Example:
         >>> small = pruned(model, active_units(posterior_means))
@@ -40,9 +40,13 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2: the inactive units of a
         trained model were removed and its likelihood did not change.
     """
-    keep = np.asarray(keep, bool)
-    if keep.shape != (model.latent_dim,):
-        raise ValueError(f"Invalid value received for `keep`. Expected [{model.latent_dim}]. Received: {keep.shape}")
+    found = np.asarray(keep)
+    if found.dtype != np.bool_ or found.shape != (model.latent_dim,):
+        raise ValueError(
+            f"Invalid value received for `keep`. Expected [{model.latent_dim}], True or False for each unit. "
+            f"Received: {found.dtype} {list(found.shape)}"
+        )
+    keep = found
     copy = IWAE.from_config(model.get_config())
     copy.set_weights(model.get_weights())
     posterior, prior = copy.posterior, copy.generative.prior

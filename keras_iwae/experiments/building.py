@@ -54,7 +54,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "encoder": encoder,
         "decoder": decoder,
         "seed": seed,
-        **({} if wanted.activation is None else {"activation": wanted.activation}),
+        "activation": wanted.activation,
     }
     model: IWAE | AVB
     if wanted.posterior == "adversarial":
@@ -112,7 +112,19 @@ def _likelihood(config: ExperimentConfig) -> str | Likelihood:
     name, levels = config.model.likelihood, config.model.levels
     if name not in LEVELLED:
         return name
+    if levels is None and config.data.dataset not in data.names():
+        _check_bytes(config.data.dataset)
     return likelihoods.LIKELIHOODS[name](levels=data.num_levels(config.data.dataset) if levels is None else levels)
+
+
+def _check_bytes(file: str) -> None:
+    """Refuse to guess how many levels bytes have that are neither bits nor as bright as images."""
+    values = data.examples(file, "train")
+    if values.dtype == np.uint8 and values.max() < 255:
+        raise ValueError(
+            f"Invalid value received for `levels`. Expected it (--levels) for bytes up to {values.max()}: 256 for grey "
+            f"levels of 8 bits, {values.max() + 1} for codes that end there. Received: None"
+        )
 
 
 def _check_whole(file: str) -> None:

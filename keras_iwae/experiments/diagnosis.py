@@ -26,13 +26,14 @@ from keras_iwae.training import runs
 # Images whose aggregate posterior is formed: every draw is held against every image.
 _AGGREGATED = 2000
 _PRIOR_DRAWS = 20_000
+_GAP_IMAGES = 100
 _MOMENTS = ("aggregate_mean", "aggregate_std", "prior_mean", "prior_std")
 
 
 def diagnose(
     model: str | os.PathLike | None = None,
     limit: int | None = None,
-    gap_images: int = 100,
+    gap_images: int | None = None,
     seed: int = 0,
     verbose: bool = True,
 ) -> dict:
@@ -45,7 +46,8 @@ def diagnose(
     Args:
         model: run folder; `None` is the newest run.
         limit: only the first so many test images; `None` is all.
-        gap_images: of the first so many of them the inference gap is found; 0 leaves it out.
+        gap_images: of the first so many of them the inference gap is found; 0 leaves it out; `None` is 100, and 0 where
+            the posterior is no diagonal Gaussian.
         seed: of the draws and of the binarization; the same images as in `evaluate` with the same seed.
         verbose: whether to show progress.
 
@@ -56,7 +58,7 @@ def diagnose(
         ValueError: if there is no such run, its model has no posterior to diagnose, or a number is out of range.
     """
     run = Path(model) if model is not None else runs.newest()
-    gap_images = check_integer("gap_images", gap_images, at_least=0)
+    wanted = None if gap_images is None else check_integer("gap_images", gap_images, at_least=0)
     trained = runs.load_model(run)
     if trained.deterministic:
         raise ValueError(
@@ -68,6 +70,13 @@ def diagnose(
             "Invalid value received for `model`. Expected one whose log q(z|x) is known, as its mutual information "
             f"needs. Received: {run}, with a {type(trained.posterior).__name__}"
         )
+    gaussian = isinstance(trained.posterior, GaussianPosterior)
+    if wanted and not gaussian:
+        raise ValueError(
+            f"Invalid value received for `gap_images`. Expected none, or 0, as the gap is that of diagonal Gaussians. "
+            f"Received: {wanted} for {run}, with a {type(trained.posterior).__name__}"
+        )
+    wanted = _GAP_IMAGES * gaussian if wanted is None else wanted
     run = runs.folder(run)
     images = evaluation_images(run, limit, seed)
     with _bar("latents", len(images), verbose) as bar:
@@ -89,9 +98,9 @@ def diagnose(
     record["inference_gap"] = None
     # The gap takes minutes; what there is by now is there.
     write_json(run / "diagnosis.json", record)
-    if gap_images and isinstance(trained.posterior, GaussianPosterior):
+    if wanted:
         with _bar("inference gap", 1, verbose) as bar:
-            gap = gap_of_run(run, trained, images[:gap_images], seed, bar.update)
+            gap = gap_of_run(run, trained, images[:wanted], seed, bar.update)
         record["inference_gap"] = {**gap.to_dict(), "num_samples": NUM_SAMPLES, "num_steps": NUM_STEPS}
         write_json(run / "diagnosis.json", record)
     return record

@@ -156,7 +156,9 @@ def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
 
 
 def _test_images(row: Row, limit: int | None) -> tf.data.Dataset:
-    return data.load(data.images(row.config.data.dataset, "test")[:limit], "test", 200, row.config.binarization)
+    # The whole split says what bytes mean, before rows are cut.
+    config = row.config
+    return data.in_order(config.data.dataset, "test", limit, 200, config.binarization, 0, config.model.levels)
 
 
 def _pruned(model: IWAE, keep: np.ndarray, images: tf.data.Dataset) -> dict:

@@ -169,9 +169,9 @@ class ObjectiveConfig:
             if getattr(self, name) is not None:
                 settle(self, **{name: check_number(name, getattr(self, name))})
         most = 0 if climbed.deterministic else samples
-        if self.early_samples is not None and self.early_samples > most:
+        if self.early_samples is not None and self.early_samples >= most:
             raise ValueError(
-                f"Invalid value received for `early_samples`. Expected at most num_samples = {samples}, and "
+                f"Invalid value received for `early_samples`. Expected fewer than num_samples = {samples}, and "
                 f"none for an autoencoder. Received: {self.early_samples}"
             )
 

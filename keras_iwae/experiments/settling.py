@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwae.foundation import MARK, check_integer
-from keras_iwae.models import HIDDEN
+from keras_iwae.foundation import MARK
+from keras_iwae.models import HIDDEN, as_units, sizes
 
 _SEVERAL = (tuple, list, np.ndarray)
 
@@ -36,10 +36,7 @@ def settle_latent_dim(given: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: if one is no positive integer, or there is none.
     """
-    found = tuple(check_integer("latent_dim", units) for units in (given if isinstance(given, _SEVERAL) else [given]))
-    if not found:
-        raise ValueError(f"{MARK}latent_dim`. Expected at least one stochastic layer. Received: {given!r}")
-    return found
+    return sizes("latent_dim", given)
 
 
 def settle_hidden(given: Sequence | None, networks: int) -> tuple[tuple[int, ...], ...] | None:
@@ -67,7 +64,7 @@ def settle_hidden(given: Sequence | None, networks: int) -> tuple[tuple[int, ...
         raise _wrong(given, networks)
     if not all(isinstance(units, _SEVERAL) and len(units) for units in given):
         raise _wrong(given, networks)
-    return tuple(tuple(check_integer("hidden", size) for size in units) for units in given)
+    return as_units(given)
 
 
 def _wrong(given: object, networks: int) -> ValueError:

@@ -8,6 +8,7 @@ from keras_iwae.foundation.checks import (
     check_number,
     check_positive,
     check_seed,
+    check_width,
     shape_text,
     value_errors,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "check_number",
     "check_positive",
     "check_seed",
+    "check_width",
     "effective_sample_size",
     "is_running",
     "json_text",

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -63,6 +64,14 @@ def check_choice(argument: str, value: object, allowed: tuple) -> None:
 def shape_text(*shape: object) -> str:
     """A shape as it is written in errors, `[N, 28, 28, 1]`."""
     return f"[{', '.join(map(str, shape))}]"
+
+
+def check_width(argument: str, latents: Any, *widths: int) -> None:
+    """Refuse latents whose last axis is known and has none of these lengths, which would broadcast or be cut."""
+    found = tuple(latents.shape) if hasattr(latents, "shape") else np.shape(latents)
+    if len(found) and found[-1] is not None and found[-1] not in widths:
+        expected = " or ".join(shape_text("...", width) for width in dict.fromkeys(widths))
+        raise ValueError(f"{MARK}{argument}`. Expected shape {expected}. Received: {shape_text(*found)}")
 
 
 @contextlib.contextmanager

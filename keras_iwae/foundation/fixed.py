@@ -1,11 +1,14 @@
-"""Layers and models whose constructor arguments stay what they were: one set later would be ignored without a word."""
+"""Layers and models that stay what they were made as: an attribute set later would be ignored without a word."""
 
 import inspect
-from typing import Any, ClassVar
+from types import FunctionType
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 _PACKAGE = __name__.split(".")[0]
+# Keras lets these be set on what is built, where they have no effect any more.
+_OF_KERAS = "dtype_policy", "activity_regularizer", "autocast"
 
 
 def _arguments(cls: Any, *projects: str) -> frozenset[str]:
@@ -16,8 +19,24 @@ def _arguments(cls: Any, *projects: str) -> frozenset[str]:
     return frozenset(p.name for p in found if p.kind in kinds) - {"self"}
 
 
-# For each class the names of all its arguments, and of those that are this package's own.
-_KNOWN: dict[Any, tuple[frozenset[str], frozenset[str]]] = {}
+def _declared(cls: Any) -> frozenset[str]:
+    """Public names that the package's classes, this one and those that it inherits from, give values or types."""
+    found: set[str] = set(_OF_KERAS)
+    for base in cls.__mro__:
+        if base.__module__.split(".")[0] == _PACKAGE:
+            values = {n for n, v in vars(base).items() if not isinstance(v, (FunctionType, property, classmethod))}
+            found.update(values, vars(base).get("__annotations__", ()), vars(base).get("parts", ()))
+    return frozenset(name for name in found if not name.startswith("_"))
+
+
+class _Names(NamedTuple):
+    """Of a class: all its arguments, and what stays once it is built."""
+
+    arguments: frozenset[str]
+    fixed: frozenset[str]
+
+
+_KNOWN: dict[Any, _Names] = {}
 
 
 def plain(value: Any) -> Any:
@@ -30,11 +49,11 @@ def plain(value: Any) -> Any:
 class FixedArguments:
     """Refuses to set an attribute anew that is an argument of the constructor; NumPy's numbers become Python's.
 
-    Once it is built, what is an argument and no attribute is refused too: a class of a user's own that has further
-    arguments may keep those when this package's constructor is done.
+    Once it is built, what is an argument and no attribute is refused too, and what a class of this package declares: a
+    class of a user's own that has further arguments may keep those when this package's constructor is done.
 
     Attributes:
-        parts: further attributes that stay, as they are made of the arguments.
+        parts: further attributes that stay once it is built, as they are made of the arguments; of each class its own.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
@@ -43,10 +62,10 @@ class FixedArguments:
         kind = type(self)
         if kind not in _KNOWN:
             project = kind.__module__.split(".")[0]
-            _KNOWN[kind] = _arguments(kind, project, _PACKAGE), _arguments(kind, _PACKAGE)
-        every, ours = _KNOWN[kind]
-        made = name in vars(self) and (name in every or name in self.parts)
-        if made or (name in ours and getattr(self, "built", False)):
+            arguments = _arguments(kind, project, _PACKAGE)
+            _KNOWN[kind] = _Names(arguments, _arguments(kind, _PACKAGE) | _declared(kind))
+        every, fixed = _KNOWN[kind]
+        if (name in every and name in vars(self)) or (name in fixed and getattr(self, "built", False)):
             remedy = f", with from_config({{**get_config(), {name!r}: ...}})" if name in every else ""
             raise AttributeError(
                 f"Invalid assignment to `{name}`. Expected none: it is what this {kind.__name__} was made with, and "

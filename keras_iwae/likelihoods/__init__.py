@@ -16,6 +16,7 @@ from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.categorical import CategoricalLikelihood
 from keras_iwae.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
+from keras_iwae.likelihoods.contract import check_contract
 from keras_iwae.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from keras_iwae.likelihoods.gaussian import GaussianLikelihood
 from keras_iwae.likelihoods.negative_binomial import NegativeBinomialLikelihood
@@ -69,5 +70,6 @@ __all__ = [
     "NegativeBinomialLikelihood",
     "PoissonLikelihood",
     "StudentTLikelihood",
+    "check_contract",
     "get",
 ]

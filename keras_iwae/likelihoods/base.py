@@ -46,6 +46,8 @@ class Likelihood(FixedArguments, keras.Layer):
     # What an encoder sees of an event: see `keras_iwae.networks.EventEncoder`.
     encoding: ClassVar[str] = "identity"
 
+    parts = "event_shape", "head"
+
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
@@ -68,7 +70,8 @@ class Likelihood(FixedArguments, keras.Layer):
                 f"{MARK}likelihood`. Expected one that is of no other model, or of events of the same shape. Received: "
                 f"a {type(self).__name__} of events {shape_text(*self.event_shape)}, for {shape_text(*event_shape)}"
             )
-        self.event_shape = tuple(event_shape)
+        if not self.event_shape:
+            self.event_shape = tuple(event_shape)
         self._head_seed, self._features = seed if self.seed is None else self.seed, features
 
     def get_build_config(self):

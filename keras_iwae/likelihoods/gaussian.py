@@ -20,12 +20,12 @@ class GaussianLikelihood(Likelihood):
     Args:
         scale: sigma: "dimension", learned for each entry of an event and the same for all; "example", given by the
             decoder; or a positive number, in the units of x.
-        min_scale: smallest learned sigma, in the units of x; below 1, where learning starts.
+        min_scale: smallest learned sigma, in the units of x; below 1, where learning starts; `None` is 0.01.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `scale` is none of these, or `min_scale` is not between 0 and 1.
+        ValueError: if `scale` is none of these, or `min_scale` is not between 0 and 1 or beside a number.
 
     Example:
         >>> model = IWAE(13, likelihood=GaussianLikelihood(scale="example", min_scale=0.05))
@@ -39,7 +39,9 @@ class GaussianLikelihood(Likelihood):
     support = Support()
     has_location = True
 
-    def __init__(self, scale: float | str = "dimension", min_scale: float = 0.01, seed: int | None = None, **kwargs):
+    def __init__(
+        self, scale: float | str = "dimension", min_scale: float | None = None, seed: int | None = None, **kwargs
+    ):
         super().__init__(seed, **kwargs)
         self.scale, self.min_scale = scale, min_scale
         self._scale = Scale("scale", scale, min_scale)

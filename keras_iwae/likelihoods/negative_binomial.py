@@ -17,7 +17,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
     Args:
         dispersion: r: "dimension", learned for each entry of an event from 1 on; "example", given by the decoder; or a
             positive number. The larger, the nearer to Poisson.
-        min_dispersion: smallest learned r; below 1.
+        min_dispersion: smallest learned r; below 1; `None` is 0.01.
         max_log_mean: L, at most 40.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
@@ -35,7 +35,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
     def __init__(
         self,
         dispersion: float | str = "dimension",
-        min_dispersion: float = 0.01,
+        min_dispersion: float | None = None,
         max_log_mean: float = 20.0,
         seed: int | None = None,
         **kwargs,

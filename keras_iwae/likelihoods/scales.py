@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_positive
 
+# In the units of the parameter, where none is given.
+_LEAST = 0.01
+
 
 def check_bound(argument: str, value: float, below: float = 1.0) -> float:
     """A lower bound as a float, if it is above 0 and below what the parameter starts from."""
@@ -39,21 +42,26 @@ class Scale:
     Args:
         argument: the name that the user knows it by.
         how: a positive number, "dimension" (a weight for each entry of an event) or "example" (by the decoder).
-        least: smallest value of a learned one.
+        least: smallest value of a learned one; `None` is 0.01.
         start: where learning starts.
 
     Raises:
-        ValueError: if `how` is something else, or `least` is not between 0 and `start`.
+        ValueError: if `how` is something else, or `least` is not between 0 and `start`, or given beside a number.
     """
 
-    def __init__(self, argument: str, how: float | str, least: float, start: float = 1.0):
+    def __init__(self, argument: str, how: float | str, least: float | None, start: float = 1.0):
         if not isinstance(how, str):
             check_positive(argument, how)
+            if least is not None:
+                raise ValueError(
+                    f"{MARK}min_{argument}`. Expected none beside {argument}={how!r}, which is not learned. "
+                    f"Received: {least!r}"
+                )
         elif how not in ("dimension", "example"):
             raise ValueError(
                 f"{MARK}{argument}`. Expected 'dimension', 'example' or a positive number. Received: {how!r}"
             )
-        check_bound(f"min_{argument}", least, start)
+        least = check_bound(f"min_{argument}", _LEAST if least is None else least, start)
         self.how, self.least, self.start, self.argument = how, least, start, argument
         self.weight = None
 

@@ -22,12 +22,12 @@ class StudentTLikelihood(Likelihood):
             from 5 on; "example", given by the decoder; or a number.
         scale: sigma: "example", given by the decoder; "dimension", learned for each entry of an event; or a positive
             number, in the units of x.
-        min_scale: smallest learned sigma, in the units of x; below 1, where learning starts.
+        min_scale: smallest learned sigma, in the units of x; below 1, where learning starts; `None` is 0.01.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `df` or `scale` is none of these, or `min_scale` is not between 0 and 1.
+        ValueError: if `df` or `scale` is none of these, or `min_scale` is not between 0 and 1 or beside a number.
 
     Example:
         >>> model = IWAE(30, likelihood=StudentTLikelihood(), missing="nan")
@@ -43,13 +43,14 @@ class StudentTLikelihood(Likelihood):
         self,
         df: float | str = "dimension",
         scale: float | str = "example",
-        min_scale: float = 0.01,
+        min_scale: float | None = None,
         seed: int | None = None,
         **kwargs,
     ):
         super().__init__(seed, **kwargs)
         self.df, self.scale, self.min_scale = df, scale, min_scale
-        self._df, self._scale = Scale("df", df, _LEAST, _START), Scale("scale", scale, min_scale)
+        self._df = Scale("df", df, _LEAST if isinstance(df, str) else None, _START)
+        self._scale = Scale("scale", scale, min_scale)
         self.parameters = 1 + self._scale.by_decoder + self._df.by_decoder
         if not isinstance(df, str) and df <= 2.0:
             raise ValueError(f"{MARK}df`. Expected a number above 2, where there is a variance. Received: {df!r}")

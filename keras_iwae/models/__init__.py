@@ -6,7 +6,7 @@ from keras_iwae.models.door import Door, check_batch_size, check_weights
 from keras_iwae.models.generative import GenerativeModel, Samples
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
-from keras_iwae.models.sizes import ACTIVATION, HIDDEN
+from keras_iwae.models.sizes import ACTIVATION, HIDDEN, as_units, sizes
 from keras_iwae.models.stopping import StopWhereLossNotFinite
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "LatentModel",
     "Samples",
     "StopWhereLossNotFinite",
+    "as_units",
     "check_batch_size",
     "check_weights",
+    "sizes",
 ]

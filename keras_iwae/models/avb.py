@@ -44,7 +44,7 @@ class AVB(LatentModel):
         latent_dim: number of latent units; `None` is 50, or those of the posterior that is given.
         hidden: units of the encoder's dense layers, and of those of the discriminator's own encoder; the decoder's are
             the same in reverse; `None` is (200, 200).
-        activation: their Keras activation, by name or callable.
+        activation: their Keras activation, by name or callable; `None` is "tanh".
         num_samples: K, draws per image in training and in `evaluate`.
         posterior: "adversarial", or a layer with draws and no density, as `keras_iwae.posteriors.ImplicitPosterior`.
         likelihood: p(x|z), a name or a layer of `keras_iwae.likelihoods`; as for `IWAE`.
@@ -72,7 +72,7 @@ class AVB(LatentModel):
         Mescheder, Nowozin, Geiger (2017), Adversarial variational Bayes, algorithm 1 and section 4.
     """
 
-    parts = (*LatentModel.parts, "discriminator")
+    parts = ("discriminator",)
     always_dense = True
 
     def __init__(
@@ -80,7 +80,7 @@ class AVB(LatentModel):
         event_shape: int | Sequence[int],
         latent_dim: int | None = None,
         hidden: Sequence[int] | None = None,
-        activation="tanh",
+        activation=None,
         num_samples: int = 1,
         posterior: str | Posterior = "adversarial",
         likelihood: str | Likelihood = "bernoulli",
@@ -112,7 +112,7 @@ class AVB(LatentModel):
                 f"in for. Received: a {type(self.posterior).__name__}, which `keras_iwae.IWAE` trains"
             )
         own_encoder = with_inputs(
-            dense_encoder(self._made_with.hidden, activation, self.seed + 4, self.dtype_policy),
+            dense_encoder(self._made_with.hidden, self._made_with.activation, self.seed + 4, self.dtype_policy),
             self.event_shape,
             encoder_inputs(self.generative.likelihood, missing, mask_input),
         )

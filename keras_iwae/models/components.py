@@ -109,9 +109,10 @@ def make_components(
     generative = GenerativeModel(
         decoder, prior, likelihood, event_shape, missing, head_seed, own_decoder, dtype=dtype, name="generative"
     )
+    generative.of_posterior(posterior.auxiliary_dim)
     if isinstance(posterior, SemiAmortizedPosterior):
         # A method and not the layer itself, whose weights would count as the posterior's.
-        posterior.log_joint = generative.log_joint
+        posterior.of_model(generative.log_joint)
     return posterior, generative
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, FixedArguments
-from keras_iwae.likelihoods import Likelihood
+from keras_iwae.foundation import MARK, FixedArguments, check_width
+from keras_iwae.likelihoods import Likelihood, check_contract
 from keras_iwae.networks import check_layer, output_shape
 from keras_iwae.priors import Prior
 
@@ -78,8 +78,12 @@ class GenerativeModel(FixedArguments, keras.Layer):
         check_layer(decoder, "decoder")
         self.decoder, self.prior, self.likelihood = decoder, prior, likelihood
         self.event_shape, self.missing, self.seed = tuple(event_shape), missing, seed
-        self._given_features = features
+        self._given_features, self._auxiliary_dim = features, 0
         likelihood.describe_events(self.event_shape, seed, features)
+
+    def of_posterior(self, auxiliary_dim: int) -> None:
+        """Say how many auxiliary variables follow the latents in a posterior's draws."""
+        self._auxiliary_dim = auxiliary_dim
 
     @property
     def latent_dim(self) -> int:
@@ -92,6 +96,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
         features = output_shape(self.decoder, (None, self.prior.decoded_dim), "decoder")
         if not self.likelihood.built:
             self.likelihood.build(features)
+        check_contract(self.likelihood)
         self._features_shape = features[1:]
         self.built = True
         if self.likelihood.head is None:
@@ -175,6 +180,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
 
     def _own(self, z: tf.Tensor) -> tf.Tensor:
         """The latents without auxiliary variables of a posterior, which come after them."""
+        check_width("latents", z, self.latent_dim, self.latent_dim + self._auxiliary_dim)
         return z if z.shape[-1] == self.latent_dim else z[..., : self.latent_dim]
 
     def log_joint(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:

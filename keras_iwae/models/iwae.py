@@ -27,7 +27,7 @@ class IWAE(LatentModel):
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse. With several stochastic
             layers one such sequence for each, as `((200, 200), (100, 100))`; `None` is (200, 200). Beside an encoder
             and a decoder that are given, only the layers above the first have one.
-        activation: their Keras activation, by name or callable.
+        activation: their Keras activation, by name or callable; `None` is "tanh".
         num_samples: K, importance samples of each example in training and in `evaluate`; `None` is 50, and 1 for "ae",
             which draws none.
         objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
@@ -78,7 +78,7 @@ class IWAE(LatentModel):
         event_shape: int | Sequence[int],
         latent_dim: int | Sequence[int] | None = None,
         hidden: Sequence | None = None,
-        activation="tanh",
+        activation=None,
         num_samples: int | None = None,
         objective: str | objectives.Objective = "iwae",
         estimator: str = "auto",
@@ -200,6 +200,7 @@ class IWAE(LatentModel):
         Returns:
             `LogTerms`; its `weights` are log w, `[K, B]`.
         """
+        self._check_eager(x)
         z, log_posterior = self.posterior.sample_and_log_prob(x, num_samples, seed)
         return LogTerms(self.generative.log_likelihood(x, z), self.generative.log_prior(z), log_posterior)
 

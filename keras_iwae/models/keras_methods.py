@@ -1,60 +1,31 @@
-"""`compile`, `fit`, `evaluate`, `predict` and what works on one batch: Keras' own, behind the one door for data."""
+"""`fit`, `evaluate`, `predict` and what works on one batch: Keras' own, behind the one door for data."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, shape_text, value_errors
+from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
+from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
 from keras_iwae.models.passes import check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
 
-class CheckedModel(keras.Model):
+class CheckedModel(CompiledModel):
     """`keras.Model` with a loss of its own, whose methods refuse data that its likelihood gives no density."""
 
     event_shape: tuple[int, ...]
     _trackers: dict[str, keras.metrics.Mean]
     _seen: keras.metrics.Sum
 
+    def check_finite(self, argument: str = "model") -> None:
+        """Refuse weights that are not finite."""
+        raise NotImplementedError
+
     @property
     def door(self) -> Door:
         """What counts as data."""
         raise NotImplementedError
-
-    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
-        """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
-
-        Args:
-            optimizer: a Keras optimizer, by name or object.
-            jit_compile: whether steps run in XLA; "auto" means on a GPU, also for a model that was saved on a CPU.
-            **kwargs: `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
-
-        Raises:
-            ValueError: if a loss or metrics are given.
-        """
-        for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.pop(argument, None) is not None:
-                raise ValueError(
-                    f"{MARK}{argument}`. Expected none: the loss is minus the bound of `objective`, and the metrics "
-                    "are the bound's parts. Use a callback for more."
-                )
-        if optimizer is None:
-            raise ValueError(f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: None")
-        if jit_compile != "auto":
-            check_boolean("jit_compile", jit_compile)
-        check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self._requested_jit_compile = jit_compile
-
-    def get_compile_config(self):
-        # Keras stores what "auto" meant on this machine.
-        config = super().get_compile_config()
-        return {**config, "jit_compile": self._requested_jit_compile} if config else config
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def fit(
         self,
@@ -127,7 +98,8 @@ class CheckedModel(keras.Model):
         """As `keras.Model.evaluate`; the same data gives the same numbers at every call.
 
         Raises:
-            ValueError: for data that is not taken, and after a pass in which no example had a weight above 0.
+            ValueError: for data that is not taken, weights of the model that are not finite, and after a pass in which
+                no example had a weight above 0.
         """
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
@@ -139,6 +111,7 @@ class CheckedModel(keras.Model):
             return found
         _refuse_labels(x, y)
         check_batch_size(x, batch_size)
+        self.check_finite()
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
             found = super().evaluate(x, weights, batch_size, verbose, weights, **options)
@@ -148,6 +121,7 @@ class CheckedModel(keras.Model):
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
         check_batch_size(x, batch_size)
+        self.check_finite()
         with value_errors():
             return super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
 
@@ -167,18 +141,6 @@ class CheckedModel(keras.Model):
         """As `keras.Model.predict_on_batch`, on examples that are checked."""
         return super().predict_on_batch(self.door.array(x, "x"))
 
-    def make_train_function(self, force=False):
-        if not self.trainable_variables:
-            raise ValueError(
-                f"{MARK}trainable`. Expected True for some layer with weights: there is nothing to train. Received: "
-                f"{self.name}, all of whose weights are frozen"
-            )
-        # A tf.function that creates variables, as the optimizer's would be, is traced twice.
-        if not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-        return super().make_train_function(force)
-
     def _opened(self, x, sample_weight, argument: str):
         opened = self.door.open(x, argument)
         if sample_weight is None:
@@ -189,6 +151,11 @@ class CheckedModel(keras.Model):
                 f"weights). Received: {type(sample_weight).__name__}"
             )
         return opened, check_weights(sample_weight, len(opened), "sample_weight")
+
+    def _check_eager(self, x) -> None:
+        """Refuse examples that are no data, where they are there to be looked at and not those of a graph."""
+        if tf.executing_eagerly() and not isinstance(x, keras.KerasTensor):
+            self.door.array(x, "x")
 
     def _check_weighed(self, argument: str) -> None:
         """Refuse to report means over a pass in which no example had a weight above 0."""

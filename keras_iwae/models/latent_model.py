@@ -1,8 +1,6 @@
 """What every model here is: a posterior, a generative model and a random stream, as a Keras model of examples."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -27,6 +25,7 @@ from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
+from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.models.trackers import update_trackers
@@ -43,7 +42,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         event_shape: shape of one event, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
         latent_dim: number of latent units; several numbers are as many stochastic layers; `None` is 50.
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse; `None` is (200, 200).
-        activation: their Keras activation, by name or callable.
+        activation: their Keras activation, by name or callable; `None` is "tanh".
         num_samples: K, draws for each example in training and in `evaluate`.
         posterior: a name, or a Keras layer under the contract of `keras_iwae.posteriors`.
         likelihood: a name, or a layer of `keras_iwae.likelihoods`.
@@ -60,7 +59,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     objects: ClassVar[tuple[str, ...]] = ()
     always_dense: ClassVar[bool] = False
-    parts: ClassVar[tuple[str, ...]] = ("generative", "rng")
+    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit")
 
     def __init__(
         self,
@@ -79,9 +78,11 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if not tf.as_dtype(self.compute_dtype).is_floating:
+            raise ValueError(f"{MARK}dtype`. Expected a floating type or policy. Received: {self.dtype_policy.name!r}")
         self.event_shape = sizes("event_shape", event_shape)
         latent_dims = settle_latent_dims(posterior, latent_dim)
-        hidden = settle_hidden(
+        hidden, activation = settle_hidden(
             hidden, activation, posterior, len(latent_dims), encoder, decoder, always=self.always_dense
         )
         self.num_samples = check_integer("num_samples", num_samples)
@@ -113,7 +114,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             event_shape=self.event_shape,
             latent_dim=latent_dims if len(latent_dims) > 1 or isinstance(latent_dim, Sequence) else latent_dims[0],
             hidden=hidden,
-            activation=keras.activations.serialize(keras.activations.get(activation)),
+            activation=activation and keras.activations.serialize(keras.activations.get(activation)),
             num_samples=self.num_samples,
             posterior=as_config(posterior),
             likelihood=as_config(likelihood),
@@ -150,10 +151,12 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def call(self, events, training=False):
         """E[x|z], `[B, *event_shape]`, at the posterior mean of each example."""
+        self._check_eager(events)
         return self.generative.mean(self.posterior.mean(events, training), training)
 
     def sample(self, num_samples: int, seed: int = 0) -> Samples:
         """`Samples(latents, mean, events)` from the prior, decoded; the same seed gives the same draws."""
+        self.check_finite()
         return self.generative.sample(check_integer("num_samples", num_samples), key_for(Purpose.SAMPLES, seed))
 
     def initialize_output_bias(self, mean_image: np.ndarray) -> None:
@@ -173,24 +176,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         References:
             The IWAE paper's released code; the paper gives the networks only.
         """
-        likelihood = self.generative.likelihood
-        support = replace(likelihood.support, integers=False)
-        mean = support.check(np.asanyarray(mean_image)[np.newaxis], "mean_image", self.event_shape, missing=True)[0]
-        if np.isnan(mean).any():
-            raise ValueError(
-                f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, and "
-                "0 for an entry that never was. Received: NaN"
-            )
-        if likelihood.head is not None:
-            likelihood.initialize(mean)
-            return
-        weights, size = self.generative.decoder.trainable_variables, math.prod(likelihood.parameter_shape)
-        if not weights or math.prod(weights[-1].shape) != size:
-            raise ValueError(
-                f"{MARK}decoder`. Expected a last weight with {size} values, one for each parameter, as "
-                f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
-            )
-        weights[-1].assign(likelihood.parameters_of_mean(mean).reshape(weights[-1].shape))
+        start_from(self.generative, mean_image)
 
     def _next_seed(self) -> tf.Tensor:
         """The stateless seed of this training step; the stream moves on."""
@@ -267,7 +253,18 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             "endpoints. Received: model.export"
         )
 
+    def _refuse_shared(self) -> None:
+        """Refuse to say in a configuration, where each part stands alone, what has a layer in two of them."""
+        above = {id(layer) for layer in self.posterior._flatten_layers()}
+        for layer in self.generative._flatten_layers():
+            if id(layer) in above:
+                raise ValueError(
+                    f"{MARK}decoder`. Expected no layer of the encoder's in a model that is saved or copied, where they"
+                    f" would part; save its weights, with save_weights. Received: {layer.name}, in both"
+                )
+
     def get_config(self):
+        self._refuse_shared()
         # For a network that cannot be saved this raises what Keras has to say of it.
         own = {
             name: keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value

@@ -47,12 +47,12 @@ def settle_hidden(
     encoder: keras.Layer | None,
     decoder: keras.Layer | None,
     always: bool = False,
-) -> tuple | None:
-    """Units of the dense networks, or `None` where none is made.
+) -> tuple[tuple | None, Any]:
+    """Units of the dense networks and their activation, `None` where none is made.
 
     Args:
         hidden: units of one network, with several stochastic layers one sequence for each.
-        activation: a Keras activation, by name or callable.
+        activation: a Keras activation, by name or callable; `None` is "tanh".
         posterior: a name, or a layer with an encoder of its own.
         layers: the number of stochastic layers.
         encoder: in place of the dense one.
@@ -63,23 +63,26 @@ def settle_hidden(
         ValueError: if a number is no positive integer, there is no such activation, or there are none of these networks
             that it could be of.
     """
-    check_activation("activation", activation)
+    if activation is not None:
+        check_activation("activation", activation)
+    settled = ACTIVATION if activation is None else activation
     own = isinstance(posterior, Posterior)
     if decoder is None or not (own or encoder is not None) or always:
-        return HIDDEN if hidden is None else _as_tuples(hidden)
+        return HIDDEN if hidden is None else as_units(hidden), settled
     if not own and layers > 1:
         # Those above the first.
-        return None if hidden is None else _as_tuples(hidden)
-    for name, value, default in (("hidden", hidden, None), ("activation", activation, ACTIVATION)):
-        if not isinstance(value, type(default)) or value != default:
+        return None if hidden is None else as_units(hidden), settled
+    for name, value in {"hidden": hidden, "activation": activation}.items():
+        if value is not None:
             raise ValueError(
                 f"{MARK}{name}`. Expected none: the networks that were given have their own. Received: {value!r}"
             )
-    return None
+    return None, None
 
 
-def _as_tuples(hidden: Any) -> tuple:
+def as_units(hidden: Any) -> tuple:
+    """Units of the layers of one network or of several, of sequences of Python's or NumPy's integers, as tuples."""
     if not isinstance(hidden, (tuple, list, np.ndarray)):
         raise ValueError(f"{MARK}hidden`. Expected the units of each layer, as (200, 200). Received: {hidden!r}")
     nested = (tuple, list, np.ndarray)
-    return tuple(_as_tuples(u) if isinstance(u, nested) else check_integer("hidden", u) for u in hidden)
+    return tuple(as_units(u) if isinstance(u, nested) else check_integer("hidden", u) for u in hidden)

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_iwae.foundation import MARK
+
 
 class StopWhereLossNotFinite(keras.callbacks.Callback):
     """Stop training with an error after an epoch whose loss, or a weight after it, is not finite.
@@ -32,9 +34,11 @@ class StopWhereLossNotFinite(keras.callbacks.Callback):
                 raise self._error(name, where)
 
     def _error(self, name: str, where: str) -> ValueError:
+        cause = "a learning rate that is too high, then values of the data that are far out"
+        if self.model.compute_dtype == "float16":
+            cause = f"the dtype policy {self.model.dtype_policy.name!r}, as float16 ends at 65504, then {cause}"
         return ValueError(
-            f"Training stopped in {where}: {name} is not finite. The likely cause is a learning rate that is too high, "
-            f"then values of the data that are far out. {self.kept}"
+            f"Training stopped in {where}: {name} is not finite. The likely cause is {cause}. {self.kept}"
         )
 
 
@@ -53,6 +57,9 @@ def with_stopping(callbacks: Any, model: keras.Model) -> Any:
     """The callbacks of `fit`, with those above before what saves; the first only where none of them stops at NaN."""
     given = list(callbacks.callbacks) if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks
     flat = keras.tree.flatten(given) if given is not None else []
+    for each in flat:
+        if not isinstance(each, keras.callbacks.Callback):
+            raise ValueError(f"{MARK}callbacks`. Expected Keras callbacks. Received: {each!r}")
     kinds = (StopWhereLossNotFinite, keras.callbacks.TerminateOnNaN), (StopWithoutWeight,)
     added = [kind[0]() for kind in kinds if not any(isinstance(each, kind) for each in flat)]
     if isinstance(callbacks, keras.callbacks.CallbackList):

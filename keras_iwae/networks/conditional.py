@@ -25,6 +25,8 @@ class ConditionalGaussian(FixedArguments, keras.Layer):
         ValueError: if `size` or `units` is no positive integer.
     """
 
+    parts = ("of_features", "of_vector", "loc_head", "log_scale_head")
+
     def __init__(
         self,
         size: int,

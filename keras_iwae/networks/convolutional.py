@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import FixedArguments, check_integer
 from keras_iwae.networks.dense import dense_layers
 from keras_iwae.networks.initializers import glorot
 
@@ -102,8 +102,10 @@ def _filters(filters: Sequence[int]) -> tuple[int, ...]:
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class PixelBias(keras.Layer):
+class PixelBias(FixedArguments, keras.Layer):
     """Adds a learned value to each number of an output, so that a decoder has an output bias to be initialised."""
+
+    parts = ("bias",)
 
     def build(self, input_shape):
         self.bias = self.add_weight(shape=input_shape[1:], initializer="zeros", name="bias")

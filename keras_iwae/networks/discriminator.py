@@ -23,6 +23,8 @@ class Discriminator(FixedArguments, keras.Layer):
         ValueError: if a size is no positive integer, or the encoder no Keras layer that gives vectors.
     """
 
+    parts = ("of_features", "of_latents", "above", "ratio")
+
     def __init__(self, encoder: keras.Layer, latent_dim: int, units: int = 200, seed: int = 0, **kwargs):
         # Float32 under mixed precision too: what it gives stands for log densities.
         super().__init__(**{**kwargs, "dtype": "float32"})

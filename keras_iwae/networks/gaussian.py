@@ -27,6 +27,8 @@ class GaussianNetwork(FixedArguments, keras.Layer):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, appendix: sigma is exp(linear).
     """
 
+    parts = ("loc_head", "log_scale_head")
+
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         check_layer(encoder, "encoder")

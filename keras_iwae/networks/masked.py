@@ -47,6 +47,8 @@ class MADE(FixedArguments, keras.Layer):
         Germain, Gregor, Murray, Larochelle (2015), MADE: masked autoencoder for distribution estimation, section 3.
     """
 
+    parts = ("masks", "sizes", "kernels", "biases")
+
     def __init__(
         self,
         latent_dim: int,

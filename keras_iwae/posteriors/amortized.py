@@ -1,5 +1,7 @@
 """What a posterior is made of where it is an encoder and layers on its features: how it is built, saved and loaded."""
 
+from typing import ClassVar
+
 import keras
 
 from keras_iwae.foundation import check_integer
@@ -20,6 +22,8 @@ class AmortizedPosterior(Posterior):
         ValueError: if `latent_dim` is no positive integer, or the encoder no Keras layer that gives vectors.
     """
 
+    parts: ClassVar[tuple[str, ...]] = ("heads",)
+
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         check_layer(encoder, "encoder")
@@ -35,10 +39,10 @@ class AmortizedPosterior(Posterior):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
     def build(self, input_shape):
-        self.features_shape = features_shape(self.encoder, input_shape)
+        self._features_shape = features_shape(self.encoder, input_shape)
         for head in self.heads:
             if not head.built:
-                head.build(self.features_shape)
+                head.build(self._features_shape)
         self.built = True
 
     def add_head(self, units: int, name: str, gain: float = 1.0) -> None:

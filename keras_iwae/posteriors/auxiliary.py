@@ -128,6 +128,7 @@ class AuxiliaryPosterior(AmortizedPosterior):
 
     total_only = "with auxiliary variables, whose p(a|x, z) needs the weight of every sample"
     density = "joint"
+    parts = "forward", "backward"
 
     def __init__(
         self,
@@ -155,8 +156,8 @@ class AuxiliaryPosterior(AmortizedPosterior):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.forward.build(self.features_shape, (None, self.auxiliary_dim))
-        self.backward.build(self.features_shape, (None, self.latent_dim))
+        self.forward.build(self._features_shape, (None, self.auxiliary_dim))
+        self.backward.build(self._features_shape, (None, self.latent_dim))
 
     def call(self, images, training=False):
         """Return the features `[B, F]` and the mean and the standard deviation of q(a|x), float32 `[B, A]` each."""

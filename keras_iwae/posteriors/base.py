@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import DiagonalGaussian, FixedArguments
+from keras_iwae.foundation import DiagonalGaussian, FixedArguments, check_width
 
 
 class Posterior(FixedArguments, keras.Layer):
@@ -17,6 +17,7 @@ class Posterior(FixedArguments, keras.Layer):
             not at a given z; empty where it may. Estimators that need the parts are then refused.
         density: what `distribution(x).log_prob` gives: "exact", log q(z|x); "joint", what a log weight has for it where
             a draw has auxiliary variables beside z; "none", a ValueError.
+        auxiliary_dim: how many auxiliary variables follow the latent units in a draw.
         through_generative: whether the parameters are a differentiable function of the generative model's too.
     """
 
@@ -24,6 +25,7 @@ class Posterior(FixedArguments, keras.Layer):
     reparameterized: bool = True
     total_only: str = ""
     density: str = "exact"
+    auxiliary_dim: int = 0
     through_generative: bool = False
 
     def distribution(self, x: tf.Tensor, training: bool = False):
@@ -61,6 +63,7 @@ class Posterior(FixedArguments, keras.Layer):
 
     def log_prob(self, z: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """log q(z|x) in nats, `[K, B]`, of latents `[K, B, D]` for images `[B, *event_shape]`."""
+        check_width("latents", z, self.latent_dim + self.auxiliary_dim)
         return self.distribution(x).log_prob(z)
 
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:

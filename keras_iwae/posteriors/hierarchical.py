@@ -130,6 +130,8 @@ class HierarchicalPosterior(Posterior):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix.
     """
 
+    parts = "latent_dim", "bottom", "networks"
+
     def __init__(
         self,
         encoder: keras.Layer,

@@ -91,6 +91,7 @@ class ImplicitPosterior(AmortizedPosterior):
     """
 
     density = "none"
+    parts = ("given_noise",)
 
     def __init__(
         self,
@@ -111,7 +112,7 @@ class ImplicitPosterior(AmortizedPosterior):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.given_noise.build(self.features_shape, (None, self.noise_dim))
+        self.given_noise.build(self._features_shape, (None, self.noise_dim))
 
     def call(self, images, training=False):
         """Return the features, float32 `[B, F]`."""

@@ -73,10 +73,14 @@ class SemiAmortizedPosterior(GaussianPosterior):
                 f"Invalid value received for `num_draws`. Expected an even number, for pairs. Received: {num_draws}"
             )
         self.step_size, self.differentiable = check_positive("step_size", step_size), differentiable
-        self.log_joint: LogJoint | None = None
+        self._log_joint: LogJoint | None = None
         if differentiable:
             self.through_generative = True
             self.total_only = "that is differentiated through its steps; one with differentiable=False goes with all"
+
+    def of_model(self, log_joint: LogJoint) -> None:
+        """Say what the steps climb: log p(x, z) of the model that it is a part of."""
+        self._log_joint = log_joint
 
     def get_config(self):
         names = ("num_steps", "step_size", "num_draws", "differentiable")
@@ -88,7 +92,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
         Raises:
             ValueError: outside a model, whose `log_joint` the steps need.
         """
-        if self.log_joint is None:
+        if self._log_joint is None:
             raise ValueError("Expected a posterior in a model, whose p(x, z) its steps climb. Received: one alone")
         loc, scale = self(x, training=training)
         start = loc, tf.math.log(scale)
@@ -98,7 +102,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
         before, after = _ends_of_the_steps() if limited else 2 * [lambda *parameters: parameters]
         for _ in range(self.num_steps):
             loc, log_scale = before(loc, log_scale)
-            loc, log_scale = self._step(self.log_joint, x, loc, log_scale, noise)
+            loc, log_scale = self._step(self._log_joint, x, loc, log_scale, noise)
         loc, log_scale = after(loc, log_scale)
         if not self.differentiable:
             loc, log_scale = (a + tf.stop_gradient(b - a) for a, b in zip(start, (loc, log_scale), strict=True))

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import FixedArguments, check_integer
+from keras_iwae.foundation import FixedArguments, check_integer, check_width
 
 
 class Prior(FixedArguments, keras.Layer):
@@ -17,6 +17,8 @@ class Prior(FixedArguments, keras.Layer):
     Raises:
         ValueError: if `latent_dim` is no positive integer.
     """
+
+    parts = ("decoded_dim",)
 
     def __init__(self, latent_dim: int, **kwargs):
         super().__init__(**kwargs)
@@ -35,6 +37,7 @@ class Prior(FixedArguments, keras.Layer):
 
     def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`; `training` is for priors with networks."""
+        check_width("latents", z, self.latent_dim)
         return self.distribution.log_prob(z)
 
     def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

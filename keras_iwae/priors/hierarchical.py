@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import DiagonalGaussian, check_integer, standard_normal_log_prob
+from keras_iwae.foundation import DiagonalGaussian, check_integer, check_width, standard_normal_log_prob
 from keras_iwae.networks import dense_gaussians
 from keras_iwae.priors.base import Prior
 
@@ -35,6 +35,8 @@ class HierarchicalPrior(Prior):
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 2 and appendix.
     """
+
+    parts = ("networks",)
 
     def __init__(
         self, latent_dims: Sequence[int], hidden: Sequence[Sequence[int]], activation="tanh", seed: int = 0, **kwargs
@@ -69,6 +71,7 @@ class HierarchicalPrior(Prior):
         Returns:
             float32 `[...]`.
         """
+        check_width("latents", z, self.latent_dim)
         layers = tf.split(z, self.latent_dims, axis=-1)
         terms = [standard_normal_log_prob(layers[-1])]
         for network, below, above in zip(self.networks, layers[:-1], layers[1:], strict=True):

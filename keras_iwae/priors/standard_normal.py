@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import DiagonalGaussian, standard_normal_log_prob
+from keras_iwae.foundation import DiagonalGaussian, check_width, standard_normal_log_prob
 from keras_iwae.priors.base import Prior
 
 
@@ -29,4 +29,5 @@ class StandardNormalPrior(Prior):
 
     def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log N(z; 0, I) in nats, `[K, B]`, of latents `[K, B, D]`."""
-        return standard_normal_log_prob(z)
+        check_width("latents", z, self.latent_dim)
+        return standard_normal_log_prob(tf.cast(z, tf.float32))

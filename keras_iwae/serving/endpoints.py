@@ -30,6 +30,12 @@ def _positive(num_samples: tf.Tensor) -> tf.Tensor:
         return tf.identity(num_samples)
 
 
+def _finite(latents: tf.Tensor) -> tf.Tensor:
+    message = "Invalid value received for `latents`. Expected finite numbers. Received: NaN or infinity"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(latents)), [message])]):
+        return tf.identity(latents)
+
+
 def endpoints(model: IWAE) -> dict[str, Endpoint]:
     """The endpoints of `model`; the first is TF Serving's `serving_default` as well."""
     likelihood, door = model.generative.likelihood, model.door
@@ -54,7 +60,7 @@ def endpoints(model: IWAE) -> dict[str, Endpoint]:
         return drawn(_positive(num_samples), seed)
 
     def decode(latents):
-        return likelihood.served(model.generative.features(latents))
+        return likelihood.served(model.generative.features(_finite(latents)))
 
     def encode(events):
         posterior = model.posterior.distribution(checked(events))
@@ -64,8 +70,13 @@ def endpoints(model: IWAE) -> dict[str, Endpoint]:
         return {mean_name: model(checked(events), training=False)}
 
     def log_likelihood(events, num_samples, seed):
-        result = stream_log_weights(model, checked(events), _positive(num_samples), key_for(Purpose.SERVED, seed))
-        return {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
+        # TFP's draws divide by the number of rows: no row is answered from one that nobody sees.
+        rows = tf.shape(events)[0]
+        more = [[0, tf.cast(tf.equal(rows, 0), tf.int32)], *[[0, 0]] * len(model.event_shape)]
+        some = tf.pad(checked(events), more, constant_values=door.support.nearest_to_zero)
+        result = stream_log_weights(model, some, _positive(num_samples), key_for(Purpose.SERVED, seed))
+        found = {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
+        return {name: values[:rows] for name, values in found.items()}
 
     def integer(name, *shape):
         return tf.TensorSpec(shape, tf.int32, name)

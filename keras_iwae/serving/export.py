@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
-from keras_iwae.foundation import check_integer, is_running
-from keras_iwae.models import IWAE
+from keras_iwae.foundation import MARK, check_integer, is_running
+from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 
@@ -54,7 +54,7 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
         the version's folder.
 
     Raises:
-        ValueError: if the version exists, or is no positive integer.
+        ValueError: if the version exists, or is no positive integer, the model is none, or the path a file.
 
     Example:
         >>> folder = export_saved_model(model, "saved_models/iwae/serving")
@@ -65,6 +65,11 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
         Olston et al. (2017), TensorFlow-Serving: flexible, high-performance ML serving.
     """
     path = Path(path)
+    if not isinstance(model, LatentModel):
+        raise ValueError(f"{MARK}model`. Expected an IWAE or an AVB. Received: a {type(model).__name__}")
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise ValueError(f"{MARK}path`. Expected a folder. Received: {path}, where {part} is a file")
     existing = _versions(path)
     number = max(existing, default=0) + 1 if version is None else check_integer("version", version)
     target = path / str(number)

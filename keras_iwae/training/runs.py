@@ -9,6 +9,7 @@ figures/       pictures                  tensorboard/   logs        serving/   t
 import csv
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -103,6 +104,12 @@ def load_model(path: str | os.PathLike) -> IWAE | AVB:
         model = keras.models.load_model(file)
     # Keras lets the errors of zipfile, h5py and json through as they are; for the user they all mean one thing.
     except Exception as error:
+        found = re.search(r"Could not locate class '([^']+)'", str(error))
+        if found:
+            raise ValueError(
+                f"{expected}. Received: {file}, with a {found[1]}, which Keras does not know here: decorate that class "
+                "with keras.saving.register_keras_serializable(), and import it first"
+            ) from error
         raise ValueError(f"{expected}. Received: {file}, which cannot be read ({type(error).__name__})") from error
     if not isinstance(model, (IWAE, AVB)):
         raise ValueError(f"{expected}. Received: {file}, which holds a {type(model).__name__}")

@@ -1,0 +1,187 @@
+"""What is given to a method or an endpoint and cannot be meant is refused there, by its name, and not further down."""
+
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae import IWAE, experiments, export_saved_model, load_saved_model
+from keras_iwae.evaluation import pruned
+from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction
+from keras_iwae.foundation import Support
+from keras_iwae.likelihoods import Likelihood
+from keras_iwae.models.stopping import StopWhereLossNotFinite
+from keras_iwae.training import runs
+
+X = (np.random.default_rng(0).random((3, 6)) < 0.4).astype(np.float32)
+SMALL = {"event_shape": (6,), "latent_dim": 2, "hidden": (8,), "num_samples": 4}
+SEED = tf.constant([0, 1])
+NAN = np.full_like(X, np.nan)
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = IWAE(**SMALL)
+    made.compile(run_eagerly=True)
+    return made
+
+
+class WithoutSupport(Likelihood):
+    pass
+
+
+class SupportOfText(Likelihood):
+    support = "[0, 1]"
+
+
+class WithoutEntries(Likelihood):
+    support = Support(0.0, 1.0)
+
+
+class WholeEvents(Likelihood):
+    support = Support(0.0, 1.0)
+
+    def entries(self, parameters):
+        return tfp.distributions.Bernoulli(tf.reduce_sum(parameters, -1), dtype=tf.float32)
+
+
+REFUSED = {
+    "callbacks": (lambda m, f: m.fit(X, callbacks=[3], verbose=0), "`callbacks`. Expected Keras callbacks"),
+    "whole numbers as weights": (lambda m, f: IWAE(**SMALL, dtype="int32"), "`dtype`. Expected a floating type"),
+    "no support": (
+        lambda m, f: IWAE(**SMALL, likelihood=WithoutSupport()),
+        "`likelihood`. Expected .*`supp",
+    ),
+    "no such support": (
+        lambda m, f: IWAE(**SMALL, likelihood=SupportOfText()),
+        "`likelihood`. Expected .*`s",
+    ),
+    "no entries": (lambda m, f: IWAE(**SMALL, likelihood=WithoutEntries()), "`likelihood`. Expected .*`entries"),
+    "other entries": (
+        lambda m, f: IWAE(**SMALL, likelihood=WholeEvents()),
+        "`likelihood`. Expected .*shape .N, 6",
+    ),
+    "what is no model": (lambda m, f: export_saved_model(keras.Sequential(), f), "`model`. Expected an IWAE"),
+    "a path that is a file": (lambda m, f: export_saved_model(m, f / "file"), "`path`. Expected a folder"),
+    "a path below a file": (lambda m, f: export_saved_model(m, f / "file" / "a"), "`path`. Expected a folder"),
+    "no mean": (lambda m, f: m.initialize_output_bias(None), r"`mean_image`. Expected shape \[6\]. Received: None"),
+    "another mean": (lambda m, f: m.initialize_output_bias(np.zeros(5)), r"`mean_image`. .* \[6\]. Received: \[5\]"),
+    "units by name": (lambda m, f: pruned(m, ["a", "b"]), "`keep`. Expected .2., True or False"),
+    "units by number": (lambda m, f: pruned(m, [0, 1]), "`keep`. Expected .2., True or False"),
+    "NaN": (lambda m, f: m(NAN), "`x`. Expected values in"),
+    "grey levels of bytes": (lambda m, f: m(255.0 * X), "`x`. Expected values in .*divide"),
+    "another width of x": (lambda m, f: m(X[:, :5]), "`x`. Expected shape"),
+    "log weights of NaN": (lambda m, f: m.log_weights(NAN, 3, SEED), "`x`. Expected values in"),
+    "log weights of bytes": (lambda m, f: m.log_weights(255.0 * X, 3, SEED), "`x`. Expected values in"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused_by_its_name(name, model, tmp_path):
+    (tmp_path / "file").write_text("")
+    call, said = REFUSED[name]
+    with pytest.raises(ValueError, match=said):
+        call(model, tmp_path)
+
+
+OF_LATENTS = {
+    "features": lambda m, z: m.generative.features(z),
+    "mean": lambda m, z: m.generative.mean(z),
+    "distribution": lambda m, z: m.generative.distribution(z),
+    "log_likelihood": lambda m, z: m.generative.log_likelihood(X, z),
+    "log_prior": lambda m, z: m.generative.log_prior(z),
+    "log_joint": lambda m, z: m.generative.log_joint(X, z),
+    "prior": lambda m, z: m.generative.prior.log_prob(z),
+    "posterior": lambda m, z: m.posterior.log_prob(z, X),
+}
+POSTERIORS = {
+    "gaussian": {},
+    "auxiliary": {"posterior": "auxiliary"},
+    "several layers": {"latent_dim": (2, 1), "hidden": ((4,), (3,))},
+}
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_latents_of_another_width_are_refused(name):
+    made = IWAE(**{**SMALL, **POSTERIORS[name]})
+    width = made.latent_dim + made.posterior.auxiliary_dim
+    for call in OF_LATENTS.values():
+        for wrong in (1, width + 1):
+            with pytest.raises(ValueError, match=r"`latents`. Expected shape \[\.\.\., .*Received: \[5, 3, "):
+                call(made, tf.zeros([5, 3, wrong]))
+    assert made.generative.mean(tf.zeros([5, 3, width])).shape == (5, 3, 6)
+    assert np.isfinite(made.log_weights(X, 5, SEED)).all()
+
+
+def test_what_is_served_refuses_and_answers_no_row(model, tmp_path):
+    export_saved_model(model, tmp_path)
+    served = load_saved_model(tmp_path).signatures
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"`latents`. Expected finite"):
+            served["decode"](latents=tf.fill([3, 2], wrong))
+    options = {"num_samples": tf.constant(3), "seed": tf.constant(1)}
+    for rows in (0, 3):
+        found = served["log_likelihood"](images=X[:rows], **options)
+        assert {name: value.shape for name, value in found.items()} == {
+            "log_likelihood": (rows,),
+            "effective_sample_size": (rows,),
+        }
+
+
+def test_a_class_that_keras_does_not_know_is_named(tmp_path):
+    class Unknown(IWAE):
+        pass
+
+    runs.save_model(Unknown(**SMALL), tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="with a Unknown, which Keras does not know here: decorate"):
+        runs.load_model(tmp_path)
+
+
+@pytest.mark.parametrize(("policy", "named"), [("mixed_float16", True), ("float32", False)])
+def test_a_half_float_is_named_where_training_runs_away(policy, named):
+    callback = StopWhereLossNotFinite()
+    callback.set_model(IWAE(**SMALL, dtype=policy))
+    with pytest.raises(ValueError, match="The likely cause is") as error:
+        callback.on_epoch_end(0, {"loss": np.nan})
+    assert ("the dtype policy 'mixed_float16'" in str(error.value)) == named
+
+
+def test_a_layer_in_both_parts_trains_and_is_not_saved_apart(tmp_path):
+    def make():
+        shared = keras.layers.Dense(8, "tanh", name="shared")
+        encoder = keras.Sequential([keras.layers.Dense(2), shared])
+        options = {"event_shape": (6,), "latent_dim": 2, "num_samples": 4}
+        return IWAE(**options, encoder=encoder, decoder=keras.Sequential([shared]))
+
+    model, other = make(), make()
+    with pytest.raises(ValueError, match=r"`decoder`\. Expected no layer of the encoder's .*Received: shared, in both"):
+        model.save(tmp_path / "model.keras")
+    for weight in model.trainable_variables:
+        weight.assign_add(tf.ones_like(weight))
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    for one, two in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
+
+
+def test_a_gap_that_is_asked_for_and_is_not_there_is_refused(tmp_path):
+    config = ExperimentConfig.of(
+        dataset="digits", num_samples=2, hidden=((4,),), latent_dim=(2,), posterior="full_covariance"
+    )
+    run = runs.create(tmp_path / "run", asdict(config))
+    runs.save_model(experiments.build(config), run / "model.keras")
+    with pytest.raises(ValueError, match=r"`gap_images`\. Expected none, or 0.*FullCovariancePosterior"):
+        experiments.diagnose(run, limit=20, gap_images=5, verbose=False)
+
+
+def test_what_bytes_mean_is_said_by_all_rows_of_a_reproduced_row(tmp_path):
+    dark = np.array([[0, 1, 1, 0]] * 3, np.uint8)
+    test = np.concatenate([dark, np.full((4, 4), 200, np.uint8)])
+    np.savez(tmp_path / "x.npz", x_train=np.full((20, 4), 9, np.uint8), x_test=test)
+    row = paper_table.Row("row", ExperimentConfig.of(dataset=str(tmp_path / "x.npz"), binarization="threshold"))
+    (first,) = reproduction._test_images(row, 3)
+    # Bits would be pixels of 0 and 1.
+    np.testing.assert_array_equal(first, np.zeros((3, 4)))
