@@ -8,6 +8,7 @@ from keras_iwae.foundation.checks import (
     shape_text,
     value_errors,
 )
+from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.fixed import FixedArguments
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
@@ -23,6 +24,7 @@ from keras_iwae.foundation.support import Support
 
 __all__ = [
     "MARK",
+    "ColumnSupports",
     "FixedArguments",
     "Purpose",
     "StreamingLogMeanExp",

@@ -35,11 +35,11 @@ class Likelihood(FixedArguments, keras.Layer):
     # How many values an entry may have, where they are whole numbers from 0 to a largest one.
     levels: Any = None
     # Whether `log_prob` is of probabilities of whole numbers, and not of a density.
-    discrete: ClassVar[bool] = False
+    discrete: bool = False
     # What an exported model calls events and E[x|z].
     served_names: ClassVar[tuple[str, str]] = ("events", "mean")
     # What an encoder sees of an event: see `keras_iwae.networks.EventEncoder`.
-    encoding: ClassVar[str] = "identity"
+    encoding: Any = "identity"
 
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -129,10 +129,14 @@ class Likelihood(FixedArguments, keras.Layer):
         Returns:
             float32 `[K, B]`.
         """
-        log_probs = self.entries(self(features)).log_prob(x)
+        log_probs = self.entry_log_prob(x, self(features))
         if mask is not None:
             log_probs = tf.where(mask, log_probs, 0.0)
         return tf.reduce_sum(log_probs, axis=list(range(-len(self.event_shape), 0)))
+
+    def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
+        """log p(x_d|z) of each entry in nats, `[K, B, *event_shape]`, of parameters `[K, B, *parameter_shape]`."""
+        return self.entries(parameters).log_prob(x)
 
     def mean(self, features: tf.Tensor) -> tf.Tensor:
         """E[x|z], float32 `[..., *event_shape]`, of features `[..., F]`."""
@@ -149,8 +153,20 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """What an exported model says of p(x|z), by name, each `[..., *event_shape]`."""
-        entries = self.entries(self(features))
-        return {"mean": entries.mean(), "stddev": entries.stddev()}
+        mean, stddev = self.moments_of(self(features))
+        return {"mean": mean, "stddev": stddev}
+
+    def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and standard deviation of each entry, `[..., *event_shape]` each."""
+        entries = self.entries(parameters)
+        return entries.mean(), entries.stddev()
+
+    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Probabilities of all levels of each entry, `[..., *event_shape, C]`, where there are levels."""
+        axes = parameters.shape.rank - (self.parameters > 1)
+        levels = tf.reshape(tf.range(self.levels, dtype=tf.float32), [-1] + axes * [1])
+        probabilities = tf.exp(self.entry_log_prob(levels, parameters))
+        return tf.transpose(probabilities, [*range(1, probabilities.shape.rank), 0])
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Parameters `[*parameter_shape]` that give entries the mean `[*event_shape]`, and else what 0 gives."""

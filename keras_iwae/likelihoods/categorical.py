@@ -44,20 +44,27 @@ class CategoricalLikelihood(Likelihood):
     def entries(self, parameters: tf.Tensor) -> tfp.distributions.Categorical:
         return tfp.distributions.Categorical(logits=parameters, dtype=tf.float32)
 
-    def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         # TFP cuts off what follows the point, and 6.9999995 is what float32 makes of a 7.
-        return super().log_prob(tf.round(x), features, mask)
+        return super().entry_log_prob(tf.round(x), parameters)
 
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
-        return tf.linalg.matvec(tf.nn.softmax(parameters), tf.range(self.levels, dtype=tf.float32))
+        return self.moments_of(parameters)[0]
+
+    def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        probabilities, numbers = self.level_probabilities(parameters), tf.range(self.levels, dtype=tf.float32)
+        mean = tf.linalg.matvec(probabilities, numbers)
+        variance = tf.linalg.matvec(probabilities, numbers**2) - mean**2
+        return mean, tf.sqrt(tf.maximum(variance, 0.0))
+
+    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(parameters)
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
-        probabilities = tf.nn.softmax(self(features))
-        numbers = tf.range(self.levels, dtype=tf.float32)
-        mean = tf.linalg.matvec(probabilities, numbers)
-        variance = tf.linalg.matvec(probabilities, numbers**2) - mean**2
-        return {"mean": mean, "stddev": tf.sqrt(tf.maximum(variance, 0.0)), "probabilities": probabilities}
+        parameters = self(features)
+        mean, stddev = self.moments_of(parameters)
+        return {"mean": mean, "stddev": stddev, "probabilities": self.level_probabilities(parameters)}
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Logits that are linear in the level: of all distributions with this mean the one of largest entropy."""

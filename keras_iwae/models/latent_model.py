@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -174,8 +173,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             The IWAE paper's released code; the paper gives the networks only.
         """
         likelihood = self.generative.likelihood
-        support = replace(likelihood.support, integers=False)
-        mean = support.check(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
+        mean = likelihood.support.of_means.check(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
         if likelihood.head is not None:
             likelihood.initialize(mean)
             return
