@@ -1,0 +1,170 @@
+r"""What was not observed of an example, given what was: means under importance weights, draws, and how far to trust both.
+
+With $z_k \sim q(z|x_{obs})$ and $w_k = p(x_{obs}|z_k) p(z_k) / q(z_k|x_{obs})$, whose mean is that of p(x_obs),
+$E[x_d|x_{obs}] \approx \sum_k w_k E[x_d|z_k] / \sum_k w_k$. A draw of what is missing is one of p(x|z_k), with k chosen
+with probability proportional to $w_k$: all entries of one draw come of one z, so that they belong together.
+
+Each example is worked on by itself, under a key that its own entries decide: what is found for it is the same
+whichever examples come with it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.evaluation.pareto import pareto_k, tail_length
+from keras_iwae.evaluation.streamed_examples import stream_example
+from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, shape_text
+from keras_iwae.models import IWAE
+from keras_iwae.posteriors import check_density
+
+# Examples of one call of a graph: enough that calls cost little, few enough for a progress bar to move.
+_TOGETHER = 64
+
+
+class Conditional(NamedTuple):
+    """What N examples are, given what was observed of each.
+
+    Attributes:
+        mean: E[x_d|x_obs] of every entry, `[N, *event_shape]`; of an observed one, what measuring it again would give.
+        log_likelihood: log p(x_obs) in nats, `[N]`; 0 where nothing was observed.
+        effective_sample_size: of the K weights, in samples, `[N]`.
+        pareto_k: how heavy the tail of the weights is, `[N]`; see `keras_iwae.evaluation.pareto`.
+        log_density: log p(y_d|x_obs) in nats of each of the values that were asked for, `[N, *event_shape]`; NaN where
+            there was none, `None` where none were given.
+        draws: draws of x given x_obs, `[m, N, *event_shape]`, observed entries as they are; `None` for m = 0.
+    """
+
+    mean: np.ndarray
+    log_likelihood: np.ndarray
+    effective_sample_size: np.ndarray
+    pareto_k: np.ndarray
+    log_density: np.ndarray | None
+    draws: np.ndarray | None
+
+
+def conditional(
+    model: IWAE,
+    x: Any,
+    num_samples: int = 1000,
+    num_draws: int = 0,
+    values: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Conditional:
+    r"""Means, densities and draws of the entries of each example, given those that were observed.
+
+    Memory grows neither with K nor with N but for the result. Examples with the same entries have the same means, and
+    draws of their own: the n-th such example has the n-th of them.
+
+    Args:
+        model: a model made with `missing="nan"`, or another, of which everything was observed.
+        x: examples `[N, *event_shape]`, NaN where an entry was not observed.
+        num_samples: K, samples of z for each example.
+        num_draws: m, draws of each example.
+        values: y, values to have the density $\log p(y_d|x_{obs}) = \log \sum_k w_k p(y_d|z_k) / \sum_k w_k$ of, each by
+            itself, `[N, *event_shape]`; NaN for none. Held-out entries give their log score.
+        seed: the same seed gives the same result.
+        progress: called with the number of examples that are further done.
+
+    Returns:
+        `Conditional`.
+
+    Raises:
+        ValueError: if a count is out of range, the posterior has no density, or the examples or values are none that the
+            model takes.
+
+    Example:
+        >>> found = conditional(model, x_with_nan, num_samples=1000, num_draws=20)
+        >>> filled = np.where(np.isnan(x_with_nan), found.mean, x_with_nan)
+
+    References:
+        Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 3.
+    """
+    num_samples = check_integer("num_samples", num_samples)
+    num_draws = check_integer("num_draws", num_draws, at_least=0)
+    check_density(model.posterior)
+    model.check_finite()
+    x = model.door.array(x, "x")
+    if values is not None:
+        values = _checked_values(model, values, len(x))
+    largest = min(num_samples, tail_length(num_samples) + 1)
+
+    def of_examples(x: tf.Tensor, values: tf.Tensor, digests: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        base = key_for(Purpose.IMPUTATION, seed)
+
+        def of_example(example: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+            one, value, (first, second, occurrence) = example[0], example[1], tf.unstack(example[2])
+            own = tf.random.fold_in(tf.random.fold_in(base, first), second)
+            latents_key, draws_key = tf.unstack(tf.random.split(own, 2))
+            choice_key, entries_key = tf.unstack(tf.random.split(tf.random.fold_in(draws_key, occurrence), 2))
+            asked = value if has_values else None
+            found = stream_example(model, one, asked, num_samples, num_draws, largest, latents_key, choice_key)
+            features = model.generative.features(found.chosen[:, tf.newaxis])
+            drawn = model.generative.likelihood.sample(features, entries_key)[1][:, 0]
+            log_count = tf.math.log(float(num_samples))
+            return (
+                found.averages["mean"],
+                found.log_sum - log_count,
+                tf.exp(2.0 * found.log_sum - found.log_squares),
+                found.largest.largest[0],
+                found.log_values - found.log_sum,
+                tf.where(tf.math.is_nan(one), drawn, one),
+            )
+
+        return tf.map_fn(of_example, (x, values, digests), fn_output_signature=(tf.float32,) * 6)
+
+    has_values = values is not None
+    specs = (
+        tf.TensorSpec([None, *model.event_shape]),
+        tf.TensorSpec([None, *(model.event_shape if has_values else [0])]),
+        tf.TensorSpec([None, 3], tf.int32),
+        tf.TensorSpec([], tf.int32),
+    )
+    traced = model.traced(("conditional", num_samples, num_draws, has_values), of_examples, specs)
+    asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
+    digests = _digests(x)
+    parts = []
+    for begin in range(0, len(x), _TOGETHER):
+        rows = slice(begin, begin + _TOGETHER)
+        found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
+        parts.append([each.numpy() for each in found])
+        progress(len(x[rows]))
+    mean, log_likelihood, ess, top, log_density, draws = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Conditional(
+        mean,
+        log_likelihood,
+        ess,
+        pareto_k(top, num_samples),
+        np.where(np.isnan(values), np.nan, log_density) if values is not None else None,
+        np.moveaxis(draws, 1, 0) if num_draws else None,
+    )
+
+
+def _checked_values(model: IWAE, values: np.ndarray, count: int) -> np.ndarray:
+    values = model.generative.likelihood.check(np.asarray(values), "values", missing=True)
+    if len(values) != count:
+        expected = shape_text(count, *model.event_shape)
+        raise ValueError(f"{MARK}values`. Expected shape {expected}. Received: {list(values.shape)}")
+    return values
+
+
+def _digests(x: np.ndarray) -> np.ndarray:
+    """What keys the random numbers of each example: 64 bits of its entries, and how many such came before it.
+
+    Returns:
+        int32 `[N, 3]`.
+    """
+    # One zero, and one NaN: what is equal has equal bytes.
+    rows = np.where(np.isnan(x), np.float32(np.nan), x + np.float32(0.0)).reshape(len(x), -1)
+    seen: Counter[bytes] = Counter()
+    digests = np.empty([len(x), 3], np.int32)
+    for digest, row in zip(digests, rows, strict=True):
+        code = hashlib.blake2b(row.tobytes(), digest_size=8).digest()
+        digest[:2], digest[2] = np.frombuffer(code, np.int32), seen[code]
+        seen[code] += 1
+    return digests
