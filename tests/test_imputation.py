@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from oracles import ExactPosterior, linear_gaussian_log_evidence, linear_gaussian_model
 from scipy import stats
 
 from keras_iwae import IWAE
 from keras_iwae.evaluation import conditional
 from keras_iwae.evaluation.imputation import _digests
-from oracles import ExactPosterior, linear_gaussian_log_evidence, linear_gaussian_model
 
 tfd = tfp.distributions
 
@@ -181,7 +181,7 @@ def test_what_is_equal_has_one_key():
 
 
 def test_k_hat_tells_a_proposal_that_is_too_narrow(model):
-    """One that takes zeros for what is missing is surer than it should be, and its means are far from the exact ones."""
+    """One that takes zeros for what is missing is surer than it should be, and its means are far off."""
     narrow = made_of(ExactPosterior(2, NOISE, sees_mask=False))
     wanted = np.array([exact(model, row)[0] for row in X[:3]])
     for proposal, trusted in ((model, True), (narrow, False)):

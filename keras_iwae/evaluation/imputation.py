@@ -1,4 +1,4 @@
-r"""What was not observed of an example, given what was: means under importance weights, draws, and how far to trust both.
+r"""What was not observed, given what was: means under importance weights, draws, and how far to trust both.
 
 With $z_k \sim q(z|x_{obs})$ and $w_k = p(x_{obs}|z_k) p(z_k) / q(z_k|x_{obs})$, whose mean is that of p(x_obs),
 $E[x_d|x_{obs}] \approx \sum_k w_k E[x_d|z_k] / \sum_k w_k$. A draw of what is missing is one of p(x|z_k), with k chosen
@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
-from keras_iwae.evaluation.streamed_examples import stream_example
+from keras_iwae.evaluation.streamed_examples import Statistics, stream_example
 from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, shape_text
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import check_density
@@ -37,6 +37,7 @@ class Conditional(NamedTuple):
         log_density: log p(y_d|x_obs) in nats of each of the values that were asked for, `[N, *event_shape]`; NaN where
             there was none, `None` where none were given.
         draws: draws of x given x_obs, `[m, N, *event_shape]`, observed entries as they are; `None` for m = 0.
+        probabilities: of each column of a table that has levels, by its number, theirs given x_obs, `[N, C]`.
     """
 
     mean: np.ndarray
@@ -45,6 +46,7 @@ class Conditional(NamedTuple):
     pareto_k: np.ndarray
     log_density: np.ndarray | None
     draws: np.ndarray | None
+    probabilities: dict[int, np.ndarray]
 
 
 def conditional(
@@ -66,8 +68,8 @@ def conditional(
         x: examples `[N, *event_shape]`, NaN where an entry was not observed.
         num_samples: K, samples of z for each example.
         num_draws: m, draws of each example.
-        values: y, values to have the density $\log p(y_d|x_{obs}) = \log \sum_k w_k p(y_d|z_k) / \sum_k w_k$ of, each by
-            itself, `[N, *event_shape]`; NaN for none. Held-out entries give their log score.
+        values: y, of which to give $\log p(y_d|x_{obs}) = \log \sum_k w_k p(y_d|z_k) / \sum_k w_k$, each by itself,
+            `[N, *event_shape]`; NaN for none. Held-out entries give their log score.
         seed: the same seed gives the same result.
         progress: called with the number of examples that are further done.
 
@@ -75,8 +77,8 @@ def conditional(
         `Conditional`.
 
     Raises:
-        ValueError: if a count is out of range, the posterior has no density, or the examples or values are none that the
-            model takes.
+        ValueError: if a count is out of range, the posterior has no density, or the model does not take the examples or
+            the values.
 
     Example:
         >>> found = conditional(model, x_with_nan, num_samples=1000, num_draws=20)
@@ -108,7 +110,7 @@ def conditional(
             drawn = model.generative.likelihood.sample(features, entries_key)[1][:, 0]
             log_count = tf.math.log(float(num_samples))
             return (
-                found.averages["mean"],
+                found.averages,
                 found.log_sum - log_count,
                 tf.exp(2.0 * found.log_sum - found.log_squares),
                 found.largest.largest[0],
@@ -116,7 +118,8 @@ def conditional(
                 tf.where(tf.math.is_nan(one), drawn, one),
             )
 
-        return tf.map_fn(of_example, (x, values, digests), fn_output_signature=(tf.float32,) * 6)
+        kinds = tf.nest.map_structure(lambda _: tf.float32, Statistics.zeros(model))
+        return tf.map_fn(of_example, (x, values, digests), fn_output_signature=(kinds, *[tf.float32] * 5))
 
     has_values = values is not None
     specs = (
@@ -132,16 +135,19 @@ def conditional(
     for begin in range(0, len(x), _TOGETHER):
         rows = slice(begin, begin + _TOGETHER)
         found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
-        parts.append([each.numpy() for each in found])
+        parts.append(tf.nest.map_structure(lambda each: each.numpy(), found))
         progress(len(x[rows]))
-    mean, log_likelihood, ess, top, log_density, draws = (np.concatenate(each) for each in zip(*parts, strict=True))
+    averages, log_likelihood, ess, top, log_density, draws = tf.nest.map_structure(
+        lambda *each: np.concatenate(each), *parts
+    )
     return Conditional(
-        mean,
+        averages.mean,
         log_likelihood,
         ess,
         pareto_k(top, num_samples),
         np.where(np.isnan(values), np.nan, log_density) if values is not None else None,
         np.moveaxis(draws, 1, 0) if num_draws else None,
+        averages.probabilities,
     )
 
 

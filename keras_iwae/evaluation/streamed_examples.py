@@ -6,10 +6,35 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_iwae.evaluation.streaming import LargestTerms
-from keras_iwae.models import IWAE, GenerativeModel
+from keras_iwae.likelihoods import Likelihood, MixedLikelihood
+from keras_iwae.models import IWAE
 
 # Samples that are decoded together: enough for a matrix product to be worth its call.
 _CHUNK = 500
+
+
+class Statistics(NamedTuple):
+    """Of p(x|z), or averaged over z.
+
+    Attributes:
+        mean: E[x], `[..., *event_shape]`.
+        probabilities: of each column of a table that has levels, by its number, theirs, `[..., C]`.
+    """
+
+    mean: tf.Tensor
+    probabilities: dict[int, tf.Tensor]
+
+    @classmethod
+    def of(cls, likelihood: Likelihood, features: tf.Tensor) -> "Statistics":
+        """Of what a decoder gives, `[K, B, F]`."""
+        table = isinstance(likelihood, MixedLikelihood)
+        return cls(likelihood.mean(features), likelihood.probabilities(features) if table else {})
+
+    @classmethod
+    def zeros(cls, model: IWAE) -> "Statistics":
+        """Zeros in the shapes of one example."""
+        example = cls.of(model.generative.likelihood, model.generative.features(tf.zeros([1, 1, model.latent_dim])))
+        return tf.nest.map_structure(lambda each: tf.zeros(each.shape[2:]), example)
 
 
 class ExampleAverages(NamedTuple):
@@ -18,8 +43,7 @@ class ExampleAverages(NamedTuple):
     Attributes:
         log_sum: log of the sum of the weights, a scalar.
         log_squares: log of the sum of their squares, a scalar.
-        averages: averages under the weights, by name: `mean`, E[x|x_obs], `[*event_shape]`, and what else the
-            likelihood has.
+        averages: what was averaged under the weights.
         log_values: log of the sum of $w_k p(y_d|z_k)$, `[*event_shape]`; empty where no values were given.
         largest: the largest log weights.
         scores: of the sample that each draw has chosen so far, `[m]`.
@@ -28,7 +52,7 @@ class ExampleAverages(NamedTuple):
 
     log_sum: tf.Tensor
     log_squares: tf.Tensor
-    averages: dict[str, tf.Tensor]
+    averages: Statistics
     log_values: tf.Tensor
     largest: LargestTerms
     scores: tf.Tensor
@@ -65,7 +89,7 @@ def stream_example(
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 3.
     """
-    generative, events = model.generative, x[tf.newaxis]
+    generative, likelihood, events = model.generative, model.generative.likelihood, x[tf.newaxis]
     mask = None if generative.missing is None else tf.logical_not(tf.math.is_nan(events))
     # 0 is in the support of every likelihood.
     filled = events if mask is None else tf.where(mask, events, 0.0)
@@ -86,7 +110,9 @@ def stream_example(
         else:
             z, log_ratio = tf.cond(tf.reduce_any(mask), lambda: draw(size, key), lambda: draw_from_prior(size, key))
         features = generative.features(z)
-        log_weights = log_ratio + generative.likelihood.log_prob(filled, features, mask)
+        entries = likelihood.entry_log_prob(filled, likelihood(features))
+        observed = entries if mask is None else tf.where(mask, entries, 0.0)
+        log_weights = log_ratio + tf.reduce_sum(observed, axis=list(range(2, observed.shape.rank)))
         return z[:, 0, : model.latent_dim], features, log_weights[:, 0]
 
     def one_chunk(begin: tf.Tensor, kept: ExampleAverages) -> tuple[tf.Tensor, ExampleAverages]:
@@ -95,13 +121,14 @@ def stream_example(
         log_sum = _added(kept.log_sum, tf.reduce_logsumexp(log_weights))
         shares = tf.exp(log_weights - log_sum)
         staying = tf.exp(kept.log_sum - log_sum)
-        averages = {
-            name: staying * kept.averages[name] + tf.tensordot(shares, each[:, 0], 1)
-            for name, each in statistics(generative, features).items()
-        }
+        averages = tf.nest.map_structure(
+            lambda old, new: staying * old + tf.tensordot(shares, new[:, 0], 1),
+            kept.averages,
+            Statistics.of(likelihood, features),
+        )
         log_values = kept.log_values
         if values is not None:
-            densities = entry_log_prob(generative, values[tf.newaxis], features)[:, 0]
+            densities = likelihood.entry_log_prob(values[tf.newaxis], likelihood(features))[:, 0]
             weights = tf.reshape(log_weights, [-1, *[1] * (densities.shape.rank - 1)])
             log_values = _added(log_values, tf.reduce_logsumexp(weights + densities, axis=0))
         uniform = tf.random.stateless_uniform([size, num_draws], tf.random.fold_in(choice_key, number), minval=1e-20)
@@ -119,11 +146,10 @@ def stream_example(
             tf.where(better[:, tf.newaxis], challenger, kept.chosen),
         )
 
-    kinds = statistics(generative, generative.features(tf.zeros([1, 1, model.latent_dim])))
     start = ExampleAverages(
         tf.constant(-math.inf),
         tf.constant(-math.inf),
-        {name: tf.zeros(each.shape[2:]) for name, each in kinds.items()},
+        Statistics.zeros(model),
         tf.fill([0] if values is None else values.shape, -math.inf),
         LargestTerms.zeros(num_largest, tf.constant(1)),
         tf.fill([num_draws], -math.inf),
@@ -138,14 +164,3 @@ def stream_example(
 def _added(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """log(exp(one) + exp(other)), minus infinity where both are."""
     return tf.reduce_logsumexp(tf.stack([one, other]), axis=0)
-
-
-def statistics(generative: GenerativeModel, features: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What is averaged over z: E[x|z], `[K, B, *event_shape]`."""
-    return {"mean": generative.likelihood.mean(features)}
-
-
-def entry_log_prob(generative: GenerativeModel, values: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-    """log p(y_d|z) of each entry by itself in nats, `[K, B, *event_shape]`, of values `[B, *event_shape]`."""
-    likelihood = generative.likelihood
-    return likelihood.entries(likelihood(features)).log_prob(values)
