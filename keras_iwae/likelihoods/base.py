@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, FixedArguments, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, shape_text
 
 tfd = tfp.distributions
 
@@ -30,7 +30,7 @@ class Likelihood(FixedArguments, keras.Layer):
         event_shape: shape of one event; a model sets it.
     """
 
-    support: Support
+    support: Support | ColumnSupports
     parameters: int = 1
     # How many values an entry may have, where they are whole numbers from 0 to a largest one.
     levels: Any = None

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -215,6 +216,6 @@ def _copy(family: Likelihood, number: int) -> Likelihood:
     return type(family).from_config({**_own_config(family), "name": f"columns_{number}"})
 
 
-def _support(family: Likelihood) -> Support:
+def _support(family: Any) -> Support:
     # A cross-entropy of fractions would be no log-likelihood beside the densities of other columns.
     return replace(family.support, integers=True) if isinstance(family, BernoulliLikelihood) else family.support

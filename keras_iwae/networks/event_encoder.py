@@ -125,12 +125,12 @@ class EventEncoder(FixedArguments, keras.Layer):
         return tf.concat([seen, mask], axis=-1) if self.mask_input else seen
 
 
-def width(encoding: str, levels: int | None) -> int:
+def width(encoding: str, levels: Any) -> int:
     """Numbers that an encoder sees of an entry."""
-    return levels if encoding == "one_hot" and levels is not None else 1
+    return levels if encoding == "one_hot" else 1
 
 
-def encoded(events: tf.Tensor, encoding: str, levels: int | None) -> tf.Tensor:
+def encoded(events: tf.Tensor, encoding: str, levels: Any) -> tf.Tensor:
     """Events `[..., D]` in units that suit an encoder, `[..., D]`, or `[..., D * C]` where they are one-hot."""
     if encoding == "levels":
         return events / (levels - 1.0)

@@ -1,0 +1,196 @@
+r"""A table as numbers that a model is trained on, and back: `[N, D]`, one number a column, NaN where one is missing.
+
+Real columns are standardized, positive ones by their logarithms; counts are counts; levels are numbered from 0. With e
+the number of a cell x, log p(x) = log p(e) + log |de/dx|, so that a density is in the units of the table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood
+from keras_iwae.tables.dtypes import with_dtype
+from keras_iwae.tables.inference import check_values
+from keras_iwae.tables.schema import Column, Schema
+
+# A column that varies by less of its size is taken for constant: float32 has 7 digits.
+_CONSTANT = 1e-6
+# Its exponential is within float64.
+_LARGEST_LOG = 700.0
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A schema with what its columns are standardized by.
+
+    Attributes:
+        schema: the columns.
+        centers: mean of each real column, and of the logarithm of each positive one; 0 of the others.
+        scales: their standard deviations; 1 of the others, and of constant columns.
+        constant: which real and positive columns have one value only.
+
+    Example:
+        >>> coding = Coding.fit(frame, Schema.infer(frame))
+        >>> coding.decode(coding.encode(frame)).dtypes.equals(frame.dtypes)
+        True
+    """
+
+    schema: Schema
+    centers: tuple[float, ...]
+    scales: tuple[float, ...]
+    constant: tuple[bool, ...]
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, schema: Schema) -> "Coding":
+        """The coding of a schema, of the observed cells of a table.
+
+        Raises:
+            ValueError: which names the column, if one is all missing, or the table is not of the schema.
+        """
+        values = _numbers(frame, schema)
+        for column, cells in zip(schema, values.T, strict=True):
+            if np.isnan(cells).all():
+                raise ValueError(f"{MARK}column {column.name!r}`. Expected at least one value. Received: none")
+        fitted = [_moments(column, cells) for column, cells in zip(schema, values.T, strict=True)]
+        return cls(schema, *zip(*fitted, strict=True))
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """The numbers of a table, float32 `[N, D]`, in the order of the schema.
+
+        Raises:
+            ValueError: which names the column, if a cell is none that it can have.
+        """
+        return ((_numbers(frame, self.schema) - self.centers) / self.scales).astype(np.float32)
+
+    def decode(self, encoded: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
+        """The table of such numbers, in the dtypes and categories of the schema.
+
+        Whole numbers and levels are rounded to the next that there is. What is NaN is missing; an integer or boolean
+        column of NumPy's, which has nothing for that, is then one of pandas' nullable.
+
+        Args:
+            encoded: float `[N, D]`.
+            index: of the rows; `None` counts them.
+        """
+        encoded = np.asarray(encoded, np.float64)
+        if encoded.ndim != 2 or encoded.shape[1] != len(self.schema):
+            raise ValueError(f"{MARK}encoded`. Expected shape [N, {len(self.schema)}]. Received: {list(encoded.shape)}")
+        values = encoded * self.scales + self.centers
+        cells = [_cells(column, cells) for column, cells in zip(self.schema, values.T, strict=True)]
+        # By number, for names may be anything.
+        frame = pd.DataFrame(dict(enumerate(cells)))
+        frame.columns = pd.Index(self.schema.names)
+        return frame if index is None else frame.set_index(index)
+
+    def fill(self, frame: pd.DataFrame, encoded: np.ndarray) -> pd.DataFrame:
+        """The table with its missing cells as these numbers say, and every other cell as it is, to the last digit.
+
+        Args:
+            frame: a table of the schema.
+            encoded: float `[N, D]`.
+        """
+        frame = self.schema.check(frame)
+        filled, gaps = self.decode(encoded, frame.index), frame.isna()
+        columns = {}
+        for column in self.schema:
+            own, new, gap = frame[column.name], filled[column.name], gaps[column.name]
+            columns[column.name] = own if not gap.any() else _patched(own, new, gap)
+        return pd.DataFrame(columns, index=frame.index)
+
+    def log_jacobian(self, encoded: np.ndarray) -> np.ndarray:
+        r"""$\log |de / dx|$ of each cell in nats, float64 `[N, D]`; 0 of counts, levels and missing cells.
+
+        Args:
+            encoded: e, float `[N, D]`.
+        """
+        encoded = np.asarray(encoded, np.float64)
+        logs = np.array([column.kind == "positive" for column in self.schema])
+        numbers = encoded * self.scales + self.centers
+        slopes = -np.log(self.scales) - np.where(logs, numbers, 0.0)
+        return np.where(np.isnan(encoded), 0.0, slopes)
+
+    def likelihood(
+        self, real: str | Likelihood = "student_t", count: str | Likelihood = "negative_binomial"
+    ) -> MixedLikelihood:
+        """p(x|z) of such numbers, a family for each column.
+
+        Positive columns are Gaussian in their logarithms, and so log-normal; a Student-t there would have no mean.
+        A constant column has a Gaussian of scale 1: nothing is learned of a scale that is 0.
+
+        Args:
+            real: the family of real columns.
+            count: the family of counts.
+        """
+        return MixedLikelihood([self._family(i, real, count) for i in range(len(self.schema))])
+
+    def _family(self, index: int, real: str | Likelihood, count: str | Likelihood) -> str | Likelihood:
+        column = self.schema.columns[index]
+        if column.categories is not None:
+            # A constant one has a second level that never comes.
+            return "bernoulli" if column.kind == "binary" else CategoricalLikelihood(max(2, len(column.categories)))
+        if column.kind == "count":
+            return count
+        if self.constant[index]:
+            return GaussianLikelihood(scale=1.0)
+        return real if column.kind == "real" else GaussianLikelihood(scale="example")
+
+    def to_dict(self) -> dict:
+        """As a dictionary that JSON can hold."""
+        return {
+            **self.schema.to_dict(),
+            "centers": list(self.centers),
+            "scales": list(self.scales),
+            "constant": list(self.constant),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping) -> "Coding":
+        """The coding of which `to_dict` made this dictionary."""
+        return cls(Schema.from_dict(value), tuple(value["centers"]), tuple(value["scales"]), tuple(value["constant"]))
+
+
+def _numbers(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
+    """Cells as numbers, places of levels, and logarithms of positive ones, float64 `[N, D]`."""
+    frame = schema.check(frame)
+    found = [check_values(frame[column.name], column) for column in schema]
+    logs = [np.log(cells) if column.kind == "positive" else cells for column, cells in zip(schema, found, strict=True)]
+    return np.stack(logs, axis=1)
+
+
+def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool]:
+    """What the cells are standardized by, and whether they are all the same."""
+    if column.kind not in ("real", "positive"):
+        return 0.0, 1.0, False
+    center, scale = float(np.nanmean(cells)), float(np.nanstd(cells))
+    constant = scale <= _CONSTANT * max(abs(center), np.finfo(np.float32).tiny)
+    return center, 1.0 if constant else scale, constant
+
+
+def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
+    """A column in its dtype, of numbers, places of levels or logarithms."""
+    missing = np.isnan(numbers)
+    known = np.where(missing, 0.0, numbers)
+    if column.categories is not None:
+        levels = np.empty(len(column.categories), object)
+        levels[:] = column.categories
+        places = np.clip(np.rint(known), 0, len(levels) - 1).astype(int)
+        return with_dtype(levels[places], missing, column.dtype, column.categories)
+    if column.kind == "positive":
+        known = np.exp(np.minimum(known, _LARGEST_LOG))
+    if column.kind == "count":
+        known = np.maximum(np.rint(known), 0.0)
+    return with_dtype(known, missing, column.dtype)
+
+
+def _patched(own: pd.Series, new: pd.Series, gap: pd.Series) -> pd.Series:
+    """A column with its gaps filled, in the dtype of what is filled in unless its own cells would lose digits."""
+    dtype: Any = new.dtype
+    if pd.api.types.is_float_dtype(own.dtype):
+        whole = not (own.dropna() % 1.0).any()
+        if pd.api.types.is_float_dtype(dtype) or (pd.api.types.is_integer_dtype(dtype) and not whole):
+            dtype = own.dtype
+    return own.astype(object).where(~gap, new.astype(object)).astype(dtype)
