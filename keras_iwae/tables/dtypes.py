@@ -56,7 +56,7 @@ def with_dtype(
         return pd.Series(values).where(~missing, None).infer_objects()
     if pd.api.types.is_integer_dtype(dtype):
         ends = np.iinfo(_width(dtype))
-        values = [
+        cells = [
             None if gap else min(max(round(v), ends.min), ends.max) for v, gap in zip(values, missing, strict=True)
         ]
     if isinstance(dtype, np.dtype) and dtype.kind in "iub" and missing.any():
