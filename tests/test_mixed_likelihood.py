@@ -44,7 +44,7 @@ def mixed(columns=COLUMNS, features=None):
 
 
 def alone(likelihood, parameters):
-    """Each column by itself: a likelihood, its parameters from where they are said to be, its log density in float64."""
+    """Each column by itself: a likelihood, its parameters from where they should be, its log density in float64."""
     found, place = {}, 0
     groups = {name: [i for i, other in enumerate(COLUMNS) if other == name] for name in dict.fromkeys(COLUMNS)}
     for (name, columns), family in zip(groups.items(), likelihood.families, strict=True):
@@ -363,7 +363,7 @@ def test_it_is_exported(trained, tmp_path):
     decoded = served["decode"](latents=drawn["latents"])
     assert set(decoded) == {"mean", "stddev", "probabilities"}
     assert decoded["probabilities"].shape == (2, 3, 4)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="`events: column 3`. Expected integers of at least 0"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`events: column 3`\. Expected integers of at least 0"):
         served["log_likelihood"](events=tf.fill(x.shape, 0.5) * [1, 0, 0, 1, 1, 0], **scalars)
 
 

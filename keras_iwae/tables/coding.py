@@ -17,8 +17,8 @@ from keras_iwae.tables.dtypes import with_dtype
 from keras_iwae.tables.inference import check_values
 from keras_iwae.tables.schema import Column, Schema
 
-# A column that varies by less of its size is taken for constant: float32 has 7 digits.
-_CONSTANT = 1e-6
+# A column that varies by less of its size is constant: float64 has 16 digits.
+_CONSTANT = 1e-12
 # Its exponential is within float64.
 _LARGEST_LOG = 700.0
 
@@ -166,7 +166,7 @@ def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool]:
     if column.kind not in ("real", "positive"):
         return 0.0, 1.0, False
     center, scale = float(np.nanmean(cells)), float(np.nanstd(cells))
-    constant = scale <= _CONSTANT * max(abs(center), np.finfo(np.float32).tiny)
+    constant = scale <= _CONSTANT * abs(center)
     return center, 1.0 if constant else scale, constant
 
 

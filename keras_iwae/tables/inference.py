@@ -87,7 +87,10 @@ def check_values(series: pd.Series, column: Column) -> np.ndarray:
 
 def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
     if kind in ("real", "positive", "count"):
-        return Column(name, kind, dtype=dtype)
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            dtype = dtype_text(series.dtype.categories.dtype)
+        # What is modelled as a number comes back as one.
+        return Column(name, kind, dtype="float64" if pd.api.types.is_bool_dtype(series.dtype) else dtype)
     if isinstance(series.dtype, pd.CategoricalDtype):
         return Column(name, kind, tuple(series.dtype.categories), dtype=dtype)
     text = check_type(series, name) == "text"

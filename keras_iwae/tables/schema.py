@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from keras_iwae.foundation import MARK, check_choice
+from keras_iwae.tables.dtypes import dtype_of
 from keras_iwae.tables.values import refusal
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
@@ -49,6 +50,11 @@ class Column:
         if self.categories is not None:
             object.__setattr__(self, "categories", tuple(getattr(c, "item", lambda c=c: c)() for c in self.categories))
             self._check_categories(self.categories)
+        if self.dtype is not None:
+            try:
+                dtype_of(self.dtype, self.categories)
+            except (TypeError, ValueError):
+                raise refusal(self.name, "dtype=a dtype of pandas, as text", repr(self.dtype)) from None
 
     def _check_categories(self, categories: tuple) -> None:
         wrong = [category for category in categories if not isinstance(category, (str, int, float))]

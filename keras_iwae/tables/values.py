@@ -102,16 +102,25 @@ def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
     places = {category: float(place) for place, category in enumerate(categories)}
     missing = series.isna().to_numpy()
     values = np.asarray(series, object)
-    found = np.array([np.nan if gap else places.get(value, -1.0) for value, gap in zip(values, missing, strict=True)])
-    if (found == -1.0).any():
-        unknown = list(dict.fromkeys(values[found == -1.0]))
+    found = np.array([np.nan if gap else _place(places, value) for value, gap in zip(values, missing, strict=True)])
+    if (found < 0.0).any():
+        unknown = list(dict.fromkeys(map(repr, values[found < 0.0])))
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise refusal(
             name,
             f"one of the levels {shown(categories)}",
-            f"{', '.join(map(repr, unknown[:_SHOWN]))}{more}, which was not there when the levels were set",
+            f"{', '.join(unknown[:_SHOWN])}{more}, which was not there when the levels were set",
         )
     return found
+
+
+def _place(places: dict, value: object) -> float:
+    """Where a value is among the levels, -1 where it is nowhere."""
+    try:
+        return places.get(value, -1.0)
+    except TypeError:
+        # A list or the like, which is no level.
+        return -1.0
 
 
 def shown(categories: Sequence) -> str:
