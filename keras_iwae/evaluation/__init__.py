@@ -9,6 +9,7 @@ from keras_iwae.evaluation.imputation import Conditional, conditional
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
+from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
@@ -19,6 +20,7 @@ from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
 __all__ = [
     "ACTIVE_UNIT_THRESHOLD",
     "LEVEL",
+    "UNRELIABLE_K",
     "AnnealedResult",
     "BidirectionalResult",
     "Conditional",

@@ -35,8 +35,8 @@ class Conditional(NamedTuple):
         effective_sample_size: of the K weights, in samples, `[N]`.
         pareto_k: how heavy the tail of the weights is, `[N]`; see `keras_iwae.evaluation.pareto`.
         log_density: log p(y_d|x_obs) in nats of each of the values that were asked for, `[N, *event_shape]`; NaN where
-            there was none, `None` where none were given.
-        draws: draws of x given x_obs, `[m, N, *event_shape]`, observed entries as they are; `None` for m = 0.
+            there was none, and `[N, 0]` where none were given.
+        draws: draws of x given x_obs, `[m, N, *event_shape]`, observed entries as they are.
         probabilities: of each column of a table that has levels, by its number, theirs given x_obs, `[N, C]`.
     """
 
@@ -44,8 +44,8 @@ class Conditional(NamedTuple):
     log_likelihood: np.ndarray
     effective_sample_size: np.ndarray
     pareto_k: np.ndarray
-    log_density: np.ndarray | None
-    draws: np.ndarray | None
+    log_density: np.ndarray
+    draws: np.ndarray
     probabilities: dict[int, np.ndarray]
 
 
@@ -145,8 +145,8 @@ def conditional(
         log_likelihood,
         ess,
         pareto_k(top, num_samples),
-        np.where(np.isnan(values), np.nan, log_density) if values is not None else None,
-        np.moveaxis(draws, 1, 0) if num_draws else None,
+        log_density if values is None else np.where(np.isnan(values), np.nan, log_density),
+        np.moveaxis(draws, 1, 0),
         averages.probabilities,
     )
 

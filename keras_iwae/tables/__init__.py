@@ -1,0 +1,11 @@
+"""Incomplete tables of mixed columns: filled in, with a verdict for each row, and log p(x) as a score."""
+
+from keras_iwae.tables.coding import Coding
+from keras_iwae.tables.density import IWAEDensity
+from keras_iwae.tables.imputations import Imputations
+from keras_iwae.tables.imputer import IWAEImputer
+from keras_iwae.tables.pooling import Pooled, pool
+from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.trust import RowTrust
+
+__all__ = ["Coding", "Column", "IWAEDensity", "IWAEImputer", "Imputations", "Pooled", "RowTrust", "Schema", "pool"]
