@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.csv_files import CsvTable
+from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.parquet_files import ParquetTable
 from keras_iwae.tables.schema import Column, Schema
 
@@ -52,6 +53,11 @@ def is_parquet(path: Path) -> bool:
         remedy = "; save it as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
         raise ValueError(f"{MARK}path`. Expected a name that ends in one of {CSV + PARQUET}{remedy}. Received: {path}")
     return suffix in PARQUET
+
+
+def dialect_of(table: TableFile) -> Dialect:
+    """How CSV files that go with a table are written: as it is, if it is one, for the same program to open."""
+    return table.dialect if isinstance(table, CsvTable) else Dialect("utf-8", ",")
 
 
 def sampled(table: TableFile, count: int, seed: int) -> pd.DataFrame:
