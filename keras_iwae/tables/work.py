@@ -6,16 +6,20 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from keras_iwae.foundation import replacing
 
 _BLOCK = 1 << 20
+_SETTINGS = "settings.json"
 
 
 class Work:
     """A folder `.NAME.partial` beside the file that is being written, kept while its settings are the same.
+
+    It is there from the first thing on that is worth keeping.
 
     Args:
         out: the file that is written in the end.
@@ -24,13 +28,16 @@ class Work:
 
     def __init__(self, out: Path, settings: Mapping[str, Any]):
         self.folder = out.with_name(f".{out.name}.partial")
-        text = json.dumps(settings, sort_keys=True, default=str)
-        file = self.folder / "settings.json"
-        if self.folder.is_dir() and not (file.is_file() and file.read_text() == text):
+        self._settings = json.dumps(settings, sort_keys=True, default=str)
+        file = self.folder / _SETTINGS
+        if self.folder.is_dir() and not (file.is_file() and file.read_text() == self._settings):
             shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            temporary.write_text(text)
+
+    def _replacing(self, name: str) -> AbstractContextManager[Path]:
+        if not self.folder.is_dir():
+            with replacing(self.folder / _SETTINGS) as temporary:
+                temporary.write_text(self._settings)
+        return replacing(self.folder / name)
 
     def kept(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, or what it gave before the work was stopped."""
@@ -39,13 +46,13 @@ class Work:
             # Written by this very program into this folder; it is no file that anyone sends.
             return pickle.loads(path.read_bytes())
         value = make()
-        with replacing(path) as temporary:
+        with self._replacing(name) as temporary:
             temporary.write_bytes(pickle.dumps(value))
         return value
 
     def part(self, name: str, write: Callable[..., object], *arguments: Any) -> None:
         """A part that `write(path, *arguments)` writes, whole or not at all."""
-        with replacing(self.folder / name) as temporary:
+        with self._replacing(name) as temporary:
             write(temporary, *arguments)
 
     def done(self) -> None:

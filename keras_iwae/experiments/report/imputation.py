@@ -81,8 +81,8 @@ def _contents(files: FilledFiles) -> dict:
         "source": files.source.name,
         "rows_file": files.rows.name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
-        "sentence": f"{files.num_rows:,} rows of {len(source.names)} columns. {_percent(total, cells)} of the cells were "
-        "missing and have been filled in.",
+        "sentence": f"{files.num_rows:,} rows of {len(source.names)} columns. {_percent(total, cells)} of the cells "
+        "were missing and have been filled in.",
         "headline": [
             Fact(f"{total:,}", "cells", "filled in"),
             Fact(f"{incomplete:,}", "rows", "had gaps"),
@@ -167,12 +167,12 @@ def _caption(draws: bool) -> str:
     ends = " What is far out is counted in the bars at the ends."
     if draws:
         return (
-            "Cells that were there, and the draws of the first imputation. Where gaps fall on rows of another kind than "
-            f"others the two differ, and rightly; a difference without a reason is a reason to look.{ends}"
+            "Cells that were there, and the draws of the first imputation. Where gaps fall on rows of another kind "
+            f"than others the two differ, and rightly; a difference without a reason is a reason to look.{ends}"
         )
     return (
-        "Cells that were there, and the means and most probable levels that were put in. Means vary less than what they "
-        f"stand for; draws, which --imputations writes, vary as much.{ends}"
+        "Cells that were there, and the means and most probable levels that were put in. Means vary less than what "
+        f"they stand for; draws, which --imputations writes, vary as much.{ends}"
     )
 
 
@@ -181,13 +181,14 @@ def _use(files: FilledFiles) -> str:
     if draws:
         return (
             f"For averages, regressions and tests, run the same analysis on each of the {len(draws)} files from "
-            f"{draws[0].name} on and pool the results by Rubin's rules, as keras_iwae.tables.pool does: the differences "
-            f"between them are what the gaps cost. {table} is for looking at, and for programs that need one table."
+            f"{draws[0].name} on and pool the results by Rubin's rules, as keras_iwae.tables.pool does: the "
+            f"differences between them are what the gaps cost. {table} is for looking at, and for programs that need "
+            "one table."
         )
     return (
-        f"{table} has the best single guess for each gap. An analysis that takes guesses for measurements is too sure of "
-        "itself: for averages, regressions and tests, have --imputations 20 write files with draws, run the analysis on "
-        "each, and pool the results."
+        f"{table} has the best single guess for each gap. An analysis that takes guesses for measurements is too "
+        "sure of itself: for averages, regressions and tests, have --imputations 20 write files with draws, run the "
+        "analysis on each, and pool the results."
     )
 
 
