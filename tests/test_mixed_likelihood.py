@@ -9,7 +9,7 @@ import tensorflow as tf
 from test_likelihoods import FAMILIES, built
 
 import keras_iwae
-from keras_iwae import IWAE, likelihoods
+from keras_iwae import AVB, IWAE, likelihoods
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.foundation import Purpose, key_for
 from keras_iwae.likelihoods import BernoulliLikelihood, CategoricalLikelihood, GaussianLikelihood, MixedLikelihood
@@ -289,6 +289,8 @@ def test_configuration_survives_json():
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == likelihood.get_config()
     assert (copy.support, copy.encoding, copy.levels) == (likelihood.support, likelihood.encoding, likelihood.levels)
+    weighted = MixedLikelihood(["gaussian"] * 2, column_weights=np.array([1, 3]))
+    assert MixedLikelihood.from_config(json.loads(json.dumps(weighted.get_config()))).column_weights == [1.0, 3.0]
     with pytest.raises(AttributeError, match="`columns`"):
         built(copy, (3,)).columns = ["gaussian"] * 3
 
@@ -380,6 +382,52 @@ def test_the_same_under_xla(case):
 
     for one, other in zip(tf.function(compute, jit_compile=True)(features), compute(features), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+WEIGHTS = [2.0, 0.5, 1.0]
+
+
+def weighted_model(weights):
+    """A model whose training moves nothing, and its first batch."""
+    likelihood = MixedLikelihood(["gaussian", "bernoulli", "gaussian"], column_weights=weights)
+    model = IWAE(3, latent_dim=2, hidden=(4,), num_samples=3, likelihood=likelihood, missing="nan", seed=2)
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    x = np.array([[0.5, 1.0, -1.0], [np.nan, 0.0, 2.0]], np.float32)
+    return model, x, model.fit(x, shuffle=False, verbose=0, validation_data=x).history
+
+
+def test_weights_of_columns_are_of_training_alone_and_it_says_so():
+    model, x, history = weighted_model(WEIGHTS)
+    _, _, plain = weighted_model(None)
+    _, _, ones = weighted_model([1.0] * 3)
+    _, _, twos = weighted_model([2.0] * 3)
+    for name in ("bound", "elbo", "reconstruction", "ess"):
+        assert f"weighted_{name}" in history
+        assert name not in history
+        assert ones[f"weighted_{name}"] == pytest.approx(plain[name], rel=1e-6)
+        # What is evaluated is p(x), whatever the weights.
+        assert history[f"val_{name}"] == pytest.approx(plain[f"val_{name}"], rel=1e-6)
+    assert twos["weighted_reconstruction"][0] == pytest.approx(2.0 * plain["reconstruction"][0], rel=1e-6)
+    assert abs(history["weighted_bound"][0] - plain["bound"][0]) > 0.1
+    assert history["loss"][0] == pytest.approx(-history["weighted_bound"][0])
+    z = tf.random.stateless_normal([4, 2, 2], [0, 1])
+    features, mask = model.generative.features(z), ~np.isnan(x)
+    by_column = model.generative.likelihood.column_log_prob(np.nan_to_num(x), features, mask)
+    climbed = model.generative.log_likelihood(x, z, training=True)
+    np.testing.assert_allclose(climbed, tf.reduce_sum(by_column * WEIGHTS, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(model.generative.log_likelihood(x, z), tf.reduce_sum(by_column, axis=-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "argument"),
+    [([1.0], "column_weights"), ([1.0, 0.0], r"column_weights\[1\]"), ("ab", r"column_weights\[0\]")],
+)
+def test_bad_weights_are_refused_by_name(weights, argument):
+    with pytest.raises(ValueError, match=rf"Invalid value received for `{argument}`\. Expected "):
+        MixedLikelihood(["gaussian", "bernoulli"], weights)
+    likelihood = MixedLikelihood(["gaussian", "bernoulli"], [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"`likelihood`\. Expected one that weighs no columns"):
+        AVB(2, likelihood=likelihood)
 
 
 def test_names_have_no_mixed_one():

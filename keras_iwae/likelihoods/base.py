@@ -76,6 +76,11 @@ class Likelihood(FixedArguments, keras.Layer):
         return self.discrete and not self.support.integers
 
     @property
+    def weighted(self) -> bool:
+        """Whether training climbs something else than a log-likelihood."""
+        return False
+
+    @property
     def parameter_shape(self) -> tuple[int, ...]:
         """Shape of all parameters of one event."""
         return self.event_shape if self.parameters == 1 else (*self.event_shape, self.parameters)
@@ -133,6 +138,10 @@ class Likelihood(FixedArguments, keras.Layer):
         if mask is not None:
             log_probs = tf.where(mask, log_probs, 0.0)
         return tf.reduce_sum(log_probs, axis=list(range(-len(self.event_shape), 0)))
+
+    def training_log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """What training climbs in the place of log p(x|z), `[K, B]`; another thing only where it is `weighted`."""
+        return self.log_prob(x, features, mask)
 
     def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         """log p(x_d|z) of each entry in nats, `[K, B, *event_shape]`, of parameters `[K, B, *parameter_shape]`."""

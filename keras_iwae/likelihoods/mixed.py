@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, check_positive, shape_text
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.column_entries import ColumnEntries
@@ -29,11 +29,15 @@ class MixedLikelihood(Likelihood):
 
     Args:
         columns: for each column a name in `LIKELIHOODS`, or a likelihood that stands for its family and settings.
+        column_weights: for each column what log p(x_d|z) is multiplied by in training, where some would otherwise not
+            be heard; numbers above 0. What is climbed is then no bound of log p(x), and is reported as
+            `weighted_bound`; every evaluation is of p(x) itself. `None` weighs none.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if there is no column, or one is no likelihood, or has a seed: the head is one for all.
+        ValueError: if there is no column, one is no likelihood, or has a seed, for the head is one for all; or if there
+            are not as many weights, or one is not above 0.
 
     Example:
         >>> likelihood = MixedLikelihood(["student_t", "student_t", "bernoulli", CategoricalLikelihood(5)])
@@ -43,9 +47,16 @@ class MixedLikelihood(Likelihood):
         Nazábal, Olmos, Ghahramani, Valera (2020), Handling incomplete heterogeneous data using VAEs, section 2.
     """
 
-    def __init__(self, columns: Sequence[str | Likelihood], seed: int | None = None, **kwargs):
+    def __init__(
+        self,
+        columns: Sequence[str | Likelihood],
+        column_weights: Sequence[float] | None = None,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(seed, **kwargs)
         families = _families(columns)
+        self.column_weights = None if column_weights is None else _weights(column_weights, len(families))
         # Not a list of layers: Keras would track them, and they are not what is trained.
         self._made_of = SimpleNamespace(columns=[_as_config(column) for column in columns])
         groups: dict[tuple, list[int]] = {}
@@ -61,7 +72,7 @@ class MixedLikelihood(Likelihood):
         self.levels = tuple(family.levels for family in families)
 
     def get_config(self):
-        return {**super().get_config(), "columns": self._made_of.columns}
+        return {**super().get_config(), "columns": self._made_of.columns, "column_weights": self.column_weights}
 
     @classmethod
     def from_config(cls, config):
@@ -96,6 +107,16 @@ class MixedLikelihood(Likelihood):
         masks = [None] * len(values) if mask is None else self._columns_of(mask)
         parts = zip(self.families, values, self._parts(self(features)), masks, strict=True)
         return tf.add_n([family.log_prob(value, part, observed) for family, value, part, observed in parts])
+
+    @property
+    def weighted(self) -> bool:
+        return self.column_weights is not None
+
+    def training_log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        r"""$\sum_d c_d m_d \log p(x_d|z)$ with the weights $c_d$ of the columns, `[K, B]`."""
+        if self.column_weights is None:
+            return self.log_prob(x, features, mask)
+        return tf.linalg.matvec(self.column_log_prob(x, features, mask), tf.constant(self.column_weights, tf.float32))
 
     def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         parts = zip(self.families, self._columns_of(x), self._parts(parameters), strict=True)
@@ -193,6 +214,13 @@ def _families(columns: Sequence[str | Likelihood]) -> list[Likelihood]:
                 f"of MixedLikelihood. Received: seed={family.seed}"
             )
     return families
+
+
+def _weights(weights: Sequence[float], count: int) -> list[float]:
+    found = [check_positive(f"column_weights[{index}]", weight) for index, weight in enumerate(weights)]
+    if len(found) != count:
+        raise ValueError(f"{MARK}column_weights`. Expected one for each of {count} columns. Received: {len(found)}")
+    return found
 
 
 def _as_config(column: str | Likelihood) -> str | dict:

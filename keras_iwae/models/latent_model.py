@@ -234,11 +234,12 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     def _report(self, values: dict[str, tf.Tensor], weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """Update the trackers with an entry an example, so that a short last batch does not count like a full one."""
         self._seen.update_state(tf.cast(tf.size(values["loss"]), tf.float32))
-        for name, tracker in self._trackers.items():
+        reported = {name: tracker for name, tracker in self._trackers.items() if name in values}
+        for name, tracker in reported.items():
             value = values[name]
             # One number for the batch, such as a learned coefficient, has no weights.
             tracker.update_state(value, weights if value.shape.rank else None)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        return {name: tracker.result() for name, tracker in reported.items()}
 
     def check_finite(self, argument: str = "model") -> None:
         """Refuse to go on with weights that are not finite, as training that ran away leaves them.
