@@ -181,14 +181,13 @@ def test_what_is_equal_has_one_key():
 
 
 def test_k_hat_tells_a_proposal_that_is_too_narrow(model):
-    """One that takes zeros for what is missing is surer than it should be, and its means are far off."""
+    """One that takes zeros for what is missing is surer than it should be; it is mended where there are samples to."""
     narrow = made_of(ExactPosterior(2, NOISE, sees_mask=False))
     wanted = np.array([exact(model, row)[0] for row in X[:3]])
-    for proposal, trusted in ((model, True), (narrow, False)):
-        found = conditional(proposal, X[:3], 1000)
-        worst = found.pareto_k.max()
-        assert (worst < 0.7) == trusted
-        assert (np.abs(found.mean - wanted).max() < 0.2) == trusted
+    for proposal, samples, trusted in ((model, 150, True), (narrow, 150, False), (narrow, 2000, True)):
+        found = conditional(proposal, X[:3], samples)
+        assert (found.pareto_k.max() < 0.7) == trusted
+        assert (np.abs(found.mean - wanted).max() < 0.35) == trusted
 
 
 def test_nothing_observed_is_the_prior(model):

@@ -5,12 +5,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_iwae.evaluation.adapted import adapted
 from keras_iwae.evaluation.streaming import LargestTerms
 from keras_iwae.likelihoods import Likelihood, MixedLikelihood
 from keras_iwae.models import IWAE
 
 # Samples that are decoded together: enough for a matrix product to be worth its call.
 _CHUNK = 500
+# Samples from which on a quarter as many are drawn before, in each round, to fit the proposal to the example.
+_WORTH_ADAPTING, _SPARED = 200, 4
 
 
 class Statistics(NamedTuple):
@@ -93,11 +96,14 @@ def stream_example(
     mask = None if generative.missing is None else tf.logical_not(tf.math.is_nan(events))
     # 0 is in the support of every likelihood.
     filled = events if mask is None else tf.where(mask, events, 0.0)
-    posterior = model.posterior.distribution(events)
+    # Of few samples there are none to spare.
+    spared = num_samples // _SPARED if num_samples >= _WORTH_ADAPTING else 0
+    samples_key, adapting_key = tf.unstack(tf.random.split(latents_key, 2))
+    proposal = adapted(model, events, spared, adapting_key)
 
     def draw(size: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        z = posterior.sample([size], seed=key)
-        return z, generative.log_prior(z) - posterior.log_prob(z)
+        z = proposal.sample([size], seed=key)
+        return z, generative.log_prior(z) - proposal.log_prob(z)
 
     def draw_from_prior(size: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return generative.prior.sample(size, key)[:, tf.newaxis], tf.zeros([size, 1])
@@ -117,12 +123,13 @@ def stream_example(
 
     def one_chunk(begin: tf.Tensor, kept: ExampleAverages) -> tuple[tf.Tensor, ExampleAverages]:
         number, size = begin // _CHUNK, tf.minimum(_CHUNK, num_samples - begin)
-        z, features, log_weights = weighted(size, tf.random.fold_in(latents_key, number))
+        z, features, log_weights = weighted(size, tf.random.fold_in(samples_key, number))
         log_sum = _added(kept.log_sum, tf.reduce_logsumexp(log_weights))
         shares = tf.exp(log_weights - log_sum)
         staying = tf.exp(kept.log_sum - log_sum)
         averages = tf.nest.map_structure(
-            lambda old, new: staying * old + tf.tensordot(shares, new[:, 0], 1),
+            # One entry and an unknown number of samples lose their shape: 1 may be broadcast.
+            lambda old, new: tf.ensure_shape(staying * old + tf.tensordot(shares, new[:, 0], 1), old.shape),
             kept.averages,
             Statistics.of(likelihood, features),
         )

@@ -29,7 +29,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         latent_dim: latent units.
         hidden: units of the encoder's layers; the decoder's are the same in reverse.
         training_samples: K of a training step.
-        max_steps: of training, which ends earlier where rows that were held out say so.
+        max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is filled in.
         random_state: seed of all that is random; the same integer gives the same model and the same cells.
         verbose: whether to show progress.

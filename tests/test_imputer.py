@@ -1,0 +1,193 @@
+"""IWAEImputer under scikit-learn's rules, on tables that are odd, and against the best that can be known of a table."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import keras_iwae
+from keras_iwae import IWAEImputer
+from keras_iwae.models.graphs import KeepsGraphs
+from keras_iwae.tables import trust
+
+TINY = {"latent_dim": 2, "hidden": (8,), "training_samples": 3, "max_steps": 5, "num_samples": 50, "random_state": 0}
+RNG = np.random.default_rng(0)
+X = RNG.normal(3.0, 2.0, (40, 3)) @ RNG.normal(size=(3, 4))
+X[RNG.random(X.shape) < 0.3] = np.nan
+X[0], X[1] = np.nan, 1.5
+
+
+@pytest.fixture(scope="module")
+def imputer():
+    return IWAEImputer(**TINY).fit(X)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rows = np.arange(60)
+    table = pd.DataFrame(
+        {
+            "weight": RNG.normal(70.0, 9.0, 60),
+            "visits": pd.array(RNG.poisson(4.0, 60), "Int64"),
+            "smoker": pd.array(rows % 3 == 0, "boolean"),
+            "stage": pd.Categorical(np.array(["I", "II", "III"])[rows % 3], ["I", "II", "III"], ordered=True),
+        },
+        index=pd.Index(rows + 100, name="patient"),
+    )
+    return table.mask(RNG.random(table.shape) < 0.25)
+
+
+@pytest.mark.slow
+def test_scikit_learns_own_checks(monkeypatch):
+    """Eagerly, for they make some sixty models, and a graph would be traced for each."""
+    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: function)
+    tf.config.run_functions_eagerly(True)
+    try:
+        settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
+        check_estimator(IWAEImputer(**settings), on_skip=None)
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_what_was_observed_stays_and_the_rest_is_filled_in(imputer):
+    filled = imputer.transform(X)
+    assert np.isfinite(filled).all()
+    observed = ~np.isnan(X)
+    np.testing.assert_array_equal(filled[observed], X[observed])
+    imputations = imputer.impute(X, 3)
+    assert len(imputations) == 3
+    for table in imputations:
+        assert np.isfinite(table).all()
+        np.testing.assert_array_equal(table[observed], X[observed])
+    assert np.all(imputations[0][~observed] != imputations[1][~observed])
+
+
+def test_a_row_is_filled_in_alike_whatever_comes_with_it(imputer):
+    filled = imputer.transform(X)
+    for row in (0, 5, 17):
+        np.testing.assert_array_equal(imputer.transform(X[row : row + 1])[0], filled[row])
+    np.testing.assert_array_equal(imputer.transform(X[::-1])[::-1], filled)
+    drawn = imputer.impute(X, 2)
+    np.testing.assert_array_equal(imputer.impute(X[5:6], 2)[1][0], drawn[1][5])
+
+
+@pytest.mark.slow
+def test_the_seed_decides(imputer):
+    again, other = IWAEImputer(**TINY).fit(X), IWAEImputer(**{**TINY, "random_state": 1}).fit(X)
+    filled = imputer.transform(X)
+    np.testing.assert_array_equal(again.transform(X), filled)
+    assert np.all(other.transform(X)[np.isnan(X)] != filled[np.isnan(X)])
+
+
+def test_pickled_and_cloned(imputer):
+    thawed = pickle.loads(pickle.dumps(imputer))
+    np.testing.assert_array_equal(thawed.transform(X), imputer.transform(X))
+    assert clone(imputer).get_params() == imputer.get_params()
+    assert not hasattr(clone(imputer), "model_")
+
+
+def test_rows_say_how_far_to_trust_them(imputer):
+    rows = imputer.rows(X)
+    np.testing.assert_array_equal(rows.missing, np.isnan(X).sum(axis=1))
+    assert rows.verdict[0] == trust.FROM_PRIOR
+    assert rows.pareto_k[0] == 0.0
+    assert rows.verdict[1] == trust.COMPLETE
+    assert np.isnan(rows.pareto_k[1])
+    assert not rows.doubtful[:2].any()
+    some = (rows.missing > 0) & (rows.missing < 4)
+    np.testing.assert_array_equal(rows.verdict[some] == trust.DOUBTFUL, rows.pareto_k[some] > 0.7)
+    assert "1 rows: filled in from the prior" in str(rows)
+    np.testing.assert_array_equal(imputer.impute(X, 1).rows.verdict, rows.verdict)
+
+
+def test_too_few_samples_are_no_evidence_against_a_row(imputer):
+    few = pickle.loads(pickle.dumps(imputer)).set_params(num_samples=10)
+    rows = few.rows(X)
+    assert set(rows.verdict) == {trust.FROM_PRIOR, trust.COMPLETE, trust.UNKNOWN}
+    assert not rows.doubtful.any()
+
+
+@pytest.mark.slow
+def test_a_dataframe_keeps_its_types(frame):
+    pipeline = make_pipeline(IWAEImputer(**TINY))
+    filled = pipeline.fit_transform(frame)
+    pd.testing.assert_series_equal(filled.dtypes, frame.dtypes)
+    pd.testing.assert_index_equal(filled.index, frame.index)
+    assert not filled.isna().any().any()
+    for name in frame:
+        known = frame[name].notna()
+        pd.testing.assert_series_equal(filled.loc[known, name], frame.loc[known, name])
+    fitted = pipeline[0]
+    assert list(fitted.get_feature_names_out()) == list(frame.columns)
+    assert [column.kind for column in fitted.coding_.schema] == ["real", "count", "binary", "ordinal"]
+    table = fitted.impute(frame, 2)[1]
+    pd.testing.assert_series_equal(table.dtypes, frame.dtypes)
+    with pytest.raises(ValueError, match="`column 'stage'`"):
+        fitted.transform(frame.astype({"stage": object}).replace({"stage": {"II": "IV"}}))
+    # The level of highest probability, and not the one next to the mean of their numbers.
+    encoded = fitted.coding_.encode(frame)
+    found = fitted._conditional(encoded)
+    probabilities = found.probabilities[3]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    gaps = np.isnan(encoded[:, 3])
+    codes = filled["stage"].cat.codes.to_numpy()
+    np.testing.assert_array_equal(codes[gaps], probabilities.argmax(axis=1)[gaps])
+
+
+@pytest.mark.slow
+def test_arrays_and_frames_by_set_output(imputer):
+    scaled = make_pipeline(StandardScaler(), IWAEImputer(**TINY)).set_output(transform="pandas").fit(X)
+    assert isinstance(scaled.transform(X), pd.DataFrame)
+    assert imputer.transform(X.astype(np.float32)).dtype == np.float32
+    assert imputer.transform(X.tolist()).dtype == np.float64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.array([[1.0], [2.0], [np.nan], [4.0], [5.5]]),
+        np.array([[7.3, 1.0], [7.3, np.nan], [np.nan, 2.0], [np.nan, np.nan]]),
+        np.array([[1.0, np.nan], [np.nan, 2.0]]),
+    ],
+    ids=["one column", "a constant column", "two rows"],
+)
+def test_odd_tables(table):
+    filled = IWAEImputer(**TINY).fit_transform(table)
+    assert np.isfinite(filled).all()
+    if table[0, 0] == 7.3:
+        np.testing.assert_array_equal(filled[:, 0], 7.3)
+
+
+def test_bad_input(imputer):
+    infinite, empty = X.copy(), X.copy()
+    infinite[3, 1], empty[:, 2] = np.inf, np.nan
+    for table, message in (
+        (infinite, "infinity"),
+        (empty, "`column 2`"),
+        (X[:, :0], "0 feature"),
+        (pd.DataFrame(X).assign(b=np.inf).rename(columns=str), "`column 'b'`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            IWAEImputer(**TINY).fit(table)
+    with pytest.raises(ValueError, match="infinity"):
+        imputer.transform(infinite)
+    with pytest.raises(ValueError, match="`num_imputations`"):
+        imputer.impute(X, 0)
+    for setting in ("num_samples", "training_samples", "max_steps", "latent_dim"):
+        with pytest.raises(ValueError, match=f"`{setting}`"):
+            IWAEImputer(**{**TINY, setting: 0}).fit(X)
+    with pytest.raises(ValueError, match=r"`columns`. Expected names of \[0, 1, 2, 3\]. Received: 'a'"):
+        IWAEImputer(**TINY, columns={"a": "real"}).fit(X)
+
+
+def test_the_names_come_when_they_are_asked_for():
+    assert keras_iwae.IWAEImputer is IWAEImputer
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = keras_iwae.nothing
