@@ -146,7 +146,7 @@ def test_numbers_between_levels_and_beyond_the_ends():
         Column("level", "ordinal", ("lo", "mid", "hi"), dtype="category[object, ordered]"),
         Column("positive", "positive"),
     )
-    coding = Coding(Schema(columns), (0.0,) * 4, (1.0,) * 4, (False,) * 4)
+    coding = Coding(Schema(columns), (0.0,) * 4, (1.0,) * 4, (False,) * 4, (1.0,) * 4)
     frame = coding.decode([[-3.0, 200.4, 0.6, 1e6], [2.6, -1e9, 9.0, -1e6], [999.0, 1.6, -1.0, 0.0]])
     assert frame["count"].tolist() == [0, 3, 255]
     assert frame["int"].tolist() == [127, -128, 2]
@@ -218,7 +218,7 @@ def test_the_likelihood_of_a_schema():
         Column("g", "real"),
         Column("h", "categorical", ("x",)),
     )
-    coding = Coding(Schema(columns), (0.0,) * 8, (1.0,) * 8, (False,) * 6 + (True, False))
+    coding = Coding(Schema(columns), (0.0,) * 8, (1.0,) * 8, (False,) * 6 + (True, False), (1.0,) * 8)
     likelihood = coding.likelihood()
     names = [type(family).__name__.removesuffix("Likelihood") for family in likelihood.families]
     assert names == ["StudentT", "NegativeBinomial", "Bernoulli", "Categorical", "Gaussian", "Gaussian", "Categorical"]
@@ -229,6 +229,28 @@ def test_the_likelihood_of_a_schema():
     names = [type(family).__name__.removesuffix("Likelihood") for family in other.families]
     assert names == ["Gaussian", "Poisson", "Bernoulli", "Categorical", "Gaussian", "Categorical"]
     assert isinstance(other.families[-1], CategoricalLikelihood)
+
+
+def test_balanced_columns_are_worth_the_same():
+    frame = pd.DataFrame(
+        {
+            "real": np.linspace(-1.0, 1.0, 100),
+            "half": np.resize([0, 1], 100),
+            "five": np.resize([2, 4, 6, 8, 10], 100),
+            "rare": np.arange(100) == 7,
+            "gaps": np.where(np.arange(100) < 50, np.nan, np.resize(["a", "b", "c"], 100).astype(object)),
+        }
+    )
+    coding = Coding.fit(frame, Schema.infer(frame, {"five": "ordinal"}))
+    shares = np.unique(frame["gaps"].dropna(), return_counts=True)[1] / 50
+    rare = -(0.01 * np.log(0.01) + 0.99 * np.log(0.99))
+    expected = [0.5 * np.log(2 * np.pi * np.e), np.log(2.0), np.log(5.0), rare, -(shares * np.log(shares)).sum()]
+    np.testing.assert_allclose(coding.entropies, expected, rtol=1e-12)
+    assert coding.likelihood().column_weights is None
+    weights = np.array(coding.likelihood(balanced=True).column_weights)
+    worth = weights * np.maximum(expected, 0.25)
+    np.testing.assert_allclose(worth, worth[0], rtol=1e-12)
+    assert worth.sum() == pytest.approx(np.maximum(expected, 0.25).sum())
 
 
 @pytest.mark.parametrize(

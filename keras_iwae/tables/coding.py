@@ -4,6 +4,7 @@ Real columns are standardized, positive ones by their logarithms; counts are cou
 the number of a cell x, log p(x) = log p(e) + log |de/dx|, so that a density is in the units of the table.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ from keras_iwae.tables.schema import Column, Schema
 
 # A column that varies by less of its size is constant: float64 has 16 digits.
 _CONSTANT = 1e-12
+_OF_NORMAL = 0.5 * math.log(2.0 * math.pi * math.e)
+# A column that hardly varies is not made loud.
+_LEAST_ENTROPY = 0.25
+_FITTED = ("centers", "scales", "constant", "entropies")
 # Its exponential is within float64.
 _LARGEST_LOG = 700.0
 
@@ -32,6 +37,8 @@ class Coding:
         centers: mean of each real column, and of the logarithm of each positive one; 0 of the others.
         scales: their standard deviations; 1 of the others, and of constant columns.
         constant: which real and positive columns have one value only.
+        entropies: in nats, of each column by itself: of a normal distribution of scale 1 where it is real or positive,
+            and else of the shares of its values.
 
     Example:
         >>> coding = Coding.fit(frame, Schema.infer(frame))
@@ -43,6 +50,7 @@ class Coding:
     centers: tuple[float, ...]
     scales: tuple[float, ...]
     constant: tuple[bool, ...]
+    entropies: tuple[float, ...]
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, schema: Schema) -> "Coding":
@@ -114,9 +122,12 @@ class Coding:
         return np.where(np.isnan(encoded), 0.0, slopes)
 
     def likelihood(
-        self, real: str | Likelihood = "student_t", count: str | Likelihood = "negative_binomial"
+        self,
+        real: str | Likelihood = "student_t",
+        count: str | Likelihood = "negative_binomial",
+        balanced: bool = False,
     ) -> MixedLikelihood:
-        """p(x|z) of such numbers, a family for each column.
+        r"""p(x|z) of such numbers, a family for each column.
 
         Positive columns are Gaussian in their logarithms, and so log-normal; a Student-t there would have no mean.
         A constant column has a Gaussian of scale 1: nothing is learned of a scale that is 0.
@@ -124,8 +135,15 @@ class Coding:
         Args:
             real: the family of real columns.
             count: the family of counts.
+            balanced: whether training hears all columns alike, where a real one is otherwise worth several binary
+                ones: with entropies $H_d$, of at least 0.25 nats, column d has the weight $\bar H / H_d$, which leaves
+                the sum of all as it is. What is then climbed is no bound of log p(x); see `MixedLikelihood`.
         """
-        return MixedLikelihood([self._family(i, real, count) for i in range(len(self.schema))])
+        weights = None
+        if balanced:
+            entropies = np.maximum(self.entropies, _LEAST_ENTROPY)
+            weights = (entropies.mean() / entropies).tolist()
+        return MixedLikelihood([self._family(i, real, count) for i in range(len(self.schema))], weights)
 
     def _family(self, index: int, real: str | Likelihood, count: str | Likelihood) -> str | Likelihood:
         column = self.schema.columns[index]
@@ -140,17 +158,12 @@ class Coding:
 
     def to_dict(self) -> dict:
         """As a dictionary that JSON can hold."""
-        return {
-            **self.schema.to_dict(),
-            "centers": list(self.centers),
-            "scales": list(self.scales),
-            "constant": list(self.constant),
-        }
+        return {**self.schema.to_dict(), **{name: list(getattr(self, name)) for name in _FITTED}}
 
     @classmethod
     def from_dict(cls, value: Mapping) -> "Coding":
         """The coding of which `to_dict` made this dictionary."""
-        return cls(Schema.from_dict(value), tuple(value["centers"]), tuple(value["scales"]), tuple(value["constant"]))
+        return cls(Schema.from_dict(value), *(tuple(value[name]) for name in _FITTED))
 
 
 def _numbers(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -161,13 +174,14 @@ def _numbers(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
     return np.stack(logs, axis=1)
 
 
-def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool]:
-    """What the cells are standardized by, and whether they are all the same."""
+def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool, float]:
+    """What the cells are standardized by, whether they are all the same, and their entropy."""
     if column.kind not in ("real", "positive"):
-        return 0.0, 1.0, False
+        shares = np.unique(cells[~np.isnan(cells)], return_counts=True)[1] / np.count_nonzero(~np.isnan(cells))
+        return 0.0, 1.0, False, float(-(shares * np.log(shares)).sum())
     center, scale = float(np.nanmean(cells)), float(np.nanstd(cells))
     constant = scale <= _CONSTANT * abs(center)
-    return center, 1.0 if constant else scale, constant
+    return center, 1.0 if constant else scale, constant, _OF_NORMAL
 
 
 def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
