@@ -27,7 +27,7 @@ def density():
 
 @pytest.fixture(scope="module")
 def exact():
-    """An estimator around a linear-Gaussian model with its exact posterior, in units of a table that is not standard."""
+    """An estimator around a linear-Gaussian model with its exact posterior, in units that are not standard."""
     table = pd.DataFrame(RNG.normal([5.0, -2.0, 0.0, 100.0, 1.0], [2.0, 0.1, 1.0, 30.0, 4.0], (200, 5)))
     made = IWAEDensity(num_samples=200)
     made.coding_ = Coding.fit(table, Schema.infer(table, {name: "real" for name in table}))

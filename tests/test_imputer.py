@@ -106,6 +106,19 @@ def test_rows_say_how_far_to_trust_them(imputer):
     np.testing.assert_array_equal(imputer.impute(X, 1).rows.verdict, rows.verdict)
 
 
+def test_scores_of_held_out_cells(imputer):
+    values = np.where(np.isnan(X), 2.0, X)
+    scores = imputer.score_held_out(X, values)
+    np.testing.assert_array_equal(np.isnan(scores), ~np.isnan(X))
+    # In other units a density is another number: 8 times as large a unit, 1/8 of the width.
+    larger = pickle.loads(pickle.dumps(imputer))
+    object.__setattr__(larger.coding_, "centers", tuple(8.0 * np.array(imputer.coding_.centers)))
+    object.__setattr__(larger.coding_, "scales", tuple(8.0 * np.array(imputer.coding_.scales)))
+    np.testing.assert_allclose(larger.score_held_out(8.0 * X, 8.0 * values), scores - np.log(8.0), atol=1e-4)
+    with pytest.raises(ValueError, match="`values`"):
+        imputer.score_held_out(X, values[:3])
+
+
 def test_too_few_samples_are_no_evidence_against_a_row(imputer):
     few = pickle.loads(pickle.dumps(imputer)).set_params(num_samples=10)
     rows = few.rows(X)

@@ -1,8 +1,8 @@
 r"""A proposal that is fitted to one example before it is used: the mean and covariance of z under importance weights.
 
-An encoder gives every example a diagonal Gaussian at once, which is too narrow for many. Draws of it, with their weights
-tempered, $w^t$, as far as leaves an effective sample of some size, say where p(z|x) is and how wide; draws from there say
-it better. Final samples are drawn anew, so that the mean of their weights has no bias.
+An encoder gives every example a diagonal Gaussian at once, which is too narrow for many. Draws of it, with their
+weights tempered, $w^t$, as far as leaves an effective sample of some size, say where p(z|x) is and how wide; draws from
+there say it better. Final samples are drawn anew, so that the mean of their weights has no bias.
 """
 
 from typing import NamedTuple

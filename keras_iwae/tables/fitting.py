@@ -1,10 +1,10 @@
 r"""The model of a table's rows, and how long it is trained.
 
-The bound of rows that are trained on rises for ever; what is said of other cells gets worse again when the rows are known
-by heart. When that begins goes with the passes over the table and hardly with its size: with half of the cells gone,
-the log score of held-out cells is best after about 340 passes on breast cancer (569 rows), 180 to 360 on wine (178) and
-220 to 430 on diabetes (442). A part of the rows held out to tell it is a worse judge there: 26 rows of wine
-stopped training at a tenth of that. So a table has a number of passes, and a large one a number of steps.
+The bound of rows that are trained on rises for ever; what is said of other cells gets worse again when the rows are
+known by heart. A table therefore has a number of passes over it, and a large one a number of steps. The number was
+chosen by looking at cells that were taken out, half of all, under one seed of each of three tables: their log score was
+best at 340 passes of 340 and 675 on breast cancer (569 rows), at 180 of 180 and 360 on wine (178) and at 430 of 220 and
+430 on diabetes (442). Rows held out in its place were tried first: the 26 of wine stopped it after 36 passes.
 """
 
 import math

@@ -8,7 +8,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from keras_iwae.evaluation import Conditional
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.tables.estimator import TableEstimator
 from keras_iwae.tables.imputations import Imputations
 from keras_iwae.tables.trust import RowTrust
@@ -110,6 +110,31 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         missing = np.isnan(encoded)
         gaps = missing.any(axis=1)
         return RowTrust.of(missing, self._conditional(encoded[gaps]) if gaps.any() else None)
+
+    def score_held_out(self, X: Any, values: Any) -> np.ndarray:
+        r"""log p(x_j | x_obs) of values that are known but were left out of a table: how good the filling in is.
+
+        $\log \sum_k w_k p(x_j|z_k) / \sum_k w_k$ of each cell by itself, in the units of the table; not only the middle
+        of what is filled in counts, as in a squared error, but also whether its spread is right.
+
+        Args:
+            X: array or DataFrame `[N, D]` with the columns that were learned.
+            values: the same table with the cells that were left out, and anything or nothing elsewhere.
+
+        Returns:
+            nats, float64 `[N, D]`; NaN where a cell of `X` is observed, or `values` has none.
+        """
+        check_is_fitted(self)
+        encoded, held_out = (self.coding_.encode(self._frame(table)) for table in (X, values))
+        if held_out.shape != encoded.shape:
+            raise ValueError(f"{MARK}values`. Expected shape {list(encoded.shape)}. Received: {list(held_out.shape)}")
+        held_out[~np.isnan(encoded)] = np.nan
+        scores = np.full(encoded.shape, np.nan)
+        rows = ~np.isnan(held_out).all(axis=1)
+        if rows.any():
+            found = self._conditional(encoded[rows], values=held_out[rows]).log_density
+            scores[rows] = found + self.coding_.log_jacobian(held_out[rows])
+        return scores
 
     def _single(self, found: Conditional) -> np.ndarray:
         """Means, and places of the most probable levels, `[N, D]`."""
