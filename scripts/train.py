@@ -57,13 +57,14 @@ SETTINGS: dict[str, dict[str, dict]] = {
             nargs="+",
             action="append",
             metavar="UNITS",
-            help="units of the encoder's layers, given once for each stochastic layer [200 200]",
+            help="units of the encoder's layers, given once for each stochastic layer [200 200]; with conv for those "
+            "above the first alone",
         ),
-        "activation": dict(type=str, help="of the hidden layers [tanh]"),
+        "activation": dict(type=str, help="of these layers, where there are any [tanh]"),
     },
     "objective": {
         "objective": dict(type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi [iwae]"),
-        "num_samples": dict(type=int, help="K, importance samples for each image [50]"),
+        "num_samples": dict(type=int, help="K, importance samples for each image [50; ae: 1]"),
         "early_samples": dict(type=int, metavar="K", help="K of the first two thirds of the epochs [--num-samples]"),
         "num_groups": dict(type=int, metavar="M", help="groups of miwae and piwae, a divisor of K [8]"),
         "beta": dict(type=float, help="the ELBO's share in ciwae [0.5]"),

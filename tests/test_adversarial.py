@@ -55,7 +55,7 @@ def test_a_trained_discriminator_recovers_the_log_ratio_of_each_image():
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 400))
     optimizer.build(discriminator.trainable_variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(seed):
         noise = tf.random.stateless_normal([2, 500, 2, 2], seed)
         with tf.GradientTape() as tape:

@@ -91,7 +91,7 @@ def test_the_density_at_the_temperature_before_gives_other_weights(oracle):
     def kernel(log_density):
         return tfp.mcmc.HamiltonianMonteCarlo(log_density, 0.4, 3)
 
-    @tf.function
+    @tf.function(autograph=False)
     def theirs():
         return tfp.mcmc.sample_annealed_importance_chain(
             count, oracle.log_prior, lambda z: oracle.log_joint(x, z), start, kernel, seed=SEED

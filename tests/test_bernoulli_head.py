@@ -33,7 +33,7 @@ def derivatives(function, inputs, dtype, jit_compile=False):
     inputs = [tf.constant(each, dtype) for each in inputs]
     upstream = tf.constant(np.random.default_rng(1).normal(size=inputs[1].shape[:2]), dtype)
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def compute(inputs):
         with tf.GradientTape() as outer:
             outer.watch(inputs)

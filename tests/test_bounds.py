@@ -194,7 +194,7 @@ def test_train_step_follows_the_gradient_of_the_mean_bound(make_model, images, o
     # XLA draws other numbers for the same seed, so the draws are made under the same compiler.
     seed = tf.constant([3, -1])
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def expected_step():
         draws = tf.random.split(seed, 3)[0]
         with tf.GradientTape() as tape:

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import math
 from dataclasses import FrozenInstanceError, asdict, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from keras_iwae.likelihoods import LIKELIHOODS
 OTHERS = {
     **dict(dataset="digits", binarization="levels", batch_size=7),
     **dict(likelihood="categorical", levels=17, missing="nan", mask_input=True, posterior="iaf", network="conv"),
-    **dict(latent_dim=(3, 2), hidden=((5,), (4,)), activation="relu"),
+    **dict(latent_dim=(3, 2), hidden=((4,),), activation="relu"),
     **dict(objective="ciwae", num_samples=6, early_samples=2, num_groups=3, beta=0.25, alpha=0.5, estimator="dreg"),
     **dict(backward_samples=4, kl_warmup_steps=9),
     **dict(learning_rate=0.5, schedule="paper", beta_1=0.5, epsilon=0.25),
@@ -160,7 +162,8 @@ def test_there_is_a_way_to_make_images_for_each_likelihood():
 @pytest.mark.parametrize("network", ["dense", "conv"])
 @pytest.mark.parametrize("likelihood", BINARIZATIONS)
 def test_each_likelihood_is_built_and_takes_its_images(likelihood, network):
-    config = ExperimentConfig.of(**SMALL, likelihood=likelihood, network=network)
+    settings = {**SMALL, "hidden": None} if network == "conv" else SMALL
+    config = ExperimentConfig.of(**settings, likelihood=likelihood, network=network)
     model = experiments.build(config)
     assert type(model.generative.likelihood) is LIKELIHOODS[likelihood]
     images = data.load("digits", "test", 100, config.binarization)
@@ -194,9 +197,125 @@ def test_what_is_missing_is_for_the_model_to_know(tmp_path):
 def test_the_estimator_is_the_models_to_choose():
     chosen = {"iwae": "dreg", "elbo": "reparameterized", "ae": "reparameterized"}
     for objective, estimator in chosen.items():
-        model = experiments.build(ExperimentConfig.of(**SMALL, objective=objective))
+        samples = {"num_samples": None} if objective == "ae" else {}
+        model = experiments.build(ExperimentConfig.of(**{**SMALL, **samples}, objective=objective))
         assert model.get_config()["estimator"] == estimator
     # It is that of all samples, in the first epochs too.
     experiments.build(ExperimentConfig.of(**SMALL, early_samples=1))
     with pytest.raises(ValueError, match=r"`estimator`. Expected 'reinforce' in its place"):
         experiments.build(ExperimentConfig.of(**SMALL, early_samples=1, posterior="bernoulli", estimator="vimco"))
+
+
+# For each field values that are no such thing, or out of range.
+WRONG = {
+    "dataset": [3, None, "", np.zeros((3, 4))],
+    "binarization": ["foo", 1, ["none"]],
+    "batch_size": ["a", 0, 2.5, True, None],
+    "likelihood": ["cauchy", None, 3],
+    "levels": [-3, 1, "17", 4.0],
+    "missing": ["zero", 0, True],
+    "mask_input": ["no", 1, None],
+    "posterior": ["cauchy", None, 3],
+    "network": ["cnn", None, 0],
+    "latent_dim": ["a", 0, (), (3, 0), 2.5, None, True],
+    "hidden": [200, "a", (), ((),), (200, 0), ((200,), (100,)), (True,), ((200, "a"),)],
+    "activation": ["reluu", 3, ("tanh",)],
+    "objective": ["iwea", None, 3],
+    "num_samples": ["a", 0, 2.5, True, math.nan],
+    "early_samples": ["a", 0, 51, True],
+    "num_groups": ["a", 0, 1.5],
+    "beta": ["a", math.nan, math.inf, True],
+    "alpha": ["a", math.nan, True],
+    "estimator": ["dregs", None, 3, ["dreg"]],
+    "backward_samples": ["a", 0, 1.5],
+    "kl_warmup_steps": ["a", -1, None],
+    "learning_rate": ["fast", 0, -1.0, math.nan, math.inf, True, None],
+    "schedule": ["linear", None, 3],
+    "beta_1": ["a", -0.1, 1.0, math.nan, None, True],
+    "epsilon": ["a", 0.0, math.nan, None],
+    "epochs": ["a", 0, 2.5, None],
+    "start": ["", 3, True],
+    "seed": ["a", -1, 2**31, 1.5, None, True],
+}
+
+
+def test_every_field_is_checked():
+    assert sorted(WRONG) == sorted(SECTION_OF)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_that_a_field_cannot_have_is_refused_by_its_name(name):
+    needed = {"levels": {"likelihood": "categorical"}, "mask_input": {"missing": "nan"}}
+    for value in WRONG[name]:
+        with pytest.raises(ValueError, match=rf"^Invalid value received for `{name}`\. Expected .*Received: "):
+            ExperimentConfig.of(**needed.get(name, {}), **{name: value})
+
+
+def test_what_means_the_same_is_the_same():
+    plain = ExperimentConfig.of(dataset="mine.npy", latent_dim=(3,), hidden=((8, 4),), num_samples=6, epsilon=1.0)
+    numbers = {"latent_dim": np.int64(3), "hidden": [8, np.int32(4)], "num_samples": np.int64(6), "epsilon": 1}
+    other = ExperimentConfig.of(dataset=Path("mine.npy"), **numbers)
+    assert plain == other
+    assert json.dumps(asdict(plain)) == json.dumps(asdict(other))
+    several = ExperimentConfig.of(latent_dim=[3, 2], hidden=[[8], [4]])
+    assert (several.model.latent_dim, several.model.hidden) == ((3, 2), ((8,), (4,)))
+    with pytest.raises(ValueError, match=r"`data`\. Expected a DataConfig. Received: 'digits'"):
+        ExperimentConfig(data="digits")
+
+
+def test_defaults_stand_where_they_take_effect():
+    """What is written of a run is complete, and null is what the network has not."""
+    dense, conv = (ExperimentConfig.of(network=name).model for name in ("dense", "conv"))
+    assert (dense.hidden, dense.activation) == (((200, 200),), "tanh")
+    assert (conv.hidden, conv.activation) == (None, None)
+    two = ExperimentConfig.of(network="conv", latent_dim=(3, 2), hidden=(8,)).model
+    assert (two.hidden, two.activation) == (((8,),), "tanh")
+    adversarial = ExperimentConfig.of(network="conv", posterior="adversarial").model
+    assert (adversarial.hidden, adversarial.activation) == (((200, 200),), "tanh")
+    assert [ExperimentConfig.of(objective=name).objective.num_samples for name in ("iwae", "ae")] == [50, 1]
+
+
+NO_EFFECT = {
+    "hidden beside conv": ({"network": "conv", "hidden": ((200, 200),)}, "`hidden`. Expected none with the network"),
+    "activation beside conv": (
+        {"network": "conv", "activation": "tanh"},
+        "`activation`. Expected none with the network",
+    ),
+    "hidden of the first layer beside conv": (
+        {"network": "conv", "latent_dim": (3, 2), "hidden": ((8,), (4,))},
+        "`hidden`. Expected the units of each layer",
+    ),
+    "samples of an autoencoder": ({"objective": "ae", "num_samples": 5}, "`num_samples`. Expected none, or 1"),
+    "early samples of an autoencoder": ({"objective": "ae", "early_samples": 1}, "`early_samples`. Expected at most"),
+    "early samples of one epoch": ({"early_samples": 5, "epochs": 1}, "`early_samples`. Expected none for 1 epoch"),
+    "binarizing what is binary": (
+        {"dataset": "binarized_mnist", "binarization": "threshold"},
+        "`binarization`. Expected none for 'binarized_mnist'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_an_option_without_effect_is_refused(name):
+    options, message = NO_EFFECT[name]
+    with pytest.raises(ValueError, match=message):
+        ExperimentConfig.of(**options)
+
+
+def test_a_stored_binarization_of_what_is_binary_is_taken():
+    config = ExperimentConfig.of(dataset="binarized_mnist")
+    assert ExperimentConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_pixels_that_are_missing_train_by_default(tmp_path):
+    pixels = (np.random.default_rng(0).random((40, 6)) < 0.4).astype(np.float32)
+    pixels[::3, 2] = np.nan
+    np.save(tmp_path / "pixels.npy", pixels)
+    config = ExperimentConfig.of(**{**SMALL, "dataset": tmp_path / "pixels.npy"}, missing="nan", batch_size=10)
+    assert config.binarization == "dynamic"
+    model = experiments.build(config)
+    batch = next(iter(data.load(tmp_path / "pixels.npy", "train", 10)))
+    assert np.isnan(batch).any()
+    assert np.isfinite(model.test_on_batch(batch, return_dict=True)["bound"])
+    with pytest.raises(ValueError, match=r"`missing`\. Expected 'nan' for data with pixels that are NaN"):
+        experiments.build(config.replaced(missing=None))

@@ -374,7 +374,7 @@ def test_evaluation_splits_are_drawn_once_whatever_the_batch_size(grey, split, b
 def test_the_draw_of_a_test_set_does_not_depend_on_the_block_size(monkeypatch):
     images = np.full((30, 5, 3), 0.5)
     whole = epoch(data.load(images, "test"))
-    monkeypatch.setattr("keras_iwae.data.pipeline._BLOCK", 7)
+    monkeypatch.setattr("keras_iwae.data.binarization._BLOCK", 7)
     np.testing.assert_array_equal(epoch(data.load(images, "test")), whole)
     assert abs(whole.mean() - 0.5) < 4 * np.sqrt(0.25 / whole.size)
 
@@ -425,7 +425,8 @@ def test_keras_fit_takes_one_epoch_at_each_pass(grey):
         ({"split": "eval"}, "`split`. Expected one of .*'validation'.*Received: 'eval'"),
         ({"batch_size": 0}, "`batch_size`. Expected an integer of at least 1. Received: 0"),
         ({"batch_size": 2.5}, "`batch_size`. Expected an integer of at least 1. Received: 2.5"),
-        ({"seed": -1}, "`seed`. Expected an integer of at least 0. Received: -1"),
+        ({"seed": -1}, "`seed`. Expected an integer from 0 to 2147483647. Received: -1"),
+        ({"seed": 2**31}, "`seed`. Expected an integer from 0 to 2147483647. Received: 2147483648"),
         ({"first_epoch": -1}, "`first_epoch`. Expected an integer of at least 0. Received: -1"),
         ({"batch_size": 51}, "`batch_size`. Expected at most the 50 rows .* Received: 51"),
     ],

@@ -1,6 +1,7 @@
 """Diagnostics against models in which KL, mutual information and gaps are known, with controls that are wrong."""
 
 import math
+import sys
 
 import keras
 import numpy as np
@@ -161,6 +162,21 @@ def patterns():
     prototypes = rng.random((8, 4, 3, 1)) < 0.5
     chosen = prototypes[rng.integers(8, size=200)]
     return np.where(rng.random(chosen.shape) < 0.02, ~chosen, chosen).astype(np.float32)
+
+
+@pytest.mark.parametrize("options", [{}, {"latent_dim": (2, 1), "hidden": ((8,), (4,))}])
+def test_every_draw_is_held_against_every_image(options, patterns, monkeypatch):
+    """In blocks that do not divide the draws, of which progress hears."""
+    model, images, done = small_model(**options), patterns[:5], []
+    draws = np.random.default_rng(1).normal(size=(7, model.latent_dim)).astype(np.float32)
+    # The room has a function of that name too.
+    file = sys.modules["keras_iwae.evaluation.latents"]
+    monkeypatch.setattr(file, "_PAIRS", 15)
+    monkeypatch.setattr(file, "_PARTS", 2)
+    found = pairwise_log_posterior(model, images, draws, done.append)
+    expected = [[model.posterior.log_prob(z[np.newaxis, np.newaxis], x[np.newaxis]) for x in images] for z in draws]
+    np.testing.assert_allclose(found, np.array(expected).reshape(7, 5), rtol=1e-5)
+    assert (len(done), sum(done)) == (2, 7)
 
 
 def verdict_of(model, images):

@@ -90,7 +90,9 @@ def test_states_are_drawn_as_often_as_they_are_likely(parts, images):
 def test_bernoulli_nll_reaches_the_sum_over_states(parts, images):
     count = 5000
     truth = enumerated_log_evidence(parts, images)
-    stream = tf.function(lambda x: stream_log_weights(parts, x, tf.constant(count), SEED, [1, 10, count], 500))
+    stream = tf.function(
+        lambda x: stream_log_weights(parts, x, tf.constant(count), SEED, [1, 10, count], 500), autograph=False
+    )
     streamed = stream(tf.constant(images))
     # The variance of a weight is a sum over eight states, so the standard error is exact too.
     q = state_probabilities(parts, images)

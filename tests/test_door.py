@@ -58,12 +58,12 @@ IN_BATCHES = {
     "generator": generator,
     "generator of arrays": lambda x: (x for (x,) in generator(x)),
 }
-QUIET = {"batch_size": BATCH, "verbose": False}
+QUIET = {"verbose": False}
 
 
 def sizes(data):
     """Keras wants the size of a batch for what does not come in batches."""
-    return {} if isinstance(data, (tf.data.Dataset, Batches)) or hasattr(data, "send") else {"batch_size": BATCH}
+    return {} if isinstance(data, (tf.data.Dataset, Batches)) or hasattr(data, "__next__") else {"batch_size": BATCH}
 
 
 def trained(model):
@@ -84,9 +84,9 @@ STREAMED = {
     "fit": fit,
     "evaluate": lambda model, x, **options: model.evaluate(x, verbose=0, **sizes(x), **options),
     "predict": lambda model, x: model.predict(x, verbose=0, **sizes(x)),
-    "importance_weighted_nll": lambda model, x: importance_weighted_nll(model, x, 4, **QUIET).nll,
-    "sumo_nll": lambda model, x: sumo_nll(model, x, 2, **QUIET).nll,
-    "annealed_nll": lambda model, x: annealed_nll(model, x, 2, 3, 1, **QUIET).nll,
+    "importance_weighted_nll": lambda model, x: importance_weighted_nll(model, x, 4, **sizes(x), **QUIET).nll,
+    "sumo_nll": lambda model, x: sumo_nll(model, x, 2, **sizes(x), **QUIET).nll,
+    "annealed_nll": lambda model, x: annealed_nll(model, x, 2, 3, 1, **sizes(x), **QUIET).nll,
 }
 AT_ONCE = {
     "train_on_batch": train_on_batch,
@@ -100,7 +100,8 @@ ARGUMENTS = {"latents": "images", **{name: "data" for name in STREAMED if name.e
 
 
 def make(kind=IWAE, run_eagerly=False, **options):
-    model = kind(6, latent_dim=2, hidden=(8,), num_samples=3, seed=3, **options)
+    samples = {} if options.get("objective") == "ae" else {"num_samples": 3}
+    model = kind(6, **{"latent_dim": 2, "hidden": (8,), "seed": 3, **samples, **options})
     model.compile(keras.optimizers.SGD(0.1), run_eagerly=run_eagerly)
     return model
 
@@ -271,3 +272,59 @@ def test_validation_data_enters_by_the_same_door(call, way):
     with pytest.raises(ValueError, match="divide 8-bit") as error:
         model.fit(X, validation_data=ways[way](X * 255.0), verbose=0, **steps)
     one_line(error, "validation_data")
+
+
+# Of batches, which have a size and an order already.
+GIVEN = {
+    "fit": lambda model, x: model.fit(x, batch_size=2),
+    "fit, by position": lambda model, x: model.fit(x, None, 2),
+    "evaluate": lambda model, x: model.evaluate(x, batch_size=2),
+    "predict": lambda model, x: model.predict(x, batch_size=2),
+    "importance_weighted_nll": lambda model, x: importance_weighted_nll(model, x, 4, batch_size=2),
+    "sumo_nll": lambda model, x: sumo_nll(model, x, 2, batch_size=2),
+    "annealed_nll": lambda model, x: annealed_nll(model, x, 2, 3, 1, batch_size=2),
+}
+
+
+@pytest.mark.parametrize("way", ["tf.data", "PyDataset", "generator"])
+@pytest.mark.parametrize("method", GIVEN)
+def test_a_size_beside_batches_is_refused(call, method, way):
+    with pytest.raises(ValueError, match=r"beside batches, which have a size already\. Received: 2") as error:
+        GIVEN[method](call.model, IN_BATCHES[way](X))
+    one_line(error, "batch_size")
+
+
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [
+        ("shuffle", {"x": dataset(X), "shuffle": True}),
+        ("shuffle", {"x": generator(X), "shuffle": True}),
+        ("shuffle", {"x": X, "shuffle": "no"}),
+        ("batch_size", {"x": X, "batch_size": 2.5}),
+        ("validation_batch_size", {"x": X, "validation_data": dataset(X), "validation_batch_size": 2}),
+        ("validation_batch_size", {"x": X, "validation_batch_size": 2}),
+        ("validation_steps", {"x": X, "validation_steps": 2}),
+        ("validation_freq", {"x": X, "validation_freq": 2}),
+    ],
+)
+def test_an_argument_of_fit_without_effect_is_refused(call, argument, options):
+    with pytest.raises(ValueError, match="Expected") as error:
+        call.model.fit(**options)
+    one_line(error, argument)
+
+
+def test_what_shuffles_does(call):
+    """Batches of a PyDataset by default, as Keras does; an order that is asked for stays."""
+    seen = []
+
+    class Watched(Batches):
+        def __getitem__(self, index):
+            seen.append(index)
+            return super().__getitem__(index)
+
+    many = np.tile(X, (8, 1))
+    for shuffle in (False, None):
+        seen.clear()
+        call.model.fit(Watched(many), verbose=0, shuffle=shuffle)
+        assert sorted(seen)[-16:] == sorted(range(16)) or set(seen) == set(range(16))
+        assert ([i for n, i in enumerate(seen) if i not in seen[:n]] == list(range(16))) == (shuffle is False)

@@ -85,7 +85,8 @@ def test_the_encoder_runs_once_for_all_chunks(make_model, images):
     graph = tf.function(
         lambda x: stream_log_weights(
             model, x, tf.constant(40), tf.constant([0, 0]), [1, 40], chunk_size=4, num_largest=9
-        )
+        ),
+        autograph=False,
     ).get_concrete_function(tf.TensorSpec([None, 4, 3, 1]))
     outside = [op for op in graph.graph.get_operations() if "MatMul" in op.type]
     inside = [

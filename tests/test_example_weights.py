@@ -39,6 +39,7 @@ def model():
         ({"sample_weight": np.nan * WEIGHTS}, "sample_weight"),
         ({"sample_weight": np.float32(2.0)}, "sample_weight"),
         ({"sample_weight": WEIGHTS.astype(str)}, "sample_weight"),
+        ({"sample_weight": np.ma.masked_array(WEIGHTS, WEIGHTS > 6.0)}, "sample_weight"),
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
@@ -46,6 +47,14 @@ def test_what_would_have_no_effect_is_refused(model, method, options, argument):
     with pytest.raises(ValueError, match=argument) as error:
         getattr(model, method)(X, **options)
     one_line(error, argument)
+
+
+def test_masked_weights_are_refused_in_batches_too(model):
+    masked = np.ma.masked_array(WEIGHTS, WEIGHTS > 6.0)
+    for data in (Batches(X, LABELS, masked), generator(X, LABELS, masked)):
+        with pytest.raises(ValueError, match=r"0 for one that has no say\. Received: masked ones") as error:
+            model.fit(data, verbose=0)
+        one_line(error, "x: weights")
 
 
 def test_classes_and_weights_beside_batches_are_refused_too(model):
@@ -136,7 +145,7 @@ def test_metrics_are_weighted_means():
 )
 def test_a_likelihood_is_a_weighted_mean_with_its_errors(evaluate, arguments):
     model = make()
-    plain = evaluate(model, X, *arguments, **QUIET)
+    plain = evaluate(model, X, *arguments, batch_size=BATCH, **QUIET)
     weighted = evaluate(model, dataset(X, LABELS, WEIGHTS), *arguments, **QUIET)
     equal = evaluate(model, dataset(X, LABELS, np.full(8, 0.5)), *arguments, **QUIET)
     values = plain.log_likelihood_per_example
@@ -164,13 +173,14 @@ def test_equal_weights_change_nothing():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["iwae", "ae", "resampled", "adversarial"])
+@pytest.mark.parametrize("kind", ["iwae", "ae", "resampled", "adversarial", "rws"])
 def test_an_example_without_weight_has_no_say(kind):
     makers = {
         "iwae": lambda: make(run_eagerly=True),
         "ae": lambda: make(run_eagerly=True, objective="ae"),
         "resampled": lambda: make(run_eagerly=True, estimator="dreg", backward_samples=2),
         "adversarial": lambda: make(AVB, run_eagerly=True),
+        "rws": lambda: make(run_eagerly=True, estimator="rws"),
     }
     other, weights = X.copy(), np.array([1, 0, 2, 1, 0, 1, 1, 0], np.float32)
     other[weights == 0.0] = 1.0 - X[weights == 0.0]
@@ -185,6 +195,19 @@ def test_an_example_without_weight_has_no_say(kind):
     batches = tf.data.Dataset.from_tensor_slices((X, LABELS, 0.0 * weights)).batch(8)
     models[0].fit(batches, verbose=0)
     np.testing.assert_array_equal(trained(models[0]), before)
+
+
+@pytest.mark.parametrize("options", [{}, {"estimator": "rws"}, {"backward_samples": 2}])
+def test_the_gradient_of_a_batch_without_weights_is_nothing(model, options):
+    """0 / 0 else; and the dreams of reweighted wake-sleep are of no example."""
+    options = {"estimator": "dreg", **options}
+    estimator = estimator_of(options.pop("estimator"))
+    parts = model.posterior, model.generative, tf.constant(X), 3, SEED, model.objective, estimator
+    for weights, moves in ((0.0 * WEIGHTS, False), (WEIGHTS, True)):
+        found = bound_gradients(*parts, **options, example_weights=tf.constant(weights))
+        for part in (found.generative, found.posterior):
+            norm = sum(float(tf.reduce_sum(gradient**2)) for gradient in part)
+            assert (norm > 0.0) == moves, norm
 
 
 def test_a_weighted_mean_of_nothing_is_nothing():

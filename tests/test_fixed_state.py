@@ -12,12 +12,14 @@ from keras_iwae.likelihoods import (
     CategoricalLikelihood,
 )
 from keras_iwae.models.components import POSTERIORS
-from keras_iwae.networks import EventEncoder
+from keras_iwae.networks import EventEncoder, conv_decoder, conv_encoder
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
-from keras_iwae.training import PaperSchedule
+from keras_iwae.training import FusedAdam, PaperSchedule
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 SMALL = {"event_shape": (6,), "latent_dim": 2, "hidden": (8,), "num_samples": 4, "seed": 3}
+# Without dense networks.
+BARE = {name: value for name, value in SMALL.items() if name != "hidden"}
 
 
 def dense(units=5):
@@ -48,7 +50,7 @@ PARTS = {
 }
 MODELS = {
     "by name": make,
-    "networks of a user's own": lambda: make(encoder=dense_encoder((5, 5)), decoder=dense_decoder((4,))),
+    "networks of a user's own": lambda: make(encoder=dense_encoder((5, 5)), decoder=dense_decoder((4,)), hidden=None),
     "a posterior of a user's own": lambda: make(posterior=GaussianPosterior(dense_encoder((5,)), 2)),
     "several layers": lambda: make(latent_dim=(2, 1), hidden=((8,), (3,))),
     "adversarial": lambda: make(AVB),
@@ -148,7 +150,7 @@ NUMBERS = {
     "CIWAE, learned": lambda n: IWAE(**n(SMALL), objective=CIWAE(**n({"beta": 0.3}), learned=True)),
     "Renyi": lambda n: IWAE(**n(SMALL), objective=Renyi(**n({"alpha": 0.3}))),
     "hierarchical": lambda n: IWAE(
-        **n(SMALL),
+        **n({**SMALL, "latent_dim": (2, 1)}),
         posterior=HierarchicalPosterior(dense(), **n({"latent_dims": (2, 1), "hidden": ((3,),), "seed": 2})),
     ),
     "EventEncoder": lambda n: IWAE(
@@ -157,9 +159,14 @@ NUMBERS = {
         posterior=GaussianPosterior(EventEncoder(dense(), "one_hot", **n({"levels": 3})), 2),
     ),
     "dense networks": lambda n: IWAE(
-        **n(SMALL),
+        **n(BARE),
         encoder=dense_encoder(**n({"hidden": (5,), "seed": 1})),
         decoder=dense_decoder(**n({"hidden": (5,), "seed": 1})),
+    ),
+    "convolutional networks": lambda n: IWAE(
+        **n({**BARE, "event_shape": (2, 3, 1)}),
+        encoder=conv_encoder(**n({"filters": (2,), "units": 5, "seed": 1})),
+        decoder=conv_decoder(**n({"event_shape": (2, 3, 1), "filters": (2,), "units": 5, "seed": 1, "parameters": 1})),
     ),
     **{f"posterior, {name}": lambda n, name=name: with_posterior(name, n) for name in OF_POSTERIORS},
     **{f"likelihood, {name}": lambda n, name=name: with_likelihood(name, n) for name in OF_LIKELIHOODS},
@@ -195,6 +202,15 @@ def test_numbers_of_numpy_are_numbers(name, tmp_path):
         if not name.startswith(("posterior", "hier", "Event")):
             np.testing.assert_allclose(weight.numpy(), expected.numpy(), err_msg=weight.path)
     assert np.isfinite(loaded.train_on_batch(X.reshape(8, *loaded.event_shape), return_dict=True)["loss"])
+
+
+@pytest.mark.parametrize("settings", [(np.float32(0.01),), (PaperSchedule(5, 0.01), np.float32(0.8))])
+def test_an_optimizer_of_numpy_s_numbers_is_saved(settings, tmp_path):
+    model = make()
+    model.compile(FusedAdam(*settings, epsilon=np.float32(1e-3)))
+    loaded = saved_and_loaded(model, tmp_path).optimizer
+    assert loaded.get_config() == model.optimizer.get_config()
+    assert loaded.epsilon == pytest.approx(1e-3)
 
 
 def test_a_schedule_of_numpy_s_numbers_is_saved(tmp_path):

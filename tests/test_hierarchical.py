@@ -195,7 +195,7 @@ def test_every_weight_gets_a_gradient(parts, images, jit_compile):
     variables = parts.posterior.trainable_variables + parts.generative.trainable_variables
     assert len(variables) == 2 * (1 + 2 + 2 + 2) + 2 * (2 + 2 + 2)
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def gradients():
         with tf.GradientTape() as tape:
             z, log_q = parts.posterior.sample_and_log_prob(images, 5, SEED, training=True)
@@ -232,7 +232,9 @@ def test_bernoulli_nll_of_two_layers_reaches_quadrature(images):
     head = parts.posterior.networks[0].loc_head
     head.kernel.assign(-2.0 * head.kernel)
     truth = quadrature_log_evidence(parts, images)
-    stream = tf.function(lambda x: stream_log_weights(parts, x, tf.constant(count), SEED, [1, 50, count], 500))
+    stream = tf.function(
+        lambda x: stream_log_weights(parts, x, tf.constant(count), SEED, [1, 50, count], 500), autograph=False
+    )
     streamed = stream(tf.constant(images))
     error = 1.0 / np.sqrt(streamed.effective_sample_size)
     assert np.max(error) < 0.1

@@ -139,8 +139,8 @@ def correlation(keys):
         radius = tf.reduce_sum(tf.random.stateless_normal([4], chunk_key)[:2] ** 2)
         return radius, tf.math.log(tf.random.stateless_uniform([4], offset_key)[0] + 1e-7)
 
-    steps = tf.range(2000)
-    normal, uniform = tf.map_fn(pair, steps, fn_output_signature=(tf.float32, tf.float32))
+    drawn = tf.function(lambda steps: tf.map_fn(pair, steps, fn_output_signature=(tf.float32, tf.float32)))
+    normal, uniform = drawn(tf.range(2000))
     return np.corrcoef(normal, uniform)[0, 1]
 
 

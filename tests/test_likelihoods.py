@@ -410,6 +410,6 @@ def test_the_same_under_xla(name):
             log_prob = case.likelihood.log_prob(case.x, features, mask)
         return log_prob, case.likelihood.mean(features), tape.gradient(log_prob, sources)
 
-    found = tf.function(compute, jit_compile=True)(tf.constant(case.features))
+    found = tf.function(compute, jit_compile=True, autograph=False)(tf.constant(case.features))
     for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(compute(tf.constant(case.features))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

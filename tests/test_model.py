@@ -315,9 +315,13 @@ def test_output_bias_makes_the_mean_image(make_model):
     model.initialize_output_bias(mean)
     at_origin = tf.sigmoid(model.generative(tf.zeros([1, 2]))).numpy()[0]
     np.testing.assert_allclose(at_origin, np.clip(mean, 0.001, 0.999), rtol=1e-4)
-    for wrong in (np.full(SHAPE, 2.0), np.zeros(11)):
+    for wrong in (np.full(SHAPE, 2.0), np.zeros(11), mean.astype(str)):
         with pytest.raises(ValueError, match="`mean_image`"):
             model.initialize_output_bias(wrong)
+    # Of an entry that was never observed; a mean of a model that knows of missing entries has to be a number too.
+    for unknown in (np.where(mean > 0.9, np.nan, mean), np.ma.masked_array(mean, mean > 0.9)):
+        with pytest.raises(ValueError, match=r"`mean_image`\. Expected the mean of what was observed.*Received: NaN"):
+            model.initialize_output_bias(unknown)
     decoder = keras.Sequential([keras.layers.Dense(12, use_bias=False), keras.layers.Reshape(SHAPE)])
     with pytest.raises(ValueError, match=r"PixelBias.*Received: \(2, 12\)"):
         make_model(decoder=decoder).initialize_output_bias(mean)

@@ -1,7 +1,9 @@
 """What happens to a number that is not finite: training stops, every tool refuses it, and JSON holds null."""
 
+import functools
 import json
 import math
+import shutil
 from dataclasses import asdict
 
 import keras
@@ -22,8 +24,11 @@ from keras_iwae.evaluation import (
     resampled_reconstruction,
     sumo_nll,
 )
-from keras_iwae.experiments import comparison
-from keras_iwae.foundation import json_text, write_json
+from keras_iwae.experiments import comparison, sweep
+from keras_iwae.experiments.paper_table import ROWS
+from keras_iwae.experiments.reproduction import status
+from keras_iwae.foundation import json_text, read_arrays, write_arrays, write_json
+from keras_iwae.plots import charts
 from keras_iwae.training import RunCheckpoint, StopWhereNotFinite, runs
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
@@ -123,6 +128,35 @@ def test_the_end_of_an_epoch_is_looked_at_before_it_is_kept(tmp_path, name):
     assert all(np.isfinite(np.asarray(v)).all() for v in (*loaded.weights, *loaded.optimizer.variables))
 
 
+def test_a_plain_fit_ends_after_the_epoch_that_broke(tmp_path):
+    model = make(keras.optimizers.SGD(0.1))
+    saved = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
+    with pytest.raises(ValueError, match="Training stopped in epoch 2, at its end: loss is not finite") as error:
+        model.fit(X, batch_size=4, epochs=3, verbose=0, callbacks=[Poison(1, 1, bias), saved])
+    assert "\n" not in str(error.value)
+    # What saves comes after it.
+    assert [path.name for path in tmp_path.iterdir()] == ["1.weights.h5"]
+
+
+def test_a_last_step_that_breaks_the_weights_alone_is_seen():
+    """The loss is of before it."""
+    with pytest.raises(ValueError, match=r"epoch 1, at its end: .*head/bias is not finite"):
+        make(keras.optimizers.SGD(0.1)).fit(X, batch_size=4, verbose=0, callbacks=Poison(0, 1, bias, after=True))
+
+
+def test_keras_own_way_to_stop_is_left_to_it():
+    callbacks = [Poison(0, 0, bias), keras.callbacks.TerminateOnNaN()]
+    history = make(keras.optimizers.SGD(0.1)).fit(X, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
+    assert len(history.history["loss"]) == 1
+
+
+def test_a_callback_list_is_taken_too():
+    model = make(keras.optimizers.SGD(0.1))
+    callbacks = keras.callbacks.CallbackList([Poison(0, 0, bias)], model=model, epochs=1)
+    with pytest.raises(ValueError, match="Training stopped in epoch 1"):
+        model.fit(X, batch_size=4, verbose=0, callbacks=callbacks)
+
+
 @pytest.mark.slow
 def test_a_run_whose_learning_rate_is_too_high_ends_in_one_line(tmp_path):
     options = ["--dataset", "digits", "--hidden", 30, 30, "--latent-dim", 5, "--num-samples", 10, "--epochs", 20]
@@ -196,6 +230,102 @@ def test_every_script_refuses_such_a_run(broken_run, script, arguments):
 def test_the_report_names_it_on_its_page(broken_run):
     call("report", broken_run, cwd=broken_run)
     assert "Expected finite weights. Received: NaN or infinity" in (broken_run / "report.html").read_text()
+
+
+DAMAGES = {
+    "an empty file": lambda whole: b"",
+    "cut off": lambda whole: whole[: len(whole) // 2],
+    "something else": lambda whole: b"no model",
+}
+
+
+@pytest.fixture(scope="module")
+def damaged(broken_run, tmp_path_factory):
+    """A run whose model is damaged in this way, the one of K = 3 in a sweep."""
+    whole = (broken_run / "model.keras").read_bytes()
+
+    def make(name):
+        run = tmp_path_factory.mktemp("sweep") / "k3"
+        shutil.copytree(broken_run, run)
+        (run / "report.html").unlink(missing_ok=True)
+        (run / "model.keras").write_bytes(DAMAGES[name](whole))
+        return run
+
+    return functools.cache(make)
+
+
+def files_of(run):
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("evaluate_nll", ["--k", 5, "--model"]),
+        ("export", ["--model"]),
+        ("sample", ["--num", 4, "--model"]),
+        ("diagnose", ["--model"]),
+        ("train", ["--resume", "--epochs", 7, "--out"]),
+        ("train", ["--dataset", "digits", "--hidden", 8, "--latent-dim", 2, "--out", "new", "--start"]),
+    ],
+)
+def test_every_script_refuses_a_damaged_model_in_one_line(damaged, script, arguments, damage):
+    run = damaged(damage)
+    before = files_of(run)
+    assert "model.keras, which cannot be read" in error_line(script, *arguments, run, cwd=run.parent)
+    # The number of epochs in its configuration too.
+    assert files_of(run) == before
+
+
+def test_a_sweep_refuses_a_damaged_run_in_one_line(damaged):
+    run = damaged("cut off")
+    options = ["--dataset", "digits", "--hidden", 8, "--latent-dim", 2, "--epochs", 2, "--out", run.parent, "--k", 3]
+    assert "model.keras, which cannot be read" in error_line("sweep_k", *options, cwd=run.parent)
+    # One that is done by what its metrics say.
+    write_json(run / "metrics.json", {"training": {"epoch": 2}})
+    assert "rows of epochs in" in error_line("sweep_k", *options, cwd=run.parent)
+    (run / "history.csv").write_text("epoch,seconds\n1.0\n")
+    assert "rows of numbers in" in error_line("sweep_k", *options, cwd=run.parent)
+    for name in ("metrics.json", "history.csv"):
+        (run / name).unlink()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_report_shows_what_there_is_of_a_damaged_run(damaged, damage):
+    call("report", damaged(damage), cwd=damaged(damage).parent)
+    page = damaged(damage) / "report.html"
+    assert "model.keras, which cannot be read" in page.read_text()
+    page.unlink()
+
+
+def test_a_likelihood_that_was_not_finite_is_said_so_in_every_table(tmp_path):
+    """It is null in metrics.json."""
+    record = {"nll": math.nan, "num_examples": 4, "standard_error": math.nan, "num_samples": 5, "seed": 0}
+    for name in ("one", "other"):
+        write_json(tmp_path / name / "metrics.json", {"nll_test": {**record, "bounds": {"1": math.nan, "5": -3.0}}})
+        write_arrays(tmp_path / name / "per-example-test.npz", {"log_likelihood": np.full(4, np.nan)})
+    line = error_line("compare", "one", "other", cwd=tmp_path)
+    assert "Expected a finite NLL as nll_test in one/metrics.json. Received: none; evaluate it" in line
+    call("report", "one", cwd=tmp_path)
+    assert "NoneType" not in (tmp_path / "one" / "report.html").read_text()
+    row = {"k": 3, "validation_bound": -9.0, "nll": None, "nll_error": None, "reconstruction": -8.0}
+    row |= {"squared_error": 0.1, "active_units": 1, "latent_dim": 2, "seconds_per_epoch": 0.1, "eval_k": 5}
+    assert "| 3 | -9.00 | - | -8.00 |" in sweep.table([row])
+    charts.save(tmp_path / "sweep.png", charts.sweep([row, {**row, "k": 5, "nll": 9.0}]))
+    name, paper_row = next(iter(ROWS.items()))
+    write_json(tmp_path / "results" / f"{name}.json", {"nll_test": {"nll": math.nan}, "passes": 0})
+    assert status(paper_row, tmp_path).endswith(" -   not started")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 half"])
+def test_arrays_that_cannot_be_read_are_named(tmp_path, content):
+    (tmp_path / "arrays.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"Expected arrays in .*arrays.npz. Received: a file that NumPy cannot read"):
+        read_arrays(tmp_path / "arrays.npz")
+    np.save(tmp_path / "array.npy", np.ones(3))
+    with pytest.raises(ValueError, match=r"Expected arrays in .*array.npy"):
+        read_arrays(tmp_path / "array.npy")
 
 
 NOT_FINITE = {

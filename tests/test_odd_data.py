@@ -87,8 +87,23 @@ def test_nan_in_a_pipeline_says_what_takes_it():
     nan = np.full((4, 6), np.nan, np.float32)
     with pytest.raises(ValueError, match=r"NaN is for a model whose argument `missing` says so"):
         model().fit(tf.data.Dataset.from_tensor_slices(nan).batch(2), verbose=0)
-    with pytest.raises(ValueError, match="binarization='none' keeps what is missing"):
-        data.load(nan, "test")
+    with pytest.raises(ValueError, match=r"NaN is for a model whose argument `missing` says so"):
+        model("bernoulli").fit(data.load(nan, "test"), verbose=0)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("binarization", ["dynamic", "static", "threshold"])
+def test_pixels_that_are_missing_are_not_binarized(binarization, split):
+    grey = RNG.random((40, 6)).astype(np.float32)
+    holes = RNG.random((40, 6)) < 0.3
+    found = loaded(np.where(holes, np.nan, grey), split, binarization=binarization, batch_size=40)
+    assert set(np.unique(found[~np.isnan(found)])) == {0.0, 1.0}
+    # The draws are those of the whole images.
+    whole = loaded(grey, split, binarization=binarization, batch_size=40)
+    assert np.isnan(found).sum() == holes.sum()
+    np.testing.assert_array_equal(found[~np.isnan(found)], whole[~np.isnan(found)])
+    mean = data.mean_image(np.where(holes, np.nan, grey), binarization)
+    np.testing.assert_allclose(mean, np.nanmean(np.where(holes, np.nan, grey), axis=0), rtol=1e-5)
 
 
 def test_nothing_observed_has_no_bits():

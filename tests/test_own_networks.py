@@ -7,10 +7,12 @@ import tensorflow as tf
 import tf_keras
 
 from keras_iwae import AVB, IWAE
-from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, PoissonLikelihood
+from keras_iwae.models import GenerativeModel
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks import EventEncoder
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
+from keras_iwae.priors import StandardNormalPrior
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 
@@ -109,7 +111,9 @@ def of_posterior(name):
 
 OF_POSTERIORS = {
     **{f"posterior, {name}": of_posterior(name) for name in POSTERIORS},
-    "posterior, hierarchical": lambda network: make(IWAE, posterior=HierarchicalPosterior(network, (2, 1), ((4,),))),
+    "posterior, hierarchical": lambda network: make(
+        IWAE, posterior=HierarchicalPosterior(network, (2, 1), ((4,),)), latent_dim=(2, 1)
+    ),
 }
 # Where a network goes: its argument, the size of its inputs, and a model with it there.
 PLACES = {
@@ -224,9 +228,118 @@ def test_what_may_be_squashed():
     levels = keras.Sequential([keras.layers.Dense(18, "sigmoid"), keras.layers.Reshape((6, 3))])
     with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of CategoricalLikelihood"):
         make(IWAE, decoder=levels, likelihood=CategoricalLikelihood(levels=3))
-    both = keras.Sequential([keras.layers.Dense(12, "sigmoid"), keras.layers.Reshape((6, 2))])
+    two = keras.Sequential([keras.layers.Dense(12, "sigmoid"), keras.layers.Reshape((6, 2))])
     with pytest.raises(ValueError, match=r"`decoder`. Expected parameters of GaussianLikelihood"):
-        make(IWAE, decoder=both, likelihood=GaussianLikelihood(scale="example"))
+        make(IWAE, decoder=two, likelihood=GaussianLikelihood(scale="example"))
+
+
+BOUNDED = {
+    "relu": "no number below 0",
+    "softplus": "no number below 0",
+    "exponential": "no number below 0",
+    "sigmoid": "numbers between 0 and 1 only",
+    "tanh": "numbers between -1 and 1 only",
+}
+
+
+def generative(decoder, likelihood):
+    made = GenerativeModel(decoder, StandardNormalPrior(2), likelihood, (6,))
+    made.build((None, 2))
+    return made
+
+
+def pairs(size, *activations):
+    """Two parameters of each entry, each behind an activation of its own."""
+    given = keras.Input((2,))
+    each = [keras.layers.Reshape((size, 1))(keras.layers.Dense(size, name)(given)) for name in activations]
+    return keras.Model(given, keras.layers.Concatenate(axis=-1)(each))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_last_activation_of_any_kind_is_seen(name, bias):
+    layers = [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, name, use_bias=bias)]
+    with pytest.raises(ValueError, match=f"`decoder`. Expected parameters of Poisson.*which gives {BOUNDED[name]}"):
+        generative(keras.Sequential(layers), PoissonLikelihood())
+    # Of two parameters one is enough, but a location may be bounded.
+    with pytest.raises(ValueError, match=f"which gives {BOUNDED[name]}"):
+        generative(pairs(6, None, name), GaussianLikelihood(scale="example"))
+    generative(pairs(6, name, None), GaussianLikelihood(scale="example"))
+
+
+IN_RANGE_BY_CHANCE = {
+    "a bias, as training leaves it": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, bias_initializer="ones")],
+    "small weights": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, kernel_initializer="zeros")],
+    "positive weights": [keras.layers.Dense(9, "sigmoid"), keras.layers.Dense(6, None, False, "ones")],
+    "dropout": [keras.layers.Dropout(0.5), keras.layers.Dense(6, bias_initializer="ones"), keras.layers.Dropout(0.5)],
+    "normalized": [keras.layers.Dense(6), keras.layers.BatchNormalization(beta_initializer="ones")],
+}
+
+
+@pytest.mark.parametrize("name", IN_RANGE_BY_CHANCE)
+def test_parameters_that_are_in_a_range_by_chance_are_not_taken_for_squashed(name):
+    decoder = keras.Sequential(IN_RANGE_BY_CHANCE[name])
+    decoder.build((None, 2))
+    if "bias" in name:
+        decoder.layers[-1].bias.assign(np.full(6, 9.0))
+    before = [weight.numpy() for weight in decoder.weights]
+    generative(decoder, PoissonLikelihood())
+    for weight, value in zip(decoder.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def gaussian_posterior():
+    return GaussianPosterior(keras.layers.Dense(5), 2)
+
+
+def both():
+    return {"encoder": keras.layers.Dense(5), "decoder": keras.layers.Dense(7)}
+
+
+# What has no effect beside the networks that are given.
+UNUSED = {
+    "hidden": lambda: {**both(), "hidden": (8,)},
+    "activation": lambda: {**both(), "activation": "relu"},
+    "hidden beside a posterior": lambda: {
+        "posterior": gaussian_posterior(),
+        "decoder": keras.layers.Dense(7),
+        "hidden": (8,),
+    },
+    "latent_dim beside a posterior": lambda: {"posterior": gaussian_posterior(), "latent_dim": 3},
+    "num_samples of an autoencoder": lambda: {"objective": "ae", "num_samples": 3},
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_what_the_networks_that_are_given_do_not_use_is_refused(name):
+    with pytest.raises(ValueError, match=rf"`{name.split()[0]}`\. Expected none.*Received: ") as error:
+        IWAE(6, **UNUSED[name]())
+    assert "\n" not in str(error.value)
+
+
+def test_what_one_dense_network_uses_is_taken():
+    made = IWAE(6, encoder=keras.layers.Dense(5), hidden=(8,), activation="relu", latent_dim=2)
+    assert made.generative.decoder.layers[0].units == 8
+    own = IWAE(6, posterior=gaussian_posterior(), latent_dim=2, hidden=(9,))
+    assert (own.get_config()["latent_dim"], own.generative.decoder.layers[0].units) == (2, 9)
+    # The discriminator has an encoder of its own.
+    assert make(AVB, **both(), hidden=(11,)).get_config()["hidden"] == (11,)
+    several = IWAE(6, latent_dim=(3, 2), hidden=((4,),), **both())
+    again = IWAE.from_config(several.get_config())
+    assert [weight.shape for weight in again.weights] == [weight.shape for weight in several.weights]
+    with pytest.raises(ValueError, match=r"`hidden`\. Expected 1 sequences .* for each stochastic layer above"):
+        IWAE(6, latent_dim=(3, 2), hidden=((4,), (4,)), **both())
+
+
+@pytest.mark.parametrize("wrong", [200, "200", (), (200, "a"), (True,)])
+def test_units_are_named(wrong):
+    with pytest.raises(ValueError, match=r"`hidden`\. Expected"):
+        IWAE(6, hidden=wrong)
+
+
+def test_what_is_no_activation_is_named():
+    with pytest.raises(ValueError, match=r"`activation`\. Expected a Keras activation.*Received: 'reluu'"):
+        IWAE(6, activation="reluu")
 
 
 def test_what_is_no_posterior_is_named():

@@ -210,7 +210,7 @@ def test_a_flow_is_inverted_and_differentiated_under_xla():
     posterior = posteriors.PlanarPosterior(dense_encoder((4,), seed=1), 2, seed=2, num_steps=1)
     model = IWAE(SHAPE, hidden=(4,), posterior=posterior, num_samples=6)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def gradients():
         found = bound_gradients(posterior, model.generative, X, 6, SEED, IWAEBound(), ESTIMATORS["dreg"])
         return found.posterior

@@ -73,9 +73,10 @@ def gradients_and_bound(model):
     gradients = tf.function(
         lambda: bound_gradients(
             model.posterior, model.generative, X, K, SEED, model.objective, ESTIMATORS["reparameterized"]
-        )[1:]
+        )[1:],
+        autograph=False,
     )
-    bound = tf.function(lambda: tf.reduce_mean(model.objective(model.log_weights(X, K, draws))))
+    bound = tf.function(lambda: tf.reduce_mean(model.objective(model.log_weights(X, K, draws))), autograph=False)
     by_variable = []
     for part, found in zip((model.generative, model.posterior), gradients(), strict=True):
         by_variable += list(zip(part.trainable_variables, found, strict=True))

@@ -100,7 +100,7 @@ def test_other_settings_in_the_folder_are_refused_before_anything_is_trained(swe
         ({"eval_k": 0}, "eval_k"),
         ({"limit": 0}, "limit"),
         ({"config": CONFIG.replaced(posterior="adversarial", objective="elbo", num_samples=1)}, "posterior"),
-        ({"config": CONFIG.replaced(objective="ae")}, "objective"),
+        ({"config": CONFIG.replaced(objective="ae", num_samples=None)}, "objective"),
     ]
     for arguments, name in refused:
         with pytest.raises(ValueError, match=f"`{name}`"):

@@ -151,7 +151,7 @@ def get(name: str) -> Estimator:
     Raises:
         ValueError: if there is no such estimator.
     """
-    if name not in ESTIMATORS:
+    if not isinstance(name, str) or name not in ESTIMATORS:
         names = ", ".join(repr(n) for n in ESTIMATORS)
         raise ValueError(f"Invalid value received for `estimator`. Expected one of {names}. Received: {name!r}")
     return ESTIMATORS[name]

@@ -46,7 +46,8 @@ def bound_gradients(
         kl_weight: scalar in [0, 1] that multiplies log p(z) - log q(z|x) in what is climbed, not in what is reported.
         parameter: the objective's learned coefficient, if it has one.
         scale: scalar that multiplies every gradient, before the backward pass.
-        example_weights: `[B]`, by which the mean is weighted; `None` weighs all alike.
+        example_weights: `[B]`, by which the mean is weighted; `None` weighs all alike. Where all are 0 the gradients
+            are too.
 
     Returns:
         `Gradients`, in the order of each part's `trainable_variables`.
@@ -79,10 +80,14 @@ def bound_gradients(
         if backward_samples is None:
             every = terms
             coefficients = estimator.coefficients(objective, terms.tempered(kl_weight), kl_weight, parameter)
+        some: tf.Tensor | float = 1.0
         if example_weights is None:
             batch = tf.cast(tf.shape(x)[0], tf.float32) / scale
         else:
-            batch = tf.reduce_sum(example_weights) / scale
+            whole = tf.reduce_sum(example_weights)
+            # Where none has a weight nothing is climbed, dreams neither, and 0 / 0 would be NaN.
+            some = tf.cast(whole > 0.0, tf.float32)
+            batch = (whole + (1.0 - some)) / scale
             coefficients = coefficients.weighted(example_weights)
         joint = terms.likelihood + kl_weight * terms.prior
         climbed = tf.reduce_sum(coefficients.generative * joint) / batch
@@ -91,7 +96,7 @@ def bound_gradients(
             path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
         score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
         if estimator.sleeps:
-            score += 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], dream_seed)
+            score += some * 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], dream_seed)
         shared = objective.inference_terms(num_samples) == objective.terms(num_samples)
         path_joint = None if shared else tf.reduce_sum(coefficients.path * joint) / batch
 

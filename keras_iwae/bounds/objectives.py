@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer, log_power_mean
+from keras_iwae.foundation import check_boolean, check_integer, check_number, log_power_mean
+
+_NUM_SAMPLES = 50
 
 
 class Term(NamedTuple):
@@ -109,14 +110,6 @@ class Reconstruction(ELBO):
     deterministic: ClassVar[bool] = True
 
 
-def _number(argument: str, value: object) -> float:
-    """`value` as a float if it is a finite number."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
-    if not number or not np.isfinite(value):  # type: ignore[call-overload]
-        raise ValueError(f"{MARK}{argument}`. Expected a finite number. Received: {value!r}")
-    return float(value)  # type: ignore[arg-type]
-
-
 def _group_size(num_samples: int, num_groups: int) -> int:
     if num_samples % num_groups:
         raise ValueError(
@@ -186,8 +179,8 @@ class CIWAE(Objective):
     learned: bool = False  # type: ignore[misc]
 
     def __post_init__(self):
-        object.__setattr__(self, "beta", _number("beta", self.beta))
-        object.__setattr__(self, "learned", bool(self.learned))
+        object.__setattr__(self, "beta", check_number("beta", self.beta))
+        object.__setattr__(self, "learned", check_boolean("learned", self.learned))
         inside = 0.0 < self.beta < 1.0 if self.learned else 0.0 <= self.beta <= 1.0
         if not inside:
             between = "between 0 and 1, both excluded" if self.learned else "in [0, 1]"
@@ -214,7 +207,7 @@ class Renyi(Objective):
     alpha: float = 0.5
 
     def __post_init__(self):
-        object.__setattr__(self, "alpha", _number("alpha", self.alpha))
+        object.__setattr__(self, "alpha", check_number("alpha", self.alpha))
 
     def terms(self, num_samples, parameter=None):
         if self.alpha == 1.0:
@@ -231,6 +224,23 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "ciwae": CIWAE,
     "renyi": Renyi,
 }
+
+
+def settle_samples(objective: Objective, num_samples: int | None) -> int:
+    """K: as given, or for `None` 50, and 1 where the objective takes none.
+
+    Raises:
+        ValueError: if it is no positive integer, or more than an objective without samples takes.
+    """
+    if num_samples is None:
+        return 1 if objective.deterministic else _NUM_SAMPLES
+    samples = check_integer("num_samples", num_samples)
+    if objective.deterministic and samples > 1:
+        raise ValueError(
+            "Invalid value received for `num_samples`. Expected none, or 1, for an objective that takes the posterior "
+            f"mean and draws no samples. Received: {num_samples}"
+        )
+    return samples
 
 
 def get(objective: str | Objective) -> Objective:

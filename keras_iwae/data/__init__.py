@@ -1,6 +1,17 @@
 """Datasets: a name, a file or an array in; examples or seeded `tf.data` batches out."""
 
-from keras_iwae.data.catalog import examples, images, mean_image, names, num_levels
+from keras_iwae.data.binarization import BINARIZATIONS, check_binarization
+from keras_iwae.data.catalog import BINARY, examples, images, mean_image, names, num_levels
 from keras_iwae.data.pipeline import load
 
-__all__ = ["examples", "images", "load", "mean_image", "names", "num_levels"]
+__all__ = [
+    "BINARIZATIONS",
+    "BINARY",
+    "check_binarization",
+    "examples",
+    "images",
+    "load",
+    "mean_image",
+    "names",
+    "num_levels",
+]

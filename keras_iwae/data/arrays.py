@@ -22,7 +22,7 @@ def as_examples(
     Args:
         array: `[N, H, W]`, `[N, H, W, C]` or `[N, D]`. uint8 holds levels 0..255, or 0 and 1 if nothing exceeds 1.
         argument: the name that the caller knows the array by, for the error.
-        grey: whether other types hold grey levels in [0, 1], and not any finite numbers, with NaN for what is missing.
+        grey: whether other types hold grey levels in [0, 1], and not any finite numbers; NaN is what is missing.
         binary: whether uint8 holds 0 and 1; `None` looks whether this array does.
 
     Returns:
@@ -40,13 +40,8 @@ def as_examples(
             raise ValueError(f"{MARK}{argument}`. Expected floats where some are masked. Received: masked bytes")
         array = np.asarray(array)
         examples = array * np.uint8(255) if (array.max() <= 1 if binary is None else binary) else array
-    elif grey and array.dtype.kind == "f" and np.isnan(np.ma.filled(array, np.nan)).any():
-        raise ValueError(
-            f"{MARK}{argument}`. Expected {GREY}, to be binarized; binarization='none' keeps what is missing. "
-            "Received: NaN"
-        )
     else:
-        examples = GREY.check(array, argument) if grey else _ANY.check(array, argument, missing=True)
+        examples = (GREY if grey else _ANY).check(array, argument, missing=True)
     return examples[..., np.newaxis] if examples.ndim == 3 else examples
 
 

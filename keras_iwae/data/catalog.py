@@ -29,7 +29,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.data.arrays import as_examples, read_file
-from keras_iwae.foundation import Support, check_choice, check_integer
+from keras_iwae.data.binarization import check_binarization
+from keras_iwae.foundation import MARK, Support, check_choice, check_integer
 
 SPLITS = ("train", "validation", "test")
 Source = str | Path | np.ndarray
@@ -61,6 +62,17 @@ def images(source: Source, split: str) -> np.ndarray:
         >>> images("digits", "test").shape
         (300, 8, 8, 1)
     """
+    found = grey_levels(source, split)
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError(
+            f"{MARK}source`. Expected grey levels of every pixel; `examples` and `load` keep what is missing. "
+            "Received: NaN"
+        )
+    return found
+
+
+def grey_levels(source: Source, split: str) -> np.ndarray:
+    """Return what `images` does, with NaN for pixels that are missing."""
     return _read(source, split, grey=True)
 
 
@@ -159,9 +171,10 @@ def mean_image(source: Source, binarization: str = "dynamic", levels: int | None
         float32 `[H, W, C]`, or `[D]` for flat sources; of an entry that was never observed it is 0.
 
     Raises:
-        ValueError: as in `images`.
+        ValueError: as in `images`, or if there is no such binarization.
     """
-    values = (examples if binarization in ("none", "levels") else images)(source, "train")
+    check_binarization(binarization, levels)
+    values = (examples if binarization in ("none", "levels") else grey_levels)(source, "train")
     if binarization == "levels":
         values = whole_numbers(values, source, levels)
     if values.dtype == np.uint8:
@@ -225,8 +238,10 @@ _CATALOG: dict[str, Callable[[str], np.ndarray]] = {
 }
 
 
+# Black and white ones: every binarization of them is the same.
+BINARY = ("binarized_mnist", "ocr_letters")
 # Of those with other than 256.
-_LEVELS = {"digits": 17, "binarized_mnist": 2, "ocr_letters": 2}
+_LEVELS = {"digits": 17, **dict.fromkeys(BINARY, 2)}
 
 
 def _data_dir() -> Path:

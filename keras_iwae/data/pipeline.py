@@ -11,15 +11,12 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.data.catalog import SPLITS, Source, examples, images, whole_numbers
-from keras_iwae.foundation import MARK, check_integer
-
-BINARIZATIONS = ("dynamic", "static", "threshold", "none", "levels")
+from keras_iwae.data.binarization import above_half, check_binarization, drawn_once
+from keras_iwae.data.catalog import SPLITS, Source, examples, grey_levels, whole_numbers
+from keras_iwae.foundation import check_integer, check_seed
 
 # Streams of random numbers that share the user's seed.
 _SHUFFLE, _PIXELS = 0, 1
-# Rows drawn at a time, so that the uniforms of a large dataset are never in memory together; the draws are the same.
-_BLOCK = 1000
 
 
 def load(
@@ -44,7 +41,7 @@ def load(
         binarization: "dynamic" draws x ~ Bernoulli(grey level) afresh at every fetch, "static" draws it once from the
             seed, "threshold" takes 1 where the grey level exceeds 0.5. "none" gives grey levels in [0, 1], or the
             numbers of a user's own data as they are; "levels" gives whole numbers from 0 on: the levels of images, or
-            counts.
+            counts. Pixels that are NaN stay NaN, for a model that takes them as missing.
         seed: a whole number from 0; the same seed gives the same shuffling and the same draws. Report it beside a test
             NLL.
         first_epoch: the epoch of the first iteration; the n-th `iter()` of the dataset gives epoch `first_epoch + n`,
@@ -62,28 +59,21 @@ def load(
         >>> len(load("digits", "train", batch_size=20))
         64
     """
-    if binarization not in BINARIZATIONS:
-        raise ValueError(
-            f"Invalid value received for `binarization`. Expected one of {BINARIZATIONS}. Received: {binarization!r}"
-        )
+    check_binarization(binarization, levels)
     batch_size = check_integer("batch_size", batch_size)
-    seed = check_integer("seed", seed, at_least=0)
+    seed = check_seed("seed", seed)
     first_epoch = check_integer("first_epoch", first_epoch, at_least=0)
     training = split == "train"
-    if levels is not None and binarization != "levels":
-        raise ValueError(
-            f"{MARK}levels`. Expected none with binarization={binarization!r}, which counts none. Received: {levels!r}"
-        )
     if binarization == "levels":
         values = whole_numbers(examples(source, split), source, levels)
     elif binarization == "none":
         values = examples(source, split)
     else:
-        values = images(source, split)
+        values = grey_levels(source, split)
     if binarization == "threshold":
-        values = values > (127 if values.dtype == np.uint8 else 0.5)
+        values = above_half(values)
     elif binarization == "static" or (binarization == "dynamic" and not training):
-        values = _drawn_once(values, np.random.default_rng([seed, SPLITS.index(split)]))
+        values = drawn_once(values, np.random.default_rng([seed, SPLITS.index(split)]))
     if not training:
         return _in_order(values, batch_size)
     if len(values) < batch_size:
@@ -92,16 +82,6 @@ def load(
             f"which drops partial batches. Received: {batch_size}"
         )
     return _shuffled(values, batch_size, binarization == "dynamic", seed, first_epoch)
-
-
-def _drawn_once(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return bool pixels, one Bernoulli draw of each grey level."""
-    scale = np.float32(255.0 if levels.dtype == np.uint8 else 1.0)
-    drawn = np.empty(levels.shape, bool)
-    for start in range(0, len(levels), _BLOCK):
-        block = levels[start : start + _BLOCK]
-        drawn[start : start + _BLOCK] = rng.random(block.shape, np.float32) * scale < block
-    return drawn
 
 
 def _as_grey(levels: tf.Tensor) -> tf.Tensor:
@@ -120,6 +100,7 @@ def _shuffled(levels: np.ndarray, batch_size: int, dynamic: bool, seed: int, fir
     # An eager tensor is captured by reference, a NumPy array would be copied into the graph; tf.data reads host memory.
     with tf.device("CPU:0"):
         rows = tf.constant(levels)
+    some_missing = levels.dtype.kind == "f" and bool(np.isnan(levels).any())
     epochs = itertools.count(first_epoch)
 
     def next_epoch():
@@ -136,7 +117,8 @@ def _shuffled(levels: np.ndarray, batch_size: int, dynamic: bool, seed: int, fir
             if not dynamic:
                 return grey
             uniform = tf.random.stateless_uniform(grey.shape, tf.random.experimental.stateless_fold_in(key, index))
-            return tf.cast(uniform < grey, tf.float32)
+            drawn = tf.cast(uniform < grey, tf.float32)
+            return tf.where(tf.math.is_nan(grey), grey, drawn) if some_missing else drawn
 
         return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 

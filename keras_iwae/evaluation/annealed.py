@@ -23,6 +23,8 @@ from keras_iwae.evaluation.errors import (
 from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE
 
+_BATCH_SIZE = 25
+
 
 @dataclass(frozen=True)
 class AnnealedResult:
@@ -127,7 +129,7 @@ def annealed_nll(
     num_leapfrog_steps: int = 10,
     step_size: float = 0.1,
     initial: str = "prior",
-    batch_size: int = 25,
+    batch_size: int | None = None,
     seed: int = 0,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
@@ -152,7 +154,7 @@ def annealed_nll(
         step_size: where the adaptation of the step size starts.
         initial: "prior" or "posterior", f_0. From the posterior fewer temperatures do, but where it misses a mode the
             chains may miss it too.
-        batch_size: images in a batch where `data` is an array; chains times images run at once.
+        batch_size: images in a batch where `data` is an array; `None` is 25; chains times images run at once.
         seed: seed of the draws.
         resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
             one, of the same weights, images and settings, continues it.
@@ -191,7 +193,7 @@ def annealed_nll(
         return log_mean_weight(annealed.log_weights), chain_ess(annealed.log_weights), annealed.acceptance
 
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
-    found = in_batches(model, data, batch_size, compute, stored, resume, verbose)
+    found = in_batches(model, data, batch_size, _BATCH_SIZE, compute, stored, resume, verbose)
     log_likelihood, ess, acceptance = found.arrays
     return AnnealedResult(
         log_likelihood,

@@ -5,6 +5,7 @@ and its accept step (TFP 0.25) takes the density of the present state at the tem
 weights; hence this loop around TFP's HMC.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -66,14 +67,16 @@ class Annealer:
         x = tf.TensorSpec([None, *model.event_shape])
         z, weights = tf.TensorSpec([None, None, model.latent_dim]), tf.TensorSpec([None, None])
         vector, scalar, seed = tf.TensorSpec([None]), tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)
-        self._sample_initial = tf.function(
+        # Nothing here is Python's control flow of tensors.
+        graph = functools.partial(tf.function, autograph=False)
+        self._sample_initial = graph(
             lambda x, num_chains, seed: Path(model, initial, x).sample_initial(num_chains, seed),
             input_signature=[x, scalar, seed],
         )
-        self._pilot = tf.function(self._pilot_pass, input_signature=[x, z, vector, vector, seed])
+        self._pilot = graph(self._pilot_pass, input_signature=[x, z, vector, vector, seed])
         segment = [x, z, weights, vector, vector, weights, seed]
-        self._forward = tf.function(self._segment(backward=False), input_signature=segment)
-        self._backward = tf.function(self._segment(backward=True), input_signature=segment)
+        self._forward = graph(self._segment(backward=False), input_signature=segment)
+        self._backward = graph(self._segment(backward=True), input_signature=segment)
 
     @classmethod
     def of(cls, model: IWAE, initial: str, num_leapfrog_steps: int, step_size: float) -> "Annealer":

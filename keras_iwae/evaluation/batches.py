@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.foundation import check_integer, value_errors, write_arrays
-from keras_iwae.models import IWAE, check_weights
+from keras_iwae.foundation import read_arrays, value_errors, write_arrays
+from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
 # work that is done (they sum to 1), to arrays of as many rows as images.
@@ -39,7 +39,8 @@ class Pass(NamedTuple):
 def in_batches(
     model: IWAE,
     data: Any,
-    batch_size: int,
+    batch_size: int | None,
+    default: int,
     compute: Compute,
     settings: Mapping,
     resume: str | os.PathLike | None = None,
@@ -50,7 +51,8 @@ def in_batches(
     Args:
         model: the model, for what counts as an example and, with `resume`, for its weights.
         data: examples `[N, *event_shape]`, or batches of them, with weights or without; whatever `fit` takes.
-        batch_size: examples in a batch where `data` is an array.
+        batch_size: examples in a batch where `data` is an array; `None` beside batches.
+        default: what `None` is for an array.
         compute: see `Compute`.
         settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
         resume: file for the results of each batch, written as they come and removed at the end. Where it holds those of
@@ -61,9 +63,10 @@ def in_batches(
         ValueError: if the examples are none that the model takes, or there are none.
     """
     model.check_finite()
+    check_batch_size(data, batch_size)
     opened = model.door.open(data, "data")
     if isinstance(opened, np.ndarray):
-        opened = tf.data.Dataset.from_tensor_slices(opened).batch(check_integer("batch_size", batch_size))
+        opened = tf.data.Dataset.from_tensor_slices(opened).batch(batch_size or default)
     elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
         opened = [opened[index] for index in range(opened.num_batches)]
     count = _length(opened)
@@ -132,9 +135,8 @@ class _PartialResults:
         if not self._path.exists():
             return {}
         parts: dict[str, list[np.ndarray]] = {}
-        with np.load(self._path) as file:
-            for name in file.files:
-                parts.setdefault(name.split("-")[0], []).append(file[name])
+        for name, array in read_arrays(self._path).items():
+            parts.setdefault(name.split("-")[0], []).append(array)
         return {key: tuple(arrays) for key, arrays in parts.items()}
 
     def _key(self, x: tf.Tensor, seen: int) -> str:

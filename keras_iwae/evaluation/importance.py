@@ -19,6 +19,7 @@ from keras_iwae.models import IWAE
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
 _FEWEST_KEPT = 64
+_BATCH_SIZE = 200
 
 
 def curve(num_samples: int) -> list[int]:
@@ -33,7 +34,7 @@ def importance_weighted_nll(
     num_samples: int = 5000,
     bounds: Iterable[int] | None = None,
     chunk_size: int = DEFAULT_CHUNK_SIZE,
-    batch_size: int = 200,
+    batch_size: int | None = None,
     seed: int = 0,
     proposal_scale: float = 1.0,
     defensive: float = 0.0,
@@ -52,7 +53,7 @@ def importance_weighted_nll(
         bounds: further k for which to report the bound L_k from the same draws, averaged over the K // k groups of k;
             those above K are left out. `None` is the curve 1, 2, 5, 10, 20, 50, ... up to K.
         chunk_size: samples of each image decoded together; memory grows with chunk_size * batch_size and not with K.
-        batch_size: images in a batch where `data` is an array.
+        batch_size: images in a batch where `data` is an array; `None` is 200.
         seed: seed of the draws.
         proposal_scale: what the posterior's standard deviations are multiplied by for drawing.
         defensive: probability that a draw comes from the prior; the weights follow the mixture.
@@ -110,7 +111,7 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [proposal.scale, proposal.defensive],
     }
-    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
+    found = in_batches(model, data, batch_size, _BATCH_SIZE, compute, settings, resume, verbose)
     values, ess, tails, corrected, means = found.arrays
     return NLLResult(
         num_samples=num_samples,

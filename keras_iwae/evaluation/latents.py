@@ -19,6 +19,8 @@ tfd = tfp.distributions
 _BATCH_SIZE = 200
 # Pairs of a draw and an image whose densities are computed together.
 _PAIRS = 20_000
+# After each of so many parts progress is told; each encodes the images again.
+_PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -187,18 +189,24 @@ def pairwise_log_posterior(
         ValueError: if the images are none that the model takes, or a weight is not finite.
     """
     model.check_finite()
-    images = model.door.array(images, "images")
-    count = len(images)
-    posterior = model.posterior.distribution(tf.constant(images))
+    images = tf.constant(model.door.array(images, "images"))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, draws.shape[-1]])])
-    def rows(z: tf.Tensor) -> tf.Tensor:
+    def of_blocks(x: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
+        posterior, count = model.posterior.distribution(x), tf.shape(x)[0]
         # Repeated and not broadcast: with several layers the densities above the first have no image to broadcast to.
-        return posterior.log_prob(tf.repeat(z[:, tf.newaxis], count, axis=1))
+        return tf.map_fn(
+            lambda z: posterior.log_prob(tf.repeat(z[:, tf.newaxis], count, axis=1)), blocks, parallel_iterations=1
+        )
 
-    blocks: list[np.ndarray] = []
-    step = max(1, _PAIRS // count)
-    for begin in range(0, count, step):
-        blocks.append(rows(tf.constant(draws[begin : begin + step])).numpy())
-        progress(len(blocks[-1]))
-    return np.concatenate(blocks)
+    specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([None, None, model.latent_dim])
+    traced = model.traced("pairwise log posterior", of_blocks, specs)
+    rows = max(1, _PAIRS // len(images))
+    padded = np.pad(np.asarray(draws, np.float32), [(0, -len(draws) % rows), (0, 0)], "edge")
+    blocks = padded.reshape(-1, rows, model.latent_dim)
+    found = np.empty((0, len(images)), np.float32)
+    for part in np.array_split(blocks, min(_PARTS, len(blocks))):
+        before = len(found)
+        found = np.concatenate([found, traced(images, tf.constant(part)).numpy().reshape(-1, len(images))])
+        found = found[: len(draws)]
+        progress(len(found) - before)
+    return found

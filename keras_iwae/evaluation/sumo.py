@@ -16,6 +16,7 @@ from keras_iwae.posteriors import check_density
 
 # Where the truncation's tail becomes geometric, and by what factor it then falls.
 _TURN, _FACTOR = 80, 0.9
+_BATCH_SIZE = 200
 
 
 def survival(k: np.ndarray) -> np.ndarray:
@@ -98,7 +99,7 @@ def sumo_nll(
     model: IWAE,
     data: Any,
     num_estimates: int = 100,
-    batch_size: int = 200,
+    batch_size: int | None = None,
     seed: int = 0,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
@@ -118,7 +119,7 @@ def sumo_nll(
         model: the model.
         data: batches of images in [0, 1], or an array `[N, *event_shape]`. Binarize a test set once, not at each call.
         num_estimates: R, estimates for each image, which are averaged.
-        batch_size: images in a batch where `data` is an array.
+        batch_size: images in a batch where `data` is an array; `None` is 200.
         seed: seed of the lengths and the draws.
         resume: file that keeps the results of each batch until all are there; see `importance_weighted_nll`.
         verbose: whether to show progress.
@@ -158,7 +159,7 @@ def sumo_nll(
         return np.mean(estimates, axis=0), spread, np.mean(counts, axis=0)
 
     settings = {"method": "SUMO", "num_estimates": num_estimates, "seed": seed}
-    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
+    found = in_batches(model, data, batch_size, _BATCH_SIZE, compute, settings, resume, verbose)
     values, variance, counts = found.arrays
     cross_entropy = found.fractional and model.generative.likelihood.gives_cross_entropy
     return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights, cross_entropy)

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
@@ -32,6 +33,8 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
     mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
+    if wanted.missing is None and config.data.dataset not in data.names():
+        _check_whole(config.data.dataset)
     likelihood = _likelihood(config)
     encoder = decoder = None
     if wanted.network == "conv":
@@ -42,8 +45,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     parts: dict[str, Any] = {
         "event_shape": mean.shape,
         "latent_dim": wanted.latent_dim if several else wanted.latent_dim[0],
-        "hidden": wanted.hidden if several else wanted.hidden[0],
-        "activation": wanted.activation,
+        "hidden": wanted.hidden if several or wanted.hidden is None else wanted.hidden[0],
         "num_samples": climbed.num_samples,
         "posterior": wanted.posterior,
         "likelihood": likelihood,
@@ -52,6 +54,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "encoder": encoder,
         "decoder": decoder,
         "seed": seed,
+        **({} if wanted.activation is None else {"activation": wanted.activation}),
     }
     model: IWAE | AVB
     if wanted.posterior == "adversarial":
@@ -110,6 +113,14 @@ def _likelihood(config: ExperimentConfig) -> str | Likelihood:
     if name not in LEVELLED:
         return name
     return likelihoods.LIKELIHOODS[name](levels=data.num_levels(config.data.dataset) if levels is None else levels)
+
+
+def _check_whole(file: str) -> None:
+    values = data.examples(file, "train")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(
+            "Invalid value received for `missing`. Expected 'nan' for data with pixels that are NaN. Received: None"
+        )
 
 
 def _check_adversarial(config: ExperimentConfig) -> None:

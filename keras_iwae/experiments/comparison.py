@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_iwae.evaluation import LEVEL, paired_difference
 from keras_iwae.experiments.config import settings_of
+from keras_iwae.foundation import read_arrays
 from keras_iwae.training import runs
 
 # What two evaluations share if their numbers are to be compared.
@@ -73,9 +74,12 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     if record is None or file is None:
         missing = "metrics.json with nll_test" if record is None else "per-example-test.npz"
         raise ValueError(f"Expected {missing} in {run}. Received: none; {hint}")
-    with np.load(file) as arrays:
-        log_likelihood = arrays["log_likelihood"] if "log_likelihood" in arrays else np.zeros(0)
-        images = str(arrays["images_sha256"]) if "images_sha256" in arrays else None
+    # A number that was not finite is null there.
+    if not isinstance(record, dict) or None in (record.get("nll"), record.get("num_examples")):
+        raise ValueError(f"Expected a finite NLL as nll_test in {run / 'metrics.json'}. Received: none; {hint}")
+    arrays = read_arrays(file)
+    log_likelihood = arrays.get("log_likelihood", np.zeros(0))
+    images = str(arrays["images_sha256"]) if "images_sha256" in arrays else None
     if len(log_likelihood) != record["num_examples"] or not np.isclose(-log_likelihood.mean(), record["nll"], 1e-4):
         raise ValueError(
             f"Expected in {file} the log-likelihoods of the evaluation in metrics.json, of {record['num_examples']} "
@@ -86,7 +90,7 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
 
 def _row(evaluated: Evaluated) -> dict:
     record = evaluated.record
-    return {"run": evaluated.run.name, "nll": record["nll"], "standard_error": record["standard_error"]}
+    return {"run": evaluated.run.name, "nll": record["nll"], "standard_error": record.get("standard_error")}
 
 
 def _check_same(first: Evaluated, other: Evaluated) -> None:

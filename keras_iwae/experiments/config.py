@@ -17,6 +17,7 @@ from keras_iwae.experiments.sections import (
     OptimizerConfig,
     RunConfig,
 )
+from keras_iwae.foundation import MARK
 from keras_iwae.training import runs
 
 
@@ -48,7 +49,21 @@ class ExperimentConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self):
-        object.__setattr__(self, "data", replace(self.data, binarization=self.binarization))
+        for name, kind in SECTIONS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{MARK}{name}`. Expected a {kind.__name__}. Received: {getattr(self, name)!r}")
+        wanted = BINARIZATIONS[self.model.likelihood]
+        if self.data.dataset in data.BINARY and self.data.binarization not in (None, wanted):
+            raise ValueError(
+                f"{MARK}binarization`. Expected none for {self.data.dataset!r}, which is black and white already: "
+                f"every binarization gives the same. Received: {self.data.binarization!r}"
+            )
+        if self.objective.early_samples is not None and not self.early_epochs:
+            raise ValueError(
+                f"{MARK}early_samples`. Expected none for {self.run.epochs} epoch, as it is for the first two thirds "
+                f"of them. Received: {self.objective.early_samples}"
+            )
+        object.__setattr__(self, "data", replace(self.data, binarization=self.data.binarization or wanted))
 
     @classmethod
     def of(cls, **options) -> "ExperimentConfig":
@@ -62,7 +77,8 @@ class ExperimentConfig:
     def replaced(self, **options) -> "ExperimentConfig":
         """This configuration with other values of some fields, whichever section they belong to.
 
-        What the binarization is stays as it is: another likelihood may want `binarization=None` beside it.
+        What has been settled stays as it is: another likelihood may want `binarization=None` beside it, another network
+        `hidden=None` and `activation=None`, another objective `num_samples=None`.
 
         Raises:
             ValueError: as in `of`.
@@ -95,7 +111,7 @@ class ExperimentConfig:
     @property
     def binarization(self) -> str:
         """How images are made of grey levels."""
-        return self.data.binarization or BINARIZATIONS[self.model.likelihood]
+        return str(self.data.binarization)
 
     @property
     def name(self) -> str:

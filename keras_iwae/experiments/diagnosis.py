@@ -17,7 +17,7 @@ from keras_iwae.evaluation import (
 )
 from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images
 from keras_iwae.experiments.inference_gap import NUM_SAMPLES, NUM_STEPS, gap_of_run
-from keras_iwae.foundation import Purpose, check_integer, key_for, write_json
+from keras_iwae.foundation import Purpose, check_integer, key_for, number_text, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.plots import charts
 from keras_iwae.posteriors import GaussianPosterior
@@ -140,7 +140,7 @@ def rows(record: Mapping) -> list[tuple[str, str]]:
 
 def _with_error(value: Mapping, digits: int = 2) -> str:
     error = "" if value["standard_error"] is None else f" ± {value['standard_error']:.{digits}f}"
-    return f"{value['mean']:.{digits}f}{error}"
+    return f"{number_text(value['mean'], f'.{digits}f')}{error}"
 
 
 def plane(means: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

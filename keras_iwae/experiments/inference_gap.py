@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_iwae.evaluation import InferenceGap, inference_gap
-from keras_iwae.foundation import write_arrays
+from keras_iwae.foundation import read_arrays, write_arrays
 from keras_iwae.models import IWAE
 from keras_iwae.networks import derived_seed
 
@@ -61,9 +61,9 @@ def _scaled(progress: Callable[[float], object], share: float, done: float) -> N
 def _kept(file: Path, settings: str) -> InferenceGap:
     names = [field.name for field in fields(InferenceGap)]
     if file.exists():
-        with np.load(file) as arrays:
-            if str(arrays["settings"]) == settings:
-                return InferenceGap(**{name: arrays[name] for name in names})
+        arrays = read_arrays(file)
+        if str(arrays.get("settings")) == settings:
+            return InferenceGap(**{name: arrays[name] for name in names})
     return InferenceGap(**{name: np.zeros(0) for name in names})
 
 

@@ -20,7 +20,7 @@ from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import write_json
+from keras_iwae.foundation import number_text, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.training import STAGES, passes_of, runs, stage_of
 
@@ -177,7 +177,7 @@ def status(row: Row, root: str | os.PathLike = ROOT) -> str:
     """One line: what the row's result says, or how far its training is."""
     result, done = result_of(row, root), passes_done(row, root)
     published = f"{row.published.nll:.2f}" if row.published else ""
-    nll = f"{result['nll_test']['nll']:.2f}" if "nll_test" in result else ""
+    nll = number_text(result["nll_test"]["nll"]) if "nll_test" in result else ""
     planned = row.config.run.epochs
     state = "complete" if result.get("complete") else f"{done} of {planned} passes" if done else "not started"
     if row.config.optimizer.schedule == "paper" and 0 < done < planned:

@@ -3,7 +3,20 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from keras_iwae.foundation import check_choice, check_integer, check_positive
+from keras_iwae import data
+from keras_iwae.bounds import estimators, objectives
+from keras_iwae.experiments.settling import check_path, settle, settle_hidden, settle_latent_dim
+from keras_iwae.foundation import (
+    MARK,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_number,
+    check_positive,
+    check_seed,
+)
+from keras_iwae.models import POSTERIORS
+from keras_iwae.networks import check_activation
 
 NETWORKS = ("dense", "conv")
 SCHEDULES = ("constant", "cosine", "paper")
@@ -37,6 +50,14 @@ class DataConfig:
     binarization: str | None = None
     batch_size: int = 100
 
+    def __post_init__(self):
+        check_choice("binarization", self.binarization, (None, *data.BINARIZATIONS))
+        settle(
+            self,
+            dataset=check_path("dataset", self.dataset),
+            batch_size=check_integer("batch_size", self.batch_size),
+        )
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -48,11 +69,12 @@ class ModelConfig:
         missing: "nan" where pixels that are NaN are missing; `None` takes every pixel as seen.
         mask_input: whether the encoder is told which pixels are missing.
         posterior: a name in `keras_iwae.models.POSTERIORS`; "adversarial" goes with "elbo" and has no estimators.
-        network: "dense", or "conv" for images [H, W, C]; `hidden` and `activation` are for the dense one.
+        network: "dense", or "conv" for images [H, W, C].
         latent_dim: latent units, one number for each stochastic layer.
         hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
-            reverse.
-        activation: a Keras activation by name.
+            reverse. Given as `None` it is (200, 200), which stands here then. With "conv" only the layers above the
+            first have dense networks, and the discriminator of "adversarial"; where there are none it is `None`.
+        activation: a Keras activation by name, of the dense networks; given as `None` it is "tanh" where there are any.
     """
 
     likelihood: str = "bernoulli"
@@ -62,16 +84,35 @@ class ModelConfig:
     posterior: str = "gaussian"
     network: str = "dense"
     latent_dim: tuple[int, ...] = (50,)
-    hidden: tuple[tuple[int, ...], ...] = ((200, 200),)
-    activation: str = "tanh"
+    hidden: tuple[tuple[int, ...], ...] | None = None
+    activation: str | None = None
 
     def __post_init__(self):
-        # JSON gives lists.
-        object.__setattr__(self, "latent_dim", tuple(self.latent_dim))
-        object.__setattr__(self, "hidden", tuple(tuple(units) for units in self.hidden))
         check_choice("likelihood", self.likelihood, tuple(BINARIZATIONS))
         check_choice("missing", self.missing, MISSING)
+        check_choice("posterior", self.posterior, tuple(POSTERIORS))
         check_choice("network", self.network, NETWORKS)
+        # JSON gives lists.
+        latent_dim = settle_latent_dim(self.latent_dim)
+        dense = len(latent_dim) if self.network == "dense" else len(latent_dim) - 1
+        if self.posterior == "adversarial":
+            dense = 1
+        settle(
+            self,
+            levels=None if self.levels is None else check_integer("levels", self.levels, at_least=2),
+            mask_input=check_boolean("mask_input", self.mask_input),
+            latent_dim=latent_dim,
+            hidden=settle_hidden(self.hidden, dense),
+            activation="tanh" if self.activation is None and dense else self.activation,
+        )
+        if self.activation is not None:
+            if not dense:
+                raise ValueError(
+                    f"{MARK}activation`. Expected none with the network 'conv', which has its own. "
+                    f"Received: {self.activation!r}"
+                )
+            # What is no name is no JSON either.
+            check_activation("activation", self.activation if isinstance(self.activation, str) else object())
         if self.levels is not None and self.likelihood not in LEVELLED:
             raise ValueError(
                 f"Invalid value received for `levels`. Expected none with the likelihood {self.likelihood!r}; "
@@ -90,7 +131,7 @@ class ObjectiveConfig:
 
     Attributes:
         objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae" or "renyi".
-        num_samples: K.
+        num_samples: K; given as `None` it is 50, and 1 for "ae", which draws none.
         early_samples: K of the first two thirds of the epochs; `None` is `num_samples` throughout.
         num_groups: M of "miwae" and "piwae", a divisor of K.
         beta: the ELBO's share in "ciwae".
@@ -102,7 +143,7 @@ class ObjectiveConfig:
     """
 
     objective: str = "iwae"
-    num_samples: int = 50
+    num_samples: int | None = None
     early_samples: int | None = None
     num_groups: int | None = None
     beta: float | None = None
@@ -112,10 +153,26 @@ class ObjectiveConfig:
     kl_warmup_steps: int = 0
 
     def __post_init__(self):
-        if self.early_samples is not None and check_integer("early_samples", self.early_samples) > self.num_samples:
+        check_choice("objective", self.objective, tuple(objectives.OBJECTIVES))
+        check_choice("estimator", self.estimator, ("auto", *estimators.ESTIMATORS))
+        climbed = objectives.get(self.objective)
+        samples = objectives.settle_samples(climbed, self.num_samples)
+        settle(
+            self,
+            num_samples=samples,
+            kl_warmup_steps=check_integer("kl_warmup_steps", self.kl_warmup_steps, at_least=0),
+        )
+        for name in ("early_samples", "num_groups", "backward_samples"):
+            if getattr(self, name) is not None:
+                settle(self, **{name: check_integer(name, getattr(self, name))})
+        for name in ("beta", "alpha"):
+            if getattr(self, name) is not None:
+                settle(self, **{name: check_number(name, getattr(self, name))})
+        most = 0 if climbed.deterministic else samples
+        if self.early_samples is not None and self.early_samples > most:
             raise ValueError(
-                f"Invalid value received for `early_samples`. Expected at most num_samples = {self.num_samples}. "
-                f"Received: {self.early_samples}"
+                f"Invalid value received for `early_samples`. Expected at most num_samples = {samples}, and "
+                f"none for an autoencoder. Received: {self.early_samples}"
             )
 
 
@@ -138,8 +195,12 @@ class OptimizerConfig:
 
     def __post_init__(self):
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_positive("learning_rate", self.learning_rate)
-        check_positive("epsilon", self.epsilon)
+        settle(
+            self,
+            learning_rate=check_positive("learning_rate", self.learning_rate),
+            beta_1=check_number("beta_1", self.beta_1),
+            epsilon=check_positive("epsilon", self.epsilon),
+        )
         if not 0.0 <= self.beta_1 < 1.0:
             raise ValueError(f"Invalid value received for `beta_1`. Expected 0 <= beta_1 < 1. Received: {self.beta_1}")
 
@@ -159,7 +220,12 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self):
-        check_integer("epochs", self.epochs)
+        settle(
+            self,
+            epochs=check_integer("epochs", self.epochs),
+            start=None if self.start is None else check_path("start", self.start),
+            seed=check_seed("seed", self.seed),
+        )
 
 
 SECTIONS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import check_integer, replacing, write_json
+from keras_iwae.foundation import check_integer, number_text, replacing, write_json
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
@@ -77,7 +77,8 @@ def sweep(
         if fresh and measured:
             seconds[k] = time.perf_counter() - begin
         _write(out, rows)
-        print(f"K = {k}: NLL {row['nll']:.2f} nats, {row['seconds_per_epoch']:.1f} s an epoch{_left(ks, k, seconds)}")
+        nll, epoch = number_text(row["nll"]), f"{row['seconds_per_epoch']:.1f} s an epoch"
+        print(f"K = {k}: NLL {nll} nats, {epoch}{_left(ks, k, seconds)}")
     return rows
 
 
@@ -109,6 +110,8 @@ def _finish_training(run: Path, config: ExperimentConfig) -> bool:
 def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -> tuple[dict, bool]:
     """A row of the table, and whether the NLL had to be found for it."""
     history = runs.read_history(run)
+    if not history:
+        raise ValueError(f"Expected the rows of epochs in {run / 'history.csv'}. Received: none")
     record = runs.read_json(run / "metrics.json").get("nll_test", {})
     fresh = (record.get("num_samples"), record.get("limit"), record.get("seed")) != (eval_k, limit, 0)
     if fresh:
@@ -170,7 +173,7 @@ def table(rows: Sequence[dict]) -> str:
         cells = [
             row["k"],
             f"{row['validation_bound']:.2f}",
-            f"{row['nll']:.2f}{error}",
+            f"{number_text(row['nll'])}{error}",
             f"{row['reconstruction']:.2f}",
             f"{row['squared_error']:.4f}",
             f"{row['active_units']} of {row['latent_dim']}",

@@ -69,7 +69,7 @@ def resume(
         raise ValueError(
             f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none"
         )
-    config = ExperimentConfig.from_dict(stored)
+    config = before = ExperimentConfig.from_dict(stored)
     if epochs is not None and epochs != config.run.epochs:
         if config.optimizer.schedule == "cosine":
             raise ValueError(
@@ -77,11 +77,14 @@ def resume(
                 f"schedule falls to. Received: {epochs}"
             )
         config = config.replaced(epochs=epochs)
-        runs.write_json(run / "config.json", asdict(config))
     started = (run / "model.keras").exists()
     model = runs.load_model(run) if started else build(config)
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
-    return _fit(run, config, model, _training_data(config, epochs_done), epochs_done, budget_minutes, curve)
+    training = _training_data(config, epochs_done)
+    if config != before:
+        # Now that it is known that the run can go on.
+        runs.write_json(run / "config.json", asdict(config))
+    return _fit(run, config, model, training, epochs_done, budget_minutes, curve)
 
 
 def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:

@@ -2,14 +2,17 @@
 
 from keras_iwae.foundation.checks import (
     MARK,
+    check_boolean,
     check_choice,
     check_integer,
+    check_number,
     check_positive,
+    check_seed,
     shape_text,
     value_errors,
 )
 from keras_iwae.foundation.column_supports import ColumnSupports
-from keras_iwae.foundation.fixed import FixedArguments
+from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -19,7 +22,15 @@ from keras_iwae.foundation.numerics import (
     log_power_mean,
     weighted_mean,
 )
-from keras_iwae.foundation.storage import is_running, json_text, replacing, write_arrays, write_json
+from keras_iwae.foundation.storage import (
+    is_running,
+    json_text,
+    number_text,
+    read_arrays,
+    replacing,
+    write_arrays,
+    write_json,
+)
 from keras_iwae.foundation.support import Support
 
 __all__ = [
@@ -30,15 +41,21 @@ __all__ = [
     "StreamingLogMeanExp",
     "Support",
     "antithetic_noise",
+    "check_boolean",
     "check_choice",
     "check_integer",
+    "check_number",
     "check_positive",
+    "check_seed",
     "effective_sample_size",
     "is_running",
     "json_text",
     "key_for",
     "log_mean_exp",
     "log_power_mean",
+    "number_text",
+    "plain",
+    "read_arrays",
     "replacing",
     "shape_text",
     "value_errors",

@@ -1,32 +1,59 @@
 """Checks of single values, each with one kind of error, and the errors of graphs turned into it."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 MARK = "Invalid value received for `"
+_LARGEST_SEED = 2**31 - 1
 
 
-def check_integer(argument: str, value: object, at_least: int = 1) -> int:
-    """`value` as an int if it is an integer of at least `at_least`; else a ValueError that names `argument`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"{MARK}{argument}`. Expected an integer of at least {at_least}. Received: {value!r}")
-    return int(value)
+def check_integer(argument: str, value: object, at_least: int = 1, at_most: int | None = None) -> int:
+    """`value` as an int if it is an integer in this range; else a ValueError that names `argument`."""
+    integer = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    if not integer or value < at_least or (at_most is not None and value > at_most):  # type: ignore[operator]
+        span = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        raise ValueError(f"{MARK}{argument}`. Expected an integer {span}. Received: {value!r}")
+    return int(value)  # type: ignore[call-overload]
+
+
+def check_seed(argument: str, value: object) -> int:
+    """`value` as an int if a stateless key, which is of int32, holds it; else a ValueError that names `argument`."""
+    return check_integer(argument, value, at_least=0, at_most=_LARGEST_SEED)
+
+
+def check_number(argument: str, value: object) -> float:
+    """`value` as a float if it is a finite number; else a ValueError that names `argument`."""
+    if not _is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{MARK}{argument}`. Expected a finite number. Received: {value!r}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def check_positive(argument: str, value: object) -> float:
     """`value` as a float if it is a finite number above 0; else a ValueError that names `argument`."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
-    if not number or not 0.0 < float(value) < float("inf"):  # type: ignore[arg-type]
+    if not _is_number(value) or not 0.0 < float(value) < math.inf:  # type: ignore[arg-type]
         raise ValueError(f"{MARK}{argument}`. Expected a number above 0. Received: {value!r}")
     return float(value)  # type: ignore[arg-type]
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+
+
+def check_boolean(argument: str, value: object) -> bool:
+    """`value` as a bool if it is one, of Python's or NumPy's; else a ValueError that names `argument`."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{MARK}{argument}`. Expected True or False. Received: {value!r}")
+    return bool(value)
+
+
 def check_choice(argument: str, value: object, allowed: tuple) -> None:
-    """Raise a ValueError that names `argument` where `value` is none of `allowed`."""
-    if value not in allowed:
+    """Raise a ValueError that names `argument` where `value` is none of `allowed`, names or None."""
+    # An array has no truth to compare by, and a list no hash.
+    if not isinstance(value, (str, type(None))) or value not in allowed:
         raise ValueError(f"{MARK}{argument}`. Expected one of {allowed}. Received: {value!r}")
 
 

@@ -20,11 +20,11 @@ def _arguments(cls: Any, *projects: str) -> frozenset[str]:
 _KNOWN: dict[Any, tuple[frozenset[str], frozenset[str]]] = {}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy's numbers as Python's, in tuples and lists too: those are what a configuration is saved with."""
     if isinstance(value, np.generic):
         return value.item()
-    return type(value)(map(_plain, value)) if type(value) in (tuple, list) else value
+    return type(value)(map(plain, value)) if type(value) in (tuple, list) else value
 
 
 class FixedArguments:
@@ -52,4 +52,4 @@ class FixedArguments:
                 f"Invalid assignment to `{name}`. Expected none: it is what this {kind.__name__} was made with, and "
                 f"what is set later would be ignored. Make another one{remedy}"
             )
-        super().__setattr__(name, _plain(value) if name in every else value)
+        super().__setattr__(name, plain(value) if name in every else value)

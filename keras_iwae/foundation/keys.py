@@ -9,6 +9,8 @@ import enum
 
 import tensorflow as tf
 
+from keras_iwae.foundation.checks import check_integer
+
 
 class Purpose(enum.IntEnum):
     """What random numbers are for."""
@@ -34,10 +36,14 @@ def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:
 
     Args:
         purpose: what is drawn.
-        seed: the user's, an integer or an int32 scalar.
+        seed: the user's, an integer that int32 holds, or a scalar tensor.
+
+    Raises:
+        ValueError: if it is neither.
 
     Example:
         >>> key_for(Purpose.SAMPLES, 7).numpy()
         array([7, 5], dtype=int32)
     """
-    return tf.stack([tf.cast(seed, tf.int32), int(purpose)])
+    whole = seed if tf.is_tensor(seed) else check_integer("seed", seed, at_least=-(2**31), at_most=2**31 - 1)
+    return tf.stack([tf.cast(whole, tf.int32), int(purpose)])

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -85,10 +87,34 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def number_text(value: float | None, spec: str = ".2f") -> str:
+    """A number of a JSON file for people; "-" for null, which stands for one that was not finite."""
+    return "-" if value is None else format(value, spec)
+
+
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json_text(value) + "\n")
+
+
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file.
+
+    Raises:
+        ValueError: if NumPy cannot read it.
+        OSError: if there is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        raise
+    # An array of a .npy file is no context.
+    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"Expected arrays in {path}. Received: a file that NumPy cannot read ({type(error).__name__})"
+        ) from error
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

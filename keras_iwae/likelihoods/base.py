@@ -12,6 +12,9 @@ from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support,
 
 tfd = tfp.distributions
 
+# What numbers of 16 bits have. Categories have a logit each, and means of levels are sums over them.
+MOST_LEVELS = 2**16
+
 
 class Likelihood(FixedArguments, keras.Layer):
     """p(x|z) of events whose entries are independent given z; see `keras_iwae.likelihoods` for the contract.
@@ -38,6 +41,8 @@ class Likelihood(FixedArguments, keras.Layer):
     discrete: bool = False
     # What an exported model calls events and E[x|z].
     served_names: ClassVar[tuple[str, str]] = ("events", "mean")
+    # Whether the first parameter is a location in the units of the entries: a network may bound it, as they are.
+    has_location: ClassVar[bool] = False
     # What an encoder sees of an event: see `keras_iwae.networks.EventEncoder`.
     encoding: Any = "identity"
 

@@ -1,12 +1,17 @@
 """Categorical likelihood: independent entries with a probability of their own for each of some levels."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import Support, check_integer
-from keras_iwae.likelihoods.base import Likelihood
+from keras_iwae.foundation import MARK, Support, check_integer
+from keras_iwae.likelihoods.base import MOST_LEVELS, Likelihood
+
+# Logits of one event: 64 MiB for each sample, and a head that is as many times as large as there are features.
+_MOST_LOGITS = 2**24
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -16,12 +21,12 @@ class CategoricalLikelihood(Likelihood):
     The encoder sees x one-hot. `mean` is the expected number, which has a meaning where the levels are in an order.
 
     Args:
-        levels: C, at least 2.
+        levels: C, from 2 to 65,536. An event of D entries has C D logits, of which there may be 2^24.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `levels` is no integer of at least 2.
+        ValueError: if `levels` is no such integer.
 
     Example:
         >>> model = IWAE((8, 8, 1), likelihood=CategoricalLikelihood(levels=17))
@@ -35,8 +40,17 @@ class CategoricalLikelihood(Likelihood):
 
     def __init__(self, levels: int, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
-        self.levels = self.parameters = check_integer("levels", levels, at_least=2)
-        self.support = Support(0.0, levels - 1.0, integers=True)
+        self.levels = self.parameters = check_integer("levels", levels, at_least=2, at_most=MOST_LEVELS)
+        self.support = Support(0.0, self.levels - 1.0, integers=True)
+
+    def describe_events(self, event_shape: tuple[int, ...], seed: int, features: bool = False) -> None:
+        entries = math.prod(event_shape)
+        if entries * self.levels > _MOST_LOGITS:
+            raise ValueError(
+                f"{MARK}levels`. Expected at most {_MOST_LOGITS // entries} for events of {entries} entries, as each "
+                f"level of each has a logit; a DiscretizedLogisticLikelihood has none. Received: {self.levels}"
+            )
+        super().describe_events(event_shape, seed, features)
 
     def get_config(self):
         return {**super().get_config(), "levels": self.levels}

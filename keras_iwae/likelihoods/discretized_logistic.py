@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.foundation import Support, check_integer
-from keras_iwae.likelihoods.base import Likelihood
+from keras_iwae.likelihoods.base import MOST_LEVELS, Likelihood
 from keras_iwae.likelihoods.rounded_logistic import RoundedLogistic
 from keras_iwae.likelihoods.scales import check_bound, positive
 
@@ -23,13 +23,13 @@ class DiscretizedLogisticLikelihood(Likelihood):
     with $\mu(z)$ and $s(z)$ from the decoder, in units of C - 1. The encoder sees x / (C - 1).
 
     Args:
-        levels: C, at least 2; 256 for images of 8 bits.
+        levels: C, from 2 to 65,536; 256 for images of 8 bits.
         min_scale: smallest s in units of C - 1; below 0.1, where learning starts.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `levels` is no integer of at least 2, or `min_scale` is not between 0 and 0.1.
+        ValueError: if `levels` is no such integer, or `min_scale` is not between 0 and 0.1.
 
     Example:
         >>> model = IWAE((28, 28, 1), likelihood="discretized_logistic")
@@ -42,11 +42,12 @@ class DiscretizedLogisticLikelihood(Likelihood):
 
     parameters = 2
     discrete = True
+    has_location = True
     encoding = "levels"
 
     def __init__(self, levels: int = 256, min_scale: float = 0.001, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
-        self.levels = check_integer("levels", levels, at_least=2)
+        self.levels = check_integer("levels", levels, at_least=2, at_most=MOST_LEVELS)
         self.support = Support(0.0, self.levels - 1.0, integers=True)
         self.min_scale = check_bound("min_scale", min_scale, _START)
 

@@ -37,6 +37,7 @@ class GaussianLikelihood(Likelihood):
     """
 
     support = Support()
+    has_location = True
 
     def __init__(self, scale: float | str = "dimension", min_scale: float = 0.01, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)

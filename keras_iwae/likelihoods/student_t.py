@@ -37,6 +37,7 @@ class StudentTLikelihood(Likelihood):
     """
 
     support = Support()
+    has_location = True
 
     def __init__(
         self,

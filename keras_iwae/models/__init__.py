@@ -2,9 +2,21 @@
 
 from keras_iwae.models.avb import AVB
 from keras_iwae.models.components import POSTERIORS
-from keras_iwae.models.door import Door, check_weights
+from keras_iwae.models.door import Door, check_batch_size, check_weights
 from keras_iwae.models.generative import GenerativeModel, Samples
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.stopping import StopWhereLossNotFinite
 
-__all__ = ["AVB", "IWAE", "POSTERIORS", "Door", "GenerativeModel", "LatentModel", "Samples", "check_weights"]
+__all__ = [
+    "AVB",
+    "IWAE",
+    "POSTERIORS",
+    "Door",
+    "GenerativeModel",
+    "LatentModel",
+    "Samples",
+    "StopWhereLossNotFinite",
+    "check_batch_size",
+    "check_weights",
+]

@@ -41,9 +41,9 @@ class AVB(LatentModel):
 
     Args:
         event_shape: shape of one example, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
-        latent_dim: number of latent units.
+        latent_dim: number of latent units; `None` is 50, or those of the posterior that is given.
         hidden: units of the encoder's dense layers, and of those of the discriminator's own encoder; the decoder's are
-            the same in reverse.
+            the same in reverse; `None` is (200, 200).
         activation: their Keras activation, by name or callable.
         num_samples: K, draws per image in training and in `evaluate`.
         posterior: "adversarial", or a layer with draws and no density, as `keras_iwae.posteriors.ImplicitPosterior`.
@@ -73,12 +73,13 @@ class AVB(LatentModel):
     """
 
     parts = (*LatentModel.parts, "discriminator")
+    always_dense = True
 
     def __init__(
         self,
         event_shape: int | Sequence[int],
-        latent_dim: int = 50,
-        hidden: Sequence[int] = (200, 200),
+        latent_dim: int | None = None,
+        hidden: Sequence[int] | None = None,
         activation="tanh",
         num_samples: int = 1,
         posterior: str | Posterior = "adversarial",
@@ -116,7 +117,7 @@ class AVB(LatentModel):
                 f"in for. Received: a {type(self.posterior).__name__}, which `keras_iwae.IWAE` trains"
             )
         own_encoder = with_inputs(
-            dense_encoder(hidden, activation, self.seed + 4, self.dtype_policy),
+            dense_encoder(self._made_with.hidden, activation, self.seed + 4, self.dtype_policy),
             self.event_shape,
             encoder_inputs(self.generative.likelihood, missing, mask_input),
         )

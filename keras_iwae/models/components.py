@@ -1,12 +1,14 @@
 """What a model is made of: a posterior, by name or as the user made it, its prior, a decoder and a likelihood."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from keras_iwae import networks
 from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood
 from keras_iwae.models.generative import GenerativeModel
+from keras_iwae.models.sizes import HIDDEN
 from keras_iwae.posteriors import (
     AutoregressivePosterior,
     AuxiliaryPosterior,
@@ -47,7 +49,7 @@ def make_components(
     posterior: str | Posterior,
     event_shape: tuple[int, ...],
     latent_dims: tuple[int, ...],
-    hidden: Sequence,
+    hidden: Sequence | None,
     activation="tanh",
     encoder: keras.Layer | None = None,
     decoder: keras.Layer | None = None,
@@ -65,7 +67,9 @@ def make_components(
         event_shape: shape of one event.
         latent_dims: latent units of each stochastic layer, of a posterior by name.
         hidden: units of the encoder's dense layers, with several stochastic layers one such sequence for each; the
-            decoder's are the same in reverse. Beside a posterior that is given, one sequence, the decoder's in reverse.
+            decoder's are the same in reverse. Beside a posterior that is given, one sequence, the decoder's in reverse;
+            beside an encoder and a decoder, sequences for the layers above the first alone, `None` where there are
+            none.
         activation: their Keras activation, by name or callable.
         encoder: a Keras layer or model from events to features, in place of the dense one.
         decoder: a Keras layer or model from latents to features or to the likelihood's parameters, in place of the
@@ -92,9 +96,9 @@ def make_components(
                 f"Received: {encoder!r}"
             )
         check_inputs(posterior, inputs)
-        trunk = hidden
+        trunk: Any = hidden
     else:
-        trunk, *upper = _per_layer(hidden, len(latent_dims))
+        trunk, *upper = _per_layer(hidden, len(latent_dims), encoder is None or decoder is None)
         if encoder is None:
             encoder = networks.dense_encoder(trunk, activation, seed, dtype)
         encoder = with_inputs(encoder, event_shape, inputs)
@@ -103,7 +107,7 @@ def make_components(
     own_decoder = decoder is None
     if own_decoder:
         decoder = networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
-    head_seed = networks.derived_seed(decoder_seed, len(trunk))
+    head_seed = networks.derived_seed(decoder_seed, len(trunk or HIDDEN))
     prior = _prior(posterior, seed + 3, dtype)
     generative = GenerativeModel(
         decoder, prior, likelihood, event_shape, missing, head_seed, own_decoder, dtype=dtype, name="generative"
@@ -124,7 +128,7 @@ def encoder_inputs(likelihood: Likelihood, missing: str | None, mask_input: bool
         levels = tuple(n if one in _WITH_LEVELS else None for one, n in zip(encoding, levels, strict=True))
         if len(set(zip(encoding, levels, strict=True))) == 1:
             encoding, levels = encoding[0], levels[0]
-    return {"encoding": encoding, "levels": levels, "missing": missing, "mask_input": bool(mask_input)}
+    return {"encoding": encoding, "levels": levels, "missing": missing, "mask_input": mask_input}
 
 
 def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict) -> keras.Layer:
@@ -151,6 +155,16 @@ def check_inputs(posterior: Posterior, inputs: dict) -> None:
         )
 
 
+def as_config(part):
+    """A layer as it is saved; itself where it cannot be, which only matters to whoever saves it."""
+    if not isinstance(part, keras.Layer):
+        return part
+    try:
+        return keras.saving.serialize_keras_object(part)
+    except NotImplementedError:
+        return part
+
+
 def _plain(inputs: dict) -> bool:
     return inputs["encoding"] == "identity" and inputs["missing"] is None
 
@@ -174,11 +188,15 @@ def _prior(posterior: Posterior, seed: int, dtype) -> Prior:
     return StandardNormalPrior(posterior.latent_dim)
 
 
-def _per_layer(hidden: Sequence, layers: int) -> Sequence:
-    per_layer = [hidden] if layers == 1 else hidden
-    if len(per_layer) != layers or (layers > 1 and any(isinstance(units, int) for units in per_layer)):
+def _per_layer(hidden: Sequence | None, layers: int, first: bool) -> Sequence[Any]:
+    """Units of each stochastic layer, `None` for the first where its networks were given."""
+    if layers == 1:
+        return [hidden]
+    wanted = layers if first else layers - 1
+    if hidden is None or len(hidden) != wanted or any(isinstance(units, int) for units in hidden):
+        which = "each stochastic layer" if first else "each stochastic layer above the first"
         raise ValueError(
-            f"Invalid value received for `hidden`. Expected {layers} sequences of units, one for each "
-            f"stochastic layer. Received: {hidden}"
+            f"Invalid value received for `hidden`. Expected {wanted} sequences of units, one for {which}. "
+            f"Received: {hidden}"
         )
-    return per_layer
+    return hidden if first else [None, *hidden]

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, check_integer, shape_text
 
 _WEIGHTS = Support(low=0.0)
 # The key of TensorFlow Datasets' images.
@@ -177,6 +177,21 @@ def _has_objects(frame: Any) -> bool:
     return any(not isinstance(kind, np.dtype) or kind.kind not in "fbiu" for kind in kinds)
 
 
+def check_batch_size(x: Any, batch_size: int | None, argument: str = "batch_size") -> None:
+    """Refuse a size for batches that have one already, and what is no size.
+
+    Raises:
+        ValueError: which names `argument`.
+    """
+    if batch_size is None:
+        return
+    if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, Iterator)):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected none beside batches, which have a size already. Received: {batch_size!r}"
+        )
+    check_integer(argument, batch_size)
+
+
 def check_weights(weights: Any, count: int, argument: str, whole: bool = True) -> np.ndarray:
     """Weights of examples as float32 `[N]`, of an array `[N]` or `[N, 1]`.
 
@@ -189,6 +204,10 @@ def check_weights(weights: Any, count: int, argument: str, whole: bool = True) -
     Raises:
         ValueError: if there are not as many, or one is below 0 or not finite, or all are 0.
     """
+    if np.ma.is_masked(weights):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a weight for each example, 0 for one that has no say. Received: masked ones"
+        )
     found = _WEIGHTS.check(weights, argument)
     if found.shape not in ((count,), (count, 1)):
         raise ValueError(f"{MARK}{argument}`. Expected shape [{count}]. Received: {list(found.shape)}")

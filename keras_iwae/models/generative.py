@@ -1,8 +1,10 @@
 """The generative model p(x, z) = p(z) p(x|z): one of the priors, a decoder and one of the likelihoods."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -14,6 +16,18 @@ from keras_iwae.priors import Prior
 _PARTS = "decoder", "prior", "likelihood"
 # Draws of the latents that a decoder's parameters are looked at for.
 _PROBED = 64
+# What is added to a weight to see whether a parameter follows.
+_SHIFT = 1000.0
+_SQUASHED: tuple[tuple[Callable[[np.ndarray], bool], str], ...] = (
+    (lambda given: bool(((given >= 0.0) & (given <= 1.0)).all()), "numbers between 0 and 1 only, as of a sigmoid"),
+    (lambda given: bool((given >= 0.0).all()), "no number below 0, as of a ReLU, softplus or exponential"),
+    (lambda given: bool((np.abs(given) <= 1.0).all()), "numbers between -1 and 1 only, as of a tanh"),
+)
+
+
+def _squashes(given: np.ndarray, is_in: Callable[[np.ndarray], bool]) -> bool:
+    """Whether all that is given is in a range, and not just 0, as of weights that start there."""
+    return bool(given.any()) and is_in(given)
 
 
 class Samples(NamedTuple):
@@ -80,24 +94,47 @@ class GenerativeModel(FixedArguments, keras.Layer):
             self.likelihood.build(features)
         self._features_shape = features[1:]
         self.built = True
-        support = self.likelihood.support
-        # A location alone, of any real number, may be as narrow as the data are.
-        if self.likelihood.head is None and (self.likelihood.parameters > 1 or support.bounded or support.integers):
+        if self.likelihood.head is None:
             self._check_parameters()
 
     def _check_parameters(self) -> None:
-        """Refuse a decoder that squashes the parameters that it gives: what is left of them cannot say much.
+        """Refuse a decoder whose last activation squashes parameters: what is left of them cannot say much.
 
         Raises:
-            ValueError: if every parameter of some draws of the latents lies strictly between 0 and 1.
+            ValueError: if a parameter other than a location is in the same narrow range at some draws of the latents,
+                whatever the decoder's weights.
         """
+        checked = self._probed()
+        for index in range(checked.shape[-1]):
+            for is_in, words in _SQUASHED:
+                if _squashes(checked[..., index], is_in) and not self._leaves(index, is_in):
+                    raise ValueError(
+                        f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, as "
+                        f"logits. Received: {self.decoder.name}, which gives {words}; leave out its last activation"
+                    )
+
+    def _probed(self) -> np.ndarray:
+        """What the decoder gives at some draws of the latents, the parameters of each entry along the last axis."""
         given = keras.ops.convert_to_numpy(self(tf.random.stateless_normal([_PROBED, self.latent_dim], [0, 0])))
-        if ((given > 0.0) & (given < 1.0)).all():
-            raise ValueError(
-                f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, as logits. "
-                f"Received: {self.decoder.name}, which gives numbers between 0 and 1 only; leave out its last "
-                "activation, a sigmoid or the like"
-            )
+        given = given if self.likelihood.parameters > 1 else given[..., np.newaxis]
+        # A location, of real numbers or grey levels, may be as narrow as the data are.
+        return given[..., self.likelihood.has_location :]
+
+    def _leaves(self, index: int, is_in: Callable[[np.ndarray], bool]) -> bool:
+        """Whether a parameter leaves the range for other weights: then it is there by chance or by training."""
+        # From the last on: where there is no activation, its bias is enough.
+        for weight in reversed([each for each in self.decoder.weights if "float" in each.dtype]):
+            value = keras.ops.convert_to_numpy(weight)
+            try:
+                for shift in (-_SHIFT, _SHIFT):
+                    weight.assign(value + shift)
+                    given = self._probed()[..., index]
+                    # A variance below 0, as of a normalization, makes NaN, which is in no range.
+                    if not is_in(given[~np.isnan(given)]):
+                        return True
+            finally:
+                weight.assign(value)
+        return False
 
     def features(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
         """What the decoder gives, `[..., F]`, for latents `[..., D]`."""

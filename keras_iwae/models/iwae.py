@@ -23,11 +23,13 @@ class IWAE(LatentModel):
     Args:
         event_shape: shape of one example, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
         latent_dim: number of latent units; several numbers are as many stochastic layers, the one next to the image
-            first, as `(100, 50)` in the paper.
+            first, as `(100, 50)` in the paper; `None` is 50.
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse. With several stochastic
-            layers one such sequence for each, as `((200, 200), (100, 100))`.
+            layers one such sequence for each, as `((200, 200), (100, 100))`; `None` is (200, 200). Beside an encoder
+            and a decoder that are given, only the layers above the first have one.
         activation: their Keras activation, by name or callable.
-        num_samples: K, importance samples of each example in training and in `evaluate`.
+        num_samples: K, importance samples of each example in training and in `evaluate`; `None` is 50, and 1 for "ae",
+            which draws none.
         objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
             an object of `keras_iwae.bounds.objectives`, such as `MIWAE(num_groups=8)`.
         estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws";
@@ -36,7 +38,7 @@ class IWAE(LatentModel):
         posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", "auxiliary",
             "semi_amortized", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the
             contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here,
-            and `hidden` is the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
+            and `hidden` and `activation` are the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
         likelihood: p(x|z): "bernoulli", "gaussian", "student_t", "discretized_logistic", "continuous_bernoulli",
             "poisson", "negative_binomial", or a layer of `keras_iwae.likelihoods`, such as
             `CategoricalLikelihood(levels=17)`.
@@ -75,10 +77,10 @@ class IWAE(LatentModel):
     def __init__(
         self,
         event_shape: int | Sequence[int],
-        latent_dim: int | Sequence[int] = 50,
-        hidden: Sequence = (200, 200),
+        latent_dim: int | Sequence[int] | None = None,
+        hidden: Sequence | None = None,
         activation="tanh",
-        num_samples: int = 50,
+        num_samples: int | None = None,
         objective: str | objectives.Objective = "iwae",
         estimator: str = "auto",
         posterior: str | Posterior = "gaussian",
@@ -92,12 +94,13 @@ class IWAE(LatentModel):
         seed: int = 0,
         **kwargs,
     ):
+        objective = objectives.get(objective)
         super().__init__(
             event_shape,
             latent_dim,
             hidden,
             activation,
-            num_samples,
+            objectives.settle_samples(objective, num_samples),
             posterior,
             likelihood,
             missing,
@@ -108,7 +111,7 @@ class IWAE(LatentModel):
             **kwargs,
         )
         self._training_samples = self.num_samples
-        self.objective = objectives.get(objective)
+        self.objective = objective
         if estimator == "auto":
             estimator = estimators.automatic(
                 self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
@@ -160,7 +163,7 @@ class IWAE(LatentModel):
 
     @training_samples.setter
     def training_samples(self, samples: int) -> None:
-        samples = check_integer("training_samples", samples)
+        samples = objectives.settle_samples(self.objective, check_integer("training_samples", samples))
         estimators.check_pair(
             self._made_with.estimator,
             self.objective,
@@ -249,10 +252,6 @@ class IWAE(LatentModel):
                     loss = -scale * weighted_mean(self.objective(terms.weights, self.beta), weights)
                 by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
             slopes = [by_variable[id(variable)] for variable in variables]
-            if weights is not None:
-                # A batch without any weight moves nothing: its mean would be 0 / 0.
-                some = tf.cast(tf.reduce_any(weights > 0.0), tf.float32)
-                slopes = [tf.math.multiply_no_nan(slope, some) for slope in slopes]
         return self._update_metrics(terms, weights, beta, self._descend(slopes, scale), training=True)
 
     def test_step(self, data):

@@ -1,13 +1,12 @@
 """`compile`, `fit`, `evaluate`, `predict` and what works on one batch: Keras' own, behind the one door for data."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, shape_text, value_errors
-from keras_iwae.models.door import Door, check_weights
+from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
+from keras_iwae.models.door import Door, check_batch_size, check_weights
+from keras_iwae.models.stopping import with_stopping
 
 
 class CheckedModel(keras.Model):
@@ -49,33 +48,87 @@ class CheckedModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *args, validation_data=None, class_weight=None, sample_weight=None, **kwargs):
-        """As `keras.Model.fit`; examples are checked, and weighted by `sample_weight` `[N]` where it is given."""
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=None,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """As `keras.Model.fit`; examples are checked, and weighted by `sample_weight` `[N]` where it is given.
+
+        Raises:
+            ValueError: for data that is not taken, for arguments that would have no effect, and after an epoch whose
+                loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it.
+        """
         _refuse_labels(x, y, class_weight)
-        if isinstance(x, (tf.data.Dataset, Iterator)):
-            # Keras' default, True, only makes it warn that it cannot shuffle them.
-            kwargs.setdefault("shuffle", False)
+        check_batch_size(x, batch_size)
+        if validation_data is None and not validation_split:
+            every = None if validation_freq == 1 else validation_freq
+            _refuse_validation(steps=validation_steps, batch_size=validation_batch_size, freq=every)
+        check_batch_size(validation_data, validation_batch_size, "validation_batch_size")
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
             # In the place of labels too: without labels Keras leaves out the weights.
             return super().fit(
-                x, weights, *args, validation_data=self._validation(validation_data), sample_weight=weights, **kwargs
+                x,
+                weights,
+                batch_size,
+                epochs,
+                verbose,
+                with_stopping(callbacks, self),
+                validation_split,
+                self._validation(validation_data),
+                _shuffles(x, shuffle),
+                None,
+                weights,
+                initial_epoch,
+                steps_per_epoch,
+                validation_steps,
+                validation_batch_size,
+                validation_freq,
             )
 
-    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
         """As `keras.Model.evaluate`; the same data gives the same numbers at every call."""
+        options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
-            return super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+            return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
         _refuse_labels(x, y)
+        check_batch_size(x, batch_size)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
-            return super().evaluate(x, weights, *args, sample_weight=weights, **kwargs)
+            return super().evaluate(x, weights, batch_size, verbose, weights, **options)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
+        check_batch_size(x, batch_size)
         with value_errors():
-            return super().predict(self.door.open(x, "x"), *args, **kwargs)
+            return super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`, on examples that are checked."""
@@ -131,6 +184,26 @@ class CheckedModel(keras.Model):
             expected = shape_text("B", *self.event_shape)
             raise ValueError(f"{MARK}x`. Expected shape {expected}. Received: {x.shape}")
         return tf.cast(x, tf.float32), None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
+
+
+def _refuse_validation(**options) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{MARK}validation_{name}`. Expected none without validation data. Received: {value!r}")
+
+
+def _shuffles(x, shuffle: bool | None) -> bool:
+    """What Keras is to be told of `shuffle`: by default it is, where there is something to shuffle."""
+    # Of a PyDataset it shuffles the batches.
+    possible = isinstance(x, np.ndarray) or getattr(x, "num_batches", None) is not None
+    if shuffle is None:
+        return possible
+    if check_boolean("shuffle", shuffle) and not possible:
+        raise ValueError(
+            f"{MARK}shuffle`. Expected False beside batches in an order of their own; shuffle the dataset: "
+            "dataset.shuffle(...). Received: True"
+        )
+    return bool(shuffle)
 
 
 def _refuse_labels(x, y, class_weight=None) -> None:

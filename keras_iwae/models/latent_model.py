@@ -10,44 +10,36 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import likelihoods
-from keras_iwae.foundation import MARK, FixedArguments, Purpose, check_choice, check_integer, key_for
+from keras_iwae.foundation import (
+    MARK,
+    FixedArguments,
+    Purpose,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_seed,
+    key_for,
+)
 from keras_iwae.likelihoods import Likelihood
-from keras_iwae.models.components import make_components
+from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
+from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.posteriors import Posterior
-
-
-def _as_tuples(units):
-    return tuple(_as_tuples(u) if np.ndim(u) else check_integer("hidden", u) for u in units)
-
-
-def _sizes(argument: str, sizes) -> tuple[int, ...]:
-    """One integer or several, of Python's or NumPy's, as a tuple."""
-    return tuple(check_integer(argument, size) for size in (sizes if np.ndim(sizes) else [sizes]))
-
-
-def _as_config(part):
-    """A layer as it is saved; itself where it cannot be, which only matters to whoever saves it."""
-    if not isinstance(part, keras.Layer):
-        return part
-    try:
-        return keras.saving.serialize_keras_object(part)
-    except NotImplementedError:
-        return part
 
 
 class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
-    `objects` names what else in the configuration is an object, and not a value.
+    `objects` names what else in the configuration is an object, and not a value; `always_dense` says whether there is a
+    dense network beside the encoder's and the decoder's.
 
     Args:
         event_shape: shape of one event, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
-        latent_dim: number of latent units; several numbers are as many stochastic layers.
-        hidden: units of the encoder's dense layers; the decoder's are the same in reverse.
+        latent_dim: number of latent units; several numbers are as many stochastic layers; `None` is 50.
+        hidden: units of the encoder's dense layers; the decoder's are the same in reverse; `None` is (200, 200).
         activation: their Keras activation, by name or callable.
         num_samples: K, draws for each example in training and in `evaluate`.
         posterior: a name, or a Keras layer under the contract of `keras_iwae.posteriors`.
@@ -64,13 +56,14 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     """
 
     objects: ClassVar[tuple[str, ...]] = ()
+    always_dense: ClassVar[bool] = False
     parts: ClassVar[tuple[str, ...]] = ("generative", "rng")
 
     def __init__(
         self,
         event_shape: int | Sequence[int],
-        latent_dim: int | Sequence[int],
-        hidden: Sequence,
+        latent_dim: int | Sequence[int] | None,
+        hidden: Sequence | None,
         activation,
         num_samples: int,
         posterior: str | Posterior,
@@ -83,11 +76,15 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.event_shape = _sizes("event_shape", event_shape)
-        latent_dims, hidden = _sizes("latent_dim", latent_dim), _as_tuples(hidden)
+        self.event_shape = sizes("event_shape", event_shape)
+        latent_dims = settle_latent_dims(posterior, latent_dim)
+        hidden = settle_hidden(
+            hidden, activation, posterior, len(latent_dims), encoder, decoder, always=self.always_dense
+        )
         self.num_samples = check_integer("num_samples", num_samples)
-        self.seed = check_integer("seed", seed, at_least=0)
+        self.seed = check_seed("seed", seed)
         check_choice("missing", missing, (None, "nan"))
+        mask_input = check_boolean("mask_input", mask_input)
         if mask_input and missing is None:
             raise ValueError(
                 f"{MARK}mask_input`. Expected False for a model made without missing='nan'. Received: True"
@@ -111,16 +108,16 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         # Not a dictionary: Keras would track the networks in it, and save them there.
         self._made_with = SimpleNamespace(
             event_shape=self.event_shape,
-            latent_dim=latent_dims if np.ndim(latent_dim) else latent_dims[0],
+            latent_dim=latent_dims if len(latent_dims) > 1 or isinstance(latent_dim, Sequence) else latent_dims[0],
             hidden=hidden,
             activation=keras.activations.serialize(keras.activations.get(activation)),
             num_samples=self.num_samples,
-            posterior=_as_config(posterior),
-            likelihood=_as_config(likelihood),
+            posterior=as_config(posterior),
+            likelihood=as_config(likelihood),
             missing=missing,
-            mask_input=bool(mask_input),
-            encoder=_as_config(encoder),
-            decoder=_as_config(decoder),
+            mask_input=mask_input,
+            encoder=as_config(encoder),
+            decoder=as_config(decoder),
             seed=self.seed,
         )
         # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
@@ -173,7 +170,13 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             The IWAE paper's released code; the paper gives the networks only.
         """
         likelihood = self.generative.likelihood
-        mean = likelihood.support.of_means.check(np.asarray(mean_image)[np.newaxis], "mean_image", self.event_shape)[0]
+        given = np.asanyarray(mean_image)[np.newaxis]
+        mean = likelihood.support.of_means.check(given, "mean_image", self.event_shape, missing=True)[0]
+        if np.isnan(mean).any():
+            raise ValueError(
+                f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, and "
+                "0 for an entry that never was. Received: NaN"
+            )
         if likelihood.head is not None:
             likelihood.initialize(mean)
             return

@@ -11,7 +11,7 @@ Any Keras layer or model with one of these signatures can take the place of the 
 from keras_iwae.networks.bijectors import Planar, Radial
 from keras_iwae.networks.conditional import ConditionalGaussian
 from keras_iwae.networks.convolutional import PixelBias, conv_decoder, conv_encoder
-from keras_iwae.networks.dense import dense_decoder, dense_encoder
+from keras_iwae.networks.dense import check_activation, dense_decoder, dense_encoder
 from keras_iwae.networks.discriminator import Discriminator, discrimination
 from keras_iwae.networks.event_encoder import EventEncoder
 from keras_iwae.networks.gaussian import GaussianNetwork, dense_gaussians
@@ -28,6 +28,7 @@ __all__ = [
     "PixelBias",
     "Planar",
     "Radial",
+    "check_activation",
     "check_layer",
     "conv_decoder",
     "conv_encoder",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_iwae.foundation import check_integer
 from keras_iwae.networks.dense import dense_layers
 from keras_iwae.networks.initializers import glorot
 
@@ -22,7 +23,11 @@ def conv_encoder(
 
     Returns:
         a Keras model from `[B, H, W, C]` to `[B, units]`.
+
+    Raises:
+        ValueError: if `filters` or `units` are no positive integers.
     """
+    filters, units = _filters(filters), check_integer("units", units)
     convolutions = [
         keras.layers.Conv2D(f, 3, 2, "same", activation=activation, kernel_initializer=glorot(seed, i), dtype=dtype)
         for i, f in enumerate(filters)
@@ -55,11 +60,13 @@ def conv_decoder(
         a Keras model from `[N, D]` to the parameters of a likelihood, `[N, H, W, C]`, or `[N, H, W, C, P]` for P > 1.
 
     Raises:
-        ValueError: if `event_shape` is not `(H, W, C)`.
+        ValueError: if `event_shape` is not `(H, W, C)`, or another number is no positive integer.
     """
     if len(event_shape) != 3:
         raise ValueError(f"Invalid value received for `event_shape`. Expected (H, W, C). Received: {event_shape}")
-    height, width, channels = event_shape
+    height, width, channels = (check_integer("event_shape", size) for size in event_shape)
+    filters, units = _filters(filters), check_integer("units", units)
+    parameters = check_integer("parameters", parameters)
     scale = 2 ** len(filters)
     rows, columns = -(-height // scale), -(-width // scale)
     crop = ((0, rows * scale - height), (0, columns * scale - width))
@@ -83,8 +90,15 @@ def conv_decoder(
         )
     layers += [keras.layers.Cropping2D(crop, dtype=dtype), PixelBias(dtype=dtype)]
     if parameters > 1:
-        layers.append(keras.layers.Reshape((*event_shape, parameters), dtype=dtype))
+        layers.append(keras.layers.Reshape((height, width, channels, parameters), dtype=dtype))
     return keras.Sequential(layers, name="decoder")
+
+
+def _filters(filters: Sequence[int]) -> tuple[int, ...]:
+    found = tuple(check_integer("filters", channels) for channels in filters)
+    if not found:
+        raise ValueError("Invalid value received for `filters`. Expected at least one convolution. Received: ()")
+    return found
 
 
 @keras.saving.register_keras_serializable("keras_iwae")

@@ -4,11 +4,26 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.networks.initializers import glorot
 
 
+def check_activation(argument: str, activation: object) -> None:
+    """Refuse what Keras takes for no activation.
+
+    Raises:
+        ValueError: which names `argument`.
+    """
+    try:
+        keras.activations.get(activation)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a Keras activation, by name or callable. Received: {activation!r}"
+        ) from error
+
+
 def dense_layers(hidden: Sequence[int], activation, seed: int, dtype) -> list[keras.Layer]:
+    check_activation("activation", activation)
     units = [check_integer("hidden", u) for u in hidden]
     if not units:
         raise ValueError("Invalid value received for `hidden`. Expected at least one layer. Received: ()")

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, FixedArguments, check_choice
+from keras_iwae.foundation import MARK, FixedArguments, check_boolean, check_choice, check_integer
 from keras_iwae.networks.shapes import check_layer, output_shape
 
 ENCODINGS = ("identity", "levels", "log1p", "one_hot")
+_LEVELLED = ("levels", "one_hot")
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -25,7 +26,7 @@ class EventEncoder(FixedArguments, keras.Layer):
             encoding is one-hot, and by one mask longer with `mask_input`.
         encoding: "identity", "levels", "log1p" or "one_hot", or one of these for each entry of the last axis, the
             columns of a table; `encoding` of a likelihood says which.
-        levels: C, for "levels" and "one_hot"; a sequence where `encoding` is one, `None` where there is none.
+        levels: C, for "levels" and "one_hot" alone; a sequence where `encoding` is one, `None` where there is none.
         missing: "nan" where NaN stands for an entry that was not observed; `None` where all are.
         mask_input: whether the encoder sees the mask too, 1 where an entry was observed, behind the last axis.
         **kwargs: passed to `keras.Layer`.
@@ -60,11 +61,15 @@ class EventEncoder(FixedArguments, keras.Layer):
                 raise ValueError(
                     f"{MARK}levels`. Expected one for each of {len(encoding)} encodings. Received: {len(levels)}"
                 )
-        for one in (encoding,) if isinstance(encoding, str) else encoding:
+        each = [(encoding, levels)] if isinstance(encoding, str) else list(zip(encoding, levels, strict=True))
+        for one, _ in each:
             check_choice("encoding", one, ENCODINGS)
         check_choice("missing", missing, (None, "nan"))
+        mask_input = check_boolean("mask_input", mask_input)
         if mask_input and missing is None:
             raise ValueError(f"{MARK}mask_input`. Expected False where nothing is missing. Received: True")
+        counts = tuple(_checked_levels(*one) for one in each)
+        levels = counts[0] if isinstance(encoding, str) else counts
         self.encoder, self.encoding, self.levels = encoder, encoding, levels
         self.missing, self.mask_input = missing, mask_input
 
@@ -123,6 +128,14 @@ class EventEncoder(FixedArguments, keras.Layer):
         mask = tf.cast(observed, seen.dtype)
         seen *= mask if len(self._owners) == mask.shape[-1] else tf.gather(mask, self._owners, axis=-1)
         return tf.concat([seen, mask], axis=-1) if self.mask_input else seen
+
+
+def _checked_levels(encoding: str, levels: Any) -> int | None:
+    if encoding in _LEVELLED:
+        return check_integer("levels", levels, at_least=2)
+    if levels is not None:
+        raise ValueError(f"{MARK}levels`. Expected None with the encoding {encoding!r}. Received: {levels!r}")
+    return None
 
 
 def width(encoding: str, levels: Any) -> int:

@@ -191,7 +191,8 @@ def sweep(rows: Sequence[Mapping]) -> Figure:
     axes.plot(ks, [row["validation_bound"] for row in rows], "o-", color=_BLUE, label="validation bound $L_K$")
     axes.errorbar(
         ks,
-        [-row["nll"] for row in rows],
+        # Null where it was not finite: a gap in the line.
+        [np.nan if row["nll"] is None else -row["nll"] for row in rows],
         [row["nll_error"] or 0.0 for row in rows],
         fmt="s-",
         color=_RED,

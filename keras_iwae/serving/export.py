@@ -10,9 +10,9 @@ import shutil
 import uuid
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.saved_model.experimental import TrackableResource
 
 from keras_iwae.foundation import check_integer, is_running
 from keras_iwae.models import IWAE
@@ -75,10 +75,13 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
 
     model.check_finite()
     served = endpoints(model)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for name, endpoint in served.items():
-        archive.add_endpoint(name, endpoint.function, input_signature=list(endpoint.inputs))
+    # Signatures alone: a function that is an attribute of what is saved would be traced a second time.
+    signatures = {name: model.traced(("served", name), one.function, one.inputs) for name, one in served.items()}
+    signatures["serving_default"] = next(iter(signatures.values()))
+    root = tf.Module()
+    # Not the model, which would bring its optimizer.
+    root.weights = [weight.value for weight in model.weights]
+    root.tables = [part for part in tf.train.TrackableView(model).descendants() if isinstance(part, TrackableResource)]
     path.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename within one file system; the name is no number, so a server
     # that watches the folder does not load a version that is still being written.
@@ -88,7 +91,7 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
             shutil.rmtree(left, ignore_errors=True)
     unfinished = path / f".unfinished-{os.getpid()}-{uuid.uuid4().hex}"
     try:
-        archive.write_out(str(unfinished), verbose=False)
+        tf.saved_model.save(root, str(unfinished), signatures=signatures)
         write_warmup_requests(unfinished, _warmup_records(model.name, served))
         unfinished.rename(target)
     finally:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_iwae import plots
 from keras_iwae.evaluation import importance_weighted_nll
+from keras_iwae.models import StopWhereLossNotFinite
 from keras_iwae.training import runs
 
 _GRID = 10
@@ -40,7 +41,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         runs.save_model(self.model, os.path.join(self.run, "model.keras"))
 
 
-class StopWhereNotFinite(keras.callbacks.Callback):
+class StopWhereNotFinite(StopWhereLossNotFinite):
     """Stop training with an error at the first step after which the bound is not finite, before anything is saved.
 
     What the run folder holds is then the model after the last whole epoch. It comes before `RunCheckpoint`.
@@ -49,6 +50,8 @@ class StopWhereNotFinite(keras.callbacks.Callback):
         ValueError: from `fit`; it names the epoch, the step, or the steps that ran as one call, and what mostly causes
             it.
     """
+
+    kept = "The run keeps the model after its last whole epoch"
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -67,14 +70,6 @@ class StopWhereNotFinite(keras.callbacks.Callback):
         # optimizer's averages, by which no weight then moves.
         variables = (*self.model.weights, *self.model.optimizer.variables)
         self._check({**(logs or {}), **{each.path: each for each in variables}}, f"epoch {epoch + 1}, at its end")
-
-    def _check(self, values, where: str) -> None:
-        wrong = [name for name, value in values.items() if not np.isfinite(np.asarray(value, np.float64)).all()]
-        if wrong:
-            raise ValueError(
-                f"Training stopped in {where}: {wrong[0]} is not finite. The likely cause is a learning rate that is "
-                "too high, then values of the data that are far out. The run keeps the model after its last whole epoch"
-            )
 
 
 class Budget(keras.callbacks.Callback):

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_iwae.foundation import plain
+
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class FusedAdam(keras.optimizers.Adam):
@@ -28,7 +30,7 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
         if self.amsgrad:
             raise ValueError("Invalid value received for `amsgrad`. Expected False. Received: True")
 

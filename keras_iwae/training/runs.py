@@ -111,11 +111,19 @@ def load_model(path: str | os.PathLike) -> IWAE | AVB:
 
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
-    """Rows of a CSV file of numbers, none where there is no such file."""
+    """Rows of a CSV file of numbers, none where there is no such file.
+
+    Raises:
+        ValueError: if the file holds anything else.
+    """
     if not Path(path).exists():
         return []
-    with open(path, newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with open(path, newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    # A short row has None in it, a long one a list under None.
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f"Expected rows of numbers in {path}. Received: {error}") from error
 
 
 def write_rows(path: str | os.PathLike, rows: list[dict[str, float]]) -> None:

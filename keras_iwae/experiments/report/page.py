@@ -100,7 +100,7 @@ def _curves(folder: Path) -> Picture:
 
 
 def _nll(record: Mapping) -> dict:
-    bounds = {int(k): value for k, value in record.get("bounds", {}).items()}
+    bounds = {int(k): value for k, value in record.get("bounds", {}).items() if value is not None}
     words = ", ".join(f"L_{k} {value:.1f}" for k, value in bounds.items())
     return {
         "verdict": record.get("verdict"),
