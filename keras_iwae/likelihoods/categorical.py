@@ -67,8 +67,10 @@ class CategoricalLikelihood(Likelihood):
 
     def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         probabilities, numbers = self.level_probabilities(parameters), tf.range(self.levels, dtype=tf.float32)
-        mean = tf.linalg.matvec(probabilities, numbers)
-        variance = tf.linalg.matvec(probabilities, numbers**2) - mean**2
+        # No matrix product: oneDNN's, of a tensor of rank 4 with an axis of 1 by a matrix, writes past its end in
+        # TensorFlow 2.21 (its issue 117700), and ends the process.
+        mean = tf.reduce_sum(probabilities * numbers, axis=-1)
+        variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
         return mean, tf.sqrt(tf.maximum(variance, 0.0))
 
     def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
