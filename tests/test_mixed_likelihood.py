@@ -1,9 +1,6 @@
 """The likelihood of a table: each column as its family by itself, one operation a family, and a model on top of it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -436,18 +433,3 @@ def test_bad_weights_are_refused_by_name(weights, argument):
 def test_names_have_no_mixed_one():
     """It has to be told its columns, so that no name can stand for it."""
     assert "mixed" not in likelihoods.LIKELIHOODS
-
-
-@pytest.mark.slow
-def test_levels_of_several_columns_do_not_end_the_process():
-    """In a process of its own, with the threads and kernels that users have: a heap that is damaged ends it."""
-    code = """
-import tensorflow as tf
-from keras_iwae.likelihoods import CategoricalLikelihood
-for number in range(60):
-    CategoricalLikelihood(3).moments_of(tf.random.stateless_normal([100, 1, 2, 3], [number, 0]))
-print("whole")
-"""
-    root = Path(__file__).resolve().parent.parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "whole\n")
