@@ -135,7 +135,7 @@ def with_iwae(holes: np.ndarray, x: np.ndarray, seed: int, quick: bool) -> dict[
         "filled": imputer.transform(holes),
         "draws": np.stack([one[missing] for one in imputations]),
         "log_density": imputer.score_held_out(holes, np.where(missing, x, np.nan))[missing],
-        "doubtful": imputations.rows.doubtful,
+        "doubtful": imputations.rows.unsteady,
     }
 
 

@@ -68,7 +68,7 @@ def test_intervals_cover():
 
 def test_an_analysis_of_each_table():
     tables = [np.full((4, 2), value) for value in (1.0, 2.0, 3.0)]
-    pooled = Imputations(tables, None).pool(lambda table: (table.mean(axis=0), [0.5, 0.25]))
+    pooled = Imputations(tables, None, None).pool(lambda table: (table.mean(axis=0), [0.5, 0.25]))
     np.testing.assert_array_equal(pooled.estimate, [2.0, 2.0])
     np.testing.assert_array_equal(pooled.within, [0.5, 0.25])
 

@@ -8,7 +8,7 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
-from keras_iwae.tables import Coding, RowTrust, Schema, filling, impute_file
+from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file
 
 ROWS = 120
 FAST = ["--max-steps", 100, "--num-samples", 40]
@@ -143,14 +143,12 @@ class Quick:
         self.coding_ = Coding.fit(frame, Schema(tuple(self.columns.values())))
         return self
 
-    def transform(self, frame):
+    def impute(self, frame, num_imputations):
         Quick.asked.append(len(frame))
         if len(Quick.asked) == Quick.stops_at:
             raise KeyboardInterrupt
-        return self.coding_.fill(frame, np.ones(frame.shape))
-
-    def rows(self, frame):
-        return RowTrust.of(frame.isna().to_numpy(), None)
+        filled = self.coding_.fill(frame, np.ones(frame.shape))
+        return Imputations([filled] * num_imputations, RowTrust.of(frame.isna().to_numpy(), None), filled)
 
 
 def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch):

@@ -122,13 +122,11 @@ def impute_file(
             names = [f"{number:03d}-{chunk:07d}{out.suffix}" for number in numbers]
             rows = work.folder / f"rows-{chunk:07d}.npz"
             if not rows.is_file():
-                tables = [imputer.transform(frame)]
-                if num_imputations:
-                    tables += list(imputer.impute(frame, num_imputations))
-                for name, filled in zip(names, tables, strict=True):
+                found = imputer.impute(frame, num_imputations)
+                for name, filled in zip(names, [found.filled, *found.tables], strict=True):
                     work.part(name, table.write_part, cells, filled)
                 # The last of a chunk, so that where it is all others are.
-                work.part(rows.name, _write_verdicts, imputer.rows(frame), begin)
+                work.part(rows.name, _write_verdicts, found.rows, begin)
             for place, name in enumerate(names):
                 parts[place].append(work.folder / name)
             verdicts.append(rows)

@@ -16,11 +16,13 @@ class Imputations:
 
     Attributes:
         tables: as the table that was given, arrays or DataFrames.
-        rows: how far each row is to be trusted.
+        rows: how much the weights of each row say.
+        filled: the table with conditional means and most probable levels, as `transform` gives it.
     """
 
     tables: Sequence[Any]
     rows: RowTrust
+    filled: Any
 
     def __len__(self) -> int:
         return len(self.tables)

@@ -19,9 +19,12 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
 
     The model learns from incomplete rows, by the bound $L_K$ of what was observed of each. `transform` fills a cell
     with $E[x_j|x_{obs}] \approx \sum_k w_k E[x_j|z_k] / \sum_k w_k$, and one that has levels with the most probable;
-    `impute` fills in several tables with draws of $p(x_{mis}|x_{obs})$, whose spread says what is not known. A positive
-    column, which is log-normal, is filled with the exponential of the mean of its logarithm. The same row is filled in
-    alike whichever rows come with it.
+    `impute` fills in several tables with draws of $p(x_{mis}|x_{obs})$, whose spread says what is not known. The same
+    row is filled in alike whichever rows come with it.
+
+    A positive column is log-normal given z, and `transform` fills it with $\exp E[\log x_j|x_{obs}]$, which is near its
+    median and below its mean: $E[x_j|x_{obs}]$ has $\exp(\sigma^2/2)$ of a scale that is learned, so that one wide row
+    could have any size. Sums and averages of such a column are for `impute`, whose draws have the right mean.
 
     Args:
         columns: of some columns by name, of an array by number, what they are: "real", "positive", "count", "binary",
@@ -60,47 +63,42 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         Raises:
             ValueError: which names the column, if there are values that it cannot have, or infinity.
         """
-        check_is_fitted(self)
-        frame = self._frame(X)
-        encoded = self.coding_.encode(frame)
-        gaps = np.isnan(encoded).any(axis=1)
-        if gaps.any():
-            encoded[gaps] = self._single(self._conditional(encoded[gaps]))
-        return self._as_given(X, self.coding_.fill(frame, encoded))
+        return self.impute(X, 0).filled
 
     def impute(self, X: Any, num_imputations: int = 20) -> Imputations:
-        """Several tables with their missing cells filled in by draws, and how far each row is to be trusted.
+        """Several tables with their missing cells filled in by draws, and how much the weights of each row say.
 
         All missing cells of a row come of one draw of z, chosen with probability proportional to its importance weight.
         Equal rows have draws of their own.
 
         Args:
             X: array or DataFrame `[N, D]` with the columns that were learned.
-            num_imputations: m, how many tables.
+            num_imputations: m, how many tables; 0 for the one with conditional means alone, which is always there.
 
         Returns:
             `Imputations`.
 
         Raises:
-            ValueError: if `num_imputations` is below 1, or as `transform`.
+            ValueError: if `num_imputations` is below 0, or as `transform`.
         """
         check_is_fitted(self)
-        num_imputations = check_integer("num_imputations", num_imputations)
+        num_imputations = check_integer("num_imputations", num_imputations, at_least=0)
         frame = self._frame(X)
         encoded = self.coding_.encode(frame)
         missing = np.isnan(encoded)
         gaps = missing.any(axis=1)
         found = self._conditional(encoded[gaps], num_draws=num_imputations) if gaps.any() else None
+        each = [] if found is None else [self._single(found), *map(self._with_constants, found.draws)]
         tables = []
-        for number in range(num_imputations):
+        for number in range(num_imputations + 1):
             filled = encoded.copy()
             if found is not None:
-                filled[gaps] = self._with_constants(found.draws[number])
+                filled[gaps] = each[number]
             tables.append(self._as_given(X, self.coding_.fill(frame, filled)))
-        return Imputations(tables, RowTrust.of(missing, found))
+        return Imputations(tables[1:], RowTrust.of(missing, found), tables[0])
 
     def rows(self, X: Any) -> RowTrust:
-        """How far each row that `transform` fills in is to be trusted; see `RowTrust`.
+        """How much the weights of each row that `transform` fills in say; see `RowTrust`.
 
         Args:
             X: array or DataFrame `[N, D]` with the columns that were learned.

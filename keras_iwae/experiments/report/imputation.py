@@ -1,4 +1,4 @@
-"""A page about a table that was filled in: what was missing, what was put in, and which rows not to trust."""
+"""A page about a table that was filled in: what was missing, what was put in, and which rows are unsteady."""
 
 import csv
 import os
@@ -19,8 +19,8 @@ from keras_iwae.tables import FilledFiles, TableFile, dialect_of, open_table
 _CHUNK = 5_000
 # Values of a column that are drawn, rows and patterns that are shown, and columns of a picture.
 _VALUES, _SHOWN, _PATTERNS, _PANELS, _COLUMNS = 20_000, 20, 12, 24, 40
-# What the verdict on a row that is not to be trusted begins with.
-_DOUBT = "not to be trusted"
+# What the verdict on a row whose numbers vary from seed to seed begins with.
+_UNSTEADY = "unsteady"
 
 
 def write_imputation_report(files: FilledFiles, path: str | os.PathLike) -> Path:
@@ -72,10 +72,10 @@ def _contents(files: FilledFiles) -> dict:
     drawn = files.imputations[0] if files.imputations else files.filled
     gaps = _Gaps(source, open_table(drawn, words, ignored))
     total, cells = int(gaps.missing.sum()), files.num_rows * len(source.names)
-    verdicts, doubtful = _verdicts(files.rows, source)
+    verdicts, unsteady = _verdicts(files.rows, source)
     incomplete = sum(verdicts.values())
     verdicts["complete: nothing was missing"] = files.num_rows - incomplete
-    doubts = sum(count for verdict, count in verdicts.items() if verdict.startswith(_DOUBT))
+    unsteady_rows = sum(count for verdict, count in verdicts.items() if verdict.startswith(_UNSTEADY))
     return {
         "name": files.filled.name,
         "source": files.source.name,
@@ -86,11 +86,11 @@ def _contents(files: FilledFiles) -> dict:
         "headline": [
             Fact(f"{total:,}", "cells", "filled in"),
             Fact(f"{incomplete:,}", "rows", "had gaps"),
-            Fact(f"{doubts:,}", "rows", "not to be trusted"),
+            Fact(f"{unsteady_rows:,}", "rows", "unsteady"),
         ],
-        "verdict": _judged(doubts, incomplete),
+        "verdict": _judged(unsteady_rows, incomplete),
         "verdicts": [(verdict, f"{count:,}") for verdict, count in verdicts.items() if count],
-        "doubtful": doubtful,
+        "unsteady": unsteady,
         "patterns": _patterns(source.names, gaps, files.num_rows),
         "columns": [
             (name, f"{files.columns[name].kind}, {_percent(missing, files.num_rows)} missing")
@@ -105,13 +105,13 @@ def _contents(files: FilledFiles) -> dict:
 
 
 def _verdicts(path: Path, source: TableFile) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """How many rows have each verdict, and the rows that are not to be trusted, the worst first."""
+    """How many rows have each verdict, and the unsteady rows, the worst first."""
     dialect = dialect_of(source)
     counts, worst = Counter[str](), []
     with open(path, encoding=dialect.encoding, newline="") as file:
         for row in csv.DictReader(file, delimiter=dialect.separator):
             counts[row["verdict"]] += 1
-            if row["verdict"].startswith(_DOUBT):
+            if row["verdict"].startswith(_UNSTEADY):
                 worst.append((float(row["pareto_k"].replace(dialect.decimal, ".")), row))
     worst.sort(key=lambda pair: -pair[0])
     return dict(counts), [
@@ -123,16 +123,18 @@ def _verdicts(path: Path, source: TableFile) -> tuple[dict[str, int], list[tuple
     ]
 
 
-def _judged(doubts: int, incomplete: int) -> str:
+def _judged(unsteady_rows: int, incomplete: int) -> str:
     if not incomplete:
         return "Nothing was missing."
-    if not doubts:
+    if not unsteady_rows:
         return (
-            f"Of {incomplete:,} rows with gaps, none is unlike what the model has learned: no row is to be distrusted."
+            f"Of {incomplete:,} rows with gaps, none has numbers that vary much from seed to seed. Whether the model "
+            "is right about them is another question, which cells that are known and left out would answer."
         )
     return (
-        f"{doubts:,} of {incomplete:,} rows with gaps ({_percent(doubts, incomplete)}) are unlike what the model has "
-        "learned. Look at these before you use what was put in."
+        f"{unsteady_rows:,} of {incomplete:,} rows with gaps ({_percent(unsteady_rows, incomplete)}) have numbers that "
+        "vary from seed to seed: a few samples have nearly all of the weight. More samples may help; it does not say "
+        "that the model is wrong about these rows."
     )
 
 
