@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 SMOKE := $(shell mktemp -u)
+# One more than there are cores: some tests wait for processes and files.
+WORKERS = 3
 BENCHMARKS = train_step nll time_to_nll input_pipeline sampling startup growth step_cost recipe_minutes
 
 .PHONY: demo test quick check smoke
@@ -18,10 +20,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 quick: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not statistical"
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not statistical"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ examples:
 """
 
 import argparse
+import shlex
 import sys
 
 from _entry import command
@@ -39,7 +40,8 @@ def main(args: argparse.Namespace) -> None:
     print(
         f"{record['model']} on {record['dataset']}, {record['num_images']} test images\n\n{diagnosis.table(record)}\n"
     )
-    print(f"numbers   {run / 'diagnosis.json'}\npictures  {run / 'figures'}\nnext      python scripts/report.py {run}")
+    print(f"numbers   {run / 'diagnosis.json'}\npictures  {run / 'figures'}")
+    print(f"next      python scripts/report.py {shlex.quote(str(run))}")
 
 
 if __name__ == "__main__":

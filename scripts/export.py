@@ -28,7 +28,8 @@ def main(args: argparse.Namespace) -> None:
     run = args.model or runs.newest()
     folder = serving.export_saved_model(runs.load_model(run), args.out or runs.folder(run) / "serving", args.version)
     print(f"exported  {folder}")
-    if args.out is None:
+    # What the compose file mounts.
+    if args.out is None and runs.folder(run).resolve().parent == runs.ROOT.resolve():
         print(f"next      MODEL={runs.folder(run).name} docker compose up    (docs/serving.md has the requests)")
 
 

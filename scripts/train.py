@@ -14,6 +14,7 @@ examples:
 """
 
 import argparse
+import shlex
 
 from _entry import command
 
@@ -132,7 +133,8 @@ def main(args: argparse.Namespace) -> None:
     else:
         run = experiments.train(experiments.ExperimentConfig.of(**given_settings(args)), args.out)
     print(
-        f"run       {run}\npictures  {run / 'figures'}\nnext      python scripts/evaluate_nll.py --k 5000 --model {run}"
+        f"run       {run}\npictures  {run / 'figures'}\n"
+        f"next      python scripts/evaluate_nll.py --k 5000 --model {shlex.quote(str(run))}"
     )
 
 

@@ -1,11 +1,8 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# What is computed here is small, and two workers share two cores.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-# Its kernels take longer to set up than such products take.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# What is computed here is small, workers share the cores, and oneDNN's kernels take longer to set up than to run.
+os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", TF_ENABLE_ONEDNN_OPTS="0")
 # Compiling it takes longer than running it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
@@ -14,8 +11,14 @@ import gc
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae import IWAE
+
+# Read by now; what a test starts runs as a user's own would.
+tf.config.list_logical_devices()
+SETTINGS = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"
+WORKERS_OWN = {name: os.environ.pop(name) for name in SETTINGS}
 
 # Graphs are many small objects: looking through all of them time and again takes a seventh of the time.
 gc.set_threshold(100_000, 20, 20)
@@ -28,6 +31,12 @@ def unwatched():
     """What was imported, or is kept by TensorFlow's caches, stays: nobody need look whether it is garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def as_here():
+    """The environment of a process that is to give the same numbers as this one, to the last bit."""
+    return {**os.environ, **WORKERS_OWN}
 
 
 @pytest.fixture

@@ -212,7 +212,8 @@ def test_kl_per_unit_adds_up_to_the_sampled_kl(patterns, kind):
         "two": lambda: small_model((3, 2), ((16,), (8,))),
         "binary": lambda: small_model(posterior="bernoulli", estimator="vimco"),
     }[kind]()
-    model.fit(patterns, batch_size=20, epochs=10, verbose=0)
+    # Keras shuffles under no seed, by which the KL of the binary one went from 0.23 to 0.6, and once below 0.2.
+    model.fit(patterns, batch_size=20, epochs=10, shuffle=False, verbose=0)
     found = latents(model, patterns, num_draws=40)
     draws = found.kl_per_unit.sum(axis=1) - found.kl
     # Zero on average; the spread between images is that of 40 draws each.

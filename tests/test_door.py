@@ -305,11 +305,35 @@ def test_a_size_beside_batches_is_refused(call, method, way):
         ("validation_batch_size", {"x": X, "validation_batch_size": 2}),
         ("validation_steps", {"x": X, "validation_steps": 2}),
         ("validation_freq", {"x": X, "validation_freq": 2}),
+        ("validation_split", {"x": X, "validation_data": X, "validation_split": 0.2}),
+        ("validation_split", {"x": X, "validation_split": 1.5}),
+        ("validation_split", {"x": X, "validation_split": "0.2"}),
+        ("epochs", {"x": X, "epochs": 0}),
+        ("epochs", {"x": X, "epochs": 1.5}),
+        ("initial_epoch", {"x": X, "epochs": 3, "initial_epoch": 5}),
+        ("steps_per_epoch", {"x": X, "steps_per_epoch": 0}),
+        ("validation_steps", {"x": X, "validation_data": X, "validation_steps": 0}),
+        ("x", {"x": {"image": X, "sample_weight": np.ones(len(X))}}),
     ],
 )
 def test_an_argument_of_fit_without_effect_is_refused(call, argument, options):
     with pytest.raises(ValueError, match="Expected") as error:
         call.model.fit(**options)
+    one_line(error, argument)
+
+
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [
+        ("steps_per_execution", {"steps_per_execution": 0}),
+        ("steps_per_execution", {"steps_per_execution": "auto"}),
+        ("jit_compile", {"jit_compile": "yes"}),
+        ("optimizer", {"optimizer": None}),
+    ],
+)
+def test_what_compile_cannot_use_is_refused(argument, options):
+    with pytest.raises(ValueError, match="Expected") as error:
+        IWAE(4, latent_dim=1, hidden=(3,)).compile(**options)
     one_line(error, argument)
 
 

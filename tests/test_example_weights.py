@@ -15,6 +15,7 @@ from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import log_mean_exp, weighted_mean
 
 SEED = tf.constant([5, 2])
+NO_WEIGHT = r"`x: weights`\. Expected weights that are not all 0\. Received: zeros only"
 WEIGHTED = {
     "tf.data": lambda: dataset(X, LABELS, WEIGHTS),
     "PyDataset": lambda: Batches(X, LABELS, WEIGHTS[:, np.newaxis]),
@@ -36,6 +37,7 @@ def model():
         ({"sample_weight": WEIGHTS.reshape(4, 2)}, "sample_weight"),
         ({"sample_weight": -WEIGHTS}, "sample_weight"),
         ({"sample_weight": 0.0 * WEIGHTS}, "sample_weight"),
+        ({"sample_weight": 1e-40 * WEIGHTS}, "sample_weight"),
         ({"sample_weight": np.nan * WEIGHTS}, "sample_weight"),
         ({"sample_weight": np.float32(2.0)}, "sample_weight"),
         ({"sample_weight": WEIGHTS.astype(str)}, "sample_weight"),
@@ -193,7 +195,8 @@ def test_an_example_without_weight_has_no_say(kind):
     assert np.abs(trained(models[2]) - trained(models[0])).max() > 1e-4
     before = trained(models[0])
     batches = tf.data.Dataset.from_tensor_slices((X, LABELS, 0.0 * weights)).batch(8)
-    models[0].fit(batches, verbose=0)
+    with pytest.raises(ValueError, match=NO_WEIGHT):
+        models[0].fit(batches, verbose=0)
     np.testing.assert_array_equal(trained(models[0]), before)
 
 
@@ -208,6 +211,24 @@ def test_the_gradient_of_a_batch_without_weights_is_nothing(model, options):
         for part in (found.generative, found.posterior):
             norm = sum(float(tf.reduce_sum(gradient**2)) for gradient in part)
             assert (norm > 0.0) == moves, norm
+
+
+@pytest.mark.slow
+def test_a_pass_without_weights_reports_nothing(model):
+    """A bound of 0, the best that a Bernoulli could have, it would be."""
+    nothing, held_out = dataset(X, LABELS, 0.0 * WEIGHTS), np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
+    some = dataset(X, LABELS, held_out[::-1].copy())
+    with pytest.raises(ValueError, match=NO_WEIGHT):
+        model.evaluate(nothing, verbose=0)
+    quiet = {"verbose": 0, "callbacks": [keras.callbacks.TerminateOnNaN()]}
+    for options in ({}, {"validation_data": some}):
+        with pytest.raises(ValueError, match=NO_WEIGHT):
+            model.fit(nothing, **quiet, **options)
+    with pytest.raises(ValueError, match=NO_WEIGHT.replace("x:", "validation_data:")):
+        model.fit(X, sample_weight=held_out, validation_split=0.25, **quiet)
+    # Of a batch it may be.
+    last = held_out * (np.arange(8) < BATCH)
+    assert model.evaluate(dataset(X, LABELS, last), verbose=0, return_dict=True)["bound"] < 0.0
 
 
 def test_a_weighted_mean_of_nothing_is_nothing():

@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from keras_iwae import IWAE
 from keras_iwae.bounds.estimators import ESTIMATORS
 from keras_iwae.bounds.gradients import bound_gradients
 from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.posteriors import Posterior
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "extending.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -53,3 +55,39 @@ def test_it_is_a_density_of_its_draws_with_gradients_and_is_saved(names, tmp_pat
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.log_weights(X, 5, SEED), model.log_weights(X, 5, SEED))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Coins(Posterior):
+    """Binary latents of a class that does not say so."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_dim, self.encoder, self.head = 2, dense_encoder((3,)), keras.layers.Dense(2)
+
+    def build(self, events_shape):
+        self.encoder.build(events_shape)
+        self.head.build((None, 3))
+        self.built = True
+
+    def distribution(self, x, training=False):
+        return tfp.distributions.Independent(
+            tfp.distributions.Bernoulli(logits=self.head(self.encoder(x)), dtype=tf.float32), 1
+        )
+
+
+class SaysSo(Coins):
+    reparameterized = False
+
+
+def train_once(**settings):
+    model = IWAE(SHAPE, hidden=(3,), num_samples=3, **settings)
+    model.compile("sgd", run_eagerly=True)
+    model.train_on_batch(X)
+
+
+def test_draws_that_have_no_path_are_said_to_have_none():
+    """Trained by their path, no weight of the posterior would move."""
+    with pytest.raises(ValueError, match=r"`posterior`\. Expected `reparameterized = False` in a class .* a Coins"):
+        train_once(posterior=Coins())
+    train_once(posterior=SaysSo(), estimator="vimco")

@@ -94,6 +94,17 @@ def test_a_frozen_part_stays_frozen_and_training_goes_on(name, part, tmp_path):
     assert any(np.any(now != before) for now, before in zip(PARTS[part](free).get_weights(), kept, strict=True))
 
 
+@pytest.mark.parametrize("kind", [IWAE, AVB])
+def test_where_all_is_frozen_there_is_nothing_to_train(kind):
+    model = make(kind)
+    model.trainable = False
+    compiled(model)
+    for method in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match=r"`trainable`\. Expected True .* there is nothing to train\. Received: "):
+            method(X)
+    assert np.isfinite(model.evaluate(X, verbose=0)[0])
+
+
 def test_what_is_thawed_again_trains(tmp_path):
     model = make()
     model.generative.trainable = False

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from oracles import (
     above,
     bernoulli_log_prob,
@@ -19,7 +20,8 @@ from oracles import (
     student_t_log_prob,
 )
 
-from keras_iwae import likelihoods
+from keras_iwae import IWAE, likelihoods
+from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -413,3 +415,36 @@ def test_the_same_under_xla(name):
     found = tf.function(compute, jit_compile=True, autograph=False)(tf.constant(case.features))
     for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(compute(tf.constant(case.features))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_means_of_levels_are_sums_over_levels_whatever_the_axes():
+    """Draws of images have six axes, which oneDNN's softmax does not take, nor its product one axis of 1."""
+    likelihood = CategoricalLikelihood(levels=3)
+    for shape in ((2, 1, 2, 3), (2, 1, 2, 2, 1, 3)):
+        logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        weights = np.exp(logits.astype(np.float64))
+        expected = (weights * np.arange(3)).sum(axis=-1) / weights.sum(axis=-1)
+        np.testing.assert_allclose(likelihood.mean_of(tf.constant(logits)), expected, rtol=1e-5)
+
+
+class LogNormalLikelihood(likelihoods.Likelihood):
+    """Of a user's own, of numbers above 0."""
+
+    support = Support(low=1e-3)
+
+    def entries(self, parameters):
+        return tfp.distributions.LogNormal(parameters, 1.0)
+
+
+def test_a_support_without_zero_may_have_missing_entries():
+    model = IWAE(3, latent_dim=1, hidden=(4,), num_samples=2, likelihood=LogNormalLikelihood(), missing="nan")
+    x = tf.constant([[0.5, np.nan, 2.0]])
+    z = tf.zeros([2, 1, 1])
+    location = model.generative(z)
+    expected = tfp.distributions.LogNormal(location, 1.0).log_prob([[0.5, 1.0, 2.0]])
+    expected = tf.reduce_sum(tf.gather(expected, [0, 2], axis=-1), axis=-1)
+    np.testing.assert_allclose(model.generative.log_likelihood(x, z), expected, rtol=1e-5)
+    sources = [variable.value for variable in model.generative.trainable_variables]
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(model.generative.log_likelihood(x, z))
+    assert all(np.all(np.isfinite(gradient)) for gradient in tape.gradient(value, sources))

@@ -345,6 +345,7 @@ def test_samples_repeat_by_seed_and_follow_their_probabilities(make_model):
     ("arguments", "message"),
     [
         ({"num_samples": 0}, "`num_samples`. Expected an integer of at least 1. Received: 0"),
+        ({"num_samples": 2**31}, "`num_samples`. Expected an integer from 1 to 2147483647. Received: 2147483648"),
         ({"num_samples": 2.5}, "`num_samples`"),
         ({"latent_dim": -1}, "`latent_dim`"),
         ({"event_shape": (28, 0)}, "`event_shape`"),

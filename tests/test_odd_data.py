@@ -50,6 +50,33 @@ def test_what_bytes_mean_is_said_by_both_splits(tmp_path):
     np.testing.assert_array_equal(loaded(path, binarization="levels"), counts)
 
 
+def test_bytes_beyond_the_levels_are_refused_in_any_split(tmp_path):
+    """One code too many made grey levels of a test split, all of them level 0."""
+    path, codes = tmp_path / "codes.npz", RNG.integers(0, 5, (60, 6))
+    beyond = np.where(np.eye(60, 6, dtype=bool), 5, codes)
+    for kind in (np.uint8, np.int64):
+        np.savez(path, x_train=codes.astype(kind), x_test=beyond.astype(kind))
+        with pytest.raises(
+            ValueError, match=r"`source`\. Expected integers in \[0, 4\]\. Received: values in \[0, 5\]"
+        ):
+            loaded(path, binarization="levels", levels=5)
+        with pytest.raises(ValueError, match=r"`source`\. Expected integers in \[0, 2\]"):
+            loaded(codes.astype(kind), binarization="levels", levels=3)
+    # Grey levels by the training split, though the test split is dark.
+    grey = RNG.integers(0, 256, (60, 6)).astype(np.uint8)
+    np.savez(path, x_train=grey, x_test=codes.astype(np.uint8))
+    assert not loaded(path, binarization="levels", levels=5).any()
+
+
+@pytest.mark.parametrize("levels", [None, 2, 5, 256])
+def test_zeros_and_ones_in_bytes_are_levels_already(tmp_path, levels):
+    path, bits = tmp_path / "bits.npz", RNG.integers(0, 2, (60, 6)).astype(np.uint8)
+    np.savez(path, x_train=bits, x_test=bits)
+    for source in (bits, path):
+        np.testing.assert_array_equal(loaded(source, binarization="levels", levels=levels), bits)
+    np.testing.assert_allclose(data.mean_image(bits, "levels", levels), bits.mean(axis=0), rtol=1e-6)
+
+
 def test_masks_of_numpy_are_missing_entries_wherever_they_come_in():
     x = RNG.normal(size=(20, 6)).astype(np.float32)
     masked, wanted = np.ma.masked_array(x, x > 0.5), np.where(x > 0.5, np.nan, x)

@@ -186,6 +186,72 @@ def test_features_that_nobody_flattens_are_refused(place):
     assert "\n" not in str(error.value)
 
 
+class Penalized(OwnLayer):
+    """Adds a loss of what goes through it."""
+
+    def call(self, x):
+        given = super().call(x)
+        self.add_loss(tf.reduce_sum(given**2))
+        return given
+
+
+REGULARIZED = {
+    "Dense": lambda: keras.layers.Dense(8, activity_regularizer="l2"),
+    "within": lambda: keras.Sequential([keras.layers.Dense(8), keras.layers.ActivityRegularization(l2=0.1)]),
+}
+
+
+@pytest.mark.parametrize("name", REGULARIZED)
+@pytest.mark.parametrize("place", ["IWAE, encoder", "IWAE, decoder", "AVB, encoder", "AVB, decoder", "EventEncoder"])
+def test_penalties_of_activations_are_refused(place, name):
+    """Counted in the loss they would be, and never climbed down."""
+    argument, _, model_with = PLACES[place]
+    with pytest.raises(ValueError, match=rf"`{argument}`\. Expected no penalties of act.*kernel_regularizer\. R"):
+        model_with(REGULARIZED[name]())
+
+
+@pytest.mark.parametrize("place", ["IWAE, encoder", "IWAE, decoder", "AVB, encoder", "AVB, decoder"])
+def test_losses_that_a_network_adds_are_refused_before_a_step(place):
+    argument, _, model_with = PLACES[place]
+    network = Penalized()
+    model = model_with(network)
+    before = network.dense.kernel.numpy()
+    for method in (step, lambda model: model.test_on_batch(X)):
+        with pytest.raises(ValueError, match=rf"`{argument}`\. Expected no penalties of activations.*add_loss"):
+            method(model)
+    np.testing.assert_array_equal(network.dense.kernel.numpy(), before)
+
+
+SHARING = {
+    "reparameterized": (IWAE, {"estimator": "reparameterized"}),
+    "dreg": (IWAE, {"estimator": "dreg"}),
+    "ae": (IWAE, {"objective": "ae", "num_samples": None}),
+    "semi_amortized": (IWAE, {"posterior": "semi_amortized", "estimator": "reparameterized"}),
+    "adversarial": (AVB, {}),
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_a_layer_in_encoder_and_decoder_gets_the_gradients_of_both(name):
+    """As two layers that start alike, whose gradients are added up."""
+    kind, options = SHARING[name]
+
+    def moved(both):
+        layers = [keras.layers.Dense(6, "tanh", kernel_initializer=keras.initializers.GlorotNormal(1)) for _ in "ab"]
+        last = keras.layers.Dense(7, kernel_initializer=keras.initializers.GlorotNormal(2))
+        decoder = keras.Sequential([layers[0] if both else layers[1], last])
+        beside = {"hidden": (8,) if kind is AVB else None}
+        model = make(kind, latent_dim=6, encoder=layers[0], decoder=decoder, **beside, **options)
+        before = layers[0].kernel.numpy()
+        step(model)
+        return [layer.kernel.numpy() - before for layer in (layers[:1] if both else layers)]
+
+    (found,), (encoder, decoder) = moved(True), moved(False)
+    np.testing.assert_allclose(found, encoder + decoder, rtol=1e-4, atol=1e-6)
+    # Control: either alone would show.
+    assert min(np.abs(encoder).max(), np.abs(decoder).max()) > 1e-4
+
+
 def test_a_decoder_gives_features_or_logits():
     """Of the shape of an event it is taken for logits, and else a head is put on it."""
     for decoder, has_head in ((keras.layers.Dense(6), False), (keras.layers.Dense(7, "sigmoid"), True)):

@@ -149,13 +149,12 @@ def test_every_row_runs_two_stages_and_resumes_to_the_same_weights(name, subset,
 
 
 @pytest.mark.slow
-def test_kill_nine_and_the_same_command_again(tmp_path, monkeypatch):
+def test_kill_nine_and_the_same_command_again(tmp_path, monkeypatch, as_here):
     """The script itself, killed in its second stage, against the same row in one go."""
     name = "digits-iwae-k5-l1"
     arguments = ["--row", name, "--stages", "2", "--k", "20", "--limit", "10"]
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, SCRIPT, *arguments, "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=as_here)
     history = tmp_path / "killed" / name / "history.csv"
     while not history.exists() or len(history.read_text().splitlines()) < 3:
         assert process.poll() is None

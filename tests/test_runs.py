@@ -63,7 +63,7 @@ def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_and_resume_changes_nothing(finished, tmp_path):
+def test_kill_and_resume_changes_nothing(finished, tmp_path, as_here):
     """kill -9 in the middle of an epoch, and once more before the first epoch is over."""
     run, script = tmp_path / "run", str(Path(__file__).resolve().parent.parent / "scripts" / "train.py")
     # Far more epochs than will be run: resuming cuts them back.
@@ -71,7 +71,8 @@ def test_kill_and_resume_changes_nothing(finished, tmp_path):
     settings |= {"latent-dim": 3, "seed": 7}
     arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     for leg, wait_for in (([*arguments], "config.json"), (["--resume", "--epochs", "100000"], "model.keras")):
-        process = subprocess.Popen([sys.executable, script, "--out", str(run), *leg], stdout=subprocess.DEVNULL)
+        command = [sys.executable, script, "--out", str(run), *leg]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=as_here)
         while not (run / wait_for).exists():
             assert process.poll() is None
             time.sleep(0.01)
@@ -147,7 +148,7 @@ def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
     "options",
     [
         {"likelihood": "discretized_logistic"},
-        {"likelihood": "categorical", "levels": 5, "network": "conv"},
+        {"likelihood": "categorical", "levels": 5, "network": "conv", "hidden": None, "activation": None},
         {"likelihood": "poisson", "objective": "elbo"},
         {"likelihood": "gaussian"},
     ],
@@ -164,6 +165,24 @@ def test_what_is_no_bernoulli_is_trained_judged_and_drawn(options, tmp_path):
         assert imread(picture)[..., 0].std() > 0.05
     batches = data.load("digits", "test", 30, BINARIZATIONS[options["likelihood"]], levels=options.get("levels"))
     np.testing.assert_array_equal(evaluation_images(run, 30, seed=0), next(iter(batches)))
+
+
+@pytest.mark.parametrize(
+    ("binarization", "largest"), [("levels", 9), ("none", 255), ("dynamic", 255), ("threshold", 200)]
+)
+def test_bytes_are_judged_as_the_file_means_them(binarization, largest, tmp_path):
+    """Rows that happen to hold 0 and 1 were taken for black and white."""
+    rng = np.random.default_rng(0)
+    train = rng.integers(0, largest + 1, (60, 6)).astype(np.uint8)
+    test = rng.integers(0, 2, (400, 6)).astype(np.uint8)
+    test[300:] = rng.integers(0, largest + 1, (100, 6))
+    for rows in (300, 400):
+        file = tmp_path / f"{rows}.npz"
+        np.savez(file, x_train=train, x_test=test[:rows])
+        write_json(tmp_path / "config.json", {"data": {"dataset": str(file), "binarization": binarization}})
+        whole = np.concatenate(list(data.load(file, "test", 200, binarization, seed=3).as_numpy_iterator()))
+        for limit in (None, 5, 300):
+            np.testing.assert_array_equal(evaluation_images(tmp_path, limit, seed=3), whole[:limit])
 
 
 def test_newest_run(tmp_path):

@@ -8,6 +8,7 @@ from keras_iwae.bounds.estimators import Estimator
 from keras_iwae.bounds.log_terms import LogTerms
 from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.resampled import resample, streamed
+from keras_iwae.posteriors import check_reparameterized
 
 
 class Gradients(NamedTuple):
@@ -60,6 +61,7 @@ def bound_gradients(
 
     with tf.GradientTape(persistent=True) as tape:
         q = posterior.distribution(x, training=True)
+        check_reparameterized(posterior, q)
         # z as a function of the parameters; what it is worth to the bound is found with respect to its values first.
         if backward_samples is None:
             connected = q.sample([num_samples], seed=draw_seed)
@@ -121,7 +123,12 @@ def bound_gradients(
     )
     for_posterior = found[: len(phis)]
     if through:
-        for_generative = [one + other for one, other in zip(for_generative, found[len(phis) :], strict=True)]
+        # Of a variable of both parts this is among the posterior's already.
+        own = {id(phi) for phi in phis}
+        for_generative = [
+            one if id(theta) in own else one + other
+            for theta, one, other in zip(thetas, for_generative, found[len(phis) :], strict=True)
+        ]
     return Gradients(every, for_generative, for_posterior)
 
 

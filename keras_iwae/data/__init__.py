@@ -2,7 +2,7 @@
 
 from keras_iwae.data.binarization import BINARIZATIONS, check_binarization
 from keras_iwae.data.catalog import BINARY, examples, images, mean_image, names, num_levels
-from keras_iwae.data.pipeline import load
+from keras_iwae.data.pipeline import in_order, load
 
 __all__ = [
     "BINARIZATIONS",
@@ -10,6 +10,7 @@ __all__ = [
     "check_binarization",
     "examples",
     "images",
+    "in_order",
     "load",
     "mean_image",
     "names",

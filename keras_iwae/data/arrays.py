@@ -45,7 +45,7 @@ def as_examples(
     return examples[..., np.newaxis] if examples.ndim == 3 else examples
 
 
-def read_file(path: Path, split: str, grey: bool = True) -> np.ndarray:
+def read_file(path: Path, split: str, grey: bool = True, binary: bool | None = None) -> np.ndarray:
     """Return one split of the examples in `path`.
 
     Args:
@@ -54,6 +54,7 @@ def read_file(path: Path, split: str, grey: bool = True) -> np.ndarray:
             split.
         split: "train", "validation" or "test".
         grey: as for `as_examples`.
+        binary: as for `as_examples`; `None` looks whether the whole file holds 0 and 1.
 
     Returns:
         the examples, as `as_examples` gives them.
@@ -64,16 +65,18 @@ def read_file(path: Path, split: str, grey: bool = True) -> np.ndarray:
     arrays = _read_arrays(path)
     if "x_train" in arrays and "x_test" in arrays:
         # What bytes mean is said by both together: a test split may happen to hold no count above 1.
-        binary = all(
-            arrays[name].dtype == np.uint8 and arrays[name].size and arrays[name].max() <= 1
-            for name in ("x_train", "x_test")
-        )
+        if binary is None:
+            binary = all(
+                arrays[name].dtype == np.uint8 and arrays[name].size and arrays[name].max() <= 1
+                for name in ("x_train", "x_test")
+            )
         if split == "test":
             return as_examples(arrays["x_test"], f"{path}: x_test", grey, binary)
         training = as_examples(arrays["x_train"], f"{path}: x_train", grey, binary)
         return _split_rows(training, path, ("train", "validation"))[split]
     if "x" in arrays:
-        return _split_rows(as_examples(arrays["x"], f"{path}: x", grey), path, ("train", "validation", "test"))[split]
+        examples = as_examples(arrays["x"], f"{path}: x", grey, binary)
+        return _split_rows(examples, path, ("train", "validation", "test"))[split]
     raise ValueError(
         f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}"
     )

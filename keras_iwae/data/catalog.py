@@ -93,13 +93,13 @@ def examples(source: Source, split: str) -> np.ndarray:
     return _read(source, split, grey=False)
 
 
-def _read(source: Source, split: str, grey: bool) -> np.ndarray:
+def _read(source: Source, split: str, grey: bool, binary: bool | None = None) -> np.ndarray:
     check_choice("split", split, SPLITS)
     if isinstance(source, np.ndarray):
-        return as_examples(source, grey=grey)
+        return as_examples(source, grey=grey, binary=binary)
     if isinstance(source, (str, Path)):
         if Path(source).suffix in (".npz", ".npy"):
-            return read_file(Path(source), split, grey)
+            return read_file(Path(source), split, grey, binary)
         if str(source) in _CATALOG:
             return _CATALOG[str(source)](split)
         close = difflib.get_close_matches(str(source), names())
@@ -136,25 +136,27 @@ def num_levels(source: Source) -> int:
     return int(np.nanmax(whole)) + 1
 
 
-def whole_numbers(values: np.ndarray, source: Source, levels: int | None = None) -> np.ndarray:
-    """Return levels 0, ..., C - 1 as float32: of grey levels 0..255, or whole numbers as they are.
+def whole_numbers(source: Source, split: str, levels: int | None = None) -> np.ndarray:
+    """Return levels 0, ..., C - 1 of one split as float32: of grey levels 0..255, or whole numbers as they are.
 
-    Bytes are grey levels where some of the training split are C or more, and else levels already.
+    Bytes are grey levels where the largest of the training split is C or more and not level 0, and else levels already.
 
     Args:
-        values: of `source`, as `examples` gives them.
         source: as in `examples`.
+        split: "train", "validation" or "test".
         levels: C; `None` is `num_levels(source)`.
 
     Raises:
         ValueError: if they are no whole numbers from 0 to C - 1, or `levels` is no integer of at least 2.
     """
     known = num_levels(source) if levels is None else check_integer("levels", levels, at_least=2)
+    values = _read(source, split, grey=False, binary=False)
     if values.dtype == np.uint8:
-        reference = values if isinstance(source, np.ndarray) else examples(source, "train")
-        if known <= 256 and max(reference.max(), values.max()) >= known:
-            return np.round(np.arange(256) * ((known - 1) / 255.0)).astype(np.float32)[values]
-    largest = math.inf if levels is None else known - 1.0
+        brightest = _read(source, "train", grey=False, binary=False).max()
+        level = np.round(np.arange(256) * ((known - 1) / 255.0)).astype(np.float32)
+        if known <= brightest <= 255 and level[int(brightest)] > 0:
+            return level[values]
+    largest = math.inf if levels is None and values.dtype != np.uint8 else known - 1.0
     return Support(0.0, largest, integers=True).check(values, "source", missing=True)
 
 
@@ -174,9 +176,8 @@ def mean_image(source: Source, binarization: str = "dynamic", levels: int | None
         ValueError: as in `images`, or if there is no such binarization.
     """
     check_binarization(binarization, levels)
-    values = (examples if binarization in ("none", "levels") else grey_levels)(source, "train")
-    if binarization == "levels":
-        values = whole_numbers(values, source, levels)
+    read = examples if binarization == "none" else grey_levels
+    values = whole_numbers(source, "train", levels) if binarization == "levels" else read(source, "train")
     if values.dtype == np.uint8:
         return (values.mean(axis=0, dtype=np.float64) / 255.0).astype(np.float32)
     observed = ~np.isnan(values)

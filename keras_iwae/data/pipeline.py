@@ -47,7 +47,9 @@ def load(
         first_epoch: the epoch of the first iteration; the n-th `iter()` of the dataset gives epoch `first_epoch + n`,
             from n = 0. To resume after e epochs, pass e. Evaluation splits are the same at every epoch.
         levels: with "levels", C: how many levels there are; `None` is `num_levels(source)`. Grey levels 0..255 are
-            counted in C steps; whole numbers below C, bytes too, are taken as they are.
+            counted in C steps; whole numbers below C, bytes too, are taken as they are. Which of the two bytes are is
+            said by the largest of the training split, or of the array: below C, or so dark that all would be level 0,
+            they are whole numbers, and one beyond C - 1 in any split is refused.
 
     Returns:
         a dataset with a known length of float32 batches `[B, H, W, C]`, or `[B, D]` for flat sources.
@@ -64,15 +66,8 @@ def load(
     seed = check_seed("seed", seed)
     first_epoch = check_integer("first_epoch", first_epoch, at_least=0)
     training = split == "train"
-    if binarization == "levels":
-        values = whole_numbers(examples(source, split), source, levels)
-    elif binarization == "none":
-        values = examples(source, split)
-    else:
-        values = grey_levels(source, split)
-    if binarization == "threshold":
-        values = above_half(values)
-    elif binarization == "static" or (binarization == "dynamic" and not training):
+    values = _values(source, split, binarization, levels)
+    if binarization == "static" or (binarization == "dynamic" and not training):
         values = drawn_once(values, np.random.default_rng([seed, SPLITS.index(split)]))
     if not training:
         return _in_order(values, batch_size)
@@ -82,6 +77,52 @@ def load(
             f"which drops partial batches. Received: {batch_size}"
         )
     return _shuffled(values, batch_size, binarization == "dynamic", seed, first_epoch)
+
+
+def in_order(
+    source: Source, split: str, limit: int | None, batch_size: int, binarization: str, seed: int, levels: int | None
+) -> tf.data.Dataset:
+    """Return batches of the first rows of any split as those of a test split: in order, whole and binarized once.
+
+    The whole source says what its bytes mean, however few rows are asked for.
+
+    Args:
+        source: as in `load`.
+        split: "train", "validation" or "test"; all have the draws that `load` gives a test split.
+        limit: only the first so many rows; `None` is all.
+        batch_size: images in a batch.
+        binarization: as in `load`; "dynamic" and "static" are one draw from the seed.
+        seed: as in `load`.
+        levels: as in `load`.
+
+    Returns:
+        a dataset as that of `load`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> len(in_order("digits", "train", 50, 20, "dynamic", seed=0, levels=None))
+        3
+    """
+    check_binarization(binarization, levels)
+    batch_size = check_integer("batch_size", batch_size)
+    limit = None if limit is None else check_integer("limit", limit)
+    seed = check_seed("seed", seed)
+    values = _values(source, split, binarization, levels)[:limit]
+    if binarization in ("dynamic", "static"):
+        values = drawn_once(values, np.random.default_rng([seed, SPLITS.index("test")]))
+    return _in_order(values, batch_size)
+
+
+def _values(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray:
+    """All rows of a split in the units of the binarization, before any draw."""
+    if binarization == "levels":
+        return whole_numbers(source, split, levels)
+    if binarization == "none":
+        return examples(source, split)
+    grey = grey_levels(source, split)
+    return above_half(grey) if binarization == "threshold" else grey
 
 
 def _as_grey(levels: tf.Tensor) -> tf.Tensor:

@@ -193,7 +193,7 @@ def annealed_nll(
         return log_mean_weight(annealed.log_weights), chain_ess(annealed.log_weights), annealed.acceptance
 
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
-    found = in_batches(model, data, batch_size, _BATCH_SIZE, compute, stored, resume, verbose)
+    found = in_batches(model, data, batch_size, compute, stored, resume, verbose, _BATCH_SIZE)
     log_likelihood, ess, acceptance = found.arrays
     return AnnealedResult(
         log_likelihood,

@@ -40,11 +40,11 @@ def in_batches(
     model: IWAE,
     data: Any,
     batch_size: int | None,
-    default: int,
     compute: Compute,
     settings: Mapping,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
+    default: int = 200,
 ) -> Pass:
     """What `compute` gives for each batch, put together over all examples.
 
@@ -52,12 +52,12 @@ def in_batches(
         model: the model, for what counts as an example and, with `resume`, for its weights.
         data: examples `[N, *event_shape]`, or batches of them, with weights or without; whatever `fit` takes.
         batch_size: examples in a batch where `data` is an array; `None` beside batches.
-        default: what `None` is for an array.
         compute: see `Compute`.
         settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
         resume: file for the results of each batch, written as they come and removed at the end. Where it holds those of
             the same examples under the same weights and settings they are taken, whatever came of that pass.
         verbose: whether to show progress.
+        default: what a `batch_size` of `None` is for an array.
 
     Raises:
         ValueError: if the examples are none that the model takes, or there are none.

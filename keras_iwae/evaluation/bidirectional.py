@@ -171,7 +171,7 @@ def bidirectional_gap(
     }
     model.check_finite()
     annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
-    batch_size = check_integer("batch_size", batch_size)
+    check_integer("batch_size", batch_size)
     drawn = model.generative.sample(check_integer("num_examples", num_examples), key_for(Purpose.SIMULATED, seed))
 
     def compute(x, seen, advance):
@@ -192,7 +192,7 @@ def bidirectional_gap(
     images = drawn.events.numpy()
     # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
     importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False)
-    lower, upper, acceptance = in_batches(model, images, None, batch_size, compute, stored, resume, verbose).arrays
+    lower, upper, acceptance = in_batches(model, images, batch_size, compute, stored, resume, verbose).arrays
     return BidirectionalResult(
         lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings
     )

@@ -19,7 +19,6 @@ from keras_iwae.models import IWAE
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
 _FEWEST_KEPT = 64
-_BATCH_SIZE = 200
 
 
 def curve(num_samples: int) -> list[int]:
@@ -111,7 +110,7 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [proposal.scale, proposal.defensive],
     }
-    found = in_batches(model, data, batch_size, _BATCH_SIZE, compute, settings, resume, verbose)
+    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, ess, tails, corrected, means = found.arrays
     return NLLResult(
         num_samples=num_samples,

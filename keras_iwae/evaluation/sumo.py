@@ -16,7 +16,6 @@ from keras_iwae.posteriors import check_density
 
 # Where the truncation's tail becomes geometric, and by what factor it then falls.
 _TURN, _FACTOR = 80, 0.9
-_BATCH_SIZE = 200
 
 
 def survival(k: np.ndarray) -> np.ndarray:
@@ -159,7 +158,7 @@ def sumo_nll(
         return np.mean(estimates, axis=0), spread, np.mean(counts, axis=0)
 
     settings = {"method": "SUMO", "num_estimates": num_estimates, "seed": seed}
-    found = in_batches(model, data, batch_size, _BATCH_SIZE, compute, settings, resume, verbose)
+    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, variance, counts = found.arrays
     cross_entropy = found.fractional and model.generative.likelihood.gives_cross_entropy
     return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights, cross_entropy)

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_iwae import data
 from keras_iwae.experiments.config import settings_of
-from keras_iwae.foundation import check_integer, storage
+from keras_iwae.foundation import storage
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
@@ -44,15 +44,13 @@ def evaluation_images(
     Raises:
         ValueError: if there is no such data set or split.
     """
-    if limit is not None:
-        check_integer("limit", limit)
-    # `load` would shuffle a training split and drop its last batch.
-    chosen = data.examples(dataset or dataset_of(path), split)[:limit]
+    source = dataset or dataset_of(path)
     settings = settings_of(runs.folder(path))
     binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
     if binarization == "levels" and levels is None:
         levels = data.num_levels(settings["dataset"])
-    batches = data.load(chosen, "test", _BATCH_SIZE, binarization, seed=seed, levels=levels)
+    # `load` would shuffle a training split and drop its last batch.
+    batches = data.in_order(source, split, limit, _BATCH_SIZE, binarization, seed, levels)
     return np.concatenate(list(batches.as_numpy_iterator()))
 
 

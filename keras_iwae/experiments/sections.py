@@ -15,7 +15,7 @@ from keras_iwae.foundation import (
     check_positive,
     check_seed,
 )
-from keras_iwae.models import POSTERIORS
+from keras_iwae.models import ACTIVATION, POSTERIORS
 from keras_iwae.networks import check_activation
 
 NETWORKS = ("dense", "conv")
@@ -103,7 +103,7 @@ class ModelConfig:
             mask_input=check_boolean("mask_input", self.mask_input),
             latent_dim=latent_dim,
             hidden=settle_hidden(self.hidden, dense),
-            activation="tanh" if self.activation is None and dense else self.activation,
+            activation=ACTIVATION if self.activation is None and dense else self.activation,
         )
         if self.activation is not None:
             if not dense:

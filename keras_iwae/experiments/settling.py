@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.models import HIDDEN
 
-_HIDDEN = (200, 200)
 _SEVERAL = (tuple, list, np.ndarray)
 
 
@@ -58,7 +58,7 @@ def settle_hidden(given: Sequence | None, networks: int) -> tuple[tuple[int, ...
     if given is None:
         if networks > 1:
             raise _wrong(given, networks)
-        return (_HIDDEN,) if networks else None
+        return (HIDDEN,) if networks else None
     if not networks:
         raise ValueError(f"{MARK}hidden`. Expected none with the network 'conv', which has its own. Received: {given}")
     if isinstance(given, _SEVERAL) and len(given) and not any(isinstance(units, _SEVERAL) for units in given):

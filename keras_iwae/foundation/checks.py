@@ -8,21 +8,24 @@ import numpy as np
 import tensorflow as tf
 
 MARK = "Invalid value received for `"
-_LARGEST_SEED = 2**31 - 1
+# Of int32, which integers are in graphs.
+_LARGEST = 2**31 - 1
 
 
 def check_integer(argument: str, value: object, at_least: int = 1, at_most: int | None = None) -> int:
-    """`value` as an int if it is an integer in this range; else a ValueError that names `argument`."""
+    """`value` as an int if it is an integer in this range, and in that of int32; else a ValueError with `argument`."""
     integer = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-    if not integer or value < at_least or (at_most is not None and value > at_most):  # type: ignore[operator]
-        span = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+    largest = _LARGEST if at_most is None else at_most
+    if not integer or not at_least <= value <= largest:  # type: ignore[operator]
+        open_ended = at_most is None and not (integer and value > largest)  # type: ignore[operator]
+        span = f"of at least {at_least}" if open_ended else f"from {at_least} to {largest}"
         raise ValueError(f"{MARK}{argument}`. Expected an integer {span}. Received: {value!r}")
     return int(value)  # type: ignore[call-overload]
 
 
 def check_seed(argument: str, value: object) -> int:
     """`value` as an int if a stateless key, which is of int32, holds it; else a ValueError that names `argument`."""
-    return check_integer(argument, value, at_least=0, at_most=_LARGEST_SEED)
+    return check_integer(argument, value, at_least=0, at_most=_LARGEST)
 
 
 def check_number(argument: str, value: object) -> float:

@@ -51,6 +51,11 @@ class ColumnSupports:
         """What the means of such values are in."""
         return ColumnSupports(tuple(support.of_means for support in self.columns))
 
+    @property
+    def nearest_to_zero(self) -> list[float]:
+        """A value that each column may have, for the place of one that is missing."""
+        return [support.nearest_to_zero for support in self.columns]
+
     def check(
         self, events: np.ndarray, argument: str, event_shape: tuple[int, ...] | None = None, missing: bool = False
     ) -> np.ndarray:

@@ -53,6 +53,11 @@ class Support:
         """What the means of such values are in."""
         return replace(self, integers=False)
 
+    @property
+    def nearest_to_zero(self) -> float:
+        """A value that an entry may have, for the place of one that is missing."""
+        return min(max(0.0, self.low), self.high)
+
     def check(
         self, events: np.ndarray, argument: str, event_shape: tuple[int, ...] | None = None, missing: bool = False
     ) -> np.ndarray:

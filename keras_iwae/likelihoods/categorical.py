@@ -73,14 +73,16 @@ class CategoricalLikelihood(Likelihood):
         variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
         return mean, tf.sqrt(tf.maximum(variance, 0.0))
 
-    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(parameters)
-
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
         parameters = self(features)
         mean, stddev = self.moments_of(parameters)
         return {"mean": mean, "stddev": stddev, "probabilities": self.level_probabilities(parameters)}
+
+    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        # As a matrix: oneDNN's kernel takes no more than five axes, and draws of images have six.
+        rows = tf.nn.softmax(tf.reshape(parameters, [-1, self.levels]))
+        return tf.reshape(rows, tf.shape(parameters))
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Logits that are linear in the level: of all distributions with this mean the one of largest entropy."""

@@ -6,10 +6,13 @@ from keras_iwae.models.door import Door, check_batch_size, check_weights
 from keras_iwae.models.generative import GenerativeModel, Samples
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.sizes import ACTIVATION, HIDDEN
 from keras_iwae.models.stopping import StopWhereLossNotFinite
 
 __all__ = [
+    "ACTIVATION",
     "AVB",
+    "HIDDEN",
     "IWAE",
     "POSTERIORS",
     "Door",

@@ -140,6 +140,7 @@ class AVB(LatentModel):
         parts = ((self.generative, loss), (self.posterior, loss), (self.discriminator, confusion))
         for part, of in parts:
             found = tape.gradient(of, [variable.value for variable in part.trainable_variables])
+            # Of a layer in both of the first two, either gradient is the whole.
             by_variable |= {id(v): g for v, g in zip(part.trainable_variables, found, strict=True)}
         slopes = [by_variable[id(variable)] for variable in self.trainable_variables]
         return self._update_metrics(step, weights, self._descend(slopes, scale))

@@ -15,8 +15,12 @@ import tensorflow as tf
 from keras_iwae.foundation import MARK, ColumnSupports, Support, check_integer, shape_text
 
 _WEIGHTS = Support(low=0.0)
+# What is below, float32 arithmetic takes for 0.
+SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 # The key of TensorFlow Datasets' images.
 _IMAGE = "image"
+# Not a part of an example, and nothing that may be left aside.
+_WEIGHT = "sample_weight"
 _IN_MEMORY = "an array, a tensor, a list, a DataFrame, or a dict with one of these"
 _TAKEN = f"{_IN_MEMORY}, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches"
 
@@ -160,6 +164,11 @@ def _is_nested_numbers(element: tuple | list) -> bool:
 
 
 def _of_mapping(element: Mapping, argument: str) -> Any:
+    if _WEIGHT in element:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected weights as the third part of elements (x, label, weights), or as the "
+            f"argument `sample_weight`. Received: a dict with the key {_WEIGHT!r}"
+        )
     if _IMAGE in element:
         return element[_IMAGE]
     if len(element) == 1:
@@ -202,7 +211,8 @@ def check_weights(weights: Any, count: int, argument: str, whole: bool = True) -
         whole: whether they are all there are, and not those of a batch, so that one has to be above 0.
 
     Raises:
-        ValueError: if there are not as many, or one is below 0 or not finite, or all are 0.
+        ValueError: if there are not as many, or one is below 0 or not finite, or all are 0,
+            or so small that float32 takes them for it.
     """
     if np.ma.is_masked(weights):
         raise ValueError(
@@ -211,9 +221,14 @@ def check_weights(weights: Any, count: int, argument: str, whole: bool = True) -
     found = _WEIGHTS.check(weights, argument)
     if found.shape not in ((count,), (count, 1)):
         raise ValueError(f"{MARK}{argument}`. Expected shape [{count}]. Received: {list(found.shape)}")
-    if whole and not found.any():
-        raise ValueError(f"{MARK}{argument}`. Expected weights that are not all 0. Received: zeros only")
+    if whole and found.max() < SMALLEST_WEIGHT:
+        raise no_weight(argument, f"none above {found.max():g}, which counts as 0" if found.any() else "zeros only")
     return found.reshape(-1)
+
+
+def no_weight(argument: str, received: str = "zeros only") -> ValueError:
+    """The error for examples none of which has a say."""
+    return ValueError(f"{MARK}{argument}`. Expected weights that are not all 0. Received: {received}")
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

@@ -164,8 +164,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
         mask = None
         if self.missing is not None:
             mask = tf.logical_not(tf.math.is_nan(x))
-            # 0 is in the support of every likelihood.
-            x = tf.where(mask, x, 0.0)
+            x = tf.where(mask, x, self.likelihood.support.nearest_to_zero)
         log_prob = self.likelihood.training_log_prob if training else self.likelihood.log_prob
         log_likelihood = log_prob(x, self.features(z, training), mask)
         # Otherwise K = 1 is lost in a batch of unknown size: 1 and an unknown number broadcast to an unknown number.

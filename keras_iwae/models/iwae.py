@@ -246,7 +246,10 @@ class IWAE(LatentModel):
             terms = found.terms
             by_variable: dict[int, tf.Tensor] = {}
             for part, gradients in ((self.generative, found.generative), (self.posterior, found.posterior)):
-                by_variable |= {id(v): g for v, g in zip(part.trainable_variables, gradients, strict=True)}
+                for variable, gradient in zip(part.trainable_variables, gradients, strict=True):
+                    # Of a layer that is in both, each part has its own share.
+                    other = by_variable.get(id(variable))
+                    by_variable[id(variable)] = gradient if other is None else other + gradient
             if self.beta_logit is not None:
                 with tf.GradientTape() as tape:
                     loss = -scale * weighted_mean(self.objective(terms.weights, self.beta), weights)

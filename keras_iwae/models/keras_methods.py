@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
-from keras_iwae.models.door import Door, check_batch_size, check_weights
+from keras_iwae.foundation import MARK, check_boolean, check_integer, shape_text, value_errors
+from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
+from keras_iwae.models.passes import check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
 
@@ -13,6 +14,8 @@ class CheckedModel(keras.Model):
     """`keras.Model` with a loss of its own, whose methods refuse data that its likelihood gives no density."""
 
     event_shape: tuple[int, ...]
+    _trackers: dict[str, keras.metrics.Mean]
+    _seen: keras.metrics.Sum
 
     @property
     def door(self) -> Door:
@@ -36,6 +39,11 @@ class CheckedModel(keras.Model):
                     f"{MARK}{argument}`. Expected none: the loss is minus the bound of `objective`, and the metrics "
                     "are the bound's parts. Use a callback for more."
                 )
+        if optimizer is None:
+            raise ValueError(f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: None")
+        if jit_compile != "auto":
+            check_boolean("jit_compile", jit_compile)
+        check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile = jit_compile
 
@@ -71,10 +79,13 @@ class CheckedModel(keras.Model):
 
         Raises:
             ValueError: for data that is not taken, for arguments that would have no effect, and after an epoch whose
-                loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it.
+                loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it, or in which no
+                example had a weight above 0.
         """
         _refuse_labels(x, y, class_weight)
         check_batch_size(x, batch_size)
+        check_passes(epochs, initial_epoch, steps_per_epoch, validation_steps)
+        check_split(validation_split, validation_data)
         if validation_data is None and not validation_split:
             every = None if validation_freq == 1 else validation_freq
             _refuse_validation(steps=validation_steps, batch_size=validation_batch_size, freq=every)
@@ -113,16 +124,26 @@ class CheckedModel(keras.Model):
         return_dict=False,
         **kwargs,
     ):
-        """As `keras.Model.evaluate`; the same data gives the same numbers at every call."""
+        """As `keras.Model.evaluate`; the same data gives the same numbers at every call.
+
+        Raises:
+            ValueError: for data that is not taken, and after a pass in which no example had a weight above 0.
+        """
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
-            return super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
+            # Of the epoch before it, whose metrics end here.
+            self._check_weighed("x")
+            found = super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
+            self._check_weighed("validation_data")
+            return found
         _refuse_labels(x, y)
         check_batch_size(x, batch_size)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
-            return super().evaluate(x, weights, batch_size, verbose, weights, **options)
+            found = super().evaluate(x, weights, batch_size, verbose, weights, **options)
+        self._check_weighed("x")
+        return found
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
@@ -147,6 +168,11 @@ class CheckedModel(keras.Model):
         return super().predict_on_batch(self.door.array(x, "x"))
 
     def make_train_function(self, force=False):
+        if not self.trainable_variables:
+            raise ValueError(
+                f"{MARK}trainable`. Expected True for some layer with weights: there is nothing to train. Received: "
+                f"{self.name}, all of whose weights are frozen"
+            )
         # A tf.function that creates variables, as the optimizer's would be, is traced twice.
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
@@ -163,6 +189,12 @@ class CheckedModel(keras.Model):
                 f"weights). Received: {type(sample_weight).__name__}"
             )
         return opened, check_weights(sample_weight, len(opened), "sample_weight")
+
+    def _check_weighed(self, argument: str) -> None:
+        """Refuse to report means over a pass in which no example had a weight above 0."""
+        weight = float(tf.convert_to_tensor(self._trackers["loss"].count))
+        if weight < SMALLEST_WEIGHT and float(self._seen.result()) > 0.0:
+            raise no_weight(f"{argument}: weights")
 
     def _opened_batch(self, x, sample_weight):
         x = self.door.array(x, "x")
@@ -183,6 +215,12 @@ class CheckedModel(keras.Model):
         if not x.shape[1:].is_compatible_with(self.event_shape):
             expected = shape_text("B", *self.event_shape)
             raise ValueError(f"{MARK}x`. Expected shape {expected}. Received: {x.shape}")
+        if weights is not None and self.distribute_strategy.num_replicas_in_sync > 1:
+            # Each replica would divide by the weights of its own examples.
+            raise ValueError(
+                f"{MARK}sample_weight`. Expected none under a strategy of several replicas. Received: weights under "
+                f"{type(self.distribute_strategy).__name__}"
+            )
         return tf.cast(x, tf.float32), None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
 
 

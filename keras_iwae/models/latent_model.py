@@ -26,6 +26,7 @@ from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
+from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.posteriors import Posterior
 
@@ -142,6 +143,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
         self.generative.build((None, self.latent_dim))
+        refuse_activity_regularizers(self)
         self.built = True
 
     def call(self, events, training=False):
@@ -214,7 +216,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def _penalty(self) -> tf.Tensor:
         """Sum of the regularizers' penalties."""
-        return tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in self.losses)])
+        return of_weights(self)
 
     def _descend(self, slopes: list[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
         """Take a step down `slopes`, in the order of the trainable variables, and down the penalty; give the penalty.

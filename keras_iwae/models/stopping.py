@@ -1,4 +1,4 @@
-"""Training that has run away ends with an error: what every `fit` looks at after each epoch."""
+"""Training that has run away, or in which no example has a weight, ends with an error after each epoch of `fit`."""
 
 from typing import Any
 
@@ -38,15 +38,26 @@ class StopWhereLossNotFinite(keras.callbacks.Callback):
         )
 
 
+class StopWithoutWeight(keras.callbacks.Callback):
+    """Stop training with an error after an epoch in which no example had a weight above 0.
+
+    Raises:
+        ValueError: from `fit`.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model._check_weighed("x")
+
+
 def with_stopping(callbacks: Any, model: keras.Model) -> Any:
-    """The callbacks of `fit`, with the one above before what saves; as they are where one of them stops at NaN."""
+    """The callbacks of `fit`, with those above before what saves; the first only where none of them stops at NaN."""
     given = list(callbacks.callbacks) if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks
     flat = keras.tree.flatten(given) if given is not None else []
-    if any(isinstance(each, (StopWhereLossNotFinite, keras.callbacks.TerminateOnNaN)) for each in flat):
-        return callbacks
-    stopping = StopWhereLossNotFinite()
+    kinds = (StopWhereLossNotFinite, keras.callbacks.TerminateOnNaN), (StopWithoutWeight,)
+    added = [kind[0]() for kind in kinds if not any(isinstance(each, kind) for each in flat)]
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        stopping.set_model(model)
-        callbacks.callbacks.insert(0, stopping)
+        for each in added:
+            each.set_model(model)
+        callbacks.callbacks[:0] = added
         return callbacks
-    return [stopping, *flat]
+    return [*added, *flat]

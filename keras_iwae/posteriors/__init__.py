@@ -20,7 +20,7 @@ A draw may go on after the D latent units with auxiliary variables, which the ge
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
 from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
-from keras_iwae.posteriors.base import Posterior, check_density
+from keras_iwae.posteriors.base import Posterior, check_density, check_reparameterized
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
@@ -49,4 +49,5 @@ __all__ = [
     "RadialPosterior",
     "SemiAmortizedPosterior",
     "check_density",
+    "check_reparameterized",
 ]

@@ -2,6 +2,7 @@
 
 import keras
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from keras_iwae.foundation import FixedArguments
 
@@ -77,4 +78,20 @@ def check_density(posterior: Posterior) -> None:
             f"{type(posterior).__name__}, which can only be drawn from. Use annealed importance sampling "
             "(`evaluate_nll.py --method ais`, `annealed_nll`), or a fitted proposal: an IWAE with this decoder and "
             "likelihood, not trainable"
+        )
+
+
+def check_reparameterized(posterior: Posterior, distribution) -> None:
+    """Refuse a class of the user's own whose draws are said to be functions of its parameters, and are not for TFP.
+
+    Raises:
+        ValueError: which says what to set.
+    """
+    found = getattr(distribution, "reparameterization_type", None)
+    own = not type(posterior).__module__.startswith("keras_iwae.")
+    if own and posterior.reparameterized and found == tfp.distributions.NOT_REPARAMETERIZED:
+        raise ValueError(
+            "Invalid value received for `posterior`. Expected `reparameterized = False` in a class whose draws are no "
+            "differentiable function of its parameters, and an estimator such as 'vimco'. Received: a "
+            f"{type(posterior).__name__}, whose distribution is {found}"
         )
