@@ -5,7 +5,7 @@ from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.evaluation.imputation import Conditional, conditional
+from keras_iwae.evaluation.imputation import Conditional, conditional, conditional_graph, digests_of
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
@@ -33,7 +33,9 @@ __all__ = [
     "annealed_nll",
     "bidirectional_gap",
     "conditional",
+    "conditional_graph",
     "diagnostics",
+    "digests_of",
     "importance_weighted_nll",
     "inference_gap",
     "latents",
