@@ -35,6 +35,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--fit-rows", type=int, metavar="N", help="rows to learn from, drawn at random [100000]")
     model.add_argument("--num-samples", type=int, metavar="K", help="importance samples of each row [1000]")
     model.add_argument("--max-steps", type=int, metavar="N", help="steps of training, at most [the imputer's own]")
+    model.add_argument(
+        "--balanced", action="store_true", help="let training hear all columns alike, not numbers more than levels"
+    )
     model.add_argument("--seed", type=int, default=0, help="the same seed gives the same files [0]")
 
 
@@ -45,6 +48,7 @@ def given_reading(args: argparse.Namespace) -> dict:
         "kinds": dict(args.kind),
         "ignore": args.ignore,
         "missing": args.missing,
+        "balanced": args.balanced,
         "seed": args.seed,
         "verbose": sys.stderr.isatty(),
         **{name: value for name, value in optional.items() if value is not None},

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from oracles import ExactPosterior, linear_gaussian_log_evidence, linear_gaussian_model
 from sklearn.utils.estimator_checks import check_estimator
+from tensorflow.autograph.experimental import do_not_convert
 
 from keras_iwae import IWAEDensity
 from keras_iwae.models.graphs import KeepsGraphs
@@ -37,16 +38,19 @@ def exact():
     return made, table.mask(RNG.random(table.shape) < 0.3).iloc[:12]
 
 
-@pytest.mark.slow
-def test_scikit_learns_own_checks(monkeypatch):
-    """Eagerly, for they make some forty models, and a graph would be traced for each."""
-    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: function)
+@pytest.fixture
+def eagerly(monkeypatch):
+    """Without graphs, which cost more to trace for a model than such models take to be fitted and asked."""
+    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: do_not_convert(function))
     tf.config.run_functions_eagerly(True)
-    try:
-        settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
-        check_estimator(IWAEDensity(**settings), on_skip=None)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.slow
+def test_scikit_learns_own_checks(eagerly):
+    settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
+    check_estimator(IWAEDensity(**settings), on_skip=None)
 
 
 def encoded_evidence(made, table):

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from tensorflow.autograph.experimental import do_not_convert
 
 import keras_iwae
 from keras_iwae import IWAEImputer
@@ -29,6 +30,16 @@ def imputer():
 
 
 @pytest.fixture(scope="module")
+def filled(imputer):
+    return imputer.transform(X)
+
+
+@pytest.fixture(scope="module")
+def imputations(imputer):
+    return imputer.impute(X, 2)
+
+
+@pytest.fixture(scope="module")
 def frame():
     rows = np.arange(60)
     table = pd.DataFrame(
@@ -43,25 +54,26 @@ def frame():
     return table.mask(RNG.random(table.shape) < 0.25)
 
 
-@pytest.mark.slow
-def test_scikit_learns_own_checks(monkeypatch):
-    """Eagerly, for they make some sixty models, and a graph would be traced for each."""
-    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: function)
+@pytest.fixture
+def eagerly(monkeypatch):
+    """Without graphs, which cost more to trace for a model than such models take to be fitted and asked."""
+    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: do_not_convert(function))
     tf.config.run_functions_eagerly(True)
-    try:
-        settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
-        check_estimator(IWAEImputer(**settings), on_skip=None)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
-def test_what_was_observed_stays_and_the_rest_is_filled_in(imputer):
-    filled = imputer.transform(X)
+@pytest.mark.slow
+def test_scikit_learns_own_checks(eagerly):
+    settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
+    check_estimator(IWAEImputer(**settings), on_skip=None)
+
+
+def test_what_was_observed_stays_and_the_rest_is_filled_in(filled, imputations):
     assert np.isfinite(filled).all()
     observed = ~np.isnan(X)
     np.testing.assert_array_equal(filled[observed], X[observed])
-    imputations = imputer.impute(X, 3)
-    assert len(imputations) == 3
+    assert len(imputations) == 2
     for table in imputations:
         assert np.isfinite(table).all()
         np.testing.assert_array_equal(table[observed], X[observed])
@@ -70,31 +82,46 @@ def test_what_was_observed_stays_and_the_rest_is_filled_in(imputer):
     np.testing.assert_allclose(imputations.filled, filled, rtol=1e-4)
 
 
-def test_a_row_is_filled_in_alike_whatever_comes_with_it(imputer):
-    filled = imputer.transform(X)
+def test_means_draws_and_verdicts_are_of_one_pass(imputer, monkeypatch):
+    passes = []
+    conditional = IWAEImputer._conditional
+
+    def counted(self, encoded, **options):
+        passes.append(len(encoded))
+        return conditional(self, encoded, **options)
+
+    monkeypatch.setattr(IWAEImputer, "_conditional", counted)
+    found = imputer.impute(X, 2)
+    # Of the rows with gaps alone.
+    assert passes == [np.isnan(X).any(axis=1).sum()]
+    assert (len(found), found.filled.shape, len(found.rows.verdict)) == (2, X.shape, len(X))
+    complete = imputer.impute(np.nan_to_num(X[:3]), 2)
+    assert len(passes) == 1
+    assert set(complete.rows.verdict) == {trust.COMPLETE}
+
+
+def test_a_row_is_filled_in_alike_whatever_comes_with_it(imputer, filled, imputations):
     for row in (0, 5, 17):
         np.testing.assert_allclose(imputer.transform(X[row : row + 1])[0], filled[row], rtol=1e-4)
     np.testing.assert_allclose(imputer.transform(X[::-1])[::-1], filled, rtol=1e-4)
-    drawn = imputer.impute(X, 2)
-    np.testing.assert_allclose(imputer.impute(X[5:6], 2)[1][0], drawn[1][5], rtol=1e-4)
+    np.testing.assert_allclose(imputer.impute(X[5:6], 2)[1][0], imputations[1][5], rtol=1e-4)
 
 
 @pytest.mark.slow
-def test_the_seed_decides(imputer):
+def test_the_seed_decides(filled):
     again, other = IWAEImputer(**TINY).fit(X), IWAEImputer(**{**TINY, "random_state": 1}).fit(X)
-    filled = imputer.transform(X)
     np.testing.assert_array_equal(again.transform(X), filled)
     assert np.all(other.transform(X)[np.isnan(X)] != filled[np.isnan(X)])
 
 
-def test_pickled_and_cloned(imputer):
+def test_pickled_and_cloned(imputer, filled):
     thawed = pickle.loads(pickle.dumps(imputer))
-    np.testing.assert_array_equal(thawed.transform(X), imputer.transform(X))
+    np.testing.assert_array_equal(thawed.transform(X), filled)
     assert clone(imputer).get_params() == imputer.get_params()
     assert not hasattr(clone(imputer), "model_")
 
 
-def test_rows_say_how_far_to_trust_them(imputer):
+def test_rows_say_how_far_to_trust_them(imputer, imputations):
     rows = imputer.rows(X)
     np.testing.assert_array_equal(rows.missing, np.isnan(X).sum(axis=1))
     assert rows.verdict[0] == trust.FROM_PRIOR
@@ -105,7 +132,10 @@ def test_rows_say_how_far_to_trust_them(imputer):
     some = (rows.missing > 0) & (rows.missing < 4)
     np.testing.assert_array_equal(rows.verdict[some] == trust.UNSTEADY, rows.pareto_k[some] > 0.7)
     assert "1 rows: filled in from the prior" in str(rows)
-    np.testing.assert_array_equal(imputer.impute(X, 1).rows.verdict, rows.verdict)
+    np.testing.assert_array_equal(imputations.rows.verdict, rows.verdict)
+    # Neither that the model fits a row, nor that it does not, can be read off its weights, and no verdict says so.
+    for verdict in (trust.STEADY, trust.UNSTEADY):
+        assert "how good the model is they do not judge" in verdict or "does not say that the model is wrong" in verdict
 
 
 def test_scores_of_held_out_cells(imputer):
@@ -156,6 +186,19 @@ def test_a_dataframe_keeps_its_types(frame):
 
 
 @pytest.mark.slow
+def test_balanced_columns_are_trained_on_in_other_shares_and_it_says_so(frame, eagerly):
+    found = IWAEImputer(**TINY, balanced=True).fit(frame)
+    assert set(found.history_[0]) == {"step", "weighted_bound"}
+    assert found.model_.generative.likelihood.column_weights == found.coding_.likelihood(balanced=True).column_weights
+    thawed = pickle.loads(pickle.dumps(found))
+    assert thawed.model_.generative.likelihood.weighted
+    plain = IWAEImputer(**TINY).fit(frame)
+    assert set(plain.history_[0]) == {"step", "bound"}
+    weights = zip(found.model_.get_weights(), plain.model_.get_weights(), strict=True)
+    assert any(np.any(one != other) for one, other in weights if one.dtype == np.float32)
+
+
+@pytest.mark.slow
 def test_arrays_and_frames_by_set_output(imputer):
     scaled = make_pipeline(StandardScaler(), IWAEImputer(**TINY)).set_output(transform="pandas").fit(X)
     assert isinstance(scaled.transform(X), pd.DataFrame)
@@ -173,7 +216,7 @@ def test_arrays_and_frames_by_set_output(imputer):
     ],
     ids=["one column", "a constant column", "two rows"],
 )
-def test_odd_tables(table):
+def test_odd_tables(table, eagerly):
     filled = IWAEImputer(**TINY).fit_transform(table)
     assert np.isfinite(filled).all()
     if table[0, 0] == 7.3:
@@ -198,6 +241,8 @@ def test_bad_input(imputer):
     for setting in ("num_samples", "training_samples", "max_steps", "latent_dim"):
         with pytest.raises(ValueError, match=f"`{setting}`"):
             IWAEImputer(**{**TINY, setting: 0}).fit(X)
+    with pytest.raises(ValueError, match="`balanced`"):
+        IWAEImputer(**TINY, balanced="yes").fit(X)
     with pytest.raises(ValueError, match=r"`columns`. Expected names of \[0, 1, 2, 3\]. Received: 'a'"):
         IWAEImputer(**TINY, columns={"a": "real"}).fit(X)
 

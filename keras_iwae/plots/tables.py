@@ -115,36 +115,21 @@ def _bars(axes: Any, observed: np.ndarray, imputed: np.ndarray) -> None:
 
 
 def bound_trace(history: Sequence[Mapping[str, float]]) -> Figure:
-    """The bound by steps of training, of rows that are trained on and of those that are held out.
+    """The bound by steps of training.
 
     Args:
-        history: `step`, `bound` in nats and, while rows are held out, `held_out`; steps begin anew with each round.
+        history: `step`, and `bound` in nats or `weighted_bound`, of columns that were weighed.
     """
+    name = "weighted_bound" if "weighted_bound" in history[0] else "bound"
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=_INK, labelsize=9)
-    trial = [row for row in history if "held_out" in row]
-    final = [row for row in history if "held_out" not in row]
-    for rows, key, style, color, label in (
-        (trial, "bound", ":", _BLUE, "first round, rows trained on"),
-        (trial, "held_out", "--", _RED, "first round, rows held out"),
-        (final, "bound", "-", _BLUE, "all rows, the model that is used"),
-    ):
-        if rows:
-            marker = "o" if len(rows) == 1 else None
-            axes.plot(
-                [row["step"] for row in rows],
-                [row[key] for row in rows],
-                style,
-                color=color,
-                label=label,
-                marker=marker,
-            )
+    marker = "o" if len(history) == 1 else None
+    axes.plot([row["step"] for row in history], [row[name] for row in history], color=_BLUE, marker=marker)
     axes.set_xlabel("step", fontsize=9)
-    axes.set_title("Bound, nats", loc="left", fontsize=10)
+    axes.set_title("Bound, nats" if name == "bound" else "Bound of weighted columns", loc="left", fontsize=10)
     axes.grid(axis="y", alpha=0.25)
-    axes.legend(frameon=False, fontsize=9)
     return figure
 
 

@@ -27,6 +27,9 @@ class IWAEDensity(DensityMixin, TableEstimator):
         latent_dim: latent units.
         hidden: units of the encoder's layers; the decoder's are the same in reverse.
         training_samples: K of a training step.
+        balanced: whether training hears all columns alike, where a real one is otherwise worth several binary ones.
+            What `history_` holds is then a bound of weighted columns, `weighted_bound`, and none of log p(x);
+            everything that is found out after training is of p(x) itself.
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is scored.
         random_state: seed of all that is random; the same integer gives the same model and the same scores.
@@ -77,7 +80,8 @@ class IWAEDensity(DensityMixin, TableEstimator):
 
         For each cell the row without it is encoded anew, so that z is drawn from what the other cells say,
         $\log \sum_k w_k p(x_j|z_k) / \sum_k w_k$ with the weights of the row without it. That is as much work for each
-        cell as a row is otherwise.
+        cell as a row is otherwise. A density depends on the unit of its column: cells of different columns are compared
+        by how far each is below what is usual in its column.
 
         Args:
             X: array or DataFrame `[N, D]` with the columns that were learned.

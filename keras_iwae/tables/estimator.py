@@ -31,6 +31,7 @@ class TableEstimator(BaseEstimator):
         latent_dim: int = 10,
         hidden: Sequence[int] = (128, 128),
         training_samples: int = 20,
+        balanced: bool = False,
         max_steps: int = 6000,
         num_samples: int = 1000,
         random_state: Any = None,
@@ -40,6 +41,7 @@ class TableEstimator(BaseEstimator):
         self.latent_dim = latent_dim
         self.hidden = hidden
         self.training_samples = training_samples
+        self.balanced = balanced
         self.max_steps = max_steps
         self.num_samples = num_samples
         self.random_state = random_state
@@ -61,6 +63,8 @@ class TableEstimator(BaseEstimator):
         """
         check_integer("num_samples", self.num_samples)
         frame = self._frame(X, reset=True)
+        if not isinstance(self.balanced, (bool, np.bool_)):
+            raise ValueError(f"{MARK}balanced`. Expected True or False. Received: {self.balanced!r}")
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         seed = int(check_random_state(self.random_state).randint(SEEDS))
@@ -70,6 +74,7 @@ class TableEstimator(BaseEstimator):
             self.latent_dim,
             self.hidden,
             self.training_samples,
+            bool(self.balanced),
             self.max_steps,
             seed,
             self.verbose,

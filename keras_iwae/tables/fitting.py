@@ -36,6 +36,7 @@ def fitted(
     latent_dim: int,
     hidden: Sequence[int],
     training_samples: int,
+    balanced: bool,
     max_steps: int,
     seed: int,
     verbose: bool,
@@ -48,12 +49,14 @@ def fitted(
         latent_dim: number of latent units.
         hidden: units of the encoder's layers; the decoder's are the same in reverse.
         training_samples: K in training.
+        balanced: whether training hears all columns alike; see `Coding.likelihood`.
         max_steps: the most steps of the optimizer; a small table has fewer, for 300 passes.
         seed: of the initial weights, the order of the rows and every draw.
         verbose: whether to show progress.
 
     Returns:
-        the model, and for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats.
+        the model, and for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats; with
+        balanced columns it is the `weighted_bound`.
 
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 4.
@@ -64,7 +67,7 @@ def fitted(
         latent_dim,
         hidden,
         num_samples=check_integer("training_samples", training_samples),
-        likelihood=coding.likelihood(real=StudentTLikelihood(min_scale=_LEAST_SCALE)),
+        likelihood=coding.likelihood(StudentTLikelihood(min_scale=_LEAST_SCALE), balanced=balanced),
         missing="nan",
         seed=seed,
     )
@@ -84,5 +87,5 @@ def fitted(
         ],
         verbose=2 if verbose else 0,
     )
-    bounds = found.history["bound"]
-    return model, [{"step": float(together * (n + 1)), "bound": bound} for n, bound in enumerate(bounds)]
+    name = "weighted_bound" if balanced else "bound"
+    return model, [{"step": float(together * (n + 1)), name: bound} for n, bound in enumerate(found.history[name])]

@@ -32,6 +32,9 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         latent_dim: latent units.
         hidden: units of the encoder's layers; the decoder's are the same in reverse.
         training_samples: K of a training step.
+        balanced: whether training hears all columns alike, where a real one is otherwise worth several binary ones.
+            What `history_` holds is then a bound of weighted columns, `weighted_bound`, and none of log p(x);
+            everything that is found out after training is of p(x) itself.
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is filled in.
         random_state: seed of all that is random; the same integer gives the same model and the same cells.

@@ -39,7 +39,8 @@ def score_file(
         source: the file.
         out: the CSV file to write, a row for each row, with what was missing and log p(x) in nats.
         train: the file that the model learns from, with the same columns; `None` is `source`.
-        cells: whether to write log p(x_j | the other cells) of each cell too, with the column of the oddest; as much
+        cells: whether to write log p(x_j | the other cells) of each cell too, and the column of the oddest, which is
+            furthest below the median of its column: a density depends on the unit, and its differences do not. As much
             work for each cell as for a row.
         kinds: what some columns are, by name; see `Schema`.
         ignore: names of columns that are not looked at.
@@ -103,8 +104,19 @@ def _write(path: Path, found: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **found)  # type: ignore[arg-type]
 
 
+def _medians(parts: list[Path]) -> np.ndarray:
+    """Of the scores of the cells of each column, `[D]`; 0 where there are none."""
+    scores = []
+    for part in parts:
+        with np.load(part) as found:
+            scores.append(found["cells"])
+    whole = np.concatenate(scores)
+    return np.array([np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in whole.T])
+
+
 def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
     header = ["row", "missing", "log_likelihood"]
+    usual = _medians(parts) if cells else np.zeros(0)
     rows: list[list[str]] = [header + (["oddest", *table.names] if cells else [])]
     for part in parts:
         with np.load(part) as found:
@@ -114,7 +126,7 @@ def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cell
             row = [str(len(rows)), str(missing[index]), dialect.text(totals[index], 4)]
             if each is not None:
                 own = each[index]
-                oddest = "" if np.isnan(own).all() else table.names[int(np.nanargmin(own))]
+                oddest = "" if np.isnan(own).all() else table.names[int(np.nanargmin(own - usual))]
                 row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
             rows.append(row)
     with replacing(out) as temporary:

@@ -195,7 +195,8 @@ def _use(files: FilledFiles) -> str:
 
 
 def _end(files: FilledFiles) -> str:
-    return f"{files.history[-1]['bound']:.2f} nats"
+    last = files.history[-1]
+    return f"{last['bound']:.2f} nats" if "bound" in last else f"{last['weighted_bound']:.2f}, of weighted columns"
 
 
 def _percent(part: int, whole: int) -> str:
