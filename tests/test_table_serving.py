@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_iwae
 from keras_iwae import IWAEDensity, IWAEImputer
+from keras_iwae.evaluation import examples_together
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import Coding, Column, Schema
 
@@ -96,6 +97,15 @@ def test_what_is_served_is_what_python_gives(imputer, served):
     assert set(scores) == {"log_likelihood", "effective_sample_size"}
     for each in (answer, scores):
         np.testing.assert_allclose(each["log_likelihood"].numpy(), density.score_samples(FRAME), rtol=1e-5, atol=1e-4)
+    # More rows than are worked on at once, which do not fill the last part.
+    many = pd.concat([FRAME] * 60, ignore_index=True)[:2301]
+    assert len(many) > examples_together(imputer.model_, 40)
+    np.testing.assert_allclose(
+        signatures["score"](**cells(many))["log_likelihood"].numpy()[-21:],
+        answer["log_likelihood"].numpy()[np.arange(2280, 2301) % ROWS],
+        rtol=1e-4,
+        atol=1e-4,
+    )
     default = signatures["serving_default"](**cells(FRAME[:2]))
     assert set(default) == set(answer)
 

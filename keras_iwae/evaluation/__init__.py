@@ -14,6 +14,7 @@ from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 from keras_iwae.evaluation.result import NLLResult
+from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
 
@@ -29,6 +30,7 @@ __all__ = [
     "NLLResult",
     "PairedDifference",
     "Proposal",
+    "Statistics",
     "SumoResult",
     "annealed_nll",
     "bidirectional_gap",
@@ -36,6 +38,7 @@ __all__ = [
     "conditional_graph",
     "diagnostics",
     "digests_of",
+    "examples_together",
     "importance_weighted_nll",
     "inference_gap",
     "latents",

@@ -4,8 +4,8 @@ With $z_k \sim q(z|x_{obs})$ and $w_k = p(x_{obs}|z_k) p(z_k) / q(z_k|x_{obs})$,
 $E[x_d|x_{obs}] \approx \sum_k w_k E[x_d|z_k] / \sum_k w_k$. A draw of what is missing is one of p(x|z_k), with k chosen
 with probability proportional to $w_k$: all entries of one draw come of one z, so that they belong together.
 
-Each example is worked on by itself, under a key that its own entries decide: what is found for it is the same
-whichever examples come with it.
+Random numbers of an example come of a key that its own entries decide: what is found for it is the same whichever
+examples come with it, but for the rounding of float32.
 """
 
 from collections import Counter
@@ -16,13 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
-from keras_iwae.evaluation.streamed_examples import Statistics, stream_example
+from keras_iwae.evaluation.streamed_examples import examples_together, stream_examples
 from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, shape_text
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import check_density
-
-# Examples of one call of a graph: enough that calls cost little, few enough for a progress bar to move.
-_TOGETHER = 64
 
 
 class Conditional(NamedTuple):
@@ -97,8 +94,9 @@ def conditional(
     asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
     digests = _digests(x)
     parts = []
-    for begin in range(0, len(x), _TOGETHER):
-        rows = slice(begin, begin + _TOGETHER)
+    together = examples_together(model, num_samples)
+    for begin in range(0, len(x), together):
+        rows = slice(begin, begin + together)
         found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
         parts.append(tf.nest.map_structure(lambda each: each.numpy(), found))
         progress(len(x[rows]))
@@ -130,27 +128,24 @@ def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values:
     def of_examples(x: tf.Tensor, values: tf.Tensor, digests: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         base = key_for(Purpose.IMPUTATION, seed)
 
-        def of_example(example: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-            one, value, (first, second, occurrence) = example[0], example[1], tf.unstack(example[2])
+        def keys_of(digest: tf.Tensor) -> tf.Tensor:
+            first, second, occurrence = tf.unstack(digest)
             own = tf.random.fold_in(tf.random.fold_in(base, first), second)
             latents_key, draws_key = tf.unstack(tf.random.split(own, 2))
-            choice_key, entries_key = tf.unstack(tf.random.split(tf.random.fold_in(draws_key, occurrence), 2))
-            asked = value if has_values else None
-            found = stream_example(model, one, asked, num_samples, num_draws, largest, latents_key, choice_key)
-            features = model.generative.features(found.chosen[:, tf.newaxis])
-            drawn = model.generative.likelihood.sample(features, entries_key)[1][:, 0]
-            log_count = tf.math.log(float(num_samples))
-            return (
-                found.averages,
-                found.log_sum - log_count,
-                tf.exp(2.0 * found.log_sum - found.log_squares),
-                found.largest.largest[0],
-                found.log_values - found.log_sum,
-                tf.where(tf.math.is_nan(one), drawn, one),
-            )
+            return tf.concat([latents_key[tf.newaxis], tf.random.split(tf.random.fold_in(draws_key, occurrence), 2)], 0)
 
-        kinds = tf.nest.map_structure(lambda _: tf.float32, Statistics.zeros(model))
-        return tf.map_fn(of_example, (x, values, digests), fn_output_signature=(kinds, *[tf.float32] * 5))
+        latents_keys, choice_keys, entries_keys = tf.unstack(tf.map_fn(keys_of, digests), num=3, axis=1)
+        asked = values if has_values else None
+        found = stream_examples(model, x, asked, num_samples, num_draws, largest, latents_keys, choice_keys)
+        log_values = tf.reshape(found.log_sum, [-1, *[1] * (values.shape.rank - 1)])
+        return (
+            found.averages,
+            found.log_sum - tf.math.log(float(num_samples)),
+            tf.exp(2.0 * found.log_sum - found.log_squares),
+            found.largest.largest,
+            found.log_values - log_values,
+            _draws(model, x, found.chosen, entries_keys),
+        )
 
     specs = (
         tf.TensorSpec([None, *model.event_shape]),
@@ -159,6 +154,20 @@ def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values:
         tf.TensorSpec([], tf.int32),
     )
     return model.traced(("conditional", num_samples, num_draws, has_values), of_examples, specs)
+
+
+def _draws(model: IWAE, x: tf.Tensor, latents: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Draws of p(x|z), `[B, m, *event_shape]`, of latents `[B, m, D]`; observed entries are as they are."""
+    if not latents.shape[1]:
+        return tf.zeros(tf.concat([tf.shape(x)[:1], [0], tf.shape(x)[1:]], axis=0))
+
+    def of_example(example: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        return model.generative.likelihood.sample(*example)[1]
+
+    features = model.generative.features(latents)
+    drawn = tf.map_fn(of_example, (features, keys), fn_output_signature=tf.float32)
+    observed = x[:, tf.newaxis]
+    return tf.where(tf.math.is_nan(observed), drawn, observed)
 
 
 def _checked_values(model: IWAE, values: np.ndarray, count: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_iwae.evaluation import conditional_graph, digests_of
+from keras_iwae.evaluation import Statistics, conditional_graph, digests_of, examples_together
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import IWAEDensity, TableEstimator
@@ -25,6 +25,19 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
         digests = tf.pad(digests_of(rows), [[0, 0], [0, 1]])
         return graphs[num_draws](rows, tf.zeros([tf.shape(rows)[0], 0]), digests, seed)
 
+    def in_parts(rows: tf.Tensor) -> tuple[Statistics, tf.Tensor, tf.Tensor]:
+        """Averages, log-likelihoods and effective sample sizes; memory does not grow with the rows of a request."""
+        count = tf.shape(rows)[0]
+        size = tf.clip_by_value(count, 1, examples_together(model, estimator.num_samples))
+        parts = -(-count // size)
+        padded = tf.pad(rows, [[0, parts * size - count], [0, 0]], constant_values=math.nan)
+        like = Statistics.zeros(model, tf.constant(1)), tf.zeros([1]), tf.zeros([1])
+        specs = [tf.TensorSpec([None, *each.shape[1:]]) for each in tf.nest.flatten(like)]
+        split = tf.reshape(padded, [parts, size, len(columns)])
+        answers = tf.map_fn(lambda part: tf.nest.flatten(found(part, settled, 0)[:3]), split, fn_output_signature=specs)
+        whole = [tf.reshape(each, [-1, *spec.shape[1:]])[:count] for each, spec in zip(answers, specs, strict=True)]
+        return tf.nest.pack_sequence_as(like, whole)
+
     def filled(cells: tuple[tf.Tensor, ...], numbers: list[tf.Tensor]) -> Tensors:
         triples = zip(columns, cells, numbers, strict=True)
         return {column.name: column.fill(values, each) for column, values, each in triples}
@@ -36,7 +49,7 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
 
     def impute(*cells):
         rows = encoded(cells)
-        averages, log_likelihood, ess, *_ = found(rows, settled, 0)
+        averages, log_likelihood, ess = in_parts(rows)
         numbers = [
             tf.cast(tf.argmax(averages.probabilities[place], axis=-1), tf.float32)
             if place in averages.probabilities
@@ -58,7 +71,7 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
 
     def score(*cells):
         rows = encoded(cells)
-        _, log_likelihood, ess, *_ = found(rows, settled, 0)
+        _, log_likelihood, ess = in_parts(rows)
         return trust(rows, log_likelihood, ess)
 
     specs = tuple(column.spec for column in columns)

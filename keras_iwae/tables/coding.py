@@ -203,6 +203,9 @@ def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
 def _patched(own: pd.Series, new: pd.Series, gap: pd.Series) -> pd.Series:
     """A column with its gaps filled, in the dtype of what is filled in unless its own cells would lose digits."""
     dtype: Any = new.dtype
+    if isinstance(own.dtype, np.dtype) and own.dtype == dtype and dtype.kind == "f":
+        # By far the fastest, and tables of many imputations are mostly this.
+        return pd.Series(np.where(gap, new, own), own.index)
     if pd.api.types.is_float_dtype(own.dtype):
         whole = not (own.dropna() % 1.0).any()
         if pd.api.types.is_float_dtype(dtype) or (pd.api.types.is_integer_dtype(dtype) and not whole):
