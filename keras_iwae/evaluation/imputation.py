@@ -8,7 +8,6 @@ Examples are worked on together, each under random numbers of a key that its own
 no rest to other instructions: what is found for an example is the same whichever come with it.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -91,6 +90,41 @@ def conditional(
     x = model.door.array(x, "x")
     if values is not None:
         values = _checked_values(model, values, len(x))
+    traced = conditional_graph(model, num_samples, num_draws, values is not None)
+    asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
+    digests = _digests(x)
+    parts = []
+    together = examples_together(model, num_samples)
+    for begin in range(0, len(x), together):
+        count = min(together, len(x) - begin)
+        # The last one again, until there is nothing left over of LANES.
+        rows = np.minimum(np.arange(begin, begin - (-count // LANES) * LANES), len(x) - 1)
+        found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
+        parts.append(tf.nest.map_structure(lambda each, count=count: each.numpy()[:count], found))
+        progress(count)
+    averages, log_likelihood, ess, top, log_density, draws = tf.nest.map_structure(
+        lambda *each: np.concatenate(each), *parts
+    )
+    return Conditional(
+        averages.mean,
+        log_likelihood,
+        ess,
+        pareto_k(top, num_samples),
+        log_density if values is None else np.where(np.isnan(values), np.nan, log_density),
+        np.moveaxis(draws, 1, 0),
+        averages.probabilities,
+    )
+
+
+def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values: bool) -> Callable:
+    """What `conditional` runs, as a graph of the model: of examples, values, int32 `[N, 3]` and a seed.
+
+    The three integers of an example key its random numbers: its `digests_of`, and how many equal ones came before it.
+
+    Returns:
+        a function that gives averages, log-likelihoods, effective sample sizes, the largest log weights, log densities
+        and draws `[N, m, *event_shape]`.
+    """
     largest = min(num_samples, tail_length(num_samples) + 1)
 
     def of_examples(x: tf.Tensor, values: tf.Tensor, digests: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -115,37 +149,13 @@ def conditional(
             _draws(model, x, found.chosen, entries_keys),
         )
 
-    has_values = values is not None
     specs = (
         tf.TensorSpec([None, *model.event_shape]),
         tf.TensorSpec([None, *(model.event_shape if has_values else [0])]),
         tf.TensorSpec([None, 3], tf.int32),
         tf.TensorSpec([], tf.int32),
     )
-    traced = model.traced(("conditional", num_samples, num_draws, has_values), of_examples, specs)
-    asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
-    digests = _digests(x)
-    parts = []
-    together = examples_together(model, num_samples)
-    for begin in range(0, len(x), together):
-        count = min(together, len(x) - begin)
-        # The last one again, until there is nothing left over of LANES.
-        rows = np.minimum(np.arange(begin, begin - (-count // LANES) * LANES), len(x) - 1)
-        found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
-        parts.append(tf.nest.map_structure(lambda each, count=count: each.numpy()[:count], found))
-        progress(count)
-    averages, log_likelihood, ess, top, log_density, draws = tf.nest.map_structure(
-        lambda *each: np.concatenate(each), *parts
-    )
-    return Conditional(
-        averages.mean,
-        log_likelihood,
-        ess,
-        pareto_k(top, num_samples),
-        log_density if values is None else np.where(np.isnan(values), np.nan, log_density),
-        np.moveaxis(draws, 1, 0),
-        averages.probabilities,
-    )
+    return model.traced(("conditional", num_samples, num_draws, has_values), of_examples, specs)
 
 
 def _draws(model: IWAE, x: tf.Tensor, latents: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
@@ -176,12 +186,20 @@ def _digests(x: np.ndarray) -> np.ndarray:
     Returns:
         int32 `[N, 3]`.
     """
-    # One zero, and one NaN: what is equal has equal bytes.
-    rows = np.where(np.isnan(x), np.float32(np.nan), x + np.float32(0.0)).reshape(len(x), -1)
     seen: Counter[bytes] = Counter()
     digests = np.empty([len(x), 3], np.int32)
-    for digest, row in zip(digests, rows, strict=True):
-        code = hashlib.blake2b(row.tobytes(), digest_size=8).digest()
-        digest[:2], digest[2] = np.frombuffer(code, np.int32), seen[code]
+    for digest, own in zip(digests, digests_of(tf.constant(x)).numpy(), strict=True):
+        code = own.tobytes()
+        digest[:2], digest[2] = own, seen[code]
         seen[code] += 1
     return digests
+
+
+def digests_of(x: tf.Tensor) -> tf.Tensor:
+    """64 bits of the entries of each example `[N, *event_shape]`, int32 `[N, 2]`; a served graph finds the same."""
+    # One zero, and one NaN: what is equal has equal bytes.
+    one = tf.where(tf.math.is_nan(x), np.float32(np.nan), tf.where(tf.equal(x, 0.0), 0.0, x))
+    width = 4 * int(np.prod(x.shape[1:]))
+    return tf.bitcast(
+        tf.reshape(tf.fingerprint(tf.reshape(tf.bitcast(one, tf.uint8), [-1, width])), [-1, 2, 4]), tf.int32
+    )

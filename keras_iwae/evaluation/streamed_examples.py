@@ -103,8 +103,7 @@ def stream_examples(
     generative, likelihood, batch = model.generative, model.generative.likelihood, tf.shape(x)[0]
     mask = None if generative.missing is None else tf.logical_not(tf.math.is_nan(x))
     entries_axes = list(range(1, x.shape.rank))
-    # 0 is in the support of every likelihood.
-    filled = x if mask is None else tf.where(mask, x, 0.0)
+    filled = x if mask is None else tf.where(mask, x, likelihood.support.nearest_to_zero)
     # Of few samples there are none to spare.
     spared = num_samples // _SPARED if num_samples >= _WORTH_ADAPTING else 0
     proposals = adapted(model, x, spared, folded(latents_keys, 0))

@@ -2,6 +2,8 @@
 
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.density import IWAEDensity
+from keras_iwae.tables.dtypes import dtype_of
+from keras_iwae.tables.estimator import TableEstimator
 from keras_iwae.tables.files import TableFile, dialect_of, open_table
 from keras_iwae.tables.filling import FilledFiles, impute_file
 from keras_iwae.tables.imputations import Imputations
@@ -21,8 +23,10 @@ __all__ = [
     "Pooled",
     "RowTrust",
     "Schema",
+    "TableEstimator",
     "TableFile",
     "dialect_of",
+    "dtype_of",
     "impute_file",
     "open_table",
     "pool",
