@@ -102,9 +102,9 @@ def test_means_draws_and_verdicts_are_of_one_pass(imputer, monkeypatch):
 
 def test_a_row_is_filled_in_alike_whatever_comes_with_it(imputer, filled, imputations):
     for row in (0, 5, 17):
-        np.testing.assert_allclose(imputer.transform(X[row : row + 1])[0], filled[row], rtol=1e-4)
-    np.testing.assert_allclose(imputer.transform(X[::-1])[::-1], filled, rtol=1e-4)
-    np.testing.assert_allclose(imputer.impute(X[5:6], 2)[1][0], imputations[1][5], rtol=1e-4)
+        np.testing.assert_array_equal(imputer.transform(X[row : row + 1])[0], filled[row])
+    np.testing.assert_array_equal(imputer.transform(X[::-1])[::-1], filled)
+    np.testing.assert_array_equal(imputer.impute(X[5:6], 2)[1][0], imputations[1][5])
 
 
 @pytest.mark.slow

@@ -4,8 +4,8 @@ With $z_k \sim q(z|x_{obs})$ and $w_k = p(x_{obs}|z_k) p(z_k) / q(z_k|x_{obs})$,
 $E[x_d|x_{obs}] \approx \sum_k w_k E[x_d|z_k] / \sum_k w_k$. A draw of what is missing is one of p(x|z_k), with k chosen
 with probability proportional to $w_k$: all entries of one draw come of one z, so that they belong together.
 
-Random numbers of an example come of a key that its own entries decide: what is found for it is the same whichever
-examples come with it, but for the rounding of float32.
+Examples are worked on together, each under random numbers of a key that its own entries decide, in batches that leave
+no rest to other instructions: what is found for an example is the same whichever come with it.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
-from keras_iwae.evaluation.streamed_examples import examples_together, stream_examples
+from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
 from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, shape_text
 from keras_iwae.models import IWAE
 from keras_iwae.posteriors import check_density
@@ -96,10 +96,12 @@ def conditional(
     parts = []
     together = examples_together(model, num_samples)
     for begin in range(0, len(x), together):
-        rows = slice(begin, begin + together)
+        count = min(together, len(x) - begin)
+        # The last one again, until there is nothing left over of LANES.
+        rows = np.minimum(np.arange(begin, begin - (-count // LANES) * LANES), len(x) - 1)
         found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
-        parts.append(tf.nest.map_structure(lambda each: each.numpy(), found))
-        progress(len(x[rows]))
+        parts.append(tf.nest.map_structure(lambda each, count=count: each.numpy()[:count], found))
+        progress(count)
     averages, log_likelihood, ess, top, log_density, draws = tf.nest.map_structure(
         lambda *each: np.concatenate(each), *parts
     )

@@ -10,6 +10,9 @@ from keras_iwae.evaluation.streaming import LargestTerms
 from keras_iwae.likelihoods import Likelihood, MixedLikelihood
 from keras_iwae.models import IWAE
 
+# Numbers that a processor's instruction takes at once. What is left over of them is worked on by others, which round
+# otherwise: of a multiple of it nothing is, so that an example gets the very numbers that it gets among others.
+LANES = 16
 # Samples of an example that are decoded together: enough for a matrix product to be worth its call.
 _CHUNK = 500
 # Entries of all samples of all examples that are decoded together: so many keep two cores busy and fit into a cache.
@@ -19,8 +22,8 @@ _WORTH_ADAPTING, _SPARED = 200, 4
 
 
 def examples_together(model: IWAE, num_samples: int) -> int:
-    """How many examples are worth a pass of their own."""
-    return max(1, _ENTRIES // (min(_CHUNK, num_samples) * math.prod(model.event_shape)))
+    """How many examples are worth a pass of their own, a multiple of `LANES`."""
+    return LANES * max(1, _ENTRIES // (LANES * min(_CHUNK, num_samples) * math.prod(model.event_shape)))
 
 
 class Statistics(NamedTuple):
