@@ -11,6 +11,7 @@ import pytest
 
 from keras_iwae.experiments import ExperimentConfig
 from keras_iwae.experiments.paper_table import ROWS
+from keras_iwae.tables import TableEstimator
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import likelihood_example  # noqa: E402
 import performance_page  # noqa: E402
 import results_page  # noqa: E402
+import tables_page  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
 
@@ -86,6 +88,26 @@ def test_the_python_of_the_likelihoods_page_runs_as_printed():
     assert np.isfinite(names["filled"]).all()
     assert names["result"].bits_per_dimension is None
     assert names["model"].generative.likelihood.head is None
+
+
+@pytest.mark.slow
+def test_the_python_of_the_tables_page_runs_as_printed(tmp_path, monkeypatch):
+    """Every block, of models that were hardly trained: other numbers, and as many lines."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"max_steps": 2, "num_samples": 25, "hidden": (8,), "latent_dim": 2}.items():
+        monkeypatch.setitem(TableEstimator.__init__.__kwdefaults__, name, value)
+    page = (ROOT / "docs" / "tables.md").read_text()
+    printed, names = tables_page.run(page)
+    written = [block[2] or "" for block in tables_page.BLOCK.finditer(page)]
+    # Verdicts are as many as there are of them.
+    lines = [[text.count("\n") for n, text in enumerate(each) if n != 2] for each in (printed, written)]
+    assert lines[0] == lines[1]
+    # What does not depend on training.
+    assert printed[0] == written[0]
+    assert printed[-1] == written[-1]
+    (whole,) = (line for line in printed[3].splitlines() if line.startswith("nothing missing"))
+    assert whole in written[3]
+    assert not names["filled"].isna().any().any()
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -19,6 +19,7 @@ ROOMS = (
     "evaluation",
     "plots",
     "training",
+    "tables",
     "serving",
     "experiments",
 )

@@ -5,30 +5,40 @@ from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.evaluation.imputation import Conditional, conditional, conditional_graph, digests_of
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
+from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 from keras_iwae.evaluation.result import NLLResult
+from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
 
 __all__ = [
     "ACTIVE_UNIT_THRESHOLD",
     "LEVEL",
+    "UNRELIABLE_K",
     "AnnealedResult",
     "BidirectionalResult",
+    "Conditional",
     "InferenceGap",
     "Latents",
     "NLLResult",
     "PairedDifference",
     "Proposal",
+    "Statistics",
     "SumoResult",
     "annealed_nll",
     "bidirectional_gap",
+    "conditional",
+    "conditional_graph",
     "diagnostics",
+    "digests_of",
+    "examples_together",
     "importance_weighted_nll",
     "inference_gap",
     "latents",

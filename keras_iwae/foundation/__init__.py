@@ -12,6 +12,7 @@ from keras_iwae.foundation.checks import (
     shape_text,
     value_errors,
 )
+from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.keys import Purpose, key_for
@@ -36,6 +37,7 @@ from keras_iwae.foundation.support import Support
 
 __all__ = [
     "MARK",
+    "ColumnSupports",
     "DiagonalGaussian",
     "FixedArguments",
     "Purpose",

@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     PRIOR_MOMENTS = 10
     PRUNING = 11
     SERVED = 12
+    IMPUTATION = 13
 
 
 def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """Which values an entry of an event may have: said once, checked on arrays, in input pipelines and in served graphs."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -47,6 +47,11 @@ class Support:
     def bounded(self) -> bool:
         """Whether there is a smallest and a largest value."""
         return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def of_means(self) -> "Support":
+        """What the means of such values are in."""
+        return replace(self, integers=False)
 
     @property
     def nearest_to_zero(self) -> float:

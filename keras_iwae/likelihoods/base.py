@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, FixedArguments, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, shape_text
 
 tfd = tfp.distributions
 
@@ -33,18 +33,18 @@ class Likelihood(FixedArguments, keras.Layer):
         event_shape: shape of one event; a model sets it.
     """
 
-    support: Support
+    support: Support | ColumnSupports
     parameters: int = 1
     # How many values an entry may have, where they are whole numbers from 0 to a largest one.
     levels: Any = None
     # Whether `log_prob` is of probabilities of whole numbers, and not of a density.
-    discrete: ClassVar[bool] = False
+    discrete: bool = False
     # What an exported model calls events and E[x|z].
     served_names: ClassVar[tuple[str, str]] = ("events", "mean")
     # Whether the first parameter is a location in the units of the entries: a network may bound it, as they are.
     has_location: ClassVar[bool] = False
     # What an encoder sees of an event: see `keras_iwae.networks.EventEncoder`.
-    encoding: ClassVar[str] = "identity"
+    encoding: Any = "identity"
 
     parts = "event_shape", "head"
 
@@ -82,6 +82,11 @@ class Likelihood(FixedArguments, keras.Layer):
     def gives_cross_entropy(self) -> bool:
         """Whether it takes fractions although it gives probabilities of whole numbers, and a density of none."""
         return self.discrete and not self.support.integers
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training climbs something else than a log-likelihood."""
+        return False
 
     @property
     def parameter_shape(self) -> tuple[int, ...]:
@@ -137,10 +142,18 @@ class Likelihood(FixedArguments, keras.Layer):
         Returns:
             float32 `[K, B]`.
         """
-        log_probs = self.entries(self(features)).log_prob(x)
+        log_probs = self.entry_log_prob(x, self(features))
         if mask is not None:
             log_probs = tf.where(mask, log_probs, 0.0)
         return tf.reduce_sum(log_probs, axis=list(range(-len(self.event_shape), 0)))
+
+    def training_log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """What training climbs in the place of log p(x|z), `[K, B]`; another thing only where it is `weighted`."""
+        return self.log_prob(x, features, mask)
+
+    def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
+        """log p(x_d|z) of each entry in nats, `[K, B, *event_shape]`, of parameters `[K, B, *parameter_shape]`."""
+        return self.entries(parameters).log_prob(x)
 
     def mean(self, features: tf.Tensor) -> tf.Tensor:
         """E[x|z], float32 `[..., *event_shape]`, of features `[..., F]`."""
@@ -157,8 +170,20 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """What an exported model says of p(x|z), by name, each `[..., *event_shape]`."""
-        entries = self.entries(self(features))
-        return {"mean": entries.mean(), "stddev": entries.stddev()}
+        mean, stddev = self.moments_of(self(features))
+        return {"mean": mean, "stddev": stddev}
+
+    def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and standard deviation of each entry, `[..., *event_shape]` each."""
+        entries = self.entries(parameters)
+        return entries.mean(), entries.stddev()
+
+    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Probabilities of all levels of each entry, `[..., *event_shape, C]`, where there are levels."""
+        axes = parameters.shape.rank - (self.parameters > 1)
+        levels = tf.reshape(tf.range(self.levels, dtype=tf.float32), [-1] + axes * [1])
+        probabilities = tf.exp(self.entry_log_prob(levels, parameters))
+        return tf.transpose(probabilities, [*range(1, probabilities.shape.rank), 0])
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Parameters `[*parameter_shape]` that give entries the mean `[*event_shape]`, and else what 0 gives."""

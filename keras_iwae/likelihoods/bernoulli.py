@@ -64,6 +64,9 @@ class BernoulliLikelihood(Likelihood):
         logits = self(features)
         return {"probabilities": tf.sigmoid(logits), "logits": logits}
 
+    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        return tf.stack([tf.sigmoid(-parameters), tf.sigmoid(parameters)], axis=-1)
+
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         mean = np.clip(mean, 0.001, 0.999)
         return np.log(mean / (1.0 - mean))

@@ -58,24 +58,28 @@ class CategoricalLikelihood(Likelihood):
     def entries(self, parameters: tf.Tensor) -> tfp.distributions.Categorical:
         return tfp.distributions.Categorical(logits=parameters, dtype=tf.float32)
 
-    def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         # TFP cuts off what follows the point, and 6.9999995 is what float32 makes of a 7.
-        return super().log_prob(tf.round(x), features, mask)
+        return super().entry_log_prob(tf.round(x), parameters)
 
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
+        return self.moments_of(parameters)[0]
+
+    def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        probabilities, numbers = self.level_probabilities(parameters), tf.range(self.levels, dtype=tf.float32)
         # No matrix product: oneDNN's, of a tensor of rank 4 with an axis of 1 by a matrix, writes past its end in
         # TensorFlow 2.21 (its issue 117700), and ends the process.
-        return tf.reduce_sum(self._probabilities(parameters) * tf.range(self.levels, dtype=tf.float32), axis=-1)
+        mean = tf.reduce_sum(probabilities * numbers, axis=-1)
+        variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
+        return mean, tf.sqrt(tf.maximum(variance, 0.0))
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
-        probabilities = self._probabilities(self(features))
-        numbers = tf.range(self.levels, dtype=tf.float32)
-        mean = tf.reduce_sum(probabilities * numbers, axis=-1)
-        variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
-        return {"mean": mean, "stddev": tf.sqrt(tf.maximum(variance, 0.0)), "probabilities": probabilities}
+        parameters = self(features)
+        mean, stddev = self.moments_of(parameters)
+        return {"mean": mean, "stddev": stddev, "probabilities": self.level_probabilities(parameters)}
 
-    def _probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
         # As a matrix: oneDNN's kernel takes no more than five axes, and draws of images have six.
         rows = tf.nn.softmax(tf.reshape(parameters, [-1, self.levels]))
         return tf.reshape(rows, tf.shape(parameters))

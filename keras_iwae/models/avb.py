@@ -106,6 +106,11 @@ class AVB(LatentModel):
             seed,
             **kwargs,
         )
+        if self.generative.likelihood.weighted:
+            raise ValueError(
+                "Invalid value received for `likelihood`. Expected one that weighs no columns, which `keras_iwae.IWAE` "
+                "trains. Received: column_weights"
+            )
         if self.posterior.density != "none":
             raise ValueError(
                 "Invalid value received for `posterior`. Expected one without a density, which a discriminator stands "

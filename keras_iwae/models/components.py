@@ -41,6 +41,9 @@ POSTERIORS: dict[str, Callable[..., Posterior]] = {
     "adversarial": ImplicitPosterior,
 }
 
+# Encodings that have to know how many levels there are.
+_WITH_LEVELS = ("levels", "one_hot")
+
 
 def make_components(
     posterior: str | Posterior,
@@ -118,8 +121,15 @@ def make_components(
 
 def encoder_inputs(likelihood: Likelihood, missing: str | None, mask_input: bool) -> dict:
     """What an `EventEncoder` has to be told for events of this likelihood."""
-    levels = likelihood.levels if likelihood.encoding in ("levels", "one_hot") else None
-    return {"encoding": likelihood.encoding, "levels": levels, "missing": missing, "mask_input": mask_input}
+    encoding, levels = likelihood.encoding, likelihood.levels
+    if isinstance(encoding, str):
+        levels = levels if encoding in _WITH_LEVELS else None
+    else:
+        # A table: of each column.
+        levels = tuple(n if one in _WITH_LEVELS else None for one, n in zip(encoding, levels, strict=True))
+        if len(set(zip(encoding, levels, strict=True))) == 1:
+            encoding, levels = encoding[0], levels[0]
+    return {"encoding": encoding, "levels": levels, "missing": missing, "mask_input": mask_input}
 
 
 def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict) -> keras.Layer:

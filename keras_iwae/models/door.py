@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, Support, check_integer, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, check_integer, shape_text
 
 _WEIGHTS = Support(low=0.0)
 # What is below, float32 arithmetic takes for 0.
@@ -36,7 +36,7 @@ class Door:
     """
 
     event_shape: tuple[int, ...]
-    support: Support
+    support: Support | ColumnSupports
     missing: bool = False
 
     def open(self, x: Any, argument: str = "x") -> Any:
@@ -125,7 +125,7 @@ def _no_batch(argument: str, received: str) -> ValueError:
     return ValueError(f"{MARK}{argument}`. Expected at least one batch. Received: {received}")
 
 
-def _check_spec(spec: Any, argument: str, support: Support, shape: tuple[int, ...]) -> None:
+def _check_spec(spec: Any, argument: str, support: Support | ColumnSupports, shape: tuple[int, ...]) -> None:
     """Refuse elements of a dataset that cannot be `[B, *shape]`, or of which nobody knows before they come."""
     if not isinstance(spec, tf.TensorSpec):
         raise ValueError(f"{MARK}{argument}`. Expected elements that are tensors. Received: {type(spec).__name__}")

@@ -163,13 +163,15 @@ class GenerativeModel(FixedArguments, keras.Layer):
     def log_likelihood(self, x: tf.Tensor, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(x|z) in nats, `[K, B]`, of events `[B, *event_shape]` under latents `[K, B, D]`.
 
-        Where `missing` is "nan", entries that are NaN were not observed, and it is that of the others.
+        Where `missing` is "nan", entries that are NaN were not observed, and it is that of the others. In training it
+        is what the likelihood has training climb.
         """
         mask = None
         if self.missing is not None:
             mask = tf.logical_not(tf.math.is_nan(x))
             x = tf.where(mask, x, self.likelihood.support.nearest_to_zero)
-        log_likelihood = self.likelihood.log_prob(x, self.features(z, training), mask)
+        log_prob = self.likelihood.training_log_prob if training else self.likelihood.log_prob
+        log_likelihood = log_prob(x, self.features(z, training), mask)
         # Otherwise K = 1 is lost in a batch of unknown size: 1 and an unknown number broadcast to an unknown number.
         known = tf.broadcast_static_shape(tf.TensorShape(z.shape[:-1]), tf.TensorShape(x.shape[:1]))
         return tf.ensure_shape(log_likelihood, known)

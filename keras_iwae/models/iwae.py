@@ -65,7 +65,8 @@ class IWAE(LatentModel):
     `fit` and `evaluate` report, as means over images: `loss` (minus the bound), `bound` and `elbo` in nats,
     `reconstruction` (E_q log p(x|z)) and `kl` (its sampled value, E_q log q(z|x) - log p(z)) in nats, and `ess`, the
     effective sample size of the K weights. With "ae" only `loss` and `reconstruction` have a meaning, and are reported;
-    a learned CIWAE reports its `beta`.
+    a learned CIWAE reports its `beta`. Where the likelihood weighs its columns, what `fit` reports of training is
+    called `weighted_bound` and so on.
 
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
@@ -175,9 +176,13 @@ class IWAE(LatentModel):
             self.make_train_function(force=True)
 
     def _metric_names(self) -> tuple[str, ...]:
-        if self.deterministic:
-            return "loss", "reconstruction"
-        return "loss", "bound", "elbo", "reconstruction", "kl", "ess", *(["beta"] if self.objective.learned else [])
+        names = ("reconstruction",) if self.deterministic else ("bound", "elbo", "reconstruction", "kl", "ess")
+        weighted = [self._training_name(name) for name in names if self._training_name(name) not in names]
+        return "loss", *names, *weighted, *(["beta"] if self.objective.learned else [])
+
+    def _training_name(self, name: str) -> str:
+        """What a metric is called in training: where the likelihood is weighted it is of no log-likelihood."""
+        return f"weighted_{name}" if self.generative.likelihood.weighted and name != "kl" else name
 
     @property
     def deterministic(self) -> bool:
@@ -251,7 +256,7 @@ class IWAE(LatentModel):
                     loss = -scale * weighted_mean(self.objective(terms.weights, self.beta), weights)
                 by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
             slopes = [by_variable[id(variable)] for variable in variables]
-        return self._update_metrics(terms, weights, beta, self._descend(slopes, scale))
+        return self._update_metrics(terms, weights, beta, self._descend(slopes, scale), training=True)
 
     def test_step(self, data):
         (x, weights), seed = self._events(data), self._evaluation_seed()
@@ -265,18 +270,20 @@ class IWAE(LatentModel):
         return LogTerms(log_likelihood, tf.zeros_like(log_likelihood), tf.zeros_like(log_likelihood))
 
     def _update_metrics(
-        self, terms: LogTerms, weights: tf.Tensor | None, beta: tf.Tensor | None, penalty: tf.Tensor
+        self,
+        terms: LogTerms,
+        weights: tf.Tensor | None,
+        beta: tf.Tensor | None,
+        penalty: tf.Tensor,
+        training: bool = False,
     ) -> dict[str, tf.Tensor]:
         bound = self.objective(terms.weights, beta)
-        return self._report(
-            {
-                "loss": penalty - bound,
-                "bound": bound,
-                "elbo": tf.reduce_mean(terms.weights, axis=0),
-                "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
-                "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
-                "ess": effective_sample_size(terms.weights),
-                "beta": beta,
-            },
-            weights,
-        )
+        found = {
+            "bound": bound,
+            "elbo": tf.reduce_mean(terms.weights, axis=0),
+            "reconstruction": tf.reduce_mean(terms.likelihood, axis=0),
+            "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
+            "ess": effective_sample_size(terms.weights),
+        }
+        named = {self._training_name(name): value for name, value in found.items()} if training else found
+        return self._report({"loss": penalty - bound, **named, "beta": beta}, weights)

@@ -226,8 +226,9 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def _report(self, values: dict[str, tf.Tensor], weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """Update the trackers with an entry an example, so that a short last batch does not count like a full one."""
-        update_trackers(self._trackers, self._seen, values, weights)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        reported = {name: tracker for name, tracker in self._trackers.items() if name in values}
+        update_trackers(reported, self._seen, values, weights)
+        return {name: tracker.result() for name, tracker in reported.items()}
 
     def check_finite(self, argument: str = "model") -> None:
         """Refuse to go on with weights that are not finite, as training that ran away leaves them.

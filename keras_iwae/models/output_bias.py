@@ -1,7 +1,6 @@
 """Where a decoder starts: from the mean of the training examples, whatever the latents."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,7 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
     if given.shape != shape:
         received = shape_text(*given.shape) if given.shape else repr(mean_image)
         raise ValueError(f"{MARK}mean_image`. Expected shape {shape_text(*shape)}. Received: {received}")
-    support = replace(likelihood.support, integers=False)
-    mean = support.check(given[np.newaxis], "mean_image", shape, missing=True)[0]
+    mean = likelihood.support.of_means.check(given[np.newaxis], "mean_image", shape, missing=True)[0]
     if np.isnan(mean).any():
         raise ValueError(
             f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, and "

@@ -13,10 +13,11 @@ Tensors = dict[str, tf.Tensor]
 
 
 class Endpoint(NamedTuple):
-    """A function of tensors that gives tensors by name, and the specs of what it takes."""
+    """A function of tensors that gives tensors by name, the specs of what it takes, and a number that it takes."""
 
     function: Callable[..., Tensors]
     inputs: tuple[tf.TensorSpec, ...]
+    number: float = 0.0
 
     @property
     def has_rows(self) -> bool:

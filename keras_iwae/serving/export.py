@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,9 @@ from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 
+if TYPE_CHECKING:
+    from keras_iwae.tables import TableEstimator
+
 
 def _versions(path: Path) -> dict[int, Path]:
     """Version folders by number, lowest first; other names are ignored, as TF Serving does."""
@@ -26,7 +30,7 @@ def _versions(path: Path) -> dict[int, Path]:
     return {int(folder.name): folder for folder in sorted(folders, key=lambda f: int(f.name))}
 
 
-def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None = None) -> Path:
+def export_saved_model(model: "IWAE | TableEstimator", path: str | os.PathLike, version: int | None = None) -> Path:
     """Write `model` as the SavedModel `<path>/<version>/`, for TF Serving to pick up.
 
     The endpoints of a model with a Bernoulli likelihood, with float32 outputs (D latent units):
@@ -42,11 +46,21 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
 
     With another likelihood `images` are called `events` and `probabilities` `mean`, and `decode` gives `mean` and
     `stddev`. `seed` and `num_samples` are int32, `images` are float32 in the likelihood's support, with NaN where the
-    model takes it. What is out of range is answered with
-    InvalidArgument. The version appears under its name only once it is complete.
+    model takes it.
+
+    Of an `IWAEImputer` or `IWAEDensity` that was fitted, with an input `[n]` for each column, float64 in the units of
+    the table with NaN where a cell is missing, or string with "" where levels are text; all in row format too:
+
+    - `impute(<columns>)`, `serving_default` of an imputer: the columns with what `transform` fills in, and
+      `log_likelihood` and `effective_sample_size`, float `[n]`.
+    - `draw(<columns>, seed [n])`: the columns with a draw of what is missing, each row's of its own seed.
+    - `score(<columns>)`, `serving_default` of a density: `log_likelihood`, log p(x_obs) in the units of the table, and
+      `effective_sample_size`, float `[n]`.
+
+    What is out of range is answered with InvalidArgument. The version appears under its name only once it is complete.
 
     Args:
-        model: the model.
+        model: the model, or the estimator of a table.
         path: folder of all versions of this model.
         version: number of this version; `None` is one above the highest that is there, 1 in an empty folder.
 
@@ -54,7 +68,8 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
         the version's folder.
 
     Raises:
-        ValueError: if the version exists, or is no positive integer, the model is none, or the path a file.
+        ValueError: if the version exists, or is no positive integer, the model is none, or an estimator that was not
+            fitted or has columns that cannot be served, or the path a file.
 
     Example:
         >>> folder = export_saved_model(model, "saved_models/iwae/serving")
@@ -65,8 +80,6 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
         Olston et al. (2017), TensorFlow-Serving: flexible, high-performance ML serving.
     """
     path = Path(path)
-    if not isinstance(model, LatentModel):
-        raise ValueError(f"{MARK}model`. Expected an IWAE or an AVB. Received: a {type(model).__name__}")
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             raise ValueError(f"{MARK}path`. Expected a folder. Received: {path}, where {part} is a file")
@@ -78,8 +91,8 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
             f"Invalid value received for `version`. Expected one that is not in {path}. Received: {version}"
         )
 
+    served, model = _endpoints(model), model if isinstance(model, LatentModel) else model.model_
     model.check_finite()
-    served = endpoints(model)
     # Signatures alone: a function that is an attribute of what is saved would be traced a second time.
     signatures = {name: model.traced(("served", name), one.function, one.inputs) for name, one in served.items()}
     signatures["serving_default"] = next(iter(signatures.values()))
@@ -104,18 +117,37 @@ def export_saved_model(model: IWAE, path: str | os.PathLike, version: int | None
     return target
 
 
+def _endpoints(model: "IWAE | TableEstimator") -> dict[str, Endpoint]:
+    if isinstance(model, LatentModel):
+        return endpoints(model)
+    # Here, for scikit-learn and pandas take a second to import, and images need neither.
+    from sklearn.utils.validation import check_is_fitted
+
+    from keras_iwae.serving.table_endpoints import table_endpoints
+    from keras_iwae.tables import TableEstimator
+
+    if not isinstance(model, TableEstimator):
+        raise ValueError(
+            f"{MARK}model`. Expected an IWAE, an AVB, an IWAEImputer or an IWAEDensity. Received: a "
+            f"{type(model).__name__}"
+        )
+    check_is_fitted(model)
+    return table_endpoints(model)
+
+
 def _warmup_records(model_name: str, served: dict[str, Endpoint]) -> list[bytes]:
     # A server with --enable_batching refuses inputs without a batch axis, and a version whose warm-up fails is not
     # loaded at all: endpoints with scalar inputs are therefore left cold.
     return [
-        prediction_log(model_name, name, {spec.name: _one_row(spec) for spec in endpoint.inputs})
+        prediction_log(model_name, name, {spec.name: _one_row(spec, endpoint.number) for spec in endpoint.inputs})
         for name, endpoint in served.items()
         if endpoint.has_rows
     ]
 
 
-def _one_row(spec: tf.TensorSpec) -> np.ndarray:
-    return np.zeros([1, *spec.shape[1:]], spec.dtype.as_numpy_dtype)
+def _one_row(spec: tf.TensorSpec, number: float) -> np.ndarray:
+    value = {tf.string: b"", tf.int32: 0}.get(spec.dtype, number)
+    return np.full([1, *spec.shape[1:]], value, spec.dtype.as_numpy_dtype)
 
 
 def load_saved_model(path: str | os.PathLike, version: int | None = None):

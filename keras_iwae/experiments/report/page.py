@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from keras_iwae.experiments import diagnosis
@@ -15,11 +14,11 @@ from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
 from keras_iwae.experiments.report.pictures import Pictures
+from keras_iwae.experiments.report.templates import rendered
 from keras_iwae.foundation import replacing
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
-_TEMPLATE = Path(__file__).with_name("page.html")
 _FILES = ("config.json", "model.keras", "history.csv", "metrics.json")
 
 
@@ -38,11 +37,7 @@ def write_report(run: str | os.PathLike) -> Path:
     folder = runs.folder(run)
     if not Path(run).exists() or not any((folder / name).is_file() for name in _FILES):
         raise ValueError(f"Invalid value received for `run`. Expected a run folder. Received: {run}, which is none")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.tests["missing"] = lambda part: isinstance(part, Missing)
-    page = environment.from_string(_TEMPLATE.read_text()).render(_contents(folder))
+    page = rendered("page.html", _contents(folder))
     path = folder / "report.html"
     with replacing(path) as temporary:
         temporary.write_text(page)

@@ -1,0 +1,204 @@
+"""A page about a table that was filled in: what was missing, what was put in, and which rows are unsteady."""
+
+import csv
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.experiments.report.blocks import Missing, Picture, chart
+from keras_iwae.experiments.report.numbers import Fact, rows
+from keras_iwae.experiments.report.templates import rendered
+from keras_iwae.foundation import replacing
+from keras_iwae.plots import tables as charts
+from keras_iwae.tables import FilledFiles, TableFile, dialect_of, open_table
+
+_CHUNK = 5_000
+# Values of a column that are drawn, rows and patterns that are shown, and columns of a picture.
+_VALUES, _SHOWN, _PATTERNS, _PANELS, _COLUMNS = 20_000, 20, 12, 24, 40
+# What the verdict on a row whose numbers vary from seed to seed begins with.
+_UNSTEADY = "unsteady"
+
+
+def write_imputation_report(files: FilledFiles, path: str | os.PathLike) -> Path:
+    """Write one self-contained HTML page about what `keras_iwae.tables.impute_file` filled in.
+
+    Args:
+        files: what it wrote.
+        path: the page.
+
+    Returns:
+        the page.
+    """
+    path = Path(path)
+    page = rendered("imputation.html", _contents(files))
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+class _Gaps:
+    """What was missing and what was put in, of the file with gaps and of one without, read side by side."""
+
+    def __init__(self, source: TableFile, filled: TableFile):
+        self.missing, self.patterns = np.zeros(len(source.names), int), Counter[bytes]()
+        share, rng = min(1.0, _VALUES / source.num_rows), np.random.default_rng(0)
+        observed: dict[str, list] = {name: [] for name in source.names}
+        imputed: dict[str, list] = {name: [] for name in source.names}
+        for (_, before), (_, after) in zip(source.chunks(_CHUNK), filled.chunks(_CHUNK), strict=True):
+            gaps = before.isna().to_numpy()
+            self.missing += gaps.sum(axis=0)
+            found, counts = np.unique(np.packbits(gaps, axis=1), axis=0, return_counts=True)
+            self.patterns.update({pattern.tobytes(): int(count) for pattern, count in zip(found, counts, strict=True)})
+            kept = rng.random(len(before)) < share
+            for name, gap in zip(source.names, gaps.T, strict=True):
+                observed[name].append(before[name][kept & ~gap])
+                imputed[name].append(after[name][kept & gap])
+        self.observed, self.imputed = ({name: _values(p) for name, p in part.items()} for part in (observed, imputed))
+
+
+def _values(parts: list[pd.Series]) -> np.ndarray:
+    values = pd.concat(parts)
+    return values.to_numpy(float) if pd.api.types.is_numeric_dtype(values.dtype) else values.astype(str).to_numpy()
+
+
+def _contents(files: FilledFiles) -> dict:
+    """Every name that the template uses."""
+    ignored, words = files.settings["ignore"], files.settings["missing"]
+    source = open_table(files.source, words, ignored)
+    drawn = files.imputations[0] if files.imputations else files.filled
+    gaps = _Gaps(source, open_table(drawn, words, ignored))
+    total, cells = int(gaps.missing.sum()), files.num_rows * len(source.names)
+    verdicts, unsteady = _verdicts(files.rows, source)
+    incomplete = sum(verdicts.values())
+    verdicts["complete: nothing was missing"] = files.num_rows - incomplete
+    unsteady_rows = sum(count for verdict, count in verdicts.items() if verdict.startswith(_UNSTEADY))
+    return {
+        "name": files.filled.name,
+        "source": files.source.name,
+        "rows_file": files.rows.name,
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "sentence": f"{files.num_rows:,} rows of {len(source.names)} columns. {_percent(total, cells)} of the cells "
+        "were missing and have been filled in.",
+        "headline": [
+            Fact(f"{total:,}", "cells", "filled in"),
+            Fact(f"{incomplete:,}", "rows", "had gaps"),
+            Fact(f"{unsteady_rows:,}", "rows", "unsteady"),
+        ],
+        "verdict": _judged(unsteady_rows, incomplete),
+        "verdicts": [(verdict, f"{count:,}") for verdict, count in verdicts.items() if count],
+        "unsteady": unsteady,
+        "patterns": _patterns(source.names, gaps, files.num_rows),
+        "columns": [
+            (name, f"{files.columns[name].kind}, {_percent(missing, files.num_rows)} missing")
+            for name, missing in zip(source.names, gaps.missing, strict=True)
+        ],
+        "distributions": _distributions(gaps),
+        "distributions_caption": _caption(bool(files.imputations)),
+        "trace": chart(charts.bound_trace(files.history), f"Bound by steps of training, at the end {_end(files)}"),
+        "use": _use(files),
+        "settings": rows({name: value for name, value in files.settings.items() if value not in ([], {})}),
+    }
+
+
+def _verdicts(path: Path, source: TableFile) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """How many rows have each verdict, and the unsteady rows, the worst first."""
+    dialect = dialect_of(source)
+    counts, worst = Counter[str](), []
+    with open(path, encoding=dialect.encoding, newline="") as file:
+        for row in csv.DictReader(file, delimiter=dialect.separator):
+            counts[row["verdict"]] += 1
+            if row["verdict"].startswith(_UNSTEADY):
+                worst.append((float(row["pareto_k"].replace(dialect.decimal, ".")), row))
+    worst.sort(key=lambda pair: -pair[0])
+    return dict(counts), [
+        (
+            f"row {row['row']}",
+            f"{row['missing']} cells missing, k-hat {tail:.2f}, worth {row['effective_sample_size']} samples",
+        )
+        for tail, row in worst[:_SHOWN]
+    ]
+
+
+def _judged(unsteady_rows: int, incomplete: int) -> str:
+    if not incomplete:
+        return "Nothing was missing."
+    if not unsteady_rows:
+        return (
+            f"Of {incomplete:,} rows with gaps, none has numbers that vary much from seed to seed. Whether the model "
+            "is right about them is another question, which cells that are known and left out would answer."
+        )
+    return (
+        f"{unsteady_rows:,} of {incomplete:,} rows with gaps ({_percent(unsteady_rows, incomplete)}) have numbers that "
+        "vary from seed to seed: a few samples have nearly all of the weight. More samples may help; it does not say "
+        "that the model is wrong about these rows."
+    )
+
+
+def _patterns(names: list[str], gaps: _Gaps, num_rows: int) -> Picture | Missing:
+    if not gaps.missing.any():
+        return Missing("Nothing was missing.")
+    chosen = gaps.patterns.most_common(_PATTERNS)
+    packed = np.stack([np.frombuffer(pattern, np.uint8) for pattern, _ in chosen])
+    patterns = np.unpackbits(packed, axis=1, count=len(names)).astype(bool)
+    shown = np.sort(np.argsort(-gaps.missing, kind="stable")[:_COLUMNS])
+    figure = charts.missing_patterns(
+        [names[place] for place in shown],
+        patterns[:, shown],
+        [count for _, count in chosen],
+        [gaps.missing[place] / num_rows for place in shown],
+    )
+    return chart(
+        figure, f"The {len(chosen)} most frequent of {len(gaps.patterns)} patterns of gaps, over {len(shown)} columns"
+    )
+
+
+def _distributions(gaps: _Gaps) -> Picture | Missing:
+    order = sorted(gaps.imputed, key=lambda name: -len(gaps.imputed[name]))
+    names = [name for name in order if len(gaps.imputed[name])][:_PANELS]
+    if not names:
+        return Missing("Nothing was put in.")
+    figure = charts.distributions(*({name: part[name] for name in names} for part in (gaps.observed, gaps.imputed)))
+    return chart(figure, f"Observed values and those that were put in, of {', '.join(names)}")
+
+
+def _caption(draws: bool) -> str:
+    ends = " What is far out is counted in the bars at the ends."
+    if draws:
+        return (
+            "Cells that were there, and the draws of the first imputation. Where gaps fall on rows of another kind "
+            f"than others the two differ, and rightly; a difference without a reason is a reason to look.{ends}"
+        )
+    return (
+        "Cells that were there, and the means and most probable levels that were put in. Means vary less than what "
+        f"they stand for; draws, which --imputations writes, vary as much.{ends}"
+    )
+
+
+def _use(files: FilledFiles) -> str:
+    table, draws = files.filled.name, files.imputations
+    if draws:
+        return (
+            f"For averages, regressions and tests, run the same analysis on each of the {len(draws)} files from "
+            f"{draws[0].name} on and pool the results by Rubin's rules, as keras_iwae.tables.pool does: the "
+            f"differences between them are what the gaps cost. {table} is for looking at, and for programs that need "
+            "one table."
+        )
+    return (
+        f"{table} has the best single guess for each gap. An analysis that takes guesses for measurements is too "
+        "sure of itself: for averages, regressions and tests, have --imputations 20 write files with draws, run the "
+        "analysis on each, and pool the results."
+    )
+
+
+def _end(files: FilledFiles) -> str:
+    last = files.history[-1]
+    return f"{last['bound']:.2f} nats" if "bound" in last else f"{last['weighted_bound']:.2f}, of weighted columns"
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100.0 * part / max(whole, 1)
+    return f"{share:.1f} %" if share >= 0.1 or not part else "less than 0.1 %"

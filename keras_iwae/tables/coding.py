@@ -1,0 +1,225 @@
+r"""A table as numbers that a model is trained on, and back: `[N, D]`, one number a column, NaN where one is missing.
+
+Real columns are standardized, positive ones by their logarithms; counts are counts; levels are numbered from 0. With e
+the number of a cell x, log p(x) = log p(e) + log |de/dx|, so that a density is in the units of the table.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood
+from keras_iwae.tables.dtypes import with_dtype
+from keras_iwae.tables.inference import check_values
+from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.values import refusal
+
+# A column that varies by less of its size is constant: float64 has 16 digits.
+_CONSTANT = 1e-12
+_OF_NORMAL = 0.5 * math.log(2.0 * math.pi * math.e)
+# A column that hardly varies is not made loud.
+_LEAST_ENTROPY = 0.25
+_FITTED = ("centers", "scales", "constant", "entropies")
+# Its square, and a sum of those, is within float64; and what it is standardized to is within float32.
+_LARGEST, _LARGEST_ENCODED = 1e150, 1e15
+# Its exponential is within float64.
+_LARGEST_LOG = 700.0
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A schema with what its columns are standardized by.
+
+    Attributes:
+        schema: the columns.
+        centers: mean of each real column, and of the logarithm of each positive one; 0 of the others.
+        scales: their standard deviations; 1 of the others, and of constant columns.
+        constant: which real and positive columns have one value only.
+        entropies: in nats, of each column by itself: of a normal distribution of scale 1 where it is real or positive,
+            and else of the shares of its values.
+
+    Example:
+        >>> coding = Coding.fit(frame, Schema.infer(frame))
+        >>> coding.decode(coding.encode(frame)).dtypes.equals(frame.dtypes)
+        True
+    """
+
+    schema: Schema
+    centers: tuple[float, ...]
+    scales: tuple[float, ...]
+    constant: tuple[bool, ...]
+    entropies: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, schema: Schema) -> "Coding":
+        """The coding of a schema, of the observed cells of a table.
+
+        Raises:
+            ValueError: which names the column, if one is all missing, or the table is not of the schema.
+        """
+        values = _numbers(frame, schema)
+        for column, cells in zip(schema, values.T, strict=True):
+            if np.isnan(cells).all():
+                raise refusal(column.name, "at least one value", "none")
+        fitted = [_moments(column, cells) for column, cells in zip(schema, values.T, strict=True)]
+        return cls(schema, *zip(*fitted, strict=True))
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """The numbers of a table, float32 `[N, D]`, in the order of the schema.
+
+        Raises:
+            ValueError: which names the column, if a cell is none that it can have.
+        """
+        values = _numbers(frame, self.schema)
+        encoded = (values - self.centers) / self.scales
+        for place, column in enumerate(self.schema):
+            far = np.abs(np.nan_to_num(encoded[:, place])) > _LARGEST_ENCODED
+            if far.any():
+                expected = f"numbers within {_LARGEST_ENCODED:g} standard deviations of those that were learned from"
+                raise refusal(column.name, expected, f"{frame[column.name].iloc[int(far.argmax())]}")
+        return encoded.astype(np.float32)
+
+    def decode(self, encoded: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
+        """The table of such numbers, in the dtypes and categories of the schema.
+
+        Whole numbers and levels are rounded to the next that there is. What is NaN is missing; an integer or boolean
+        column of NumPy's, which has nothing for that, is then one of pandas' nullable.
+
+        Args:
+            encoded: float `[N, D]`.
+            index: of the rows; `None` counts them.
+        """
+        encoded = np.asarray(encoded, np.float64)
+        if encoded.ndim != 2 or encoded.shape[1] != len(self.schema):
+            raise ValueError(f"{MARK}encoded`. Expected shape [N, {len(self.schema)}]. Received: {list(encoded.shape)}")
+        values = encoded * self.scales + self.centers
+        cells = [_cells(column, cells) for column, cells in zip(self.schema, values.T, strict=True)]
+        # By number, for names may be anything.
+        frame = pd.DataFrame(dict(enumerate(cells)))
+        frame.columns = pd.Index(self.schema.names)
+        return frame if index is None else frame.set_index(index)
+
+    def fill(self, frame: pd.DataFrame, encoded: np.ndarray) -> pd.DataFrame:
+        """The table with its missing cells as these numbers say, and every other cell as it is, to the last digit.
+
+        Args:
+            frame: a table of the schema.
+            encoded: float `[N, D]`.
+        """
+        frame = self.schema.check(frame)
+        filled, gaps = self.decode(encoded, frame.index), frame.isna()
+        columns = {}
+        for column in self.schema:
+            own, new, gap = frame[column.name], filled[column.name], gaps[column.name]
+            columns[column.name] = own if not gap.any() else _patched(own, new, gap)
+        return pd.DataFrame(columns, index=frame.index)
+
+    def log_jacobian(self, encoded: np.ndarray) -> np.ndarray:
+        r"""$\log |de / dx|$ of each cell in nats, float64 `[N, D]`; 0 of counts, levels and missing cells.
+
+        Args:
+            encoded: e, float `[N, D]`.
+        """
+        encoded = np.asarray(encoded, np.float64)
+        logs = np.array([column.kind == "positive" for column in self.schema])
+        numbers = encoded * self.scales + self.centers
+        slopes = -np.log(self.scales) - np.where(logs, numbers, 0.0)
+        return np.where(np.isnan(encoded), 0.0, slopes)
+
+    def likelihood(
+        self,
+        real: str | Likelihood = "student_t",
+        count: str | Likelihood = "negative_binomial",
+        balanced: bool = False,
+    ) -> MixedLikelihood:
+        r"""p(x|z) of such numbers, a family for each column.
+
+        Positive columns are Gaussian in their logarithms, and so log-normal; a Student-t there would have no mean.
+        A constant column has a Gaussian of scale 1: nothing is learned of a scale that is 0.
+
+        Args:
+            real: the family of real columns.
+            count: the family of counts.
+            balanced: whether training hears all columns alike, where a real one is otherwise worth several binary
+                ones: with entropies $H_d$, of at least 0.25 nats, column d has the weight $\bar H / H_d$, which leaves
+                the sum of all as it is. What is then climbed is no bound of log p(x); see `MixedLikelihood`.
+        """
+        weights = None
+        if balanced:
+            entropies = np.maximum(self.entropies, _LEAST_ENTROPY)
+            weights = (entropies.mean() / entropies).tolist()
+        return MixedLikelihood([self._family(i, real, count) for i in range(len(self.schema))], weights)
+
+    def _family(self, index: int, real: str | Likelihood, count: str | Likelihood) -> str | Likelihood:
+        column = self.schema.columns[index]
+        if column.categories is not None:
+            # A constant one has a second level that never comes.
+            return "bernoulli" if column.kind == "binary" else CategoricalLikelihood(max(2, len(column.categories)))
+        if column.kind == "count":
+            return count
+        if self.constant[index]:
+            return GaussianLikelihood(scale=1.0)
+        return real if column.kind == "real" else GaussianLikelihood(scale="example")
+
+    def to_dict(self) -> dict:
+        """As a dictionary that JSON can hold."""
+        return {**self.schema.to_dict(), **{name: list(getattr(self, name)) for name in _FITTED}}
+
+    @classmethod
+    def from_dict(cls, value: Mapping) -> "Coding":
+        """The coding of which `to_dict` made this dictionary."""
+        return cls(Schema.from_dict(value), *(tuple(value[name]) for name in _FITTED))
+
+
+def _numbers(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
+    """Cells as numbers, places of levels, and logarithms of positive ones, float64 `[N, D]`."""
+    frame = schema.check(frame)
+    found = [check_values(frame[column.name], column) for column in schema]
+    logs = [np.log(cells) if column.kind == "positive" else cells for column, cells in zip(schema, found, strict=True)]
+    return np.stack(logs, axis=1)
+
+
+def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool, float]:
+    """What the cells are standardized by, whether they are all the same, and their entropy."""
+    if column.kind not in ("real", "positive"):
+        shares = np.unique(cells[~np.isnan(cells)], return_counts=True)[1] / np.count_nonzero(~np.isnan(cells))
+        return 0.0, 1.0, False, float(-(shares * np.log(shares)).sum())
+    if np.nanmax(np.abs(cells)) > _LARGEST:
+        raise refusal(column.name, f"numbers up to {_LARGEST:g}; divide them by one of their size", "larger ones")
+    center, scale = float(np.nanmean(cells)), float(np.nanstd(cells))
+    constant = scale <= _CONSTANT * abs(center)
+    return center, 1.0 if constant else scale, constant, _OF_NORMAL
+
+
+def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
+    """A column in its dtype, of numbers, places of levels or logarithms."""
+    missing = np.isnan(numbers)
+    known = np.where(missing, 0.0, numbers)
+    if column.categories is not None:
+        levels = np.empty(len(column.categories), object)
+        levels[:] = column.categories
+        places = np.clip(np.rint(known), 0, len(levels) - 1).astype(int)
+        return with_dtype(levels[places], missing, column.dtype, column.categories)
+    if column.kind == "positive":
+        known = np.exp(np.minimum(known, _LARGEST_LOG))
+    if column.kind == "count":
+        known = np.maximum(np.rint(known), 0.0)
+    return with_dtype(known, missing, column.dtype)
+
+
+def _patched(own: pd.Series, new: pd.Series, gap: pd.Series) -> pd.Series:
+    """A column with its gaps filled, in the dtype of what is filled in unless its own cells would lose digits."""
+    dtype: Any = new.dtype
+    if isinstance(own.dtype, np.dtype) and own.dtype == dtype and dtype.kind == "f":
+        # By far the fastest, and tables of many imputations are mostly this.
+        return pd.Series(np.where(gap, new, own), own.index)
+    if pd.api.types.is_float_dtype(own.dtype):
+        whole = not (own.dropna() % 1.0).any()
+        if pd.api.types.is_float_dtype(dtype) or (pd.api.types.is_integer_dtype(dtype) and not whole):
+            dtype = own.dtype
+    return own.astype(object).where(~gap, new.astype(object)).astype(dtype)

@@ -1,0 +1,180 @@
+"""A CSV file as a table: read in chunks, written in its own dialect, with every cell that was there as it was."""
+
+import csv
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK, replacing
+from keras_iwae.tables.dialect import MISSING, Dialect
+from keras_iwae.tables.facts import Facts
+from keras_iwae.tables.values import refusal
+
+# Numbers of more digits than float64 keeps are not whole numbers that anyone counts.
+_LARGEST_WHOLE = 2.0**53
+_SCANNED = 10_000
+# So many different cells, some of them numbers, may be levels, such as 0, 1, 2, 3+.
+_MOST_LEVELS = 10
+
+
+class CsvTable:
+    """A CSV file.
+
+    Args:
+        path: the file; its encoding, separator and decimal mark are found out.
+        missing: texts that stand for a cell that is not known, beside the usual ones.
+        ignore: names of columns that are carried along and not looked at.
+
+    Attributes:
+        names: of the columns that are looked at.
+        facts: of each of these, what all of its cells have in common.
+        num_rows: how many rows there are.
+
+    Raises:
+        ValueError: which names the file with the line, or the column, that cannot be read.
+    """
+
+    def __init__(self, path: Path, missing: Collection[str] = (), ignore: Collection[str] = ()):
+        self.path, self.dialect = path, Dialect.of(path)
+        self._missing = {*MISSING, *missing}
+        self._header = self._checked_header(ignore)
+        # A first column without a name is the numbers of rows, as pandas writes them.
+        self.names = [name for name in self._header if name and name not in ignore]
+        self.facts = {name: Facts() for name in self.names}
+        self.num_rows = 0
+        for texts in self._texts(_SCANNED):
+            for name in self.names:
+                cells = self._observed(texts[name])
+                numbers = self.dialect.numbers(cells)
+                decimals = self.dialect.decimals(cells[numbers.notna()])
+                self.facts[name].update(cells, numbers, self.num_rows, decimals)
+            self.num_rows += len(texts)
+        if not self.num_rows:
+            raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
+        for name, facts in self.facts.items():
+            _check_numbers(name, facts)
+
+    def levels(self, name: str) -> list | None:
+        """The different values of a column, in order; `None` where there are many."""
+        facts = self.facts[name]
+        if facts.distinct is None:
+            return None
+        if not facts.numeric:
+            return sorted(facts.distinct)
+        numbers = np.unique(self.dialect.numbers(pd.Series(list(facts.distinct), dtype=object)))
+        return [int(n) if facts.whole else float(n) for n in numbers]
+
+    def chunks(self, size: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+        """All cells as text, and those that are looked at as values, `size` rows at a time."""
+        for texts in self._texts(size):
+            yield texts, self._values(texts)
+
+    def write_part(self, path: Path, texts: pd.DataFrame, filled: pd.DataFrame) -> None:
+        """Write rows with their gaps filled in, without the names of the columns.
+
+        Args:
+            path: the file.
+            texts: all cells as text.
+            filled: those that are looked at, as values; taken where there is nothing in the text.
+        """
+        texts = texts.copy()
+        for name in filled.columns:
+            gap = texts[name].str.strip().isin(self._missing)
+            texts.loc[gap, name] = [self._text(name, value) for value in filled.loc[gap, name]]
+        self.dialect.write(path, texts.itertuples(index=False, name=None))
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Put parts together under the names of the columns, whole or not at all."""
+        with replacing(path) as temporary:
+            self.dialect.write(temporary, [self._header], start=True)
+            with open(temporary, "ab") as file:
+                for part in parts:
+                    with open(part, "rb") as written:
+                        shutil.copyfileobj(written, file)
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Rows that are not blank, with the lines that they end in."""
+        with open(self.path, encoding=self.dialect.encoding, newline="") as file:
+            for _ in range(self.dialect.skipped):
+                next(file)
+            reader = csv.reader(file, delimiter=self.dialect.separator)
+            try:
+                for row in reader:
+                    if row:
+                        yield reader.line_num + self.dialect.skipped, row
+            except (csv.Error, UnicodeDecodeError) as error:
+                line = reader.line_num + self.dialect.skipped
+                raise ValueError(f"{MARK}{self.path}`. Expected CSV. Received: after line {line}, {error}") from None
+
+    def _checked_header(self, ignore: Collection[str]) -> list[str]:
+        header = [name.strip() for name in next(self._rows())[1]]
+        if unnamed := [place for place, name in enumerate(header) if not name and place > 0]:
+            raise ValueError(
+                f"{MARK}{self.path}`. Expected a name for each column. Received: none for column {unnamed[0] + 1}"
+            )
+        for name in header:
+            if header.count(name) > 1:
+                raise ValueError(f"{MARK}{self.path}`. Expected names that all differ. Received: {name!r} twice")
+        if self.dialect.numbers(pd.Series(header, dtype=object)).notna().all():
+            raise ValueError(
+                f"{MARK}{self.path}`. Expected names of columns in the first line. Received: numbers, {header[0]!r}"
+            )
+        for name in ignore:
+            if name not in header:
+                raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
+        return header
+
+    def _texts(self, size: int) -> Iterator[pd.DataFrame]:
+        rows: list[list[str]] = []
+        lines = self._rows()
+        next(lines)
+        for line, row in lines:
+            if len(row) != len(self._header):
+                raise ValueError(
+                    f"{MARK}{self.path}`. Expected {len(self._header)} columns in every line. Received: {len(row)} in "
+                    f"line {line}"
+                )
+            rows.append(row)
+            if len(rows) == size:
+                yield self._frame(rows)
+                rows = []
+        if rows:
+            yield self._frame(rows)
+
+    def _frame(self, rows: list[list[str]]) -> pd.DataFrame:
+        return pd.DataFrame(rows, columns=self._header, dtype=object)
+
+    def _observed(self, texts: pd.Series) -> pd.Series:
+        texts = texts.str.strip()
+        return texts[~texts.isin(self._missing)]
+
+    def _values(self, texts: pd.DataFrame) -> pd.DataFrame:
+        columns = {}
+        for name in self.names:
+            facts, cells = self.facts[name], self._observed(texts[name])
+            if not facts.numeric:
+                columns[name] = cells.reindex(texts.index).where(lambda values: values.notna(), None)
+                continue
+            numbers = self.dialect.numbers(cells).reindex(texts.index)
+            whole = facts.whole and max(abs(facts.low), abs(facts.high)) < _LARGEST_WHOLE
+            columns[name] = numbers.astype("Int64") if whole else numbers
+        return pd.DataFrame(columns, index=texts.index)
+
+    def _text(self, name: str, value: object) -> str:
+        if not self.facts[name].numeric:
+            return str(value)
+        return self.dialect.text(float(value), self.facts[name].decimals)  # type: ignore[arg-type]
+
+
+def _check_numbers(name: str, facts: Facts) -> None:
+    """Refuse a text among numbers, where it is not one of a few levels."""
+    many = facts.distinct is None or len(facts.distinct) > _MOST_LEVELS
+    if not facts.numeric and many and facts.count_numbers > 0.5 * facts.count:
+        raise refusal(
+            name,
+            f"numbers, or {facts.text!r} among `missing` if it stands for a cell that is not known",
+            f"{facts.text!r} in row {facts.row} among numbers",
+        )

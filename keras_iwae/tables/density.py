@@ -1,0 +1,119 @@
+"""log p(x) of the rows of a table as a score, and which cell of a row is odd."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from keras_iwae.foundation import check_integer
+from keras_iwae.tables.estimator import SEEDS, TableEstimator
+
+# Rows with one cell left out, of one call: what is kept of them is all that memory grows with.
+_TOGETHER = 4096
+
+
+class IWAEDensity(DensityMixin, TableEstimator):
+    r"""log p(x) of rows under a deep latent variable model, of incomplete ones log p(x_obs).
+
+    $\log p(x_{obs}) \ge L_K = \log \frac{1}{K} \sum_k p(x_{obs}|z_k) p(z_k) / q(z_k|x_{obs})$ in nats, a lower bound in
+    expectation, of a density in the units of the table where columns are real or positive. What a row says by itself is
+    compared with other rows only where the same cells were observed: a density of more cells is another quantity.
+
+    Args:
+        columns: as for `IWAEImputer`.
+        latent_dim: latent units.
+        hidden: units of the encoder's layers; the decoder's are the same in reverse.
+        training_samples: K of a training step.
+        balanced: whether training hears all columns alike, where a real one is otherwise worth several binary ones.
+            What `history_` holds is then a bound of weighted columns, `weighted_bound`, and none of log p(x);
+            everything that is found out after training is of p(x) itself.
+        max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
+        num_samples: K, importance samples of a row that is scored.
+        random_state: seed of all that is random; the same integer gives the same model and the same scores.
+        verbose: whether to show progress.
+
+    Attributes:
+        coding_: `Coding`, with the `Schema` of the columns.
+        model_: the `IWAE`.
+        history_: bounds by steps of training, a dictionary each.
+        n_features_in_: D.
+        feature_names_in_: names of the columns, where they are all strings.
+
+    Example:
+        >>> density = IWAEDensity(random_state=0).fit(table)
+        >>> odd_rows = density.score_samples(table).argsort()[:10]
+        >>> density.score_cells(table.iloc[odd_rows])
+
+    References:
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equation 8.
+        Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, equation 4.
+    """
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """log p(x_obs) of each row in nats, float64 `[N]`; 0 where nothing was observed.
+
+        Args:
+            X: array or DataFrame `[N, D]` with the columns that were learned.
+
+        Raises:
+            ValueError: which names the column, if there are values that it cannot have, or infinity.
+        """
+        check_is_fitted(self)
+        encoded = self.coding_.encode(self._frame(X))
+        jacobian = self.coding_.log_jacobian(encoded).sum(axis=1)
+        return self._conditional(encoded).log_likelihood + jacobian
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples` over rows, in nats.
+
+        Args:
+            X: array or DataFrame `[N, D]` with the columns that were learned.
+            y: ignored.
+        """
+        return float(self.score_samples(X).mean())
+
+    def score_cells(self, X: Any) -> Any:
+        r"""log p(x_j | the other observed cells) of each observed cell in nats: which cell of a row is odd.
+
+        For each cell the row without it is encoded anew, so that z is drawn from what the other cells say,
+        $\log \sum_k w_k p(x_j|z_k) / \sum_k w_k$ with the weights of the row without it. That is as much work for each
+        cell as a row is otherwise. A density depends on the unit of its column: cells of different columns are compared
+        by how far each is below what is usual in its column.
+
+        Args:
+            X: array or DataFrame `[N, D]` with the columns that were learned.
+
+        Returns:
+            float64 `[N, D]`, NaN where a cell is missing; a DataFrame of a DataFrame.
+        """
+        check_is_fitted(self)
+        encoded = self.coding_.encode(self._frame(X))
+        scores = self.coding_.log_jacobian(encoded)
+        rows, columns = np.nonzero(~np.isnan(encoded))
+        for begin in range(0, len(rows), _TOGETHER):
+            row, column = (places[begin : begin + _TOGETHER] for places in (rows, columns))
+            left_out, values = encoded[row], np.full((len(row), encoded.shape[1]), np.nan, np.float32)
+            each = np.arange(len(row))
+            values[each, column], left_out[each, column] = encoded[row, column], np.nan
+            scores[row, column] += self._conditional(left_out, values=values).log_density[each, column]
+        scores[np.isnan(encoded)] = np.nan
+        if isinstance(X, pd.DataFrame):
+            return pd.DataFrame(scores, X.index, X.columns)
+        return scores
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """Rows drawn from the model, an array if it was fitted to one and a DataFrame if it was fitted to one.
+
+        Args:
+            n_samples: how many.
+            random_state: seed; `None` draws others at every call.
+        """
+        check_is_fitted(self)
+        n_samples = check_integer("n_samples", n_samples)
+        seed = int(check_random_state(random_state).randint(SEEDS))
+        encoded = self.model_.sample(n_samples, seed).events.numpy()
+        frame = self.coding_.decode(np.where(self.coding_.constant, 0.0, encoded))
+        return frame if self._gives_frames else frame.to_numpy(np.float64)

@@ -1,0 +1,144 @@
+"""What the estimators of tables share: from an array or a DataFrame to a trained model, under scikit-learn's rules."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+from tqdm import tqdm
+
+from keras_iwae.evaluation import Conditional, conditional
+from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.models import IWAE
+from keras_iwae.tables.coding import Coding
+from keras_iwae.tables.fitting import fitted
+from keras_iwae.tables.schema import Column, Schema, check_names
+from keras_iwae.tables.values import refusal
+
+# Seeds are int32, from 0 on.
+SEEDS = 2**31 - 1
+
+
+class TableEstimator(BaseEstimator):
+    """A model of the rows of a table, and how it is made; see `IWAEImputer` and `IWAEDensity`."""
+
+    def __init__(
+        self,
+        *,
+        columns: Mapping[Any, str | Column] | None = None,
+        latent_dim: int = 10,
+        hidden: Sequence[int] = (128, 128),
+        training_samples: int = 20,
+        balanced: bool = False,
+        max_steps: int = 6000,
+        num_samples: int = 1000,
+        random_state: Any = None,
+        verbose: bool = False,
+    ):
+        self.columns = columns
+        self.latent_dim = latent_dim
+        self.hidden = hidden
+        self.training_samples = training_samples
+        self.balanced = balanced
+        self.max_steps = max_steps
+        self.num_samples = num_samples
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None):
+        """Learn the columns of a table and a model of its rows.
+
+        Args:
+            X: array of numbers or DataFrame `[N, D]`, NaN, or whatever pandas takes for missing, where a cell is not
+                known.
+            y: ignored, as everywhere in scikit-learn where there is nothing to predict.
+
+        Returns:
+            itself.
+
+        Raises:
+            ValueError: which names the column, if one cannot be learned from, or the argument that is out of range.
+        """
+        check_integer("num_samples", self.num_samples)
+        frame = self._frame(X, reset=True)
+        if not isinstance(self.balanced, (bool, np.bool_)):
+            raise ValueError(f"{MARK}balanced`. Expected True or False. Received: {self.balanced!r}")
+        schema = Schema.infer(frame, self._given(X, frame))
+        coding = Coding.fit(frame, schema)
+        seed = int(check_random_state(self.random_state).randint(SEEDS))
+        self.model_, self.history_ = fitted(
+            coding,
+            coding.encode(frame),
+            self.latent_dim,
+            self.hidden,
+            self.training_samples,
+            bool(self.balanced),
+            self.max_steps,
+            seed,
+            self.verbose,
+        )
+        self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
+        return self
+
+    def _given(self, X: Any, frame: pd.DataFrame) -> dict:
+        """What is known of the columns: an array says nothing of levels or counts, so that all of its are real."""
+        if not isinstance(self.columns, (Mapping, type(None))):
+            raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {self.columns!r}")
+        given = dict(self.columns or {})
+        unknown = [name for name in given if name not in frame.columns]
+        if unknown:
+            raise ValueError(f"{MARK}columns`. Expected names of {list(frame.columns)}. Received: {unknown[0]!r}")
+        return given if _is_frame(X) else {name: given.get(name, "real") for name in frame.columns}
+
+    def _frame(self, X: Any, reset: bool = False) -> pd.DataFrame:
+        """The table as a DataFrame with the names of the schema; an array's columns are called 0, 1, ..."""
+        if _is_frame(X) and 0 not in X.shape:
+            check_names(X.columns)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
+        _check_no_text(X)
+        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
+
+    def _conditional(self, encoded: np.ndarray, **options) -> Conditional:
+        """`conditional` of encoded rows `[N, D]`, with a progress bar where it was asked for."""
+        with tqdm(total=len(encoded), disable=not self.verbose, leave=False, unit=" rows") as bar:
+            return conditional(self.model_, encoded, self.num_samples, seed=self.seed_, progress=bar.update, **options)
+
+    def __getstate__(self):
+        # Graphs and the optimizer are of no use elsewhere.
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            model = state.pop("model_")
+            state["_model"] = model.get_config(), model.get_weights()
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        saved = state.pop("_model", None)
+        super().__setstate__(state)
+        if saved is not None:
+            config, weights = saved
+            self.model_ = IWAE.from_config(config)
+            self.model_.set_weights(weights)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _check_no_text(X: Any) -> None:
+    """Refuse arrays that hold text, which say of no column that it has levels."""
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
+        for place, cells in enumerate(X.T):
+            words = [cell for cell in cells if isinstance(cell, (str, bytes))]
+            if words:
+                raise refusal(place, "numbers; a DataFrame may have columns of text", f"text ({words[0]!r})")
+
+
+def _is_frame(X: Any) -> bool:
+    return isinstance(X, pd.DataFrame)

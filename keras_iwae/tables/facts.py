@@ -1,0 +1,59 @@
+"""What all cells of a column of a file have in common, gathered a chunk at a time."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+# Different cells that are kept.
+_MOST = 60
+
+
+class Facts:
+    """What is known of a column.
+
+    Attributes:
+        count: cells that were observed.
+        count_numbers: those that are numbers.
+        low: the smallest number.
+        high: the largest number.
+        whole: whether all numbers are whole.
+        decimals: most digits behind the mark; -1 where a number has an exponent.
+        distinct: the different cells, `None` where there are many.
+        text: the first cell that is no number.
+        row: where it is, counted from 1.
+    """
+
+    def __init__(self):
+        self.count = self.count_numbers = self.decimals = self.row = 0
+        self.low, self.high, self.whole = math.inf, -math.inf, True
+        self.distinct: dict | None = {}
+        self.text: str | None = None
+
+    @property
+    def numeric(self) -> bool:
+        """Whether every observed cell is a number."""
+        return self.count == self.count_numbers
+
+    def update(self, cells: pd.Series, numbers: pd.Series, first_row: int, decimals: int = 0) -> None:
+        """Take in the next rows.
+
+        Args:
+            cells: the observed ones, by their place in the chunk.
+            numbers: the same as float64, NaN where one is no number.
+            first_row: rows before this chunk.
+            decimals: most digits behind the mark of these numbers, -1 where one has an exponent.
+        """
+        self.decimals = -1 if min(self.decimals, decimals) < 0 else max(self.decimals, decimals)
+        known = numbers.dropna()
+        self.count, self.count_numbers = self.count + len(cells), self.count_numbers + len(known)
+        if len(known) < len(cells) and self.text is None:
+            place = numbers.index[numbers.isna()][0]
+            self.text, self.row = str(cells[place]), first_row + int(place) + 1
+        if len(known):
+            self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+            self.whole = self.whole and bool((known == np.floor(known)).all())
+        if self.distinct is not None:
+            self.distinct |= dict.fromkeys(cells.unique())
+            if len(self.distinct) > _MOST:
+                self.distinct = None

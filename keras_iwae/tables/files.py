@@ -1,0 +1,105 @@
+"""Files of tables, by the ends of their names; and what their columns are, of all rows and not of a sample alone."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK
+from keras_iwae.tables.csv_files import CsvTable
+from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.parquet_files import ParquetTable
+from keras_iwae.tables.schema import Column, Schema
+
+CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
+TableFile = CsvTable | ParquetTable
+# Rows that are read at once where nothing else is done with them.
+_READ = 10_000
+_MOST_GRADES = 10
+
+
+def open_table(path: str | os.PathLike, missing: Collection[str] = (), ignore: Collection[str] = ()) -> TableFile:
+    """A file of a table, by the end of its name; it is read through once.
+
+    Args:
+        path: a CSV file with the names of its columns in the first line, or a Parquet file.
+        missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others.
+        ignore: names of columns that are carried along and not looked at.
+
+    Raises:
+        ValueError: which names the file, the line or the column that cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")
+    if is_parquet(path):
+        if missing:
+            raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
+        return ParquetTable(path, ignore)
+    return CsvTable(path, missing, ignore)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is of the one kind, and not of the other.
+
+    Raises:
+        ValueError: if it is of neither.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in CSV + PARQUET:
+        remedy = "; save it as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
+        raise ValueError(f"{MARK}path`. Expected a name that ends in one of {CSV + PARQUET}{remedy}. Received: {path}")
+    return suffix in PARQUET
+
+
+def dialect_of(table: TableFile) -> Dialect:
+    """How CSV files that go with a table are written: as it is, if it is one, for the same program to open."""
+    return table.dialect if isinstance(table, CsvTable) else Dialect("utf-8", ",")
+
+
+def sampled(table: TableFile, count: int, seed: int) -> pd.DataFrame:
+    """`count` rows of a table, or all where there are no more, each as likely as any other, in their order."""
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(table.num_rows, min(count, table.num_rows), replace=False))
+    parts, begin = [], 0
+    for _, frame in table.chunks(_READ):
+        ours = chosen[(chosen >= begin) & (chosen < begin + len(frame))] - begin
+        parts.append(frame.iloc[ours])
+        begin += len(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Column]:
+    """What the columns are: of a kind by a sample, and with the levels of all rows.
+
+    Args:
+        table: the file.
+        sample: some of its rows.
+        given: kinds of some columns by name.
+
+    Raises:
+        ValueError: which names the column, if one is none that can be learned from.
+    """
+    found = Schema.infer(sample, given)
+    return {name: _of_all(column, table, name in given) for name, column in zip(table.names, found, strict=True)}
+
+
+def _of_all(column: Column, table: TableFile, given: bool) -> Column:
+    name = str(column.name)
+    facts = table.facts[name]
+    if column.categories is None:
+        fits = column.kind == "real" or (
+            facts.low > 0.0 if column.kind == "positive" else facts.low >= 0.0 and facts.whole
+        )
+        return column if fits or given else replace(column, kind="real")
+    levels = table.levels(name)
+    if levels is None or set(levels) <= set(column.categories) or "category" in (column.dtype or ""):
+        return column
+    if given and column.kind != "binary":
+        return replace(column, categories=tuple(levels))
+    if facts.numeric and len(levels) > _MOST_GRADES:
+        return replace(column, kind="real", categories=None)
+    return replace(column, kind="ordinal" if facts.numeric else "categorical", categories=tuple(levels))

@@ -1,0 +1,180 @@
+"""A file of a table with its gaps filled in, as another file: chunk by chunk, whole or not at all, and resumable."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_iwae.foundation import MARK, check_integer, replacing
+from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.files import columns_of, dialect_of, is_parquet, open_table, sampled
+from keras_iwae.tables.imputer import IWAEImputer
+from keras_iwae.tables.schema import Column
+from keras_iwae.tables.trust import RowTrust
+from keras_iwae.tables.work import Work, digest
+
+_ROWS = ("row", "missing", "effective_sample_size", "pareto_k", "verdict")
+
+
+@dataclass(frozen=True)
+class FilledFiles:
+    """What `impute_file` wrote.
+
+    Attributes:
+        source: the file with gaps.
+        filled: the file with its gaps filled in by conditional means and most probable levels.
+        imputations: files with draws in place of these.
+        rows: a CSV file with a verdict on each row in which something was missing.
+        columns: what the columns were taken for, by name.
+        history: bounds by steps of training, a dictionary each.
+        num_rows: how many rows there are.
+        settings: what decided the result.
+    """
+
+    source: Path
+    filled: Path
+    imputations: list[Path]
+    rows: Path
+    columns: dict[str, Column]
+    history: list[dict[str, float]]
+    num_rows: int
+    settings: dict[str, Any]
+
+
+def impute_file(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    num_imputations: int = 0,
+    kinds: Mapping[str, str] | None = None,
+    ignore: Collection[str] = (),
+    missing: Collection[str] = (),
+    fit_rows: int = 100_000,
+    chunk_rows: int = 2_000,
+    seed: int = 0,
+    verbose: bool = False,
+    **options: Any,
+) -> FilledFiles:
+    """Fill in the gaps of a CSV or Parquet file.
+
+    The file is read in chunks, and never whole. A cell that was there is written as it was, to the last letter. Started
+    again with the same file and settings after it was stopped, it goes on with the chunk that it was at.
+
+    Args:
+        source: the file with gaps.
+        out: the file to write, of the same format.
+        num_imputations: m, how many files with draws are written beside it, `OUT-01.csv`, ...; 0 for none.
+        kinds: what some columns are, by name; see `Schema`.
+        ignore: names of columns that are carried along and not looked at.
+        missing: texts that stand for a cell that is not known, beside the usual ones.
+        fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
+        chunk_rows: rows that are filled in at a time.
+        seed: the same seed gives the same files.
+        verbose: whether to show progress.
+        **options: passed to `IWAEImputer`.
+
+    Returns:
+        `FilledFiles`.
+
+    Raises:
+        ValueError: which names the file, line, column or argument that is at fault.
+
+    Example:
+        >>> impute_file("survey.csv", "survey-filled.csv", num_imputations=20, ignore=["id"])
+    """
+    source, out = Path(source), Path(out)
+    check_out(source, out)
+    check_integer("num_imputations", num_imputations, at_least=0)
+    check_integer("fit_rows", fit_rows)
+    check_integer("chunk_rows", chunk_rows)
+    table = open_table(source, missing, ignore)
+    if not table.names:
+        raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {list(ignore)}")
+    kinds = dict(kinds or {})
+    settings = {
+        "num_imputations": num_imputations,
+        "kinds": kinds,
+        "ignore": sorted(ignore),
+        "missing": sorted(missing),
+        "fit_rows": fit_rows,
+        "chunk_rows": chunk_rows,
+        "seed": seed,
+        **options,
+    }
+    work = Work(out, {"source": digest(source), **settings})
+
+    def fit() -> IWAEImputer:
+        sample = sampled(table, fit_rows, seed)
+        columns = columns_of(table, sample, kinds)
+        return IWAEImputer(columns=columns, random_state=seed, verbose=verbose, **options).fit(sample)
+
+    imputer = work.kept("model.pickle", fit)
+    numbers = range(num_imputations + 1)
+    parts: list[list[Path]] = [[] for _ in numbers]
+    verdicts: list[Path] = []
+    begin = 0
+    with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="filling in", leave=False) as bar:
+        for chunk, (cells, frame) in enumerate(table.chunks(chunk_rows)):
+            names = [f"{number:03d}-{chunk:07d}{out.suffix}" for number in numbers]
+            rows = work.folder / f"rows-{chunk:07d}.npz"
+            if not rows.is_file():
+                found = imputer.impute(frame, num_imputations)
+                for name, filled in zip(names, [found.filled, *found.tables], strict=True):
+                    work.part(name, table.write_part, cells, filled)
+                # The last of a chunk, so that where it is all others are.
+                work.part(rows.name, _write_verdicts, found.rows, begin)
+            for place, name in enumerate(names):
+                parts[place].append(work.folder / name)
+            verdicts.append(rows)
+            begin += len(frame)
+            bar.update(len(frame))
+    imputations = [beside(out, f"{number:02d}") for number in numbers[1:]]
+    for files, path in zip(parts, [out, *imputations], strict=True):
+        table.join(files, path)
+    rows_file = beside(out, "rows").with_suffix(".csv")
+    _join_verdicts(verdicts, rows_file, dialect_of(table))
+    work.done()
+    columns = {str(column.name): column for column in imputer.coding_.schema}
+    return FilledFiles(source, out, imputations, rows_file, columns, imputer.history_, table.num_rows, settings)
+
+
+def check_out(source: Path, out: Path) -> None:
+    """Refuse to write over what is read, or into another format.
+
+    Raises:
+        ValueError: if it is so.
+    """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise ValueError(f"{MARK}out`. Expected another file than the one that is read. Received: {out}")
+    if is_parquet(out) != is_parquet(source):
+        raise ValueError(f"{MARK}out`. Expected a file of the format of {source.name}. Received: {out}")
+
+
+def beside(out: Path, mark: str) -> Path:
+    """The file of that mark that goes with `out`."""
+    return out.with_name(f"{out.stem}-{mark}{out.suffix}")
+
+
+def _write_verdicts(path: Path, trust: RowTrust, begin: int) -> None:
+    """Verdicts on the rows of a chunk, `begin` of the file before it."""
+    gaps = np.flatnonzero(trust.missing)
+    columns = {name: getattr(trust, name)[gaps] for name in _ROWS[1:]}
+    with open(path, "wb") as file:
+        np.savez(file, row=begin + 1 + gaps, **{**columns, "verdict": columns["verdict"].astype(str)})
+
+
+def _join_verdicts(parts: Collection[Path], path: Path, dialect: Dialect) -> None:
+    """One CSV file of those of all chunks."""
+    rows: list[list[str]] = []
+    for part in parts:
+        with np.load(part) as found:
+            row, missing, *numbers = [found[name].tolist() for name in _ROWS]
+        verdicts = numbers.pop()
+        short = [["" if np.isnan(value) else dialect.text(value, -1) for value in column] for column in numbers]
+        rows += map(list, zip(map(str, row), map(str, missing), *short, verdicts, strict=True))
+    with replacing(path) as temporary:
+        dialect.write(temporary, [list(_ROWS), *rows], start=True)

@@ -1,0 +1,91 @@
+r"""The model of a table's rows, and how long it is trained.
+
+The bound of rows that are trained on rises for ever; what is said of other cells gets worse again when the rows are
+known by heart. A table therefore has a number of passes over it, and a large one a number of steps. The number was
+chosen by looking at cells that were taken out, half of all, under one seed of each of three tables: their log score was
+best at 340 passes of 340 and 675 on breast cancer (569 rows), at 180 of 180 and 360 on wine (178) and at 430 of 220 and
+430 on diabetes (442). Rows held out in its place were tried first: the 26 of wine stopped it after 36 passes.
+"""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import check_integer
+from keras_iwae.likelihoods import StudentTLikelihood
+from keras_iwae.models import IWAE
+from keras_iwae.tables.coding import Coding
+from keras_iwae.training import FusedAdam, StopWhereNotFinite
+
+_PASSES, _FEWEST_STEPS = 300, 300
+_RATE = 1e-3
+# Rows of a step: more of a table of which they would not come round often.
+_LEAST_BATCH, _LARGEST_BATCH, _STEPS_A_PASS = 64, 256, 80
+# In standard deviations of a column. Where a decoder may be surer it learns the rows of a small table by heart.
+_LEAST_SCALE = 0.1
+# Between two records of the bound, at each of which the rate falls.
+_TOGETHER = 50
+
+
+def fitted(
+    coding: Coding,
+    encoded: np.ndarray,
+    latent_dim: int,
+    hidden: Sequence[int],
+    training_samples: int,
+    balanced: bool,
+    max_steps: int,
+    seed: int,
+    verbose: bool,
+) -> tuple[IWAE, list[dict[str, float]]]:
+    """A model that is trained on the rows of a table.
+
+    Args:
+        coding: of the table.
+        encoded: its numbers, float32 `[N, D]`.
+        latent_dim: number of latent units.
+        hidden: units of the encoder's layers; the decoder's are the same in reverse.
+        training_samples: K in training.
+        balanced: whether training hears all columns alike; see `Coding.likelihood`.
+        max_steps: the most steps of the optimizer; a small table has fewer, for 300 passes.
+        seed: of the initial weights, the order of the rows and every draw.
+        verbose: whether to show progress.
+
+    Returns:
+        the model, and for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats; with
+        balanced columns it is the `weighted_bound`.
+
+    References:
+        Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 4.
+    """
+    most = check_integer("max_steps", max_steps)
+    model = IWAE(
+        encoded.shape[1],
+        latent_dim,
+        hidden,
+        num_samples=check_integer("training_samples", training_samples),
+        likelihood=coding.likelihood(StudentTLikelihood(min_scale=_LEAST_SCALE), balanced=balanced),
+        missing="nan",
+        seed=seed,
+    )
+    model.initialize_output_bias(np.nanmean(encoded, axis=0))
+    size = min(len(encoded), max(_LEAST_BATCH, min(_LARGEST_BATCH, len(encoded) // _STEPS_A_PASS)))
+    steps = min(most, max(_FEWEST_STEPS, _PASSES * len(encoded) // size))
+    together, records = min(_TOGETHER, steps), math.ceil(steps / _TOGETHER)
+    model.compile(FusedAdam(_RATE), steps_per_execution=together)
+    rows = tf.data.Dataset.from_tensor_slices(encoded).shuffle(len(encoded), seed)
+    found = model.fit(
+        rows.repeat().batch(size, drop_remainder=True),
+        epochs=records,
+        steps_per_epoch=together,
+        callbacks=[
+            StopWhereNotFinite(),
+            keras.callbacks.LearningRateScheduler(lambda n: 0.5 * _RATE * (1.0 + math.cos(math.pi * n / records))),
+        ],
+        verbose=2 if verbose else 0,
+    )
+    name = "weighted_bound" if balanced else "bound"
+    return model, [{"step": float(together * (n + 1)), name: bound} for n, bound in enumerate(found.history[name])]

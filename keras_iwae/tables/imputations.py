@@ -1,0 +1,48 @@
+"""Several filled-in tables: what an analysis of each says together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_iwae.tables.pooling import Pooled, pool
+from keras_iwae.tables.trust import RowTrust
+
+
+@dataclass(frozen=True)
+class Imputations:
+    """m tables, each with the missing cells as a draw of the model; what was observed is the same in all of them.
+
+    Attributes:
+        tables: as the table that was given, arrays or DataFrames.
+        rows: how much the weights of each row say.
+        filled: the table with conditional means and most probable levels, as `transform` gives it.
+    """
+
+    tables: Sequence[Any]
+    rows: RowTrust
+    filled: Any
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tables)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.tables[index]
+
+    def pool(self, analysis: Callable[[Any], tuple[Any, Any]], complete_degrees_of_freedom: float = np.inf) -> Pooled:
+        """What an analysis says of the table, with the uncertainty of what was missing.
+
+        Args:
+            analysis: from a table to its estimate and the squared standard error of it, numbers or arrays.
+            complete_degrees_of_freedom: see `pool`.
+
+        Example:
+            >>> pooled = imputations.pool(lambda table: (table[:, 0].mean(), table[:, 0].var() / len(table)))
+            >>> print(pooled.estimate, pooled.interval(0.95))
+        """
+        estimates, variances = zip(*(analysis(table) for table in self.tables), strict=True)
+        return pool(estimates, variances, complete_degrees_of_freedom)

@@ -1,0 +1,138 @@
+"""The kind of a column, by its dtype and its values."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK, check_choice
+from keras_iwae.tables.dtypes import dtype_text
+from keras_iwae.tables.schema import KINDS, Column
+from keras_iwae.tables.values import check_type, levels, numbers, refusal, shown
+
+# Text of more levels is free text or identifiers.
+_MOST_LEVELS = 50
+# Fewer values than this are too few to tell a level or a shape by.
+_FEWEST = 20
+# Whole numbers of so few values, each seen so often on average, are levels in an order.
+_MOST_GRADES, _PER_GRADE = 10, 10
+# Beyond it a negative binomial has nothing that a density does not.
+_LARGEST_COUNT = 100_000
+
+
+def infer_column(series: pd.Series, name: Any, given: str | Column | None = None) -> Column:
+    """What a column is.
+
+    Args:
+        series: its values.
+        name: its name.
+        given: its kind, or all of it, where that is known.
+
+    Raises:
+        ValueError: which names the column, if it has no kind, or is not what is given.
+    """
+    if not isinstance(name, (str, int)):
+        raise ValueError(f"{MARK}columns`. Expected names that are strings or integers. Received: {name!r}")
+    dtype = dtype_text(series.dtype)
+    if isinstance(given, Column):
+        if given.name != name:
+            raise refusal(name, "a Column of the same name", repr(given.name))
+        column = replace(given, dtype=given.dtype or dtype)
+        check_values(series, column)
+        return column
+    if series.isna().all():
+        raise refusal(name, "at least one value", "none: all are missing; leave the column out")
+    if given is not None:
+        check_choice(f"column {name!r}", given, KINDS)
+        column = _of_kind(series, name, given, dtype)
+        check_values(series, column)
+        return column
+    kind = check_type(series, name)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return _levelled(name, list(series.dtype.categories), dtype, bool(series.dtype.ordered))
+    if kind == "bool":
+        return Column(name, "binary", (False, True), dtype=dtype)
+    if kind == "text":
+        found = sorted(series.dropna().unique())
+        count = int(series.notna().sum())
+        if len(found) > _MOST_LEVELS or (len(found) > _MOST_GRADES and 2 * len(found) > count):
+            raise refusal(
+                name,
+                f"numbers, or text of at most {_MOST_LEVELS} levels that repeat; leave free text and identifiers out, "
+                "or say that it is 'categorical'",
+                f"{len(found)} different texts in {count} rows, such as {found[0]!r}",
+            )
+        return _levelled(name, found, dtype)
+    return _numeric(series, name, dtype)
+
+
+def check_values(series: pd.Series, column: Column) -> np.ndarray:
+    """Values as numbers, or as places among the levels, float64 `[N]`, NaN where they are missing.
+
+    Raises:
+        ValueError: which names the column, if there are values that it cannot have.
+    """
+    if column.categories is not None:
+        return levels(series, column.categories, column.name)
+    values = numbers(series, column.name)
+    observed = values[~np.isnan(values)]
+    if column.kind == "positive" and (observed <= 0.0).any():
+        raise refusal(column.name, "numbers above 0", f"{observed.min():g}")
+    if column.kind == "count" and ((observed < 0.0) | (observed != np.round(observed))).any():
+        wrong = observed[(observed < 0.0) | (observed != np.round(observed))]
+        raise refusal(column.name, "counts, whole numbers from 0 on", f"{wrong[0]:g}")
+    return values
+
+
+def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
+    if kind in ("real", "positive", "count"):
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            dtype = dtype_text(series.dtype.categories.dtype)
+        # What is modelled as a number comes back as one.
+        return Column(name, kind, dtype="float64" if pd.api.types.is_bool_dtype(series.dtype) else dtype)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return Column(name, kind, tuple(series.dtype.categories), dtype=dtype)
+    text = check_type(series, name) == "text"
+    found = tuple(sorted(series.dropna().unique()))
+    if kind == "ordinal" and text:
+        order = f"Column({name!r}, 'ordinal', categories) with them in their order"
+        raise refusal(name, f"{order}, or pandas' ordered categories", f"text in no order: {shown(found)}")
+    if kind == "binary" and len(found) > 2:
+        raise refusal(name, "two levels", f"{len(found)}: {shown(found)}")
+    if kind == "binary" and len(found) == 1:
+        raise refusal(name, f"Column({name!r}, 'binary', categories), which names both levels", f"{found[0]!r} alone")
+    return Column(name, kind, found, dtype=dtype)
+
+
+def _levelled(name: Any, found: list, dtype: str, ordered: bool = False) -> Column:
+    kind = "binary" if len(found) == 2 else "ordinal" if ordered else "categorical"
+    return Column(name, kind, tuple(found), dtype=dtype)
+
+
+def _numeric(series: pd.Series, name: Any, dtype: str) -> Column:
+    values = numbers(series, name)
+    values = values[~np.isnan(values)]
+    different = np.unique(values)
+    if len(different) == 1:
+        return Column(name, "real", dtype=dtype)
+    whole = bool((values == np.round(values)).all())
+    integer = pd.api.types.is_integer_dtype(series.dtype)
+    # Floats may be whole by chance where there are few of them.
+    if whole and (integer or len(values) >= _FEWEST):
+        exact = tuple(int(v) if integer else float(v) for v in different)
+        if set(exact) == {0, 1} or (len(exact) == 2 and len(values) >= _FEWEST):
+            return Column(name, "binary", exact, dtype=dtype)
+        varies = values.var() >= 0.5 * values.mean()
+        if values.min() >= 0.0 and values.max() <= _LARGEST_COUNT and varies:
+            return Column(name, "count", dtype=dtype)
+        if len(exact) <= _MOST_GRADES and len(values) >= _PER_GRADE * len(exact):
+            return Column(name, "ordinal", exact, dtype=dtype)
+    skewed = len(values) >= _FEWEST and values.min() > 0.0 and _skew(values) > 1.0
+    positive = skewed and abs(_skew(np.log(values))) < 0.5 * _skew(values)
+    return Column(name, "positive" if positive else "real", dtype=dtype)
+
+
+def _skew(values: np.ndarray) -> float:
+    standardized = (values - values.mean()) / values.std()
+    return float((standardized**3).mean())

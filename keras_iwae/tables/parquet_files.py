@@ -1,0 +1,118 @@
+"""A Parquet file as a table: read in chunks, written with the types that it has."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK, replacing
+from keras_iwae.tables.facts import Facts
+from keras_iwae.tables.values import check_type, numbers
+
+
+class ParquetTable:
+    """A Parquet file.
+
+    Args:
+        path: the file.
+        ignore: names of columns that are carried along and not looked at.
+
+    Attributes:
+        names: of the columns that are looked at.
+        facts: of each of these, what all of its cells have in common.
+        num_rows: how many rows there are.
+
+    Raises:
+        ValueError: if it is no Parquet file, or there is nothing to read such files with.
+    """
+
+    def __init__(self, path: Path, ignore: Collection[str] = ()):
+        self._pyarrow = _pyarrow()
+        self.path = path
+        try:
+            file = self._pyarrow.parquet.ParquetFile(path)
+        except self._pyarrow.ArrowInvalid as error:
+            raise ValueError(f"{MARK}{path}`. Expected a Parquet file. Received: {error}") from None
+        self._schema, self.num_rows = file.schema_arrow, file.metadata.num_rows
+        header = self._schema.names
+        for name in header:
+            if header.count(name) > 1:
+                raise ValueError(f"{MARK}{path}`. Expected names that all differ. Received: {name!r} twice")
+        for name in ignore:
+            if name not in header:
+                raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
+        if not self.num_rows:
+            raise ValueError(f"{MARK}{path}`. Expected rows. Received: none")
+        self.names = [name for name in header if name not in ignore]
+        self.facts = {name: Facts() for name in self.names}
+        seen = 0
+        for _, frame in self.chunks(10_000):
+            for name in self.names:
+                cells = frame[name].dropna().reset_index(drop=True)
+                number = check_type(cells, name) == "number"
+                found = numbers(cells, name) if number else np.full(len(cells), np.nan)
+                self.facts[name].update(cells, pd.Series(found), seen)
+            seen += len(frame)
+
+    def levels(self, name: str) -> list | None:
+        """The different values of a column, in order; `None` where there are many."""
+        found = self.facts[name].distinct
+        return None if found is None else sorted(found)
+
+    def chunks(self, size: int) -> Iterator[tuple[Any, pd.DataFrame]]:
+        """All columns as Arrow has them, and those that are looked at as values, `size` rows at a time."""
+        kinds = self._pyarrow.types
+        nullable = {
+            getattr(self._pyarrow, f"{sign}int{bits}")(): getattr(pd, f"{sign.upper()}Int{bits}Dtype")()
+            for sign in ("", "u")
+            for bits in (8, 16, 32, 64)
+        } | {self._pyarrow.bool_(): pd.BooleanDtype()}
+        for batch in self._pyarrow.parquet.ParquetFile(self.path).iter_batches(batch_size=size):
+            table = self._pyarrow.Table.from_batches([batch])
+            frame = table.select(self.names).to_pandas(types_mapper=nullable.get, ignore_metadata=True)
+            for field in table.schema:
+                if field.name in frame and kinds.is_decimal(field.type):
+                    frame[field.name] = frame[field.name].astype(float)
+            yield table, frame
+
+    def write_part(self, path: Path, table: Any, filled: pd.DataFrame) -> None:
+        """Write rows with their gaps filled in.
+
+        Args:
+            path: the file.
+            table: all columns as Arrow has them.
+            filled: those that are looked at, as values; taken where there is nothing in the table.
+        """
+        compute = self._pyarrow.compute
+        for place, field in enumerate(table.schema):
+            own = table.column(place).combine_chunks()
+            gap = own.is_null(nan_is_null=True)
+            if field.name not in filled or not compute.any(gap).as_py():
+                continue
+            encoded = self._pyarrow.types.is_dictionary(field.type)
+            plain = own.dictionary_decode() if encoded else own
+            new = self._pyarrow.array(filled[field.name].astype(object).tolist()).cast(plain.type, safe=False)
+            merged = compute.if_else(gap, new, plain)
+            table = table.set_column(place, field, merged.dictionary_encode().cast(field.type) if encoded else merged)
+        self._pyarrow.parquet.write_table(table, path)
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Put parts together, whole or not at all."""
+        parquet = self._pyarrow.parquet
+        with replacing(path) as temporary, parquet.ParquetWriter(temporary, self._schema) as writer:
+            for part in parts:
+                writer.write_table(parquet.read_table(part, schema=self._schema))
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError(
+            f"{MARK}path`. Expected pyarrow beside a Parquet file: pip install 'keras-iwae[parquet]'. Received: none"
+        ) from None
+    return pyarrow

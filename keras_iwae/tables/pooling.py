@@ -1,0 +1,102 @@
+r"""Rubin's rules: one estimate with an honest error from the same analysis of each of m filled-in tables.
+
+With estimates $Q_i$ and squared standard errors $U_i$: $\bar Q$ is their mean, and its variance
+$T = \bar U + (1 + 1 / m) B$, with $B$ the variance of the $Q_i$, which is what was lost with the missing cells.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_iwae.foundation import MARK
+
+
+@dataclass(frozen=True)
+class Pooled:
+    r"""What the analyses of m filled-in tables say together; of one quantity, or of an array of them.
+
+    Attributes:
+        estimate: $\bar Q$.
+        standard_error: $\sqrt T$.
+        within: $\bar U$, the variance that a table without holes would have left.
+        between: B, the variance of the estimates over the tables.
+        degrees_of_freedom: of the Student-t distribution that intervals are of.
+        fraction_missing: share of the information that was lost with the missing cells.
+    """
+
+    estimate: np.ndarray
+    standard_error: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    degrees_of_freedom: np.ndarray
+    fraction_missing: np.ndarray
+
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end of the interval that covers the quantity with probability `level`."""
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"{MARK}level`. Expected a number between 0 and 1. Received: {level!r}")
+        # scipy.stats takes half a second to import, and nothing but an interval needs it.
+        from scipy import stats
+
+        half = stats.t.ppf(0.5 + 0.5 * level, self.degrees_of_freedom) * self.standard_error
+        return self.estimate - half, self.estimate + half
+
+
+def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = math.inf) -> Pooled:
+    r"""Pool the estimates of m filled-in tables by Rubin's rules.
+
+    With $r = (1 + 1 / m) B / \bar U$ and $\lambda = (1 + 1 / m) B / T$ the degrees of freedom are
+    $1 / (1 / \nu_m + 1 / \nu_{obs})$, with $\nu_m = (m - 1) / \lambda^2$ and
+    $\nu_{obs} = \frac{\nu + 1}{\nu + 3} \nu (1 - \lambda)$, and the share of information that was lost is
+    $(r + 2 / (\nu' + 3)) / (r + 1)$ with these degrees $\nu'$.
+
+    Args:
+        estimates: $Q_i$, `[m, ...]`.
+        variances: $U_i$, their squared standard errors, `[m, ...]`.
+        complete_degrees_of_freedom: nu, those that the analysis of a table without holes has, such as rows less
+            coefficients; infinity for one that uses a normal distribution.
+
+    Returns:
+        `Pooled`, with arrays `[...]`.
+
+    Raises:
+        ValueError: if there are fewer than two tables, shapes differ, or a number is not finite or a variance below 0.
+
+    Example:
+        >>> pooled = pool([1.0, 2.0, 3.0], [0.5, 0.5, 0.5])
+        >>> print(pooled.estimate, pooled.standard_error, pooled.interval(0.9))
+
+    References:
+        Rubin (1987), Multiple imputation for nonresponse in surveys, section 3.3.
+        Barnard, Rubin (1999), Small-sample degrees of freedom with multiple imputation, equations 1 to 3.
+    """
+    found, squares = np.asarray(estimates, np.float64), np.asarray(variances, np.float64)
+    if found.ndim < 1 or len(found) < 2:
+        raise ValueError(f"{MARK}estimates`. Expected those of at least two tables. Received: shape {found.shape}")
+    if squares.shape != found.shape:
+        raise ValueError(f"{MARK}variances`. Expected shape {list(found.shape)}. Received: {list(squares.shape)}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{MARK}estimates`. Expected finite numbers. Received: NaN or infinity")
+    if not (np.isfinite(squares).all() and (squares >= 0.0).all()):
+        raise ValueError(f"{MARK}variances`. Expected finite numbers of at least 0. Received: others")
+    if not complete_degrees_of_freedom > 0.0:
+        raise ValueError(
+            f"{MARK}complete_degrees_of_freedom`. Expected a number above 0. Received: {complete_degrees_of_freedom!r}"
+        )
+    count = len(found)
+    within, between = squares.mean(axis=0), found.var(axis=0, ddof=1)
+    lost = (1.0 + 1.0 / count) * between
+    total = within + lost
+    # Nothing varies and nothing is uncertain: nothing was lost.
+    share = np.divide(lost, total, out=np.zeros_like(total), where=total > 0.0)
+    with np.errstate(divide="ignore"):
+        inverse = share**2 / (count - 1.0)
+        if math.isfinite(complete_degrees_of_freedom):
+            nu = complete_degrees_of_freedom
+            inverse = inverse + 1.0 / ((nu + 1.0) / (nu + 3.0) * nu * (1.0 - share))
+        degrees = 1.0 / inverse
+    # (r + 2 / (nu + 3)) / (r + 1), of which r may be infinite.
+    fraction = share + (1.0 - share) * 2.0 / (degrees + 3.0)
+    return Pooled(found.mean(axis=0), np.sqrt(total), within, between, degrees, fraction)

@@ -1,0 +1,193 @@
+"""What each column of a table is: its kind, its levels, its unit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from keras_iwae.foundation import MARK, check_choice
+from keras_iwae.tables.dtypes import dtype_of
+from keras_iwae.tables.values import refusal
+
+KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
+LEVELLED = ("binary", "categorical", "ordinal")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: its name, a string or an integer.
+        kind: "real"; "positive", a number above 0 whose logarithm is modelled; "count", a whole number from 0 on;
+            "binary", one of two levels; "categorical"; or "ordinal", levels in an order.
+        categories: the levels, in their order: strings, numbers or booleans; `None` where there are none.
+        unit: what it is measured in, for people.
+        dtype: pandas' dtype, as text, that filled-in values come back in; `None` is that of the table.
+
+    Raises:
+        ValueError: if there is no such kind, or levels are missing, given twice, or given where there are none.
+
+    Example:
+        >>> Column("smoker", "binary", ("no", "yes")).categories
+        ('no', 'yes')
+    """
+
+    name: str | int
+    kind: str
+    categories: tuple | None = None
+    unit: str | None = None
+    dtype: str | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.name, (str, int)):
+            raise ValueError(f"{MARK}name`. Expected a string or an integer. Received: {self.name!r}")
+        check_choice(f"column {self.name!r}: kind", self.kind, KINDS)
+        if (self.categories is None) is self.has_levels:
+            expected = "levels" if self.has_levels else "None"
+            raise refusal(self.name, f"categories={expected} of the kind {self.kind!r}", repr(self.categories))
+        if self.categories is not None:
+            object.__setattr__(self, "categories", tuple(getattr(c, "item", lambda c=c: c)() for c in self.categories))
+            self._check_categories(self.categories)
+        if self.dtype is not None:
+            try:
+                dtype_of(self.dtype, self.categories)
+            except (TypeError, ValueError):
+                raise refusal(self.name, "dtype=a dtype of pandas, as text", repr(self.dtype)) from None
+
+    def _check_categories(self, categories: tuple) -> None:
+        wrong = [category for category in categories if not isinstance(category, (str, int, float))]
+        if wrong:
+            raise refusal(self.name, "levels that are strings, numbers or booleans", f"{wrong[0]!r}; name them in text")
+        if len(set(categories)) < len(categories):
+            raise refusal(self.name, "levels that all differ", repr(categories))
+        if not categories or (self.kind == "binary" and len(categories) != 2):
+            raise refusal(self.name, "two levels" if categories else "at least one level", repr(categories))
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether its values are levels, and not numbers."""
+        return self.kind in LEVELLED
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table, in their order.
+
+    Attributes:
+        columns: a `Column` for each.
+
+    Raises:
+        ValueError: if there is none, or two have the same name.
+
+    Example:
+        >>> schema = Schema.infer(frame, {"stage": Column("stage", "ordinal", ("I", "II", "III"))})
+        >>> Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+        True
+    """
+
+    columns: tuple[Column, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "columns", tuple(self.columns))
+        if not self.columns:
+            raise ValueError(f"{MARK}columns`. Expected at least one. Received: none")
+        check_names(self.names)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    @property
+    def names(self) -> list:
+        """Names of the columns."""
+        return [column.name for column in self.columns]
+
+    @classmethod
+    def infer(cls, frame: pd.DataFrame, columns: Mapping[Any, str | Column] | None = None) -> "Schema":
+        """The schema of a table, by its dtypes and values.
+
+        Booleans and columns of two levels are binary; text and pandas' categories are categorical, or ordinal where
+        they are in an order; whole numbers are counts where they vary like counts, ordinal where there are few of them,
+        and else real; other numbers are real, or positive where it is their logarithms that are not skewed. A constant
+        column of numbers is real.
+
+        Args:
+            frame: the table, with whatever pandas takes for missing.
+            columns: for some columns by name what they are: a kind, or a `Column`.
+
+        Returns:
+            the schema, with the dtypes of the table.
+
+        Raises:
+            ValueError: which names the column, if names repeat, or a column is all missing, of mixed types, of dates or
+                free text, holds infinity, or is not what `columns` says.
+        """
+        # Here, for it makes columns.
+        from keras_iwae.tables.inference import infer_column
+
+        check_frame(frame)
+        given = dict(columns or {})
+        unknown = [name for name in given if name not in frame.columns]
+        if unknown:
+            raise ValueError(f"{MARK}columns`. Expected names of {list(frame.columns)}. Received: {unknown[0]!r}")
+        return cls(tuple(infer_column(frame[name], name, given.get(name)) for name in frame.columns))
+
+    def check(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The columns of a table in the order of the schema.
+
+        Raises:
+            ValueError: if it is no table, or has not these columns and no others.
+        """
+        check_frame(frame)
+        lacking = [name for name in self.names if name not in frame.columns]
+        more = [name for name in frame.columns if name not in self.names]
+        if lacking or more:
+            received = f"none called {lacking[0]!r}" if lacking else f"{more[0]!r} too"
+            raise ValueError(f"{MARK}frame`. Expected the columns {self.names}. Received: {received}")
+        return frame[self.names]
+
+    def to_dict(self) -> dict:
+        """As a dictionary that JSON can hold."""
+        return {"columns": [asdict(column) for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, value: Mapping) -> "Schema":
+        """The schema of which `to_dict` made this dictionary."""
+        return cls(
+            tuple(
+                Column(
+                    **{**column, "categories": None if column["categories"] is None else tuple(column["categories"])}
+                )
+                for column in value["columns"]
+            )
+        )
+
+
+def check_frame(frame: Any) -> None:
+    """Refuse what is no table with rows and columns of different names.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"{MARK}frame`. Expected a pandas DataFrame. Received: a {type(frame).__name__}")
+    if 0 in frame.shape:
+        raise ValueError(f"{MARK}frame`. Expected rows and columns. Received: shape {list(frame.shape)}")
+    check_names(frame.columns)
+
+
+def check_names(names: Sequence) -> None:
+    """Refuse names that repeat.
+
+    Raises:
+        ValueError: which says which.
+    """
+    seen: set = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{MARK}columns`. Expected names that all differ. Received: {name!r} twice")
+        seen.add(name)

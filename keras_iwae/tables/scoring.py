@@ -1,0 +1,133 @@
+"""log p(x) of each row of a file, written as a CSV file: chunk by chunk, whole or not at all, and resumable."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_iwae.foundation import MARK, check_integer, replacing
+from keras_iwae.tables.density import IWAEDensity
+from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled
+from keras_iwae.tables.work import Work, digest
+
+
+def score_file(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    train: str | os.PathLike | None = None,
+    cells: bool = False,
+    kinds: Mapping[str, str] | None = None,
+    ignore: Collection[str] = (),
+    missing: Collection[str] = (),
+    fit_rows: int = 100_000,
+    chunk_rows: int = 2_000,
+    seed: int = 0,
+    verbose: bool = False,
+    **options: Any,
+) -> Path:
+    """Score the rows of a CSV or Parquet file by their log-likelihood: the lowest are the odd ones.
+
+    Of a row with gaps it is that of what was observed, which is another quantity for another pattern of gaps. Started
+    again with the same file and settings after it was stopped, it goes on with the chunk that it was at.
+
+    Args:
+        source: the file.
+        out: the CSV file to write, a row for each row, with what was missing and log p(x) in nats.
+        train: the file that the model learns from, with the same columns; `None` is `source`.
+        cells: whether to write log p(x_j | the other cells) of each cell too, and the column of the oddest, which is
+            furthest below the median of its column: a density depends on the unit, and its differences do not. As much
+            work for each cell as for a row.
+        kinds: what some columns are, by name; see `Schema`.
+        ignore: names of columns that are not looked at.
+        missing: texts that stand for a cell that is not known, beside the usual ones.
+        fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
+        chunk_rows: rows that are scored at a time.
+        seed: the same seed gives the same scores.
+        verbose: whether to show progress.
+        **options: passed to `IWAEDensity`.
+
+    Returns:
+        the file that was written.
+
+    Raises:
+        ValueError: which names the file, line, column or argument that is at fault.
+
+    Example:
+        >>> score_file("transactions.csv", "scores.csv", cells=True)
+    """
+    source, out = Path(source), Path(out)
+    known = Path(train) if train is not None else source
+    if is_parquet(out):
+        raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
+    for path in (source, known):
+        if out.exists() and path.exists() and out.samefile(path):
+            raise ValueError(f"{MARK}out`. Expected another file than those that are read. Received: {out}")
+    check_integer("fit_rows", fit_rows)
+    check_integer("chunk_rows", chunk_rows)
+    table = open_table(source, missing, ignore)
+    learned = table if train is None else open_table(known, missing, ignore)
+    if table.names != learned.names:
+        raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
+    kinds = dict(kinds or {})
+    settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
+    work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})
+
+    def fit() -> IWAEDensity:
+        sample = sampled(learned, fit_rows, seed)
+        columns = columns_of(learned, sample, kinds)
+        return IWAEDensity(columns=columns, random_state=seed, verbose=verbose, **options).fit(sample)
+
+    density, parts = work.kept("model.pickle", fit), []
+    with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
+        for chunk, (_, frame) in enumerate(table.chunks(chunk_rows)):
+            path = work.folder / f"{chunk:07d}.npz"
+            if not path.is_file():
+                gaps = frame.isna().to_numpy()
+                found = {"missing": gaps.sum(axis=1), "log_likelihood": density.score_samples(frame)}
+                if cells:
+                    found["cells"] = density.score_cells(frame).to_numpy()
+                work.part(path.name, _write, found)
+            parts.append(path)
+            bar.update(len(frame))
+    _join(parts, out, table, dialect_of(table), cells)
+    work.done()
+    return out
+
+
+def _write(path: Path, found: Mapping[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, **found)  # type: ignore[arg-type]
+
+
+def _medians(parts: list[Path]) -> np.ndarray:
+    """Of the scores of the cells of each column, `[D]`; 0 where there are none."""
+    scores = []
+    for part in parts:
+        with np.load(part) as found:
+            scores.append(found["cells"])
+    whole = np.concatenate(scores)
+    return np.array([np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in whole.T])
+
+
+def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
+    header = ["row", "missing", "log_likelihood"]
+    usual = _medians(parts) if cells else np.zeros(0)
+    rows: list[list[str]] = [header + (["oddest", *table.names] if cells else [])]
+    for part in parts:
+        with np.load(part) as found:
+            missing, totals = found["missing"], found["log_likelihood"]
+            each = found["cells"] if cells else None
+        for index in range(len(totals)):
+            row = [str(len(rows)), str(missing[index]), dialect.text(totals[index], 4)]
+            if each is not None:
+                own = each[index]
+                oddest = "" if np.isnan(own).all() else table.names[int(np.nanargmin(own - usual))]
+                row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
+            rows.append(row)
+    with replacing(out) as temporary:
+        dialect.write(temporary, rows, start=True)

@@ -1,0 +1,129 @@
+"""Values of one column of a table: as numbers, or as places among its levels; what is neither is refused by name."""
+
+import datetime
+import decimal
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_iwae.foundation import MARK
+
+_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
+# Values that are looked at to tell what a column of text holds, and levels that an error names.
+_LOOKED_AT, _SHOWN = 200, 8
+
+
+def refusal(name: Any, expected: str, received: str) -> ValueError:
+    """The error of a column."""
+    return ValueError(f"{MARK}column {name!r}`. Expected {expected}. Received: {received}")
+
+
+def check_type(series: pd.Series, name: Any) -> str:
+    """What the observed values are: "number", "bool" or "text".
+
+    Raises:
+        ValueError: if they are dates, of several types, or of a type that is none of these.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return check_type(pd.Series(dtype.categories), name)
+    if pd.api.types.is_bool_dtype(dtype) and not pd.api.types.is_object_dtype(dtype):
+        return "bool"
+    if pd.api.types.is_complex_dtype(dtype):
+        raise refusal(name, "real numbers", f"dtype {dtype}")
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "number"
+    observed = series.dropna()
+    kinds = {_kind_of(value): value for value in observed}
+    if pd.api.types.is_datetime64_any_dtype(dtype) or not kinds.keys().isdisjoint({"date", "duration"}):
+        raise _dates(name, str(dtype) if "date" not in kinds else repr(kinds["date"]))
+    if len(kinds) > 1:
+        found = " and ".join(f"{kind} ({value!r})" for kind, value in sorted(kinds.items())[:3])
+        raise refusal(name, "values of one type", found)
+    if not kinds:
+        return "number"
+    ((kind, value),) = kinds.items()
+    if kind not in ("number", "bool", "text"):
+        raise refusal(name, "numbers, text or booleans", f"{kind} ({value!r})")
+    if kind == "text" and all(_DATE.fullmatch(value) for value in observed.iloc[:_LOOKED_AT]):
+        raise _dates(name, repr(value))
+    return kind
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "bool"
+    if isinstance(value, (int, float, np.integer, np.floating, decimal.Decimal)):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, (datetime.date, np.datetime64, pd.Period)):
+        return "date"
+    if isinstance(value, (datetime.timedelta, np.timedelta64)):
+        return "duration"
+    return type(value).__name__
+
+
+def _dates(name: Any, received: str) -> ValueError:
+    return refusal(
+        name, "numbers or levels; dates as a number, such as days since a day, or the column left out", received
+    )
+
+
+def numbers(series: pd.Series, name: Any) -> np.ndarray:
+    """The values as float64 `[N]`, NaN where they are missing.
+
+    Raises:
+        ValueError: if they are no numbers, or one is infinite.
+    """
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = pd.Series(np.asarray(series, object))
+    if check_type(series, name) == "text":
+        raise refusal(name, "numbers", f"text ({series.dropna().iloc[0]!r})")
+    values = (
+        np.array([np.nan if missing else float(v) for v, missing in zip(series, series.isna(), strict=True)])
+        if series.dtype == object
+        else series.to_numpy(np.float64, na_value=np.nan)
+    )
+    if infinite := int(np.isinf(values).sum()):
+        raise refusal(name, "finite numbers, and NaN where one is missing", f"{infinite} that are infinite")
+    return values
+
+
+def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
+    """Places of the values among the levels, float64 `[N]`, NaN where they are missing.
+
+    Raises:
+        ValueError: if a value is none of the levels; it names the first of them.
+    """
+    places = {category: float(place) for place, category in enumerate(categories)}
+    missing = series.isna().to_numpy()
+    values = np.asarray(series, object)
+    found = np.array([np.nan if gap else _place(places, value) for value, gap in zip(values, missing, strict=True)])
+    if (found < 0.0).any():
+        unknown = list(dict.fromkeys(map(repr, values[found < 0.0])))
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        raise refusal(
+            name,
+            f"one of the levels {shown(categories)}",
+            f"{', '.join(unknown[:_SHOWN])}{more}, which was not there when the levels were set",
+        )
+    return found
+
+
+def _place(places: dict, value: object) -> float:
+    """Where a value is among the levels, -1 where it is nowhere."""
+    try:
+        return places.get(value, -1.0)
+    except TypeError:
+        # A list or the like, which is no level.
+        return -1.0
+
+
+def shown(categories: Sequence) -> str:
+    """Levels for an error, the first few."""
+    names = ", ".join(map(repr, categories[:_SHOWN]))
+    return names if len(categories) <= _SHOWN else f"{names}, ... ({len(categories)} of them)"

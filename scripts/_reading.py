@@ -1,0 +1,55 @@
+"""Options of the scripts about tables: how a file is read, and how a model of it is made."""
+
+import argparse
+import sys
+
+KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
+
+
+def kind(text: str) -> tuple[str, str]:
+    """NAME=KIND; a name may hold an equals sign."""
+    name, _, value = text.rpartition("=")
+    if not name or value not in KINDS:
+        raise argparse.ArgumentTypeError(f"expected NAME=KIND with a kind of {', '.join(KINDS)}, not {text!r}")
+    return name, value
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Options of how a file is read and a model of it made, which every script about tables has."""
+    reading = parser.add_argument_group("reading")
+    reading.add_argument(
+        "--kind",
+        type=kind,
+        nargs="+",
+        default=[],
+        metavar="NAME=KIND",
+        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}",
+    )
+    reading.add_argument(
+        "--ignore", nargs="+", default=[], metavar="NAME", help="columns that say nothing, such as ids"
+    )
+    reading.add_argument(
+        "--missing", nargs="+", default=[], metavar="TEXT", help="further texts that stand for a missing cell"
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument("--fit-rows", type=int, metavar="N", help="rows to learn from, drawn at random [100000]")
+    model.add_argument("--num-samples", type=int, metavar="K", help="importance samples of each row [1000]")
+    model.add_argument("--max-steps", type=int, metavar="N", help="steps of training, at most [the imputer's own]")
+    model.add_argument(
+        "--balanced", action="store_true", help="let training hear all columns alike, not numbers more than levels"
+    )
+    model.add_argument("--seed", type=int, default=0, help="the same seed gives the same files [0]")
+
+
+def given_reading(args: argparse.Namespace) -> dict:
+    """Those options by the names of the package's arguments."""
+    optional = {name: getattr(args, name) for name in ("fit_rows", "num_samples", "max_steps")}
+    return {
+        "kinds": dict(args.kind),
+        "ignore": args.ignore,
+        "missing": args.missing,
+        "balanced": args.balanced,
+        "seed": args.seed,
+        "verbose": sys.stderr.isatty(),
+        **{name: value for name, value in optional.items() if value is not None},
+    }

@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Fill in the missing cells of a table, a CSV or Parquet file, and say how far to trust each row.
+
+A model of the rows is learned from what there is of them, and each gap is filled in with its conditional mean, or its
+most probable level. --imputations also writes files with draws in place of these, whose spread says what is not known:
+do your analysis on each and pool the results. A cell that was there is written as it was. Separators, decimal commas
+and the usual words for a missing cell (nothing, NA, NaN, ?, NULL, ...) are found out.
+
+Beside OUT there will be OUT-rows.csv, a verdict on each row that had gaps. Files may be larger than memory. What was
+stopped goes on when the same command is started again.
+
+examples:
+  python scripts/impute.py survey.csv --out filled.csv
+  python scripts/impute.py survey.csv --out filled.csv --imputations 20 --report filled.html
+  python scripts/impute.py survey.csv --out filled.csv --ignore id name --kind grade=ordinal --missing -999 unknown
+  python scripts/impute.py table.parquet --out filled.parquet
+"""
+
+import argparse
+
+from _entry import command
+from _reading import add_reading, given_reading
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("data", help="the file with gaps")
+    parser.add_argument("--out", required=True, help="the file to write, of the same format")
+    parser.add_argument(
+        "--imputations", type=int, default=0, metavar="M", help="files with draws, OUT-01 and so on [0]"
+    )
+    parser.add_argument("--report", metavar="PAGE.html", help="also write a page about what was put in")
+    add_reading(parser)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae import tables
+
+    files = tables.impute_file(args.data, args.out, num_imputations=args.imputations, **given_reading(args))
+    lines = {"filled": files.filled, "verdicts": files.rows}
+    if files.imputations:
+        lines["draws"] = f"{files.imputations[0]} to {files.imputations[-1]}"
+    if args.report:
+        from keras_iwae.experiments.report.imputation import write_imputation_report
+
+        lines["page"] = write_imputation_report(files, args.report)
+    print("\n".join(f"{name:9} {value}" for name, value in lines.items()))
+
+
+if __name__ == "__main__":
+    command(main, parse(), when_stopped="stopped; the same command continues")

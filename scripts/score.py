@@ -1,0 +1,45 @@
+#!/usr/bin/env python
+"""Score each row of a table, a CSV or Parquet file, by its log-likelihood: the lowest rows are the odd ones.
+
+A model of the rows is learned from the table itself, or from another one with --train, and log p(x) of each row, in
+nats, is written to OUT; of a row with gaps it is that of what was observed. With --cells each cell has a score, given
+the other cells of its row, so that a person sees which cell is odd. What was stopped goes on when the same command is
+started again.
+
+examples:
+  python scripts/score.py transactions.csv --out scores.csv
+  python scripts/score.py new.csv --train old.csv --out scores.csv --cells
+  python scripts/score.py table.parquet --out scores.csv --ignore id
+"""
+
+import argparse
+
+from _entry import command
+from _reading import add_reading, given_reading
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("data", help="the file with the rows to score")
+    parser.add_argument("--out", metavar="SCORES.csv", help="the file to write [DATA-scores.csv, beside DATA]")
+    parser.add_argument("--train", metavar="FILE", help="what to learn from, with the same columns [DATA]")
+    parser.add_argument("--cells", action="store_true", help="also a score for each cell, which takes much longer")
+    add_reading(parser)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from keras_iwae import tables
+
+    data = Path(args.data)
+    out = args.out or data.with_name(f"{data.stem}-scores.csv")
+    written = tables.score_file(data, out, train=args.train, cells=args.cells, **given_reading(args))
+    print(f"scores    {written}")
+
+
+if __name__ == "__main__":
+    command(main, parse(), when_stopped="stopped; the same command continues")

@@ -1,0 +1,284 @@
+"""A table as numbers and back: dtypes, levels and gaps that come back as they were, and densities in its units."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import trapezoid
+
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood
+from keras_iwae.tables.coding import Coding
+from keras_iwae.tables.schema import Column, Schema
+
+WORDS = ("no", "yes", "it depends")
+FLOATS = ("float64", "float32", "Float64", "object")
+INTEGERS = ("int64", "int8", "uint16", "Int64", "UInt8", "int32[pyarrow]")
+# Of NumPy's, which have nothing for what is missing.
+WHOLE = ("int64", "int8", "uint16", "bool")
+
+
+def text_dtypes(words):
+    return ("str", "object", "string", pd.CategoricalDtype(words), pd.CategoricalDtype(words, ordered=True))
+
+
+@st.composite
+def columns(draw, rows):
+    """A column of some kind and dtype, with gaps where the dtype has any, and what it is."""
+    kind = draw(st.sampled_from(["real", "positive", "count", "binary", "categorical", "ordinal"]))
+    categories = None
+    if kind == "real":
+        dtype = draw(st.sampled_from(FLOATS + INTEGERS))
+        whole = dtype not in FLOATS
+        values = st.integers(0, 120) if whole else st.floats(-1e4, 1e4, width=32)
+    elif kind == "positive":
+        dtype, values = draw(st.sampled_from(FLOATS)), st.floats(0.0009765625, 1e4, width=32)
+    elif kind == "count":
+        dtype, values = draw(st.sampled_from(FLOATS + INTEGERS)), st.integers(0, 120)
+    elif draw(st.booleans()):
+        categories = WORDS[:2] if kind == "binary" else WORDS
+        dtype, values = draw(st.sampled_from(text_dtypes(categories))), st.sampled_from(categories)
+    elif kind == "binary" and draw(st.booleans()):
+        categories, dtype = (False, True), draw(st.sampled_from(["bool", "boolean", "object"]))
+        values = st.booleans()
+    else:
+        categories = (2, 5) if kind == "binary" else (2, 5, 7)
+        dtype, values = draw(st.sampled_from(FLOATS + INTEGERS)), st.sampled_from(categories)
+    cells = draw(st.lists(values, min_size=rows, max_size=rows))
+    if dtype not in WHOLE:
+        # One at least is there.
+        cells = [cells[0], *(draw(st.one_of(st.none(), st.just(cell))) for cell in cells[1:])]
+    return pd.Series(cells, dtype=object).astype(dtype), kind, categories
+
+
+@st.composite
+def tables(draw):
+    rows = draw(st.integers(1, 8))
+    found = draw(st.lists(columns(rows), min_size=1, max_size=6))
+    index = pd.Index(draw(st.permutations(range(rows)))) * 3
+    frame = pd.DataFrame({f"c{i}": series for i, (series, _, _) in enumerate(found)}).set_index(index)
+    given = {f"c{i}": Column(f"c{i}", kind, categories) for i, (_, kind, categories) in enumerate(found)}
+    return frame, Schema.infer(frame, given)
+
+
+def assert_same(found, frame, schema):
+    pd.testing.assert_index_equal(found.index, frame.index)
+    assert found.dtypes.to_dict() == frame.dtypes.to_dict()
+    pd.testing.assert_frame_equal(found.isna(), frame.isna())
+    for column in schema:
+        one, other = found[column.name].dropna(), frame[column.name].dropna()
+        if column.categories is None:
+            # What float32 keeps of a standardized number.
+            numbers = other.to_numpy(float)
+            tolerance = 1e-5 * (1.0 + np.abs(numbers).max(initial=0.0))
+            np.testing.assert_allclose(one.to_numpy(float), numbers, atol=tolerance, rtol=0.0)
+        if column.categories is not None or pd.api.types.is_integer_dtype(other.dtype):
+            assert list(one) == list(other)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(tables())
+def test_tables_come_back_as_they_were(table):
+    frame, schema = table
+    coding = Coding.fit(frame, schema)
+    encoded = coding.encode(frame)
+    assert encoded.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(encoded), frame.isna())
+    assert_same(coding.decode(encoded, frame.index), frame, schema)
+    assert Coding.from_dict(json.loads(json.dumps(coding.to_dict()))) == coding
+    # With everything there, nothing of it is touched.
+    pd.testing.assert_frame_equal(coding.fill(frame, encoded), frame)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(tables(), st.randoms(use_true_random=False))
+def test_gaps_are_filled_in_the_dtype_and_nothing_else_is_touched(table, random):
+    frame, schema = table
+    coding = Coding.fit(frame, schema)
+    gaps = np.array([[random.random() < 0.4 for _ in schema] for _ in range(len(frame))])
+    with_gaps = frame.mask(gaps)
+    filled = coding.fill(with_gaps, np.zeros(frame.shape))
+    assert filled.dtypes.to_dict() == frame.dtypes.to_dict()
+    assert not filled.isna().any(axis=None)
+    kept = ~with_gaps.isna()
+    for name in frame:
+        assert list(filled[name][kept[name]]) == list(with_gaps[name][kept[name]])
+    np.testing.assert_allclose(coding.encode(filled)[~kept], 0.0, atol=0.51)
+
+
+def test_numbers_are_standardized_and_levels_numbered():
+    frame = pd.DataFrame(
+        {
+            "real": [1.0, 3.0, np.nan, 5.0],
+            "positive": [1.0, np.e, np.e**2, np.nan],
+            "count": [0, 3, 2, 9],
+            "level": ["b", None, "c", "a"],
+            "constant": [7.0, np.nan, 7.0, 7.0],
+        }
+    )
+    schema = Schema.infer(frame, {"positive": "positive", "count": "count"})
+    coding = Coding.fit(frame, schema)
+    scale = np.sqrt(8.0 / 3.0)
+    expected = [
+        [-2.0 / scale, -1.0 / np.sqrt(2.0 / 3.0), 0.0, 1.0, 0.0],
+        [0.0, 0.0, 3.0, np.nan, np.nan],
+        [np.nan, 1.0 / np.sqrt(2.0 / 3.0), 2.0, 2.0, 0.0],
+        [2.0 / scale, np.nan, 9.0, 0.0, 0.0],
+    ]
+    np.testing.assert_allclose(coding.encode(frame), expected, rtol=1e-6, atol=1e-7)
+    assert coding.constant == (False, False, False, False, True)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e9])
+def test_a_column_far_from_zero_is_not_constant(size):
+    frame = pd.DataFrame({"x": size * (1.0 + 1e-7 * np.arange(5))})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    assert coding.constant == (False,)
+    np.testing.assert_allclose(coding.encode(frame).std(), 1.0, rtol=1e-5)
+
+
+def test_numbers_between_levels_and_beyond_the_ends():
+    columns = (
+        Column("count", "count", dtype="uint8"),
+        Column("int", "real", dtype="int8"),
+        Column("level", "ordinal", ("lo", "mid", "hi"), dtype="category[object, ordered]"),
+        Column("positive", "positive"),
+    )
+    coding = Coding(Schema(columns), (0.0,) * 4, (1.0,) * 4, (False,) * 4, (1.0,) * 4)
+    frame = coding.decode([[-3.0, 200.4, 0.6, 1e6], [2.6, -1e9, 9.0, -1e6], [999.0, 1.6, -1.0, 0.0]])
+    assert frame["count"].tolist() == [0, 3, 255]
+    assert frame["int"].tolist() == [127, -128, 2]
+    assert frame["level"].tolist() == ["mid", "hi", "lo"]
+    assert frame["level"].cat.ordered
+    assert np.all(np.isfinite(frame["positive"]))
+    assert frame["positive"][2] == 1.0
+    with pytest.raises(ValueError, match=r"`encoded`\. Expected shape \[N, 4\]\. Received: \[2, 3\]"):
+        coding.decode(np.zeros((2, 3)))
+
+
+def test_what_is_missing_in_numpy_s_integers_and_booleans():
+    frame = pd.DataFrame({"i": [1, 2, 9], "b": [True, False, True]})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    found = coding.decode([[np.nan, np.nan], [0.0, 0.0], [0.0, 1.0]])
+    assert found.dtypes.astype(str).to_dict() == {"i": "Int64", "b": "boolean"}
+    assert found.isna().sum().tolist() == [1, 1]
+
+
+def test_own_cells_keep_their_digits():
+    """Integers at fit, fractions later: they are not rounded away for the sake of a dtype."""
+    frame = pd.DataFrame({"year": [1990, 2000, 2010]})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    filled = coding.fill(pd.DataFrame({"year": [1995.25, np.nan]}), np.zeros((2, 1)))
+    assert filled["year"].tolist() == [1995.25, 2000.0]
+    filled = coding.fill(pd.DataFrame({"year": [1995.0, np.nan]}), np.zeros((2, 1)))
+    assert filled["year"].dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["real", "positive"])
+def test_the_jacobian_is_the_slope(kind):
+    """By differences, and so that the density of a table integrates to one."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": np.exp(2.0 + 0.7 * rng.normal(size=50))})
+    coding = Coding.fit(frame, Schema.infer(frame, {"x": kind}))
+    x = frame["x"].to_numpy()
+    step = 1e-6 * x
+    center, scale = coding.centers[0], coding.scales[0]
+
+    def encoded(values):
+        return ((np.log(values) if kind == "positive" else values) - center) / scale
+
+    slope = (encoded(x + step) - encoded(x - step)) / (2.0 * step)
+    found = coding.log_jacobian(coding.encode(frame))[:, 0]
+    np.testing.assert_allclose(found, np.log(slope), rtol=1e-4, atol=1e-4)
+    # Control: that of the other kind, or its negative, is not it.
+    assert np.abs(found + np.log(slope)).max() > 0.1
+    grid = np.exp(np.linspace(-12.0, 16.0, 20001)) if kind == "positive" else np.linspace(-400.0, 400.0, 20001)
+    e = encoded(grid)
+    density = np.exp(-0.5 * e**2 - 0.5 * np.log(2.0 * np.pi) + coding.log_jacobian(e[:, np.newaxis])[:, 0])
+    assert trapezoid(density, grid) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_counts_levels_and_gaps_have_no_jacobian():
+    frame = pd.DataFrame({"x": [1.0, np.nan, 5.0], "n": [3, 4, 0], "w": ["a", "b", None]})
+    coding = Coding.fit(frame, Schema.infer(frame, {"n": "count"}))
+    found = coding.log_jacobian(coding.encode(frame))
+    np.testing.assert_allclose(found, [[-np.log(2.0), 0.0, 0.0], [0.0, 0.0, 0.0], [-np.log(2.0), 0.0, 0.0]])
+
+
+def test_the_likelihood_of_a_schema():
+    columns = (
+        Column("a", "real"),
+        Column("b", "count"),
+        Column("c", "binary", ("x", "y")),
+        Column("d", "categorical", ("x", "y", "z")),
+        Column("e", "ordinal", ("x", "y", "z")),
+        Column("f", "positive"),
+        Column("g", "real"),
+        Column("h", "categorical", ("x",)),
+    )
+    coding = Coding(Schema(columns), (0.0,) * 8, (1.0,) * 8, (False,) * 6 + (True, False), (1.0,) * 8)
+    likelihood = coding.likelihood()
+    names = [type(family).__name__.removesuffix("Likelihood") for family in likelihood.families]
+    assert names == ["StudentT", "NegativeBinomial", "Bernoulli", "Categorical", "Gaussian", "Gaussian", "Categorical"]
+    assert [family.levels for family in likelihood.families] == [None, None, None, 3, None, None, 2]
+    # The scale of a constant column is not learned.
+    assert [f.scale for f in likelihood.families if isinstance(f, GaussianLikelihood)] == ["example", 1.0]
+    other = coding.likelihood(real=GaussianLikelihood("example"), count="poisson")
+    names = [type(family).__name__.removesuffix("Likelihood") for family in other.families]
+    assert names == ["Gaussian", "Poisson", "Bernoulli", "Categorical", "Gaussian", "Categorical"]
+    assert isinstance(other.families[-1], CategoricalLikelihood)
+
+
+def test_balanced_columns_are_worth_the_same():
+    frame = pd.DataFrame(
+        {
+            "real": np.linspace(-1.0, 1.0, 100),
+            "half": np.resize([0, 1], 100),
+            "five": np.resize([2, 4, 6, 8, 10], 100),
+            "rare": np.arange(100) == 7,
+            "gaps": np.where(np.arange(100) < 50, np.nan, np.resize(["a", "b", "c"], 100).astype(object)),
+        }
+    )
+    coding = Coding.fit(frame, Schema.infer(frame, {"five": "ordinal"}))
+    shares = np.unique(frame["gaps"].dropna(), return_counts=True)[1] / 50
+    rare = -(0.01 * np.log(0.01) + 0.99 * np.log(0.99))
+    expected = [0.5 * np.log(2 * np.pi * np.e), np.log(2.0), np.log(5.0), rare, -(shares * np.log(shares)).sum()]
+    np.testing.assert_allclose(coding.entropies, expected, rtol=1e-12)
+    assert coding.likelihood().column_weights is None
+    weights = np.array(coding.likelihood(balanced=True).column_weights)
+    worth = weights * np.maximum(expected, 0.25)
+    np.testing.assert_allclose(worth, worth[0], rtol=1e-12)
+    assert worth.sum() == pytest.approx(np.maximum(expected, 0.25).sum())
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"n": [np.inf]}, r"`column 'n'`\. Expected finite numbers"),
+        ({"n": ["many"]}, r"`column 'n'`\. Expected numbers\. Received: text \('many'\)"),
+        ({"n": [[1.0]]}, r"`column 'n'`\. Expected numbers, text or booleans\. Received: list"),
+        ({"w": ["d"]}, r"`column 'w'`\. Expected one of the levels 'a', 'b', 'c'\. Received: 'd', which was not there"),
+        ({"w": [1]}, r"`column 'w'`\. Expected one of the levels .*Received: 1, which"),
+        ({"w": [["a"]]}, r"`column 'w'`\. Expected one of the levels .*Received: \['a'\], which"),
+        ({"k": [-1]}, r"`column 'k'`\. Expected counts"),
+        ({"k": [1.5]}, r"`column 'k'`\. Expected counts"),
+        ({"p": [0.0]}, r"`column 'p'`\. Expected numbers above 0"),
+        ({"p": pd.to_datetime(["2020-01-01"])}, r"`column 'p'`\. Expected numbers or levels; dates as a number"),
+    ],
+)
+def test_cells_that_a_column_cannot_have_are_refused_by_name(cells, message):
+    frame = pd.DataFrame({"n": [1.0, 2.5, 4.0], "w": ["a", "b", "c"], "k": [0, 3, 9], "p": [0.5, 1.0, 2.0]})
+    coding = Coding.fit(frame, Schema.infer(frame, {"k": "count", "p": "positive"}))
+    row = pd.DataFrame({"n": [1.0], "w": ["a"], "k": [1], "p": [1.0], **cells})
+    with pytest.raises(ValueError, match=f"Invalid value received for {message}"):
+        coding.encode(row)
+    # A row of which nothing was observed is one, whatever its dtypes.
+    assert np.isnan(coding.encode(pd.DataFrame({name: [None] for name in frame}))).all()
+
+
+def test_a_column_of_which_nothing_is_known_cannot_be_coded():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"`column 'b'`\. Expected at least one value"):
+        Coding.fit(frame.assign(b=np.nan), Schema.infer(frame))

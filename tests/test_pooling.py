@@ -1,0 +1,90 @@
+"""Rubin's rules against numbers worked out by hand, and the share of intervals that cover."""
+
+import math
+
+import numpy as np
+import pytest
+
+from keras_iwae.tables import Imputations, pool
+
+
+def test_by_hand():
+    pooled = pool([1.0, 2.0, 3.0, 6.0], [1.0, 2.0, 2.0, 3.0])
+    # Mean 3, within 2, between (4 + 1 + 0 + 9) / 3 = 14 / 3; lost 5 / 4 of that, 35 / 6; total 47 / 6.
+    assert pooled.estimate == 3.0
+    assert pooled.within == 2.0
+    assert pooled.between == pytest.approx(14.0 / 3.0)
+    assert pooled.standard_error == pytest.approx(math.sqrt(47.0 / 6.0))
+    share = 35.0 / 47.0
+    assert pooled.degrees_of_freedom == pytest.approx(3.0 / share**2)
+    ratio = 35.0 / 12.0
+    assert pooled.fraction_missing == pytest.approx((ratio + 2.0 / (3.0 / share**2 + 3.0)) / (ratio + 1.0))
+    low, high = pooled.interval(0.9)
+    # Student's quantile at 0.95 of 5.41 degrees of freedom, between 2.015 of 5 and 1.943 of 6 in a table.
+    assert high - 3.0 == pytest.approx(1.982 * math.sqrt(47.0 / 6.0), rel=1e-3)
+    assert low + high == pytest.approx(6.0)
+
+
+def test_degrees_of_freedom_never_pass_those_of_the_complete_table():
+    # Barnard and Rubin's: 1 / (1 / nu_m + 1 / nu_obs).
+    pooled = pool([1.0, 2.0, 3.0, 6.0], [1.0, 2.0, 2.0, 3.0], complete_degrees_of_freedom=10.0)
+    share = 35.0 / 47.0
+    observed = 11.0 / 13.0 * 10.0 * (1.0 - share)
+    assert pooled.degrees_of_freedom == pytest.approx(1.0 / (share**2 / 3.0 + 1.0 / observed))
+    same = pool([2.0, 2.0, 2.0], [1.0, 1.0, 1.0], complete_degrees_of_freedom=10.0)
+    assert same.degrees_of_freedom == pytest.approx(110.0 / 13.0)
+
+
+def test_where_nothing_was_lost():
+    pooled = pool([[2.0, 0.0]] * 3, [[1.0, 0.0]] * 3)
+    np.testing.assert_array_equal(pooled.degrees_of_freedom, [np.inf, np.inf])
+    np.testing.assert_array_equal(pooled.fraction_missing, [0.0, 0.0])
+    np.testing.assert_array_equal(pooled.standard_error, [1.0, 0.0])
+    np.testing.assert_allclose(pooled.interval(0.95), [[2.0 - 1.96, 0.0], [2.0 + 1.96, 0.0]], atol=1e-3)
+
+
+@pytest.mark.statistical
+def test_intervals_cover():
+    """Of the mean of 30 normal numbers, 12 of which are missing, filled in with proper draws five times."""
+    rng, rows, seen, count, tables = np.random.default_rng(0), 30, 18, 20_000, 5
+    x = rng.normal(size=(count, seen))
+    mean, spread = x.mean(axis=1), x.std(axis=1, ddof=1)
+    # Draws of the parameters given what was observed, and then of the cells.
+    sigma = spread * np.sqrt((seen - 1) / rng.chisquare(seen - 1, (tables, count)))
+    centre = rng.normal(mean, sigma / np.sqrt(seen))
+    drawn = rng.normal(centre[..., np.newaxis], sigma[..., np.newaxis], (tables, count, rows - seen))
+    filled = np.concatenate([np.broadcast_to(x, (tables, *x.shape)), drawn], axis=2)
+    estimates, variances = filled.mean(axis=2), filled.var(axis=2, ddof=1) / rows
+
+    def coverage(pooled):
+        low, high = pooled.interval(0.95)
+        return np.mean((low < 0.0) & (high > 0.0))
+
+    assert coverage(pool(estimates, variances, rows - 1)) == pytest.approx(0.95, abs=0.01)
+    # One table taken for the truth: its intervals are too narrow.
+    one = pool(np.stack([estimates[0]] * 2), np.stack([variances[0]] * 2), rows - 1)
+    assert coverage(one) < 0.91
+
+
+def test_an_analysis_of_each_table():
+    tables = [np.full((4, 2), value) for value in (1.0, 2.0, 3.0)]
+    pooled = Imputations(tables, None, None).pool(lambda table: (table.mean(axis=0), [0.5, 0.25]))
+    np.testing.assert_array_equal(pooled.estimate, [2.0, 2.0])
+    np.testing.assert_array_equal(pooled.within, [0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (([1.0], [1.0]), "estimates"),
+        (([1.0, np.nan], [1.0, 1.0]), "estimates"),
+        (([1.0, 2.0], [1.0]), "variances"),
+        (([1.0, 2.0], [1.0, -1.0]), "variances"),
+        (([1.0, 2.0], [1.0, 1.0], 0.0), "complete_degrees_of_freedom"),
+    ],
+)
+def test_bad_input(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        pool(*arguments)
+    with pytest.raises(ValueError, match="`level`"):
+        pool([1.0, 2.0], [1.0, 1.0]).interval(95)

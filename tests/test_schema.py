@@ -1,0 +1,206 @@
+"""What the columns of a table are: kinds by dtypes and values, what is said of them, and what is refused by name."""
+
+import datetime
+import decimal
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_iwae.tables.schema import Column, Schema
+
+N = 60
+RNG = np.random.default_rng(0)
+WORDS = np.array(["red", "green", "blue"])
+
+
+def category(values, categories=None, ordered=False):
+    return pd.Categorical(values, categories=categories, ordered=ordered)
+
+
+KINDS = {
+    "normal": (RNG.normal(size=N), "real", "float64"),
+    "float32": (RNG.normal(size=N).astype(np.float32), "real", "float32"),
+    "log-normal": (np.exp(1.5 * RNG.normal(size=N)), "positive", "float64"),
+    "above zero": (5.0 + RNG.normal(size=N) / 2.0, "real", "float64"),
+    "counts": (RNG.poisson(3.0, N), "count", "int64"),
+    "counts with gaps": (np.where(RNG.random(N) < 0.2, np.nan, RNG.poisson(3.0, N)), "count", "float64"),
+    "nullable counts": (pd.array(RNG.poisson(3.0, N), dtype="Int16"), "count", "Int16"),
+    "years": (RNG.integers(1950, 2020, N), "real", "int64"),
+    "below zero": (RNG.integers(-9, 90, N), "real", "int64"),
+    "grades": (np.resize([3, 4, 5], N), "ordinal", "int64"),
+    "incomes": (np.round(np.exp(12.0 + 1.5 * RNG.normal(size=N))).astype(int), "positive", "int64"),
+    "0 and 1": (np.resize([0, 1, 1], N), "binary", "int64"),
+    "0.0 and 1.0": (np.resize([0.0, 1.0, np.nan], N), "binary", "float64"),
+    "1 and 2": (np.resize([1, 2, 2], N), "binary", "int64"),
+    "bool": (RNG.random(N) < 0.5, "binary", "bool"),
+    "boolean": (pd.array(np.resize([True, False, None], N), dtype="boolean"), "binary", "boolean"),
+    "bool objects": (np.resize(np.array([True, None, False], object), N), "binary", "object"),
+    "number objects": (np.resize(np.array([1.5, None, 2, decimal.Decimal("3.25")], object), N), "real", "object"),
+    "words": (np.resize(WORDS, N), "categorical", "str"),
+    "two words": (np.resize(WORDS[:2], N), "binary", "str"),
+    "category": (category(np.resize(WORDS, N)), "categorical", "category[str]"),
+    "ordered": (category(np.resize(WORDS, N), WORDS, True), "ordinal", "category[str, ordered]"),
+    "category of numbers": (category(np.resize([7, 1, 3], N)), "categorical", "category[int64]"),
+    "two categories": (category(np.resize(WORDS[:2], N), WORDS[:2], True), "binary", "category[str, ordered]"),
+    "constant": (np.full(N, 7), "real", "int64"),
+    "constant word": (np.full(N, "red"), "categorical", "str"),
+    "arrow": (pd.array(RNG.poisson(3.0, N), dtype="Float64"), "count", "Float64"),
+}
+LEVELS = {
+    "grades": (3, 4, 5),
+    "0 and 1": (0, 1),
+    "bool objects": (False, True),
+    "words": ("blue", "green", "red"),
+    "ordered": ("red", "green", "blue"),
+    "category of numbers": (1, 3, 7),
+    "two categories": ("red", "green"),
+    "constant word": ("red",),
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return pd.DataFrame({name: values for name, (values, _, _) in KINDS.items()})
+
+
+def test_kinds_and_dtypes(table):
+    schema = Schema.infer(table)
+    assert schema.names == list(KINDS)
+    found = {column.name: (column.kind, column.dtype) for column in schema}
+    # Text is of one dtype from pandas 3 on and of objects before.
+    text = str(table["words"].dtype)
+    assert found == {name: (kind, dtype.replace("str", text)) for name, (_, kind, dtype) in KINDS.items()}
+    levels = {column.name: column.categories for column in schema if column.name in LEVELS}
+    assert levels == LEVELS
+    assert all((column.categories is None) is (column.kind in ("real", "positive", "count")) for column in schema)
+
+
+def test_it_survives_json(table):
+    schema = Schema.infer(table)
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+
+
+def test_what_is_said_of_a_column_is_what_it_is():
+    frame = pd.DataFrame(
+        {"a": np.resize([1, 2, 3], 9), "b": np.resize(["lo", "mid", "hi"], 9), "c": np.arange(9.0) + 1, "d": range(9)}
+    )
+    order = Column("b", "ordinal", ("lo", "mid", "hi"), unit="of a scale")
+    schema = Schema.infer(frame, {"a": "categorical", "b": order, "c": "positive", "d": "count"})
+    assert [column.kind for column in schema] == ["categorical", "ordinal", "positive", "count"]
+    assert schema.columns[0].categories == (1, 2, 3)
+    assert schema.columns[1].categories == ("lo", "mid", "hi")
+    assert (schema.columns[1].unit, schema.columns[1].dtype) == ("of a scale", str(frame["b"].dtype))
+    # As numbers, whatever they were.
+    numbers = Schema.infer(
+        pd.DataFrame({"c": category([1, 2, 2]), "b": [True, False, True]}), {"c": "real", "b": "real"}
+    )
+    assert [column.dtype for column in numbers] == ["int64", "float64"]
+
+
+def many_words(count):
+    return [f"answer {i}" for i in range(count)]
+
+
+REFUSED = {
+    "all missing": ([np.nan, np.nan], "at least one value"),
+    "all missing objects": ([None, None], "at least one value"),
+    "mixed types": (["a", 1], r"values of one type\. Received: number \(1\) and text \('a'\)"),
+    "mixed with booleans": ([True, 2.5], r"values of one type\. Received: bool \(True\) and number \(2.5\)"),
+    "dates": (pd.to_datetime(["2020-01-01", "2021-01-01"]), "dates as a number.*Received: Timestamp"),
+    "dates as objects": ([datetime.date(2020, 1, 1), None], "dates as a number"),
+    "dates as text": (["2020-01-01", "31.12.2021"], "dates as a number.*Received: '31.12.2021'"),
+    "dates as categories": (category(pd.to_datetime(["2020-01-01", "2021-01-01"])), "dates as a number"),
+    "periods": (pd.period_range("2020-01", periods=2, freq="M"), "dates as a number"),
+    "durations": (pd.to_timedelta([1, 2], unit="D"), "dates as a number"),
+    "free text": (many_words(60), "text of at most 50 levels that repeat.*60 different texts in 60 rows.*'answer 0'"),
+    "identifiers": (many_words(12), "at most 50 levels that repeat.*12 different texts in 12 rows"),
+    "infinite": ([1.0, np.inf], r"finite numbers.*Received: 1 that are infinite"),
+    "infinite objects": (np.array([1.0, -np.inf, None], object), "finite numbers"),
+    "complex": ([1j, 2.0], "real numbers"),
+    "lists": ([[1], [2]], r"numbers, text or booleans\. Received: list"),
+    "intervals": (pd.cut([1.0, 2.0], 2), "numbers, text or booleans"),
+}
+
+
+@pytest.mark.parametrize("bad", REFUSED)
+def test_bad_columns_are_refused_by_name(bad):
+    values, message = REFUSED[bad]
+    frame = pd.DataFrame({"good": range(len(values)), "bad one": values})
+    with pytest.raises(ValueError, match=rf"Invalid value received for `column 'bad one'`\. Expected .*{message}"):
+        Schema.infer(frame)
+
+
+def test_text_of_many_levels_is_taken_where_it_is_said_to_be_levels():
+    schema = Schema.infer(pd.DataFrame({"code": many_words(60)}), {"code": "categorical"})
+    assert len(schema.columns[0].categories) == 60
+
+
+def test_tables_that_are_none_are_refused():
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    with pytest.raises(ValueError, match=r"`columns`\. Expected names that all differ\. Received: 'a' twice"):
+        Schema.infer(twice)
+    for frame in (pd.DataFrame({"a": []}), pd.DataFrame(index=[1])):
+        with pytest.raises(ValueError, match=r"`frame`\. Expected rows and columns"):
+            Schema.infer(frame)
+    for other in (np.zeros((2, 2)), {"a": [1]}, None):
+        with pytest.raises(ValueError, match=r"`frame`\. Expected a pandas DataFrame"):
+            Schema.infer(other)
+    with pytest.raises(ValueError, match=r"Expected names that are strings or integers\. Received: \('a', 'b'\)"):
+        Schema.infer(pd.DataFrame([[1.0]], columns=pd.MultiIndex.from_tuples([("a", "b")])))
+
+
+FRAME = pd.DataFrame({"n": [0.5, -1.0, 2.0], "w": ["a", "b", "c"], "one": ["a", "a", "a"]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"other": "real"}, r"`columns`\. Expected names of .*Received: 'other'"),
+        ({"n": "normal"}, r"`column 'n'`\. Expected one of \('real', "),
+        ({"n": "positive"}, r"`column 'n'`\. Expected numbers above 0\. Received: -1"),
+        ({"n": "count"}, r"`column 'n'`\. Expected counts.*Received: 0.5"),
+        ({"w": "real"}, r"`column 'w'`\. Expected numbers\. Received: text \('a'\)"),
+        ({"w": "ordinal"}, r"`column 'w'`\. Expected Column\('w', 'ordinal', categories\).*text in no order"),
+        ({"w": "binary"}, r"`column 'w'`\. Expected two levels\. Received: 3"),
+        ({"one": "binary"}, r"`column 'one'`\. Expected Column.*which names both levels"),
+        ({"w": Column("w", "categorical", ("a", "b"))}, r"`column 'w'`\. Expected one of the levels.*Received: 'c'"),
+        ({"w": Column("n", "real")}, r"`column 'w'`\. Expected a Column of the same name\. Received: 'n'"),
+    ],
+)
+def test_what_is_said_has_to_be_true(columns, message):
+    with pytest.raises(ValueError, match=f"Invalid value received for {message}"):
+        Schema.infer(FRAME, columns)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a", "normal"), r"`column 'a': kind`"),
+        (("a", "categorical"), r"`column 'a'`\. Expected categories=levels"),
+        (("a", "real", ("x",)), r"`column 'a'`\. Expected categories=None"),
+        (("a", "binary", ("x",)), r"`column 'a'`\. Expected two levels"),
+        (("a", "categorical", ()), r"`column 'a'`\. Expected at least one level"),
+        (("a", "categorical", ("x", "x")), r"`column 'a'`\. Expected levels that all differ"),
+        (("a", "categorical", ("x", None)), r"`column 'a'`\. Expected levels that are strings, numbers or booleans"),
+        (("a", "real", None, None, "float63"), r"`column 'a'`\. Expected dtype=a dtype of pandas"),
+        ((("a", "b"), "real"), r"`name`"),
+    ],
+)
+def test_columns_that_are_none_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=f"Invalid value received for {message}"):
+        Column(*arguments)
+
+
+def test_the_columns_of_another_table():
+    schema = Schema.infer(FRAME)
+    assert list(schema.check(FRAME[["w", "one", "n"]])) == ["n", "w", "one"]
+    with pytest.raises(ValueError, match=r"Expected the columns .*Received: none called 'w'"):
+        schema.check(FRAME[["n", "one"]])
+    with pytest.raises(ValueError, match=r"Expected the columns .*Received: 'more' too"):
+        schema.check(FRAME.assign(more=1))
+    with pytest.raises(ValueError, match=r"`columns`\. Expected at least one"):
+        Schema(())
+    with pytest.raises(ValueError, match=r"'a' twice"):
+        Schema((Column("a", "real"), Column("a", "real")))

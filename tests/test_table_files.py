@@ -1,0 +1,241 @@
+"""Files of tables as people have them: read as they mean it, written as they were, or refused with a sentence."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.files import columns_of, open_table, sampled
+from keras_iwae.tables.work import Work
+
+
+def written(folder, text, name="table.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def read(path, **options):
+    """All values of a file, whatever the chunks."""
+    table = open_table(path, **options)
+    wholes, pieces = ([frame for _, frame in table.chunks(size)] for size in (100, 2))
+    together = pd.concat(pieces)
+    pd.testing.assert_frame_equal(pd.concat(wholes).reset_index(drop=True), together.reset_index(drop=True))
+    return together.reset_index(drop=True)
+
+
+VALUES = {"x": [1.5, None, -2.25, 1000.0], "n": [3, 4, None, 12], "w": ["a", "b c", "a", None]}
+DIALECTS = {
+    "plain": ("x,n,w\n1.5,3,a\nNA,4,b c\n-2.25,,a\n1000.0,12,?\n", "utf-8", Dialect("utf-8", ",")),
+    "German Excel": (
+        "x;n;w\r\n1,5;3;a\r\n;4;b c\r\n-2,25;#NV;a\r\n1000,0;12;\r\n",
+        "cp1252",
+        Dialect("utf-8", ";", ",", "", "\r\n"),
+    ),
+    "thousands": ("x;n;w\n1,5;3;a\n;4;b c\n-2,25;-;a\n1.000,0;12;\n", "utf-8", Dialect("utf-8", ";", ",", ".")),
+    "American thousands": (
+        'x,n,w\n1.5,3,a\n,4,b c\n-2.25,.,a\n"1,000.0",12,\n',
+        "utf-8",
+        Dialect("utf-8", ",", ".", ","),
+    ),
+    "tabs of Excel": (
+        "x\tn\tw\r\n1,5\t3\ta\r\nnan\t4\tb c\r\n-2,25\tNULL\ta\r\n1000\t12\t\r\n",
+        "utf-16",
+        Dialect("utf-16", "\t", ",", "", "\r\n"),
+    ),
+    "with a mark": ("x|n|w\n1.5|3|a\n|4|b c\n-2.25||a\n1e3|12|\n", "utf-8-sig", Dialect("utf-8-sig", "|")),
+    "it says so": ("sep=;\nx;n;w\n1.5;3;a\n;4;b c\n\n-2.25;;a\n1000;12;\n", "utf-8", Dialect("utf-8", ";", skipped=1)),
+    "quotes": ('x,"n",w\n"1.5",3,"a"\n,4,b c\n-2.25,,a\n1000,12,""\n', "utf-8", Dialect("utf-8", ",")),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_what_a_file_says_whatever_way_it_says_it(name, tmp_path):
+    text, encoding, dialect = DIALECTS[name]
+    path = written(tmp_path, text, encoding=encoding)
+    assert Dialect.of(path) == dialect
+    frame = read(path)
+    assert list(frame) == ["x", "n", "w"]
+    assert frame.dtypes.astype(str).to_dict() == {"x": "float64", "n": "Int64", "w": "object"}
+    for column, values in VALUES.items():
+        found = [None if pd.isna(value) else value for value in frame[column]]
+        assert found == values, column
+
+
+def test_letters_of_western_europe_without_utf_8(tmp_path):
+    path = written(tmp_path, "Größe;Ort\n1,5;Köln\n2,5;Ørsta\n", encoding="cp1252")
+    frame = read(path)
+    assert list(frame) == ["Größe", "Ort"]
+    assert frame["Ort"].tolist() == ["Köln", "Ørsta"]
+
+
+def rows_of(path, dialect):
+    with open(path, encoding=dialect.encoding, newline="") as file:
+        return [row for row in csv.reader(file, delimiter=dialect.separator) if row]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_what_was_there_is_written_as_it_was(name, tmp_path):
+    text, encoding, dialect = DIALECTS[name]
+    path = written(tmp_path, text, encoding=encoding)
+    table, parts = open_table(path), []
+    for number, (cells, frame) in enumerate(table.chunks(3)):
+        filled = frame.copy()
+        filled["x"], filled["n"] = filled["x"].fillna(0.126), filled["n"].fillna(7)
+        filled["w"] = filled["w"].where(filled["w"].notna(), "b c")
+        parts.append(tmp_path / f"part-{number}")
+        table.write_part(parts[-1], cells, filled)
+    table.join(parts, out := tmp_path / "out.csv")
+    assert Dialect.of(out) == Dialect(**{**vars(dialect), "skipped": 0})
+    before, after = (rows_of(file, dialect) for file in (path, out))
+    before = before[dialect.skipped :]
+    gaps = [(2, 0), (3, 1), (4, 2)]
+    for place, row in enumerate(before):
+        for column, cell in enumerate(row):
+            if (place, column) not in gaps:
+                assert after[place][column] == cell
+    decimals = table.facts["x"].decimals
+    mark = dialect.decimal
+    assert after[2][0] == ("0.126" if decimals < 0 else f"{0.126:.{decimals}f}").replace(".", mark)
+    assert (after[3][1], after[4][2]) == ("7", "b c")
+
+
+def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_path):
+    path = written(tmp_path, ",id,x\n0,p1,1.5\n1,p2,-999\n2,p3,unknown\n")
+    frame = read(path, missing=["-999", "unknown"], ignore=["id"])
+    # The first column has no name: pandas wrote it, the numbers of the rows.
+    assert list(frame) == ["x"]
+    assert frame["x"].isna().tolist() == [False, True, True]
+    with pytest.raises(ValueError, match=r"`ignore`\. Expected names of .*Received: 'ID'"):
+        open_table(path, ignore=["ID"])
+
+
+def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
+    path = written(tmp_path, "children\n0\n1\n2\n3+\n0\n")
+    assert read(path)["children"].tolist() == ["0", "1", "2", "3+", "0"]
+    many = "".join(f"{i}.5\n" for i in range(20))
+    path = written(tmp_path, f"age\n{many}about 30\n{many}")
+    with pytest.raises(ValueError, match=r"`column 'age'`.*'about 30' among `missing` .*'about 30' in row 21 among"):
+        open_table(path)
+
+
+REFUSED = {
+    "nothing": (b"", r"a line with the names of the columns\. Received: an empty file"),
+    "only names": (b"a,b\n", r"rows below the names of the columns"),
+    "no names": (b"1.5,2\n3,4\n", r"names of columns in the first line\. Received: numbers, '1.5'"),
+    "a name twice": (b"a,b,a\n1,2,3\n", r"names that all differ\. Received: 'a' twice"),
+    "a name is lacking": (b"a,,c\n1,2,3\n", r"a name for each column\. Received: none for column 2"),
+    "a cell too many": (b"a,b\n1,2\n1,2,3\n4,5\n", r"2 columns in every line\. Received: 3 in line 3"),
+    "a cell too few": (b'a,b\n1,"2\n2"\n1\n', r"2 columns in every line\. Received: 1 in line 4"),
+    "Excel": (b"PK\x03\x04rest", r"text; save it as CSV\. Received: an Excel or zip file"),
+    "no text": (bytes(range(256)), r"text\. Received: bytes that are none"),
+    "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),
+    "Parquet": (b"PAR1rest", r"Received: a Parquet file"),
+    "two marks": (b"a;b\n1,5;2.5\n", r"numbers with one mark of decimals\. Received: '1,5' and '2.5'"),
+}
+
+
+@pytest.mark.parametrize("bad", REFUSED)
+def test_what_cannot_be_read_is_refused_with_a_sentence(bad, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(REFUSED[bad][0])
+    with pytest.raises(ValueError, match=rf"Invalid value received for `.*bad.csv`\. Expected .*{REFUSED[bad][1]}"):
+        open_table(path)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(ValueError, match=r"`path`\. Expected a file\. Received: .*none.csv, which is none"):
+        open_table(tmp_path / "none.csv")
+    for name, message in (("a.xlsx", r"; save it as CSV\."), ("a.json", r"ends in one of")):
+        written(tmp_path, "a\n1\n", name)
+        with pytest.raises(ValueError, match=message):
+            open_table(tmp_path / name)
+    written(tmp_path, "a\n1\n", "a.parquet")
+    pytest.importorskip("pyarrow")
+    with pytest.raises(ValueError, match=r"Expected a Parquet file"):
+        open_table(tmp_path / "a.parquet")
+
+
+def test_a_sample_of_the_rows_is_of_all_of_them(tmp_path):
+    path = written(tmp_path, "x,w\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(50)))
+    table = open_table(path)
+    assert sampled(table, 100, seed=0)["x"].tolist() == list(range(50))
+    some = sampled(table, 20, seed=0)["x"].tolist()
+    assert len(set(some)) == 20
+    assert sorted(some) == some
+    assert some == sampled(table, 20, seed=0)["x"].tolist() != sampled(table, 20, seed=1)["x"].tolist()
+
+
+def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
+    rows = [(i % 2, "ab"[i % 2], 1 + i % 3, np.exp(0.2 * i), i % 9) for i in range(30)]
+    late = [(2, "c", 4, -1.0, -1)]
+    text = "\n".join(",".join(map(str, row)) for row in [("bit", "word", "grade", "size", "count"), *rows, *late])
+    table = open_table(written(tmp_path, text))
+    first = next(table.chunks(30))[1]
+    kinds = {name: column.kind for name, column in columns_of(table, first, {}).items()}
+    levels = {name: column.categories for name, column in columns_of(table, first, {"grade": "ordinal"}).items()}
+    assert kinds == {"bit": "ordinal", "word": "categorical", "grade": "ordinal", "size": "real", "count": "real"}
+    assert levels == {"bit": (0, 1, 2), "word": ("a", "b", "c"), "grade": (1, 2, 3, 4), "size": None, "count": None}
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(
+        {
+            "i": pd.array([1, None, 3], dtype="Int32"),
+            "x": np.array([0.5, np.nan, 1.5], np.float32),
+            "b": pd.array([True, None, False], dtype="boolean"),
+            "w": ["a", None, "b"],
+            "c": pd.Categorical(["u", "v", None]),
+            "when": pd.to_datetime(["2020-01-01"] * 3),
+        }
+    )
+    frame.to_parquet(tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", ignore=["when"])
+    assert table.names == ["i", "x", "b", "w", "c"]
+    parts = []
+    for number, (cells, values) in enumerate(table.chunks(2)):
+        filled = values.assign(
+            i=values["i"].fillna(7),
+            x=values["x"].fillna(0.25),
+            b=values["b"].fillna(True),
+            w=values["w"].fillna("b"),
+            c=values["c"].fillna("u"),
+        )
+        parts.append(tmp_path / f"{number}.parquet")
+        table.write_part(parts[-1], cells, filled)
+    table.join(parts, tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    expected = frame.assign(
+        i=frame["i"].fillna(7), x=frame["x"].fillna(0.25), b=frame["b"].fillna(True), w=frame["w"].fillna("b")
+    ).assign(c=frame["c"].fillna("u"))
+    pd.testing.assert_frame_equal(found, expected)
+    schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "out")]
+    assert schemas[0].equals(schemas[1])
+    with pytest.raises(ValueError, match=r"`missing`\. Expected none for a Parquet file"):
+        open_table(tmp_path / "in.parquet", missing=["?"])
+
+
+def test_work_goes_on_under_the_same_settings_alone(tmp_path):
+    out, made = tmp_path / "out.csv", []
+
+    def make():
+        made.append(1)
+        return {"value": len(made)}
+
+    assert Work(out, {"seed": 0}).kept("model", make) == {"value": 1}
+    work = Work(out, {"seed": 0})
+    assert work.kept("model", make) == {"value": 1}
+    with pytest.raises(OSError, match="full"):
+        work.part("half", broken)
+    assert not (work.folder / "half").exists()
+    assert Work(out, {"seed": 1}).kept("model", make) == {"value": 2}
+    work.done()
+    assert list(tmp_path.iterdir()) == []
+
+
+def broken(path):
+    path.write_text("half of it")
+    raise OSError(28, "disk full")

@@ -1,0 +1,247 @@
+"""impute.py and score.py as a person uses them: files in, files out, whole or not at all, or a sentence."""
+
+import csv
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from test_report import Page
+from test_scripts import call, error_line
+
+from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file
+
+ROWS = 120
+FAST = ["--max-steps", 100, "--num-samples", 40]
+GAPS = ("", "NA", "?")
+COLUMNS = ["id", "height", "visits", "colour", "grade", "region"]
+
+
+def table(gaps=True):
+    """A table as a spreadsheet writes it, semicolons and decimal commas, with a fifth of its cells missing."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=ROWS)
+    columns = [
+        [f"p{i}" for i in range(ROWS)],
+        [f"{value:.1f}".replace(".", ",") for value in 170.0 + 9.0 * z],
+        rng.poisson(np.exp(1.0 + 0.4 * z)).astype(str).tolist(),
+        np.where(z + 0.3 * rng.normal(size=ROWS) > 0.0, "blue", "red;green").tolist(),
+        np.clip(np.round(3.0 + z), 1, 5).astype(int).astype(str).tolist(),
+        # A second column of levels: TensorFlow's kernels for those, by default, have ended the process.
+        np.array(["east", "north", "west"])[np.arange(ROWS) % 3].tolist(),
+    ]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    for row in rows:
+        for place in range(1, 6):
+            if gaps and rng.random() < 0.2:
+                row[place] = GAPS[rng.integers(3)]
+    # Nothing of it was observed.
+    if gaps:
+        rows[7][1:] = [""] * 5
+    return rows
+
+
+def write(path, rows, header=COLUMNS):
+    with open(path, "w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([header, *rows])
+    return path
+
+
+def read(path, delimiter=";"):
+    with open(path, newline="") as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder where impute.py has run."""
+    folder = tmp_path_factory.mktemp("tables")
+    write(folder / "survey.csv", table())
+    arguments = [
+        "survey.csv",
+        "--out",
+        "filled.csv",
+        "--imputations",
+        2,
+        "--report",
+        "page.html",
+        "--ignore",
+        "id",
+        *FAST,
+    ]
+    return folder, call("impute", *arguments, cwd=folder)
+
+
+@pytest.mark.slow
+def test_gaps_are_filled_in_and_nothing_else_is_touched(filled):
+    folder, process = filled
+    assert process.stderr == ""
+    assert [line.split()[0] for line in process.stdout.splitlines()] == ["filled", "verdicts", "draws", "page"]
+    names = {"survey.csv", "filled.csv", "filled-01.csv", "filled-02.csv", "filled-rows.csv", "page.html"}
+    assert {path.name for path in folder.iterdir()} == names
+    before, levels = read(folder / "survey.csv"), {"blue", "red;green"}
+    tables = [read(folder / name) for name in ("filled.csv", "filled-01.csv", "filled-02.csv")]
+    for after in tables:
+        assert len(after) == len(before) == ROWS + 1
+        for old, new in zip(before, after, strict=True):
+            assert [cell for cell, was in zip(new, old, strict=True) if was not in GAPS] == [
+                c for c in old if c not in GAPS
+            ]
+            assert not set(new) & set(GAPS)
+        for _, height, visits, colour, grade, region in after[1:]:
+            # As the column has them: one decimal behind a comma, whole numbers, a level.
+            assert len(height.partition(",")[2]) == 1
+            assert int(visits) >= 0
+            assert colour in levels
+            assert grade in set("12345")
+            assert region in ("east", "north", "west")
+    gaps = [cell in GAPS for row in before for cell in row]
+    draws = [[cell for row in after for cell in row] for after in tables[1:]]
+    assert np.mean([one != other for one, other, gap in zip(*draws, gaps, strict=True) if gap]) > 0.3
+
+
+@pytest.mark.slow
+def test_every_row_with_gaps_has_a_verdict(filled):
+    folder, _ = filled
+    header, *rows = read(folder / "filled-rows.csv")
+    assert header == ["row", "missing", "effective_sample_size", "pareto_k", "verdict"]
+    counts = [sum(cell in GAPS for cell in row) for row in read(folder / "survey.csv")[1:]]
+    assert [(int(row), int(missing)) for row, missing, *_ in rows] == [(i + 1, n) for i, n in enumerate(counts) if n]
+    (empty,) = (row for row in rows if row[0] == "8")
+    assert "filled in from the prior: nothing of this row was observed" in empty[-1]
+
+
+@pytest.mark.slow
+def test_the_page_says_what_was_missing_and_loads_nothing(filled):
+    folder, _ = filled
+    page = Page((folder / "page.html").read_text())
+    assert not page.open
+    assert {link for link in page.links if not link.startswith("#")} == set()
+    assert {link[1:] for link in page.links} <= page.ids
+    assert len(page.images) == 3
+    assert all(image["alt"] and image["src"].startswith("data:image/svg+xml") for image in page.images)
+    missing = sum(cell in GAPS for row in read(folder / "survey.csv") for cell in row)
+    for text in (
+        f"{ROWS} rows of 5 columns",
+        f"{missing} cells",
+        "visits count, ",
+        "colour binary, ",
+        "grade ordinal, ",
+        "region categorical, ",
+        "run the same analysis on each of the 2 files from filled-01.csv on",
+        "nothing of this row was observed",
+    ):
+        assert text in page.text, text
+
+
+class Quick:
+    """An imputer that knows the middle of each column, and counts what it is asked."""
+
+    asked: ClassVar[list] = []
+    stops_at = 0
+
+    def __init__(self, columns, **options):
+        self.columns, self.history_ = columns, [{"step": 1.0, "bound": 0.0}]
+
+    def fit(self, frame):
+        Quick.asked.append("fit")
+        self.coding_ = Coding.fit(frame, Schema(tuple(self.columns.values())))
+        return self
+
+    def impute(self, frame, num_imputations):
+        Quick.asked.append(len(frame))
+        if len(Quick.asked) == Quick.stops_at:
+            raise KeyboardInterrupt
+        filled = self.coding_.fill(frame, np.ones(frame.shape))
+        return Imputations([filled] * num_imputations, RowTrust.of(frame.isna().to_numpy(), None), filled)
+
+
+def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    source, out, whole = write(tmp_path / "in.csv", table()), tmp_path / "a" / "out.csv", tmp_path / "b" / "out.csv"
+    Quick.asked, Quick.stops_at = [], 3
+    with pytest.raises(KeyboardInterrupt):
+        impute_file(source, out, chunk_rows=50, ignore=["id"])
+    assert [path.name for path in out.parent.iterdir()] == [".out.csv.partial"]
+    # Neither the model nor the first chunk is made again.
+    Quick.asked, Quick.stops_at = [], 0
+    impute_file(source, out, chunk_rows=50, ignore=["id"])
+    assert Quick.asked == [50, 20]
+    assert {path.name for path in out.parent.iterdir()} == {"out.csv", "out-rows.csv"}
+    impute_file(source, whole, chunk_rows=120, ignore=["id"])
+    assert out.read_bytes() == whole.read_bytes()
+    # Control: under other settings, or of another file, nothing is taken over.
+    Quick.asked, Quick.stops_at = [], 3
+    with pytest.raises(KeyboardInterrupt):
+        impute_file(source, out, chunk_rows=50, ignore=["id"])
+    Quick.asked, Quick.stops_at = [], 0
+    write(source, table()[::-1])
+    impute_file(source, out, chunk_rows=50, ignore=["id"])
+    assert Quick.asked == ["fit", 50, 50, 20]
+    assert out.read_bytes() != whole.read_bytes()
+
+
+@pytest.mark.slow
+def test_odd_rows_and_cells_have_low_scores(tmp_path):
+    rows = table(gaps=False)
+    # Tall, and yet with the colour of the small ones.
+    rows[3][1:] = ["186,0", "6", "red;green", "5", "east"]
+    rows[0][1:] = [""] * 5
+    write(tmp_path / "new.csv", rows[:25])
+    write(tmp_path / "old.csv", table(gaps=False))
+    arguments = ["new.csv", "--train", "old.csv", "--cells", "--ignore", "id", "--max-steps", 300, "--num-samples", 30]
+    process = call("score", *arguments, cwd=tmp_path)
+    assert process.stdout.split() == ["scores", "new-scores.csv"]
+    header, *scored = read(tmp_path / "new-scores.csv")
+    assert header == ["row", "missing", "log_likelihood", "oddest", *COLUMNS[1:]]
+    assert len(scored) == 25
+    totals = np.array([float(row[2].replace(",", ".")) for row in scored])
+    assert 2 in np.argsort(totals[1:])[:3]
+    assert scored[3][3] == "colour"
+    # Control: by its density alone it would be the height, and in metres it would not.
+    cells = np.array([float(cell.replace(",", ".")) for cell in scored[3][4:]])
+    assert COLUMNS[1 + cells.argmin()] == "height"
+    # Of nothing the probability is 1, whatever the importance samples.
+    assert scored[0][:4] == ["1", "5", scored[0][2], ""]
+    assert abs(totals[0]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.csv", "--out", "out.csv"], "Expected a file. Received: none.csv, which is none"),
+        (["survey.csv", "--out", "survey.csv"], "`out`. Expected another file than the one that is read"),
+        (["survey.csv", "--out", "out.parquet"], "`out`. Expected a file of the format of survey.csv"),
+        (
+            ["survey.csv", "--out", "out.csv"],
+            "`column 'id'`. Expected numbers, or text of at most 50 levels that repeat",
+        ),
+        (["survey.csv", "--out", "out.csv", "--ignore", "ID"], "`ignore`. Expected names of ['id', "),
+        (["survey.csv", "--out", "out.csv", "--ignore", *COLUMNS], "`ignore`. Expected a column that is left"),
+        (
+            ["survey.csv", "--out", "out.csv", "--ignore", "id", "--kind", "colour=real"],
+            "`column 'colour'`. Expected numbers. Received: text",
+        ),
+        (
+            ["survey.csv", "--out", "out.csv", "--imputations", "-1"],
+            "`num_imputations`. Expected an integer of at least 0",
+        ),
+        (
+            ["empty.csv", "--out", "out.csv"],
+            "`column 'b'`. Expected at least one value. Received: none: all are missing",
+        ),
+        (["dates.csv", "--out", "out.csv"], "`column 'day'`. Expected numbers or levels; dates as a number"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
+    write(tmp_path / "survey.csv", table())
+    write(tmp_path / "empty.csv", [["1", ""], ["2", "?"]], ["a", "b"])
+    write(tmp_path / "dates.csv", [["31.12.2020"], ["01.01.2021"]], ["day"])
+    files = {path.name for path in tmp_path.iterdir()}
+    assert message in error_line("impute", *arguments, cwd=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == files
+
+
+@pytest.mark.parametrize("script", ["impute", "score"])
+def test_kinds_that_are_none_are_refused_before_anything_is_imported(script, tmp_path):
+    process = call(script, "a.csv", "--out", "b.csv", "--kind", "age=number", cwd=tmp_path, status=2)
+    assert "expected NAME=KIND with a kind of real, positive, count" in process.stderr

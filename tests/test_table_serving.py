@@ -1,0 +1,168 @@
+"""What is served of a table is what Python gives, in the units of the table, by the names of its columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import keras_iwae
+from keras_iwae import IWAEDensity, IWAEImputer
+from keras_iwae.evaluation import examples_together
+from keras_iwae.serving.table_cells import served_columns
+from keras_iwae.tables import Coding, Column, Schema
+
+RNG = np.random.default_rng(0)
+ROWS = 40
+KINDS = {"income": "positive"}
+
+
+def table():
+    rows = np.arange(ROWS)
+    whole = pd.DataFrame(
+        {
+            "weight (kg)": RNG.normal(70.0, 9.0, ROWS),
+            "income": np.exp(RNG.normal(10.0, 1.0, ROWS)),
+            "visits": pd.array(RNG.poisson(4.0, ROWS), "Int64"),
+            "smoker": pd.array(rows % 3 == 0, "boolean"),
+            "stage": pd.Categorical(np.array(["I", "II", "III"])[rows % 3], ["I", "II", "III"], ordered=True),
+            "grade": np.array([2.0, 3.0, 5.0, 7.0])[rows % 4],
+            "always": 7.5,
+        }
+    )
+    frame = whole.mask(RNG.random(whole.shape) < 0.3)
+    frame.iloc[0] = pd.NA
+    # Nothing is missing, and a draw is the row.
+    frame.iloc[1] = whole.iloc[1]
+    return frame.astype(whole.dtypes)
+
+
+FRAME = table()
+
+
+def cells(frame):
+    """As a client has them."""
+    found = {}
+    for name, served in zip(frame, NAMES, strict=True):
+        series = frame[name]
+        if name == "stage":
+            found[served] = tf.constant(series.astype(object).where(series.notna(), "").tolist())
+        else:
+            found[served] = tf.constant(series.astype("Float64").to_numpy(np.float64, na_value=np.nan))
+    return found
+
+
+NAMES = ["weight__kg_", "income", "visits", "smoker", "stage", "grade", "always"]
+
+
+@pytest.fixture(scope="module")
+def imputer():
+    return IWAEImputer(
+        columns={**KINDS, "grade": "ordinal"}, latent_dim=2, hidden=(8,), max_steps=20, num_samples=40, random_state=0
+    ).fit(FRAME)
+
+
+@pytest.fixture(scope="module")
+def served(imputer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serving")
+    keras_iwae.export_saved_model(imputer, folder)
+    return keras_iwae.load_saved_model(folder)
+
+
+def same(answer, frame):
+    for name, each in cells(frame).items():
+        if each.dtype == tf.string:
+            np.testing.assert_array_equal(answer[name].numpy(), each.numpy(), err_msg=name)
+        else:
+            np.testing.assert_allclose(answer[name].numpy(), each.numpy(), rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_what_is_served_is_what_python_gives(imputer, served):
+    signatures = served.signatures
+    assert set(signatures) == {"impute", "draw", "score", "serving_default"}
+    answer = signatures["impute"](**cells(FRAME))
+    assert set(answer) == {*NAMES, "log_likelihood", "effective_sample_size"}
+    same(answer, imputer.transform(FRAME))
+    gaps = FRAME.isna().any(axis=1).to_numpy()
+    ess = answer["effective_sample_size"].numpy()
+    np.testing.assert_allclose(ess[gaps], imputer.rows(FRAME).effective_sample_size[gaps], rtol=1e-4)
+    # What is there is served as it was, to the last digit.
+    known = FRAME["income"].notna()
+    np.testing.assert_array_equal(answer["income"].numpy()[known], FRAME["income"][known])
+
+    density = IWAEDensity(num_samples=40)
+    density.__dict__.update({name: value for name, value in vars(imputer).items() if name.endswith("_")})
+    density._gives_frames = True
+    scores = signatures["score"](**cells(FRAME))
+    assert set(scores) == {"log_likelihood", "effective_sample_size"}
+    for each in (answer, scores):
+        np.testing.assert_allclose(each["log_likelihood"].numpy(), density.score_samples(FRAME), rtol=1e-5, atol=1e-4)
+    # More rows than are worked on at once, which do not fill the last part.
+    many = pd.concat([FRAME] * 60, ignore_index=True)[:2301]
+    assert len(many) > examples_together(imputer.model_, 40)
+    np.testing.assert_allclose(
+        signatures["score"](**cells(many))["log_likelihood"].numpy()[-21:],
+        answer["log_likelihood"].numpy()[np.arange(2280, 2301) % ROWS],
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    default = signatures["serving_default"](**cells(FRAME[:2]))
+    assert set(default) == set(answer)
+
+
+@pytest.mark.slow
+def test_draws_are_those_of_their_seeds(imputer, served, monkeypatch):
+    draw = served.signatures["draw"]
+    rows = FRAME.iloc[[0, 3, 0, 1]]
+    seeds = np.array([5, 5, 6, 6], np.int32)
+    answer = draw(**cells(rows), seed=tf.constant(seeds))
+    assert set(answer) == set(NAMES)
+    wanted = []
+    for place, seed in enumerate(seeds):
+        monkeypatch.setattr(imputer, "seed_", int(seed))
+        wanted.append(imputer.impute(rows.iloc[[place]], 1)[0])
+    same(answer, pd.concat(wanted).astype(FRAME.dtypes))
+    assert answer["income"].numpy()[0] != answer["income"].numpy()[2]
+    # The same request, and a row whatever comes with it.
+    again = draw(**cells(rows[2:3]), seed=tf.constant(seeds[2:3]))
+    np.testing.assert_array_equal(again["income"].numpy(), answer["income"].numpy()[2:3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("stage", "IV", "`column 'stage'`. Expected one of the 3 levels 'I', 'II', 'III'. Received: "),
+        ("grade", 4.0, "`column 'grade'`. Expected one of the 4 levels 2.0, 3.0, 5.0, 7.0. Received: "),
+        ("visits", 1.5, "`column 'visits'`. Expected counts, whole numbers from 0 on. Received: "),
+        ("visits", -1.0, "`column 'visits'`. Expected counts"),
+        ("income", 0.0, "`column 'income'`. Expected numbers above 0"),
+        ("weight__kg_", np.inf, "`column 'weight__kg_'`. Expected finite numbers. Received: "),
+    ],
+)
+def test_cells_that_a_column_cannot_have_are_refused_by_name(served, name, value, message):
+    request = cells(FRAME[:3])
+    values = request[name].numpy()
+    values[1] = value
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        served.signatures["score"](**{**request, name: tf.constant(values)})
+    assert message in str(error.value).replace("\\", "")
+
+
+def names(*columns):
+    frame = pd.DataFrame({column.name: [1.0, 2.0] if column.categories is None else ["a", ""] for column in columns})
+    return [column.name for column in served_columns(Coding.fit(frame, Schema(columns)))]
+
+
+def test_names_that_tensorflow_takes():
+    columns = [Column(name, "real") for name in (0, "seed", "class", "größe", "_x")]
+    assert names(*columns) == ["column_0", "column_seed", "class", "gr__e", "column__x"]
+    with pytest.raises(ValueError, match=r"`column 'a b'`. Expected a name that differs from 'a_b'"):
+        names(Column("a_b", "real"), Column("a b", "real"))
+    with pytest.raises(ValueError, match=r"`column 'x'`. Expected levels that are all numbers or all text, none of it"):
+        names(Column("x", "binary", ("a", "")))
+
+
+def test_an_estimator_that_was_not_fitted_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not fitted"):
+        keras_iwae.export_saved_model(IWAEImputer(), tmp_path)
