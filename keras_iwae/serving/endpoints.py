@@ -73,8 +73,10 @@ def endpoints(model: IWAE) -> dict[str, Endpoint]:
     def log_likelihood(events, num_samples, seed):
         # TFP's draws divide by the number of rows: no row is answered from one that nobody sees.
         rows = tf.shape(events)[0]
-        more = [[0, tf.cast(tf.equal(rows, 0), tf.int32)], *[[0, 0]] * len(model.event_shape)]
-        some = tf.pad(checked(events), more, constant_values=door.support.nearest_to_zero)
+        filler = tf.broadcast_to(
+            door.support.nearest_to_zero, [tf.cast(tf.equal(rows, 0), tf.int32), *model.event_shape]
+        )
+        some = tf.concat([checked(events), filler], axis=0)
         result = stream_log_weights(model, some, _positive(num_samples), key_for(Purpose.SERVED, seed))
         found = {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
         return {name: values[:rows] for name, values in found.items()}
