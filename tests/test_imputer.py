@@ -241,6 +241,16 @@ def test_bad_input(imputer):
     for setting in ("num_samples", "training_samples", "max_steps", "latent_dim"):
         with pytest.raises(ValueError, match=f"`{setting}`"):
             IWAEImputer(**{**TINY, setting: 0}).fit(X)
+    with pytest.raises(ValueError, match=r"`columns`. Expected names that all differ. Received: 'a' twice"):
+        IWAEImputer(**TINY).fit(pd.DataFrame(X, columns=list("aabc")))
+    with pytest.raises(ValueError, match=r"`column 1`.*text"):
+        IWAEImputer(**TINY).fit(np.array([[1.0, "a"], [2.0, "b"]], object))
+    with pytest.raises(ValueError, match=r"`column 0`.*up to 1e"):
+        IWAEImputer(**TINY).fit(X * [1e300, 1.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match=r"`column 0`.*standard deviations"):
+        imputer.transform(X * [1e20, 1.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match=r"`columns`. Expected a dictionary"):
+        IWAEImputer(**TINY, columns="real").fit(X)
     with pytest.raises(ValueError, match="`balanced`"):
         IWAEImputer(**TINY, balanced="yes").fit(X)
     with pytest.raises(ValueError, match=r"`columns`. Expected names of \[0, 1, 2, 3\]. Received: 'a'"):

@@ -130,6 +130,7 @@ REFUSED = {
     "a cell too many": (b"a,b\n1,2\n1,2,3\n4,5\n", r"2 columns in every line\. Received: 3 in line 3"),
     "a cell too few": (b'a,b\n1,"2\n2"\n1\n', r"2 columns in every line\. Received: 1 in line 4"),
     "Excel": (b"PK\x03\x04rest", r"text; save it as CSV\. Received: an Excel or zip file"),
+    "no text": (bytes(range(256)), r"text\. Received: bytes that are none"),
     "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),
     "Parquet": (b"PAR1rest", r"Received: a Parquet file"),
     "two marks": (b"a;b\n1,5;2.5\n", r"numbers with one mark of decimals\. Received: '1,5' and '2.5'"),

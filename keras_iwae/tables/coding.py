@@ -17,6 +17,7 @@ from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, Li
 from keras_iwae.tables.dtypes import with_dtype
 from keras_iwae.tables.inference import check_values
 from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.values import refusal
 
 # A column that varies by less of its size is constant: float64 has 16 digits.
 _CONSTANT = 1e-12
@@ -24,6 +25,8 @@ _OF_NORMAL = 0.5 * math.log(2.0 * math.pi * math.e)
 # A column that hardly varies is not made loud.
 _LEAST_ENTROPY = 0.25
 _FITTED = ("centers", "scales", "constant", "entropies")
+# Its square, and a sum of those, is within float64; and what it is standardized to is within float32.
+_LARGEST, _LARGEST_ENCODED = 1e150, 1e15
 # Its exponential is within float64.
 _LARGEST_LOG = 700.0
 
@@ -62,7 +65,7 @@ class Coding:
         values = _numbers(frame, schema)
         for column, cells in zip(schema, values.T, strict=True):
             if np.isnan(cells).all():
-                raise ValueError(f"{MARK}column {column.name!r}`. Expected at least one value. Received: none")
+                raise refusal(column.name, "at least one value", "none")
         fitted = [_moments(column, cells) for column, cells in zip(schema, values.T, strict=True)]
         return cls(schema, *zip(*fitted, strict=True))
 
@@ -72,7 +75,14 @@ class Coding:
         Raises:
             ValueError: which names the column, if a cell is none that it can have.
         """
-        return ((_numbers(frame, self.schema) - self.centers) / self.scales).astype(np.float32)
+        values = _numbers(frame, self.schema)
+        encoded = (values - self.centers) / self.scales
+        for place, column in enumerate(self.schema):
+            far = np.abs(np.nan_to_num(encoded[:, place])) > _LARGEST_ENCODED
+            if far.any():
+                expected = f"numbers within {_LARGEST_ENCODED:g} standard deviations of those that were learned from"
+                raise refusal(column.name, expected, f"{frame[column.name].iloc[int(far.argmax())]}")
+        return encoded.astype(np.float32)
 
     def decode(self, encoded: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
         """The table of such numbers, in the dtypes and categories of the schema.
@@ -179,6 +189,8 @@ def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool, flo
     if column.kind not in ("real", "positive"):
         shares = np.unique(cells[~np.isnan(cells)], return_counts=True)[1] / np.count_nonzero(~np.isnan(cells))
         return 0.0, 1.0, False, float(-(shares * np.log(shares)).sum())
+    if np.nanmax(np.abs(cells)) > _LARGEST:
+        raise refusal(column.name, f"numbers up to {_LARGEST:g}; divide them by one of their size", "larger ones")
     center, scale = float(np.nanmean(cells)), float(np.nanstd(cells))
     constant = scale <= _CONSTANT * abs(center)
     return center, 1.0 if constant else scale, constant, _OF_NORMAL

@@ -31,6 +31,8 @@ _COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _POINTS_IN_THOUSANDS = re.compile(r"[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})")
 _COMMAS_IN_THOUSANDS = re.compile(r"[+-]?\d{1,3}((,\d{3})+\.\d+|(,\d{3}){2,})")
 _GROUP = re.compile(r"[+-]?\d{1,3},\d{3}")
+# What Western text of a byte a letter has none of.
+_NO_LETTERS = bytes([0x00, 0x81, 0x8D, 0x8F, 0x90, 0x9D])
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,10 @@ def _encoding(path: Path) -> str:
                 decoder.decode(block)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
+            file.seek(0)
+            while block := file.read(_BLOCK):
+                if len(block.translate(None, _NO_LETTERS)) < len(block):
+                    raise ValueError(f"{MARK}{path}`. Expected text. Received: bytes that are none") from None
             # What Excel writes in Western Europe and America where it is not asked for UTF-8.
             return "cp1252"
     return "utf-8"

@@ -15,7 +15,8 @@ from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.fitting import fitted
-from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.schema import Column, Schema, check_names
+from keras_iwae.tables.values import refusal
 
 # Seeds are int32, from 0 on.
 SEEDS = 2**31 - 1
@@ -84,6 +85,8 @@ class TableEstimator(BaseEstimator):
 
     def _given(self, X: Any, frame: pd.DataFrame) -> dict:
         """What is known of the columns: an array says nothing of levels or counts, so that all of its are real."""
+        if not isinstance(self.columns, (Mapping, type(None))):
+            raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {self.columns!r}")
         given = dict(self.columns or {})
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
@@ -93,8 +96,10 @@ class TableEstimator(BaseEstimator):
     def _frame(self, X: Any, reset: bool = False) -> pd.DataFrame:
         """The table as a DataFrame with the names of the schema; an array's columns are called 0, 1, ..."""
         if _is_frame(X) and 0 not in X.shape:
+            check_names(X.columns)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
+        _check_no_text(X)
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
@@ -124,6 +129,15 @@ class TableEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _check_no_text(X: Any) -> None:
+    """Refuse arrays that hold text, which say of no column that it has levels."""
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
+        for place, cells in enumerate(X.T):
+            words = [cell for cell in cells if isinstance(cell, (str, bytes))]
+            if words:
+                raise refusal(place, "numbers; a DataFrame may have columns of text", f"text ({words[0]!r})")
 
 
 def _is_frame(X: Any) -> bool:
