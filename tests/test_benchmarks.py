@@ -310,6 +310,9 @@ def test_the_page_counts_a_tie_of_one_standard_error_and_no_more():
     assert imputation_page.within({"IWAEImputer": ours, "forests": side(0.51, 0.51, 0.51)})
     assert not imputation_page.within({"IWAEImputer": ours, "forests": side(0.50, 0.50, 0.50)})
     assert not imputation_page.within({"IWAEImputer": side(0.52), "forests": side(0.519)})
+    # An easy table that one side alone was run on says nothing of the sides.
+    rows = [{"seed": seed, "rmse": rmse} for seed, rmse in ((0, 0.5), (1, 0.1))]
+    assert imputation_page.of_common_seeds({"a": rows, "b": rows[:1]}) == {"a": rows[:1], "b": rows[:1]}
 
 
 def test_a_detector_never_learns_from_what_it_is_asked():
