@@ -5,6 +5,7 @@ examples:
   python benchmarks/tables_page.py
 """
 
+import argparse
 import contextlib
 import io
 import os
@@ -52,6 +53,7 @@ def draw(found: dict[str, Any], terms: list[str]) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     page = PAGE.read_text()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -19,8 +19,11 @@ import _peers  # noqa: E402
 import _report  # noqa: E402
 import _same_step  # noqa: E402
 import _timing  # noqa: E402
+import anomaly  # noqa: E402
 import gpu  # noqa: E402
 import growth  # noqa: E402
+import imputation  # noqa: E402
+import imputation_page  # noqa: E402
 import posterior_table  # noqa: E402
 import time_to_nll  # noqa: E402
 
@@ -275,6 +278,58 @@ def test_no_gpu_is_one_line_and_status_2(capfd, monkeypatch):
         runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
     assert ended.value.code == 2
     assert capfd.readouterr().err.strip().splitlines()[-1].startswith("gpu.py: error: TensorFlow sees no GPU here")
+
+
+@pytest.mark.parametrize("pattern", imputation.PATTERNS)
+def test_as_many_cells_are_taken_out_as_were_asked_for(pattern):
+    x = np.random.default_rng(0).normal(size=(4000, 9))
+    mask = imputation.taken_out(x, pattern, 0.2, 0)
+    assert mask.mean() == pytest.approx(0.2, abs=0.01)
+    seen, gone = np.where(mask, np.nan, x), np.where(mask, x, np.nan)
+    larger = np.nanmean(gone, axis=0) - np.nanmean(seen, axis=0) if pattern != "MAR" else np.zeros(9)
+    # Large values go missing where their own size decides, and only there.
+    assert np.all(np.abs(larger) < 0.2) == (pattern != "MNAR")
+    assert (not mask.any(axis=0).all()) == (pattern == "MAR")
+
+
+def test_intervals_of_draws_from_the_truth_cover_what_they_should():
+    rng = np.random.default_rng(0)
+    for count in (imputation.CHAINS, imputation.DRAWS):
+        low, high = imputation.intervals(rng.normal(size=(count, 20_000)))
+        truth = rng.normal(size=20_000)
+        inside = ((low <= truth) & (truth <= high)).mean()
+        # Plain quantiles of 20 draws cover (19.05 - 1.95) / 21 = 0.81.
+        assert inside == pytest.approx(imputation.LEVEL, abs=0.01)
+
+
+def test_the_page_counts_a_tie_of_one_standard_error_and_no_more():
+    def side(*rmse):
+        return [{"rmse": value} for value in rmse]
+
+    ours = side(0.50, 0.52, 0.54)
+    assert imputation_page.within({"IWAEImputer": ours, "forests": side(0.51, 0.51, 0.51)})
+    assert not imputation_page.within({"IWAEImputer": ours, "forests": side(0.50, 0.50, 0.50)})
+    assert not imputation_page.within({"IWAEImputer": side(0.52), "forests": side(0.519)})
+    # An easy table that one side alone was run on says nothing of the sides.
+    rows = [{"seed": seed, "rmse": rmse} for seed, rmse in ((0, 0.5), (1, 0.1))]
+    assert imputation_page.of_common_seeds({"a": rows, "b": rows[:1]}) == {"a": rows[:1], "b": rows[:1]}
+
+
+def test_a_detector_never_learns_from_what_it_is_asked():
+    target = np.repeat([0, 1, 2], 30)
+    learned, asked = anomaly.split(target, 1, 0)
+    assert set(target[learned]) == {1}
+    assert len(learned) == 20
+    assert sorted([*learned, *asked]) == list(range(90))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", anomaly.SIDES)
+def test_detectors_find_rows_that_are_far_away(side):
+    rng = np.random.default_rng(0)
+    known, usual, odd = rng.normal(size=(60, 3)), rng.normal(size=(10, 3)), rng.normal(9.0, 1.0, (10, 3))
+    scores = anomaly.SIDES[side](known, np.concatenate([usual, odd]), 0, True)
+    assert scores[:10].min() > scores[10:].max()
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from keras_iwae.tables import TableEstimator
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import imputation_page  # noqa: E402
 import likelihood_example  # noqa: E402
 import performance_page  # noqa: E402
 import results_page  # noqa: E402
@@ -29,6 +30,12 @@ def test_the_results_page_is_made_of_its_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results_page.py", "--out", str(tmp_path / "results.md")])
     results_page.main()
     assert (tmp_path / "results.md").read_text() == (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_imputation_page_is_made_of_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["imputation_page.py", "--out", str(tmp_path / "imputation.md")])
+    imputation_page.main()
+    assert (tmp_path / "imputation.md").read_text() == (ROOT / "docs" / "imputation.md").read_text()
 
 
 def test_results_of_rows_say_what_the_rows_say():
