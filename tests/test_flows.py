@@ -102,7 +102,7 @@ def test_a_masked_network_sees_what_comes_before_and_all_of_it(hidden, backwards
         expected = np.tril(np.ones((5, 5), bool), -1)
         np.testing.assert_array_equal(seen, expected.T if backwards else expected)
     # Without masks every output sees every input.
-    made.masks = [np.ones_like(mask) for mask in made.masks]
+    made.masks[:] = [np.ones_like(mask) for mask in made.masks]
     open_network = made.given(made(values(7, 4)))
     assert np.all(np.abs(jacobians(lambda z: open_network(z)[0], z)).max(axis=(0, 1)) > 1e-7)
 
