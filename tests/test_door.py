@@ -261,6 +261,55 @@ def test_data_without_end_is_refused_where_it_would_be_waited_for(call):
             call("importance_weighted_nll", data)
         one_line(error, "data")
 
+    for options in ({"x": dataset(X).repeat()}, {"x": Endless(X)}, {"x": X, "validation_data": dataset(X).repeat()}):
+        with pytest.raises(ValueError, match=r"batches that end, or `.*steps") as error:
+            call.model.fit(**options)
+        one_line(error, list(options)[-1])
+    for method in (call.model.evaluate, call.model.predict):
+        with pytest.raises(ValueError, match="batches that end, or `steps`"):
+            method(dataset(X).repeat())
+    assert np.isfinite(call.model.evaluate(dataset(X).repeat(), steps=2, verbose=0)).all()
+
+
+def test_a_generator_serves_one_pass(call):
+    """Keras gave a second pass of it the batches that it had looked at before the first, and no others."""
+    before = trained(call.model)
+    for options in ({"x": generator(X)}, {"x": X, "validation_data": generator(X)}):
+        with pytest.raises(ValueError, match="had again for each of 2 passes") as error:
+            call.model.fit(**options, epochs=2)
+        one_line(error, list(options)[-1])
+    np.testing.assert_array_equal(trained(call.model), before)
+
+
+@pytest.mark.slow
+def test_a_step_that_gets_no_batch_moves_nothing():
+    """Batches of which nobody knows how many there are end in a step: it counted, and took a seed."""
+    spec = (tf.TensorSpec([None, 6]),)
+    without_end = tf.data.Dataset.from_generator(lambda: generator(X), output_signature=spec)
+    endings = []
+    for x in (generator(X), without_end, dataset(X)):
+        model = make()
+        model.fit(x, verbose=0)
+        assert (int(model.optimizer.iterations), int(model.rng[1])) == (2, 2)
+        endings.append(trained(model))
+    np.testing.assert_array_equal(*endings[:2])
+    np.testing.assert_array_equal(*endings[1:])
+
+
+@pytest.mark.parametrize("kind", ["generator", "PyDataset"])
+def test_weights_are_in_every_batch_or_in_none(call, kind):
+    mixed = [(X[:4],), (X[4:], None, np.ones(len(X) - 4))]
+
+    class Mixed(keras.utils.PyDataset):
+        num_batches = 2
+
+        def __getitem__(self, index):
+            return mixed[index]
+
+    with pytest.raises(ValueError, match="Expected weights in every batch or in none") as error:
+        call.model.evaluate(iter(mixed) if kind == "generator" else Mixed(), verbose=0)
+    one_line(error, "x: weights")
+
 
 @pytest.mark.parametrize("way", [*IN_BATCHES, "array", "tuple"])
 def test_validation_data_enters_by_the_same_door(call, way):

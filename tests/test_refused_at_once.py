@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import IWAE, experiments, export_saved_model, load_saved_model
+from keras_iwae import IWAE, evaluation, experiments, export_saved_model, load_saved_model
 from keras_iwae.evaluation import pruned
 from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction
 from keras_iwae.foundation import Support
@@ -85,6 +85,28 @@ def test_is_refused_by_its_name(name, model, tmp_path):
     call, said = REFUSED[name]
     with pytest.raises(ValueError, match=said):
         call(model, tmp_path)
+
+
+EVALUATORS = {
+    "importance_weighted_nll": lambda m: evaluation.importance_weighted_nll(m, X),
+    "sumo_nll": lambda m: evaluation.sumo_nll(m, X),
+    "annealed_nll": lambda m: evaluation.annealed_nll(m, X),
+    "bidirectional_gap": lambda m: evaluation.bidirectional_gap(m, 3),
+    "conditional": lambda m: evaluation.conditional(m, X),
+    "inference_gap": lambda m: evaluation.inference_gap(m, X),
+    "latents": lambda m: evaluation.latents(m, X),
+    "pairwise_log_posterior": lambda m: evaluation.pairwise_log_posterior(m, X, X),
+    "resampled_posterior": lambda m: evaluation.resampled_posterior(m, X, 2),
+    "resampled_reconstruction": lambda m: evaluation.resampled_reconstruction(m, X),
+    "pruned": lambda m: pruned(m, [True, False]),
+}
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+def test_what_is_no_model_is_not_judged(name):
+    for wrong in ("model.keras", keras.Sequential([keras.layers.Dense(2)])):
+        with pytest.raises(ValueError, match=r"`model`\. Expected an IWAE or an AVB\. Received: a (str|Sequential)"):
+            EVALUATORS[name](wrong)
 
 
 OF_LATENTS = {

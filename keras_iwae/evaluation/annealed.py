@@ -21,7 +21,7 @@ from keras_iwae.evaluation.errors import (
     standard_error,
 )
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 
 _BATCH_SIZE = 25
 
@@ -175,6 +175,7 @@ def annealed_nll(
         Neal (2001), Annealed importance sampling.
         Wu, Burda, Salakhutdinov, Grosse (2017), On the quantitative analysis of decoder-based generative models.
     """
+    check_model(model)
     settings: dict[str, Any] = {
         "num_chains": check_integer("num_chains", num_chains),
         "num_temperatures": check_integer("num_temperatures", num_temperatures),

@@ -13,7 +13,7 @@ from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import finite_or_none, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def bidirectional_gap(
     References:
         Grosse, Ghahramani, Adams (2015), Sandwiching the marginal likelihood using bidirectional Monte Carlo.
     """
+    check_model(model)
     settings: dict[str, Any] = {
         "num_samples": check_integer("num_samples", num_samples),
         "num_chains": check_integer("num_chains", num_chains),

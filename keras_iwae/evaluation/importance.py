@@ -15,7 +15,7 @@ from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
 _FEWEST_KEPT = 64
@@ -74,6 +74,7 @@ def importance_weighted_nll(
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5 (the L_5000 of its tables).
     """
+    check_model(model)
     num_samples = check_integer("num_samples", num_samples)
     chunk_size = check_integer("chunk_size", chunk_size)
     wanted = curve(num_samples) if bounds is None else [check_integer("bounds", k) for k in bounds]

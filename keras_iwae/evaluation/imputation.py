@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
 from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, shape_text
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
 
@@ -83,6 +83,7 @@ def conditional(
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 3.
     """
+    check_model(model)
     num_samples = check_integer("num_samples", num_samples)
     num_draws = check_integer("num_draws", num_draws, at_least=0)
     check_density(model.posterior)

@@ -12,7 +12,7 @@ from keras_iwae.evaluation.ascent import ascend
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.foundation import DiagonalGaussian, Purpose, check_integer, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 
 tfd = tfp.distributions
 
@@ -71,6 +71,7 @@ def inference_gap(
         Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, section 3 and table 1.
         Roeder, Wu, Duvenaud (2017), Sticking the landing, equation 6.
     """
+    check_model(model)
     num_samples, num_steps = check_integer("num_samples", num_samples), check_integer("num_steps", num_steps, 2)
     num_draws = check_integer("num_draws", num_draws)
     model.check_finite()

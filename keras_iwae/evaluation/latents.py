@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import HierarchicalGaussian
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
 
@@ -81,6 +81,7 @@ def latents(
     Raises:
         ValueError: if the images are not in [0, 1], of another shape, or none, or `num_draws` is below 2.
     """
+    check_model(model)
     model.check_finite()
     images = model.door.array(images, "images")
     num_draws = check_integer("num_draws", num_draws, at_least=2)
@@ -188,6 +189,7 @@ def pairwise_log_posterior(
     Raises:
         ValueError: if the images are none that the model takes, or a weight is not finite.
     """
+    check_model(model)
     model.check_finite()
     images = tf.constant(model.door.array(images, "images"))
 

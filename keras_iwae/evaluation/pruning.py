@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import Purpose, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.priors import Prior
 
@@ -40,6 +40,7 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2: the inactive units of a
         trained model were removed and its likelihood did not change.
     """
+    check_model(model)
     found = np.asarray(keep)
     if found.dtype != np.bool_ or found.shape != (model.latent_dim,):
         raise ValueError(

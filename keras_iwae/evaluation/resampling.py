@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import LatentModel
+from keras_iwae.models import LatentModel, check_model
 from keras_iwae.posteriors import check_density
 
 
@@ -39,6 +39,7 @@ def resampled_posterior(
     References:
         Cremer, Morris, Duvenaud (2017), Reinterpreting importance-weighted autoencoders, algorithm 1.
     """
+    check_model(model)
     num_draws, num_samples = check_integer("num_draws", num_draws), check_integer("num_samples", num_samples)
     check_density(model.posterior)
     model.check_finite()
@@ -65,6 +66,7 @@ def resampled_reconstruction(
         ValueError: if a count is below 1, the posterior has no density, or the images are not in [0, 1] or of another
             shape.
     """
+    check_model(model)
     z = resampled_posterior(model, x, num_draws, num_samples, seed)
     return tf.reduce_mean(model.generative.mean(z), axis=0)
 

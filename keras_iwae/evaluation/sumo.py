@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, quantity, standard_error
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import IWAE
+from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
 # Where the truncation's tail becomes geometric, and by what factor it then falls.
@@ -138,6 +138,7 @@ def sumo_nll(
         Luo, Beatson, Norouzi, Zhu, Duvenaud, Adams, Chen (2020), SUMO: unbiased estimation of log marginal probability
         for latent variable models.
     """
+    check_model(model)
     num_estimates = check_integer("num_estimates", num_estimates)
     check_density(model.posterior)
     # A row for each sample: what an estimate takes is random, and mostly a handful.

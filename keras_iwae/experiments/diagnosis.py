@@ -79,6 +79,11 @@ def diagnose(
     wanted = _GAP_IMAGES * gaussian if wanted is None else wanted
     run = runs.folder(run)
     images = evaluation_images(run, limit, seed)
+    if len(images) < 2:
+        raise ValueError(
+            "Invalid value received for `limit`. Expected at least 2 images, whose posteriors are compared. Received: "
+            f"{len(images)}"
+        )
     with _bar("latents", len(images), verbose) as bar:
         found = latents(trained, images, seed=seed, progress=bar.update)
     aggregated = images[:_AGGREGATED]

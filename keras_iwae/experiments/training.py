@@ -80,6 +80,11 @@ def resume(
     started = (run / "model.keras").exists()
     model = runs.load_model(run) if started else build(config)
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
+    if epochs_done > config.run.epochs:
+        raise ValueError(
+            f"Invalid value received for `epochs`. Expected at least {epochs_done}, which the run has done already. "
+            f"Received: {config.run.epochs}"
+        )
     training = _training_data(config, epochs_done)
     if config != before:
         # Now that it is known that the run can go on.

@@ -4,6 +4,7 @@ from keras_iwae.models.avb import AVB
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.models.door import Door, check_batch_size, check_weights
 from keras_iwae.models.generative import GenerativeModel, Samples
+from keras_iwae.models.given import check_model
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.sizes import ACTIVATION, HIDDEN, as_units, sizes
@@ -22,6 +23,7 @@ __all__ = [
     "StopWhereLossNotFinite",
     "as_units",
     "check_batch_size",
+    "check_model",
     "check_weights",
     "sizes",
 ]

@@ -131,7 +131,7 @@ class AVB(LatentModel):
 
     def train_step(self, data):
         (x, weights), scale = self._events(data), self._loss_scale()
-        seed = self._next_seed()
+        seed = self._next_seed(x)
         with tf.GradientTape(persistent=True) as tape:
             step = self._compute(x, seed, training=True)
             loss = -scale * weighted_mean(tf.reduce_mean(step.terms.weights, axis=0), weights)

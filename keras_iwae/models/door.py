@@ -94,11 +94,13 @@ class Door:
         return (x,) if weight is None else (x, weight, weight)
 
     def _batches(self, elements: Iterator, argument: str) -> Iterator[tuple[np.ndarray, ...]]:
-        empty = True
+        first = None
         for element in elements:
-            empty = False
-            yield self._packed(element, argument)
-        if empty:
+            batch = self._packed(element, argument)
+            first = len(batch) if first is None else first
+            _check_alike(len(batch), first, argument)
+            yield batch
+        if first is None:
             raise _no_batch(argument, "a generator that gives none")
 
     def _dataset(self, dataset: tf.data.Dataset, argument: str) -> tf.data.Dataset:
@@ -123,6 +125,14 @@ class Door:
 
 def _no_batch(argument: str, received: str) -> ValueError:
     return ValueError(f"{MARK}{argument}`. Expected at least one batch. Received: {received}")
+
+
+def _check_alike(parts: int, first: int, argument: str) -> None:
+    if parts != first:
+        raise ValueError(
+            f"{MARK}{argument}: weights`. Expected weights in every batch or in none. Received: "
+            f"{'some' if parts > first else 'none'} after a batch with {'none' if parts > first else 'some'}"
+        )
 
 
 def _check_spec(spec: Any, argument: str, support: Support | ColumnSupports, shape: tuple[int, ...]) -> None:
@@ -237,13 +247,17 @@ class _CheckedPyDataset(keras.utils.PyDataset):
     def __init__(self, inner: keras.utils.PyDataset, door: Door, argument: str):
         super().__init__(inner.workers, inner.use_multiprocessing, inner.max_queue_size)
         self._inner, self._door, self._argument = inner, door, argument
+        self._parts: int | None = None
 
     @property
     def num_batches(self):
         return self._inner.num_batches
 
     def __getitem__(self, index):
-        return self._door._packed(self._inner[index], self._argument)
+        batch = self._door._packed(self._inner[index], self._argument)
+        self._parts = len(batch) if self._parts is None else self._parts
+        _check_alike(len(batch), self._parts, self._argument)
+        return batch
 
     def on_epoch_begin(self):
         self._inner.on_epoch_begin()

@@ -215,7 +215,7 @@ class IWAE(LatentModel):
 
     def train_step(self, data):
         (x, weights), step = self._events(data), tf.cast(self.rng[1], tf.float32)
-        seed, scale, variables = self._next_seed(), self._loss_scale(), self.trainable_variables
+        seed, scale, variables = self._next_seed(x), self._loss_scale(), self.trainable_variables
         # Of before the step, as is all that is reported.
         beta = None if self.beta is None else tf.identity(self.beta)
         if self.deterministic:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
-from keras_iwae.models.passes import check_passes, check_split
+from keras_iwae.models.passes import check_ends, check_passes, check_split
 from keras_iwae.models.stopping import with_stopping
 
 
@@ -53,14 +53,16 @@ class CheckedModel(CompiledModel):
                 loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it, or in which no
                 example had a weight above 0.
         """
-        _refuse_labels(x, y, class_weight)
+        _refuse_labels(y, class_weight)
         check_batch_size(x, batch_size)
         check_passes(epochs, initial_epoch, steps_per_epoch, validation_steps)
         check_split(validation_split, validation_data)
+        check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
             every = None if validation_freq == 1 else validation_freq
             _refuse_validation(steps=validation_steps, batch_size=validation_batch_size, freq=every)
         check_batch_size(validation_data, validation_batch_size, "validation_batch_size")
+        check_ends(validation_data, validation_steps, "validation_data", "validation_steps", epochs - initial_epoch)
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
             # In the place of labels too: without labels Keras leaves out the weights.
@@ -109,8 +111,9 @@ class CheckedModel(CompiledModel):
             found = super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
             self._check_weighed("validation_data")
             return found
-        _refuse_labels(x, y)
+        _refuse_labels(y)
         check_batch_size(x, batch_size)
+        check_ends(x, steps, "x", "steps")
         self.check_finite()
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
@@ -121,19 +124,20 @@ class CheckedModel(CompiledModel):
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
         check_batch_size(x, batch_size)
+        check_ends(x, steps, "x", "steps")
         self.check_finite()
         with value_errors():
             return super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`, on examples that are checked."""
-        _refuse_labels(x, y, class_weight)
+        _refuse_labels(y, class_weight)
         x, weights = self._opened_batch(x, sample_weight)
         return super().train_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch`, on examples that are checked."""
-        _refuse_labels(x, y)
+        _refuse_labels(y)
         x, weights = self._opened_batch(x, sample_weight)
         return super().test_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
 
@@ -211,8 +215,8 @@ def _shuffles(x, shuffle: bool | None) -> bool:
     return bool(shuffle)
 
 
-def _refuse_labels(x, y, class_weight=None) -> None:
-    if y is not None and y is not x:
+def _refuse_labels(y, class_weight=None) -> None:
+    if y is not None:
         raise ValueError(
             f"{MARK}y`. Expected none: examples are all that is learned from. Received: {type(y).__name__}"
         )

@@ -178,9 +178,11 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         """
         start_from(self.generative, mean_image)
 
-    def _next_seed(self) -> tf.Tensor:
-        """The stateless seed of this training step; the stream moves on."""
-        self.rng.assign_add([0, 1])
+    def _next_seed(self, x: tf.Tensor) -> tf.Tensor:
+        """The stateless seed of this training step, of examples `x`; the stream moves on."""
+        # Batches without a known end run out in a step, which gets none: nothing may move on in that one.
+        with tf.control_dependencies([x]):
+            self.rng.assign_add([0, 1])
         root, step = tf.unstack(tf.cast(self.rng, tf.int32))
         # Below 0, where no purpose of `foundation.keys` is.
         return self._of_replica(tf.stack([root, -step]))
@@ -221,7 +223,9 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         # None where nothing is penalized: zeros to add would be a pass over all weights.
         penalties = tape.gradient(scaled, [variable.value for variable in variables])
         slopes = [one if other is None else one + other for one, other in zip(slopes, penalties, strict=True)]
-        self.optimizer.apply_gradients(zip(tf.tuple(slopes), variables, strict=True))
+        # As in `_next_seed`: the optimizer counts its steps.
+        with tf.control_dependencies(slopes[:1]):
+            self.optimizer.apply_gradients(zip(tf.tuple(slopes), variables, strict=True))
         return penalty
 
     def _report(self, values: dict[str, tf.Tensor], weights: tf.Tensor | None) -> dict[str, tf.Tensor]:

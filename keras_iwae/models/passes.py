@@ -1,6 +1,10 @@
 """Numbers of passes and steps that `fit` is given: those that would do nothing, or not what they say, are refused."""
 
+from collections.abc import Iterator
 from typing import Any
+
+import keras
+import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer, check_number
 
@@ -20,6 +24,31 @@ def check_passes(epochs: Any, initial_epoch: Any, steps_per_epoch: Any, validati
     for name, steps in {"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps}.items():
         if steps is not None:
             check_integer(name, steps)
+
+
+def check_ends(x: Any, steps: Any, argument: str, steps_name: str, passes: int = 1) -> None:
+    """Refuse batches that never end, and a generator for several passes, of which only the first has its batches.
+
+    Args:
+        x: the data, as it was given.
+        steps: how many batches a pass takes, `None` for all there are.
+        argument: the name that the caller knows the data by.
+        steps_name: the argument that `steps` is.
+        passes: over the data.
+
+    Raises:
+        ValueError: which names the argument, and `steps_name` as the remedy.
+    """
+    if steps is not None:
+        return
+    endless = isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY
+    if endless or (isinstance(x, keras.utils.PyDataset) and x.num_batches is None):
+        raise ValueError(f"{MARK}{argument}`. Expected batches that end, or `{steps_name}`. Received: endless ones")
+    if isinstance(x, Iterator) and passes > 1:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected batches that can be had again for each of {passes} passes, as of a "
+            f"keras.utils.PyDataset or a tf.data.Dataset, or `{steps_name}`. Received: a {type(x).__name__}"
+        )
 
 
 def check_split(validation_split: Any, validation_data: Any) -> None:
