@@ -163,7 +163,11 @@ def test_verdicts_and_the_record(make_model, images):
     for text in ("Monte Carlo error", "jackknife NLL", "Pareto k-hat", "does not suffice"):
         assert text in str(biased)
     assert "too small to be judged" in importance_weighted_nll(model, images, 20, bounds=(), verbose=False).verdict
-    single = importance_weighted_nll(model, images, 1, bounds=(), verbose=False).to_dict()
+    alone = importance_weighted_nll(model, images, 1, bounds=(), verbose=False)
+    assert [line.split()[-1] for line in str(alone).splitlines() if line[:6] in ("Monte ", "jackkn", "Pareto")] == 3 * [
+        "-"
+    ]
+    single = alone.to_dict()
     assert single["jackknife_nll"] is single["monte_carlo_error"] is single["pareto_k"]["median"] is None
 
 

@@ -180,18 +180,27 @@ class NLLResult:
                 "cross-entropy" if self.cross_entropy else "NLL",
                 f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)",
             ),
-            ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
-            ("jackknife NLL", f"{self.jackknife_nll:.2f} nats"),
+            ("Monte Carlo error", _nats(self.monte_carlo_error, ".3f")),
+            ("jackknife NLL", _nats(self.jackknife_nll)),
             *bits_row(self.bits_per_dimension),
             *((f"L_{size}", f"{value:.2f} nats") for size, value in self.bounds.items()),
             (
                 "effective samples",
                 f"mean {ess.mean():.1f}, median {np.median(ess):.1f}, min {ess.min():.1f} of {self.num_samples}",
             ),
-            ("Pareto k-hat", f"median {np.median(k):.2f}, above {UNRELIABLE_K} for {self.share_unreliable:.1%}"),
+            (
+                "Pareto k-hat",
+                f"median {np.median(k):.2f}, above {UNRELIABLE_K} for {self.share_unreliable:.1%}"
+                if np.isfinite(k).any()
+                else "-",
+            ),
             ("active units", f"{self.active_units} of {self.latent_dim}"),
         ]
         if self.proposal != Proposal():
             rows.append(("proposal", f"scale {self.proposal.scale:g}, defensive {self.proposal.defensive:g}"))
         note = [_CROSS_ENTROPY] if self.cross_entropy else []
         return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict, *note])
+
+
+def _nats(value: float, spec: str = ".2f") -> str:
+    return f"{value:{spec}} nats" if np.isfinite(value) else "-"
