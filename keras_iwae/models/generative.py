@@ -19,6 +19,8 @@ _PARTS = "decoder", "prior", "likelihood"
 _PROBED = 64
 # What is added to a weight to see whether a parameter follows.
 _SHIFT = 1000.0
+# Times that all weights are changed at once: a few units of a ReLU may all be off.
+_TRIES = 8
 _BELOW_0 = "no number above 0, as of a log-sigmoid or log-softmax"
 _WITHIN_2 = "numbers between -2 and 2 only, as of a tanh that is scaled"
 _SQUASHED: tuple[tuple[Callable[[np.ndarray], bool], str], ...] = (
@@ -173,9 +175,10 @@ class GenerativeModel(FixedArguments, keras.Layer):
                 weight.assign(value)
             # Where several are 0, none of them alone makes a difference.
             noise = np.random.default_rng(0)
-            for weight, value in zip(weights, values, strict=True):
-                weight.assign(value + noise.normal(size=value.shape))
-            yield self._probed()
+            for _ in range(_TRIES):
+                for weight, value in zip(weights, values, strict=True):
+                    weight.assign(value + noise.normal(size=value.shape))
+                yield self._probed()
         finally:
             for weight, value in zip(weights, values, strict=True):
                 weight.assign(value)
