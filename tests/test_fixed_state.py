@@ -249,9 +249,13 @@ def test_an_argument_of_the_constructor_cannot_be_set_anew(name):
         for argument in arguments_of(layer):
             with pytest.raises(AttributeError, match=rf"Invalid assignment to `{argument}`\. .*Make another one"):
                 setattr(layer, argument, getattr(layer, argument, None))
+            with pytest.raises(AttributeError, match=rf"Invalid assignment to `{argument}`\. .*Make another one"):
+                delattr(layer, argument)
     for part in ("generative", "rng", *(["discriminator"] if isinstance(model, AVB) else [])):
         with pytest.raises(AttributeError, match=rf"`{part}`"):
             setattr(model, part, getattr(model, part))
+    with pytest.raises(AttributeError, match=r"Invalid assignment to `door`\. Expected none: .* works it out"):
+        model.door = 5
     objective = getattr(model, "objective", None)
     for argument in [] if objective is None else inspect.signature(type(objective)).parameters:
         with pytest.raises(AttributeError, match=argument):
@@ -282,6 +286,8 @@ def test_no_public_attribute_can_be_set_and_ignored(name):
         for attribute in {*public(layer), "loss" if layer is model else "dtype"} - KERAS_OWN - {"training_samples"}:
             with pytest.raises((AttributeError, ValueError, TypeError)):
                 setattr(layer, attribute, object())
+            with pytest.raises((AttributeError, ValueError, TypeError)):
+                delattr(layer, attribute)
 
 
 def test_a_change_of_what_is_trainable_takes_effect_at_compile():

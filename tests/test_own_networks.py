@@ -92,6 +92,14 @@ BAD = {
     "two inputs": (of_two_inputs, "that takes [B, "),
     "other inputs": (lambda inputs: functional(inputs + 1, keras.layers.Dense(8)), "that takes [B, "),
     "NumPy": (lambda inputs: keras.layers.Lambda(lambda x: np.asarray(x)), "that takes [B, "),
+    "no features": (lambda inputs: keras.layers.Lambda(lambda x: x[:, :0]), "at least one feature"),
+    "integers": (lambda inputs: keras.layers.Lambda(lambda x: tf.cast(x, tf.int32)), "gives floats"),
+    "a sum": (lambda inputs: keras.layers.Lambda(keras.ops.sum), "[B, F], a row for each"),
+    "a sum of the batch": (
+        lambda inputs: keras.layers.Lambda(lambda x: keras.ops.sum(x, 0, keepdims=True)),
+        "[B, F], a row for each",
+    ),
+    "other rows": (lambda inputs: keras.layers.Lambda(lambda x: keras.ops.reshape(x, (-1, 1))), "[B, F], a row for "),
 }
 
 
@@ -305,6 +313,8 @@ BOUNDED = {
     "exponential": "no number below 0",
     "sigmoid": "numbers between 0 and 1 only",
     "tanh": "numbers between -1 and 1 only",
+    "log_sigmoid": "no number above 0",
+    "log_softmax": "no number above 0",
 }
 
 
@@ -333,9 +343,36 @@ def test_a_last_activation_of_any_kind_is_seen(name, bias):
     generative(pairs(6, name, None), GaussianLikelihood(scale="example"))
 
 
+def test_a_decoder_that_ignores_the_latents_is_refused():
+    for constant in (keras.ops.zeros_like, keras.ops.ones_like):
+        decoder = keras.Sequential([keras.layers.Dense(6), keras.layers.Lambda(constant)])
+        for likelihood in (PoissonLikelihood(), GaussianLikelihood(scale=0.1)):
+            with pytest.raises(ValueError, match=r"`decoder`. Expected .* that depend on the latents.*gives the same"):
+                generative(decoder, likelihood)
+
+
+def test_a_tanh_that_is_scaled_is_refused_and_a_wide_one_or_levels_that_are_normalized_are_not():
+    def scaled(by):
+        return keras.Sequential([keras.layers.Dense(6, "tanh"), keras.layers.Rescaling(by)])
+
+    with pytest.raises(ValueError, match="which gives numbers between -2 and 2 only"):
+        generative(scaled(2.0), PoissonLikelihood())
+    generative(scaled(10.0), PoissonLikelihood())
+    layers = [keras.layers.Dense(18), keras.layers.Reshape((6, 3)), keras.layers.Activation("log_softmax")]
+    generative(keras.Sequential(layers), CategoricalLikelihood(3))
+
+
 IN_RANGE_BY_CHANCE = {
     "a bias, as training leaves it": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, bias_initializer="ones")],
     "small weights": [keras.layers.Dense(9, "tanh"), keras.layers.Dense(6, kernel_initializer="zeros")],
+    "weights of 0": [
+        keras.layers.Dense(9, "tanh", kernel_initializer="zeros"),
+        keras.layers.Dense(6, None, True, "zeros"),
+    ],
+    "negative weights": [
+        keras.layers.Dense(9, "sigmoid"),
+        keras.layers.Dense(6, None, False, keras.initializers.Constant(-1.0)),
+    ],
     "positive weights": [keras.layers.Dense(9, "sigmoid"), keras.layers.Dense(6, None, False, "ones")],
     "dropout": [keras.layers.Dropout(0.5), keras.layers.Dense(6, bias_initializer="ones"), keras.layers.Dropout(0.5)],
     "normalized": [keras.layers.Dense(6), keras.layers.BatchNormalization(beta_initializer="ones")],

@@ -48,7 +48,22 @@ class WholeEvents(Likelihood):
         return tfp.distributions.Bernoulli(tf.reduce_sum(parameters, -1), dtype=tf.float32)
 
 
+class OwnLoss(IWAE):
+    def compute_loss(self, *arguments, **options):
+        return tf.zeros([])
+
+
+class OwnMetrics(IWAE):
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return {}
+
+
 REFUSED = {
+    "a loss of a class's own": (lambda m, f: OwnLoss(**SMALL).compile(), "`compute_loss`. Expected .*`train_step`"),
+    "metrics of a class's own": (lambda m, f: OwnMetrics(**SMALL).compile(), "`compute_metrics`. Expected .*`object"),
+    "quantized weights": (lambda m, f: m.quantize("int8"), "`quantize`. Expected none"),
+    "no such optimizer": (lambda m, f: m.compile("bogus"), "`optimizer`. Expected a Keras optimizer .*: 'bogus'"),
+    "an optimizer's class": (lambda m, f: m.compile(keras.optimizers.Adam), "`optimizer`. Expected .*Adam"),
     "callbacks": (lambda m, f: m.fit(X, callbacks=[3], verbose=0), "`callbacks`. Expected Keras callbacks"),
     "whole numbers as weights": (lambda m, f: IWAE(**SMALL, dtype="int32"), "`dtype`. Expected a floating type"),
     "no support": (
@@ -77,6 +92,16 @@ REFUSED = {
     "log weights of NaN": (lambda m, f: m.log_weights(NAN, 3, SEED), "`x`. Expected values in"),
     "log weights of bytes": (lambda m, f: m.log_weights(255.0 * X, 3, SEED), "`x`. Expected values in"),
 }
+
+
+def test_a_loss_that_a_step_of_a_class_s_own_calls_is_taken():
+    class OwnStep(OwnLoss):
+        def train_step(self, data):
+            return {"loss": self.compute_loss()}
+
+    made = OwnStep(**SMALL)
+    made.compile(run_eagerly=True)
+    assert made.train_on_batch(X, return_dict=True)["loss"] == 0.0
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -47,7 +47,7 @@ def plain(value: Any) -> Any:
 
 
 class FixedArguments:
-    """Refuses to set an attribute anew that is an argument of the constructor; NumPy's numbers become Python's.
+    """Refuses to set or delete an attribute that is an argument of the constructor; NumPy's numbers become Python's.
 
     Once it is built, what is an argument and no attribute is refused too, and what a class of this package declares: a
     class of a user's own that has further arguments may keep those when this package's constructor is done.
@@ -59,6 +59,15 @@ class FixedArguments:
     parts: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name, value):
+        every = self._refuse_change(name)
+        super().__setattr__(name, plain(value) if name in every else value)
+
+    def __delattr__(self, name):
+        self._refuse_change(name)
+        super().__delattr__(name)
+
+    def _refuse_change(self, name: str) -> frozenset[str]:
+        """Refuse an attribute that stays, or is worked out; give the names of all arguments."""
         kind = type(self)
         if kind not in _KNOWN:
             project = kind.__module__.split(".")[0]
@@ -71,4 +80,10 @@ class FixedArguments:
                 f"Invalid assignment to `{name}`. Expected none: it is what this {kind.__name__} was made with, and "
                 f"what is set later would be ignored. Make another one{remedy}"
             )
-        super().__setattr__(name, plain(value) if name in every else value)
+        known = getattr(kind, name, None)
+        if isinstance(known, property) and known.fset is None:
+            raise AttributeError(
+                f"Invalid assignment to `{name}`. Expected none: this {kind.__name__} works it out from what it was "
+                "made with and has learned"
+            )
+        return every

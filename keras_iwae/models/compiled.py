@@ -7,6 +7,10 @@ from keras_iwae.foundation import MARK, check_boolean, check_integer
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
 
+# What a step of Keras' own calls, and one of this package does not.
+_NOT_CALLED = "compute_loss", "compute_metrics", "get_metrics_result", "stateless_compute_loss"
+_PACKAGE = __name__.split(".")[0]
+
 
 class CompiledModel(keras.Model):
     """`keras.Model` with a loss of its own, which refuses to be changed where a step would not follow."""
@@ -23,6 +27,22 @@ class CompiledModel(keras.Model):
             # Made for the other way.
             self.train_function = self.test_function = self.predict_function = None
 
+    def __delattr__(self, name):
+        if getattr(self, "_compiled_as_asked", False) and name in _COMPILED:
+            raise AttributeError(f"Invalid deletion of `{name}`. Expected none on a compiled model")
+        super().__delattr__(name)
+
+    def quantize(self, *args, **kwargs):
+        """Refused: what is quantized is trained no more, and a model here is one that trains.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "Invalid call of `quantize`. Expected none: quantized weights would not be trained any more. Received: "
+            "model.quantize"
+        )
+
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
 
@@ -32,16 +52,22 @@ class CompiledModel(keras.Model):
             **kwargs: `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
 
         Raises:
-            ValueError: if a loss or metrics are given.
+            ValueError: if a loss or metrics are given, or a class of the user's own overrides what steps do not call.
         """
+        _refuse_overridden(self)
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None) is not None:
                 raise ValueError(
                     f"{MARK}{argument}`. Expected none: the loss is minus the bound of `objective`, and the metrics "
                     "are the bound's parts. Use a callback for more."
                 )
-        if optimizer is None:
-            raise ValueError(f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: None")
+        try:
+            with self.distribute_strategy.scope():
+                optimizer = keras.optimizers.get(optimizer)
+        except ValueError as error:
+            raise ValueError(
+                f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: {optimizer!r}"
+            ) from error
         if jit_compile != "auto":
             check_boolean("jit_compile", jit_compile)
         check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
@@ -77,6 +103,20 @@ class CompiledModel(keras.Model):
         if not trained <= known:
             raise _thawed(f"an optimizer made for others than {min(trained - known)}")
         return super().make_train_function(force)
+
+
+def _refuse_overridden(model: keras.Model) -> None:
+    """Refuse methods of a user's own that no step calls, unless a step is the user's own too."""
+    kind = type(model)
+    steps = [next(base for base in kind.__mro__ if name in vars(base)) for name in ("train_step", "test_step")]
+    if any(base.__module__.split(".")[0] != _PACKAGE for base in steps):
+        return
+    for name in _NOT_CALLED:
+        if getattr(kind, name) is not getattr(keras.Model, name) or name in vars(model):
+            raise ValueError(
+                f"{MARK}{name}`. Expected none of a class's own, which no step here calls: override `train_step`, or "
+                f"give the model an `objective` of your own. Received: a {kind.__name__} that overrides it"
+            )
 
 
 def _thawed(received: str) -> ValueError:

@@ -1,6 +1,7 @@
 """The generative model p(x, z) = p(z) p(x|z): one of the priors, a decoder and one of the likelihoods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import NamedTuple
 
 import keras
@@ -18,16 +19,33 @@ _PARTS = "decoder", "prior", "likelihood"
 _PROBED = 64
 # What is added to a weight to see whether a parameter follows.
 _SHIFT = 1000.0
+# Times that all weights are changed at once: a few units of a ReLU may all be off.
+_TRIES = 8
+_BELOW_0 = "no number above 0, as of a log-sigmoid or log-softmax"
+_WITHIN_2 = "numbers between -2 and 2 only, as of a tanh that is scaled"
 _SQUASHED: tuple[tuple[Callable[[np.ndarray], bool], str], ...] = (
     (lambda given: bool(((given >= 0.0) & (given <= 1.0)).all()), "numbers between 0 and 1 only, as of a sigmoid"),
     (lambda given: bool((given >= 0.0).all()), "no number below 0, as of a ReLU, softplus or exponential"),
     (lambda given: bool((np.abs(given) <= 1.0).all()), "numbers between -1 and 1 only, as of a tanh"),
+    (lambda given: bool((given <= 0.0).all()), _BELOW_0),
+    (lambda given: bool((np.abs(given) <= 2.0).all()), _WITHIN_2),
 )
 
 
 def _squashes(given: np.ndarray, is_in: Callable[[np.ndarray], bool]) -> bool:
     """Whether all that is given is in a range, and not just 0, as of weights that start there."""
     return bool(given.any()) and is_in(given)
+
+
+def _is_constant(given: np.ndarray) -> bool:
+    """Whether all draws of the latents, along the first axis, give the same."""
+    return bool(((given == given[:1]) | np.isnan(given)).all())
+
+
+def _of_one(index: int, is_in: Callable[[np.ndarray], bool]) -> Callable[[np.ndarray], bool]:
+    """The same of one parameter of all."""
+    # A variance below 0, as of a normalization, makes NaN, which is in no range.
+    return lambda given: is_in((one := given[..., index])[~np.isnan(one)])
 
 
 class Samples(NamedTuple):
@@ -107,39 +125,63 @@ class GenerativeModel(FixedArguments, keras.Layer):
 
         Raises:
             ValueError: if a parameter other than a location is in the same narrow range at some draws of the latents,
-                whatever the decoder's weights.
+                or all parameters are the same at all draws, whatever the decoder's weights.
         """
-        checked = self._probed()
-        for index in range(checked.shape[-1]):
+        given = self._probed()
+        if _is_constant(given) and self._always(_is_constant):
+            raise ValueError(
+                f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__} that depend on the latents. "
+                f"Received: {self.decoder.name}, which gives the same whatever they are"
+            )
+        # A location, of real numbers or grey levels, may be as narrow as the data are.
+        for index in range(int(self.likelihood.has_location), given.shape[-1]):
             for is_in, words in _SQUASHED:
-                if _squashes(checked[..., index], is_in) and not self._leaves(index, is_in):
+                if not self._narrows(words):
+                    continue
+                if _squashes(given[..., index], is_in) and self._always(_of_one(index, is_in)):
                     raise ValueError(
                         f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, as "
                         f"logits. Received: {self.decoder.name}, which gives {words}; leave out its last activation"
                     )
 
+    def _narrows(self, words: str) -> bool:
+        """Whether this range is too narrow for what the likelihood makes of it."""
+        if words == _BELOW_0:
+            # Logits of levels mean the same when they are normalized.
+            return "one_hot" not in self.likelihood.encoding
+        # A scale beside a location may be kept within bounds.
+        return words != _WITHIN_2 or self.likelihood.parameters == 1
+
     def _probed(self) -> np.ndarray:
         """What the decoder gives at some draws of the latents, the parameters of each entry along the last axis."""
         given = keras.ops.convert_to_numpy(self(tf.random.stateless_normal([_PROBED, self.latent_dim], [0, 0])))
-        given = given if self.likelihood.parameters > 1 else given[..., np.newaxis]
-        # A location, of real numbers or grey levels, may be as narrow as the data are.
-        return given[..., self.likelihood.has_location :]
+        return given if self.likelihood.parameters > 1 else given[..., np.newaxis]
 
-    def _leaves(self, index: int, is_in: Callable[[np.ndarray], bool]) -> bool:
-        """Whether a parameter leaves the range for other weights: then it is there by chance or by training."""
+    def _always(self, holds: Callable[[np.ndarray], bool]) -> bool:
+        """Whether it holds of parameters for other weights too: else it does by chance or by training."""
+        with closing(self._probed_elsewhere()) as probed:
+            return all(map(holds, probed))
+
+    def _probed_elsewhere(self) -> Generator[np.ndarray, None, None]:
+        """What is probed for other weights: each one shifted, then all of them at once."""
         # From the last on: where there is no activation, its bias is enough.
-        for weight in reversed([each for each in self.decoder.weights if "float" in each.dtype]):
-            value = keras.ops.convert_to_numpy(weight)
-            try:
+        weights = [each for each in reversed(self.decoder.weights) if "float" in each.dtype]
+        values = [keras.ops.convert_to_numpy(weight) for weight in weights]
+        try:
+            for weight, value in zip(weights, values, strict=True):
                 for shift in (-_SHIFT, _SHIFT):
                     weight.assign(value + shift)
-                    given = self._probed()[..., index]
-                    # A variance below 0, as of a normalization, makes NaN, which is in no range.
-                    if not is_in(given[~np.isnan(given)]):
-                        return True
-            finally:
+                    yield self._probed()
                 weight.assign(value)
-        return False
+            # Where several are 0, none of them alone makes a difference.
+            noise = np.random.default_rng(0)
+            for _ in range(_TRIES):
+                for weight, value in zip(weights, values, strict=True):
+                    weight.assign(value + noise.normal(size=value.shape))
+                yield self._probed()
+        finally:
+            for weight, value in zip(weights, values, strict=True):
+                weight.assign(value)
 
     def features(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
         """What the decoder gives, `[..., F]`, for latents `[..., D]`."""

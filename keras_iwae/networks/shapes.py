@@ -1,11 +1,15 @@
 """What shape a network gives, found by a symbolic call, which also builds it: any layer or model of a user's own."""
 
 import re
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_iwae.foundation import MARK, shape_text
 
+# Rows that a network is tried on.
+_BATCH = 3
 # Keras writes parts of its errors in bold.
 _BOLD = re.compile(r"\x1b\[\d*m")
 
@@ -36,22 +40,12 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
         the shape, `None` first.
 
     Raises:
-        ValueError: if it is no Keras layer, cannot be called with such an input, or does not give one tensor of a
-            shape that is known but for the batch.
+        ValueError: if it is no Keras layer, cannot be called with such an input, or does not give one tensor of
+            floats, a row for each of the batch, of a shape that is known but for that, with at least one entry.
     """
     check_layer(network, argument)
     inputs = keras.KerasTensor((None, *input_shape[1:]), dtype=keras.config.floatx())
-    try:
-        outputs = network(inputs)
-    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        if str(error).startswith(MARK):
-            # Of a network in this one, which knows better what is wrong.
-            raise
-        reason = " ".join(_BOLD.sub("", str(error)).split())
-        raise ValueError(
-            f"{MARK}{argument}`. Expected a network that takes {shape_text('B', *input_shape[1:])}. Received: "
-            f"{network.name}, which raises {type(error).__name__}: {reason}"
-        ) from error
+    outputs = _called(network, inputs, argument)
     if not isinstance(outputs, keras.KerasTensor):
         found = f"{len(outputs)} outputs" if isinstance(outputs, (list, tuple, dict)) else type(outputs).__name__
         raise ValueError(f"{MARK}{argument}`. Expected a network with one output. Received: {network.name}, {found}")
@@ -60,7 +54,39 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
             f"{MARK}{argument}`. Expected an output whose shape is known but for the batch. Received: {network.name}, "
             f"which gives {shape_text(*outputs.shape)}"
         )
+    if 0 in outputs.shape[1:]:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected at least one feature. Received: {network.name}, which gives "
+            f"{shape_text('B', *outputs.shape[1:])}"
+        )
+    # What a layer says of its type and of rows that it mixes is not always so.
+    tried = _called(network, tf.zeros((_BATCH, *input_shape[1:]), keras.config.floatx()), argument)
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tried.dtype)):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a network that gives floats, as gradients need. Received: {network.name}, "
+            f"which gives {keras.backend.standardize_dtype(tried.dtype)}"
+        )
+    if outputs.shape[:1] != (None,) or tuple(tried.shape[:1]) != (_BATCH,):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected features [B, F], a row for each of {shape_text('B', *input_shape[1:])}. "
+            f"Received: {network.name}, which does not keep the batch apart on the first axis"
+        )
     return tuple(outputs.shape)
+
+
+def _called(network: keras.Layer, inputs: Any, argument: str) -> Any:
+    """What `network` gives for inputs that it has to take."""
+    try:
+        return network(inputs)
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, tf.errors.OpError) as error:
+        if str(error).startswith(MARK):
+            # Of a network in this one, which knows better what is wrong.
+            raise
+        reason = " ".join(_BOLD.sub("", str(error)).split())
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a network that takes {shape_text('B', *inputs.shape[1:])}. Received: "
+            f"{network.name}, which raises {type(error).__name__}: {reason}"
+        ) from error
 
 
 def features_shape(encoder: keras.Layer, input_shape: tuple) -> tuple:
