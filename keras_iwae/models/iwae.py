@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
-from keras_iwae.foundation import check_integer, effective_sample_size, weighted_mean
-from keras_iwae.likelihoods import Likelihood
+from keras_iwae.foundation import MARK, check_integer, effective_sample_size, weighted_mean
+from keras_iwae.likelihoods import Likelihood, SelfMasking
+from keras_iwae.models.components import as_config
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.posteriors import Posterior
 
@@ -51,6 +52,9 @@ class IWAE(LatentModel):
         decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
             likelihood's parameters themselves (logits `[N, *event_shape]` for a Bernoulli).
         seed: seed of the initial weights and of every draw; saved with the model.
+        missingness: "self_masking" where each column of a table goes missing by a logistic of its own value, or a
+            `SelfMasking`: log p(x) is then log p(x_obs, s) everywhere, with s what was observed; `None` where that says
+            nothing of the missing values.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -72,7 +76,7 @@ class IWAE(LatentModel):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
     """
 
-    objects = ("objective",)
+    objects = ("objective", "missingness")
 
     def __init__(
         self,
@@ -92,8 +96,10 @@ class IWAE(LatentModel):
         encoder: keras.Layer | None = None,
         decoder: keras.Layer | None = None,
         seed: int = 0,
+        missingness: str | SelfMasking | None = None,
         **kwargs,
     ):
+        mechanism = _mechanism(missingness, missing, estimator)
         objective = objectives.get(objective)
         super().__init__(
             event_shape,
@@ -108,6 +114,7 @@ class IWAE(LatentModel):
             encoder,
             decoder,
             seed,
+            mechanism,
             **kwargs,
         )
         self._training_samples = self.num_samples
@@ -125,6 +132,7 @@ class IWAE(LatentModel):
             estimator=estimator,
             backward_samples=self.backward_samples,
             kl_warmup_steps=self.kl_warmup_steps,
+            missingness=as_config(missingness),
         )
         self._check_training(estimator)
         self.beta_logit = None
@@ -287,3 +295,19 @@ class IWAE(LatentModel):
         }
         named = {self._training_name(name): value for name, value in found.items()} if training else found
         return self._report({"loss": penalty - bound, **named, "beta": beta}, weights)
+
+
+def _mechanism(missingness: str | SelfMasking | None, missing: str | None, estimator: str) -> SelfMasking | None:
+    """What says how entries go missing.
+
+    Raises:
+        ValueError: if it is none, or beside what would not hear of it.
+    """
+    if missingness is None:
+        return None
+    if missingness != "self_masking" and not isinstance(missingness, SelfMasking):
+        raise ValueError(f"{MARK}missingness`. Expected 'self_masking', a SelfMasking or None. Received: {missingness!r}")
+    if missing is None or estimator == "rws":
+        beside = "a model made without missing='nan'" if missing is None else "'rws', whose dreams are complete"
+        raise ValueError(f"{MARK}missingness`. Expected None beside {beside}. Received: {missingness!r}")
+    return SelfMasking(name="missingness") if missingness == "self_masking" else missingness
