@@ -56,9 +56,9 @@ def conditional(
 ) -> Conditional:
     r"""Means, densities and draws of the entries of each example, given those that were observed.
 
-    With a `missingness` the weights are of p(x_obs, s), and means, densities and draws of missing entries are given
-    that they are missing. Memory grows neither with K nor with N but for the result. Examples with the same entries have the same means, and
-    draws of their own: the n-th such example has the n-th of them.
+    Memory grows neither with K nor with N but for the result. Examples with the same entries have the same means, and
+    draws of their own: the n-th such example has the n-th of them. With a `missingness` the weights are of p(x_obs, s),
+    and means, densities and draws of missing entries are given that they are missing.
 
     Args:
         model: a model made with `missing="nan"`, or another, of which everything was observed.

@@ -75,7 +75,9 @@ class LogisticNormal(NamedTuple):
         logs, places, widths, slopes = self._parts()
         sums = tf.cumsum(tf.nn.softmax(logs, axis=0), axis=0)
         one = tf.random.stateless_uniform(tf.shape(logs)[1:], part_seed)
-        chosen = tf.one_hot(tf.minimum(tf.reduce_sum(tf.cast(sums < one, tf.int32), axis=0), len(_SHARES) - 1), 8, axis=0)
+        chosen = tf.one_hot(
+            tf.minimum(tf.reduce_sum(tf.cast(sums < one, tf.int32), axis=0), len(_SHARES) - 1), 8, axis=0
+        )
 
         def of_part(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(chosen * values, axis=0)

@@ -70,8 +70,8 @@ class SelfMasking(FixedArguments, keras.Layer):
             raise ValueError(f"{MARK}missingness`. Expected one that is of no other model. Received: {self!r}")
         if not isinstance(likelihood, MixedLikelihood):
             raise ValueError(
-                f"{MARK}missingness`. Expected None beside a likelihood that is no MixedLikelihood, of the columns of a "
-                f"table. Received: {self!r} beside a {type(likelihood).__name__}"
+                f"{MARK}missingness`. Expected None beside a likelihood that is no MixedLikelihood, of the columns of "
+                f"a table. Received: {self!r} beside a {type(likelihood).__name__}"
             )
         every = range(likelihood.event_shape[0])
         chosen = every if self.columns is None else self.columns
@@ -117,7 +117,8 @@ class SelfMasking(FixedArguments, keras.Layer):
 
     def moments(self, parameters: tf.Tensor) -> tuple[tf.Tensor, dict[int, tf.Tensor]]:
         """Mean of each entry given that it is missing, `[..., D]`, and of columns of levels their probabilities."""
-        means, found = [], {}
+        means: list[tf.Tensor] = []
+        found: dict[int, tf.Tensor] = {}
         for family, places, weight, part in self._parts(parameters):
             if weight is None:
                 means.append(family.mean_of(part))
@@ -128,8 +129,8 @@ class SelfMasking(FixedArguments, keras.Layer):
             if isinstance(family, _LEVELLED):
                 plain = family.level_probabilities(part)
                 shares = plain if weight is None else _level_shares(family, weight, part)
-                has = self._of.has[places]
-                found |= {place: (shares if own else plain)[..., i, :] for i, (place, own) in enumerate(zip(places, has))}
+                for i, place in enumerate(places):
+                    found[place] = (shares if self._of.has[place] else plain)[..., i, :]
         mean = self._of.likelihood.joined(means)
         return tf.where(self._of.has, mean, self._of.likelihood.mean_of(parameters)), dict(sorted(found.items()))
 

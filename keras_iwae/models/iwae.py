@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
-from keras_iwae.foundation import MARK, check_integer, effective_sample_size, weighted_mean
+from keras_iwae.foundation import check_integer, effective_sample_size, weighted_mean
 from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.missingness import mechanism
 from keras_iwae.posteriors import Posterior
 
 
@@ -99,7 +100,7 @@ class IWAE(LatentModel):
         missingness: str | SelfMasking | None = None,
         **kwargs,
     ):
-        mechanism = _mechanism(missingness, missing, estimator)
+        masking = mechanism(missingness, missing, estimator)
         objective = objectives.get(objective)
         super().__init__(
             event_shape,
@@ -114,7 +115,7 @@ class IWAE(LatentModel):
             encoder,
             decoder,
             seed,
-            mechanism,
+            masking,
             **kwargs,
         )
         self._training_samples = self.num_samples
@@ -295,19 +296,3 @@ class IWAE(LatentModel):
         }
         named = {self._training_name(name): value for name, value in found.items()} if training else found
         return self._report({"loss": penalty - bound, **named, "beta": beta}, weights)
-
-
-def _mechanism(missingness: str | SelfMasking | None, missing: str | None, estimator: str) -> SelfMasking | None:
-    """What says how entries go missing.
-
-    Raises:
-        ValueError: if it is none, or beside what would not hear of it.
-    """
-    if missingness is None:
-        return None
-    if missingness != "self_masking" and not isinstance(missingness, SelfMasking):
-        raise ValueError(f"{MARK}missingness`. Expected 'self_masking', a SelfMasking or None. Received: {missingness!r}")
-    if missing is None or estimator == "rws":
-        beside = "a model made without missing='nan'" if missing is None else "'rws', whose dreams are complete"
-        raise ValueError(f"{MARK}missingness`. Expected None beside {beside}. Received: {missingness!r}")
-    return SelfMasking(name="missingness") if missingness == "self_masking" else missingness

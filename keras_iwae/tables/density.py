@@ -33,9 +33,9 @@ class IWAEDensity(DensityMixin, TableEstimator):
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is scored.
         random_state: seed of all that is random; the same integer gives the same model and the same scores.
-        missingness: "self_masking" where a cell may be missing because of its own value, as large incomes are: each column
-            with gaps goes missing by a logistic of its value, which is learned with the rest. `None` takes gaps to say
-            nothing of what is missing. Real columns are then Gaussian given z, and counts with gaps are refused.
+        missingness: "self_masking" where a cell may be missing because of its own value, as large incomes are: each
+            column with gaps goes missing by a logistic of its value, which is learned with the rest. Real columns are
+            then Gaussian given z, and counts with gaps are refused. `None` takes gaps to say nothing of what they hide.
         verbose: whether to show progress.
 
     Attributes:
