@@ -224,8 +224,8 @@ def test_large_values_that_went_missing_are_filled_in_as_large(imputer):
     rows = imputer.rows(np.full((1, 3), NAN))
     assert rows.verdict[0] == trust.FROM_GAPS
     assert rows.effective_sample_size[0] < 99.0
-    draws = imputer.impute(table, 3)
-    assert np.abs(np.mean(draws.tables, axis=0) - draws.filled)[gaps].mean() < 0.6
+    draws = imputer.impute(table, 1)
+    assert 0.0 < np.abs(draws[0] - draws.filled)[gaps].mean() < 0.8
 
 
 @pytest.mark.slow
