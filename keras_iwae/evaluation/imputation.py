@@ -57,7 +57,8 @@ def conditional(
     r"""Means, densities and draws of the entries of each example, given those that were observed.
 
     Memory grows neither with K nor with N but for the result. Examples with the same entries have the same means, and
-    draws of their own: the n-th such example has the n-th of them.
+    draws of their own: the n-th such example has the n-th of them. With a `missingness` the weights are of p(x_obs, s),
+    and means, densities and draws of missing entries are given that they are missing.
 
     Args:
         model: a model made with `missing="nan"`, or another, of which everything was observed.
@@ -164,8 +165,13 @@ def _draws(model: IWAE, x: tf.Tensor, latents: tf.Tensor, keys: tf.Tensor) -> tf
     if not latents.shape[1]:
         return tf.zeros(tf.concat([tf.shape(x)[:1], [0], tf.shape(x)[1:]], axis=0))
 
+    likelihood, missingness = model.generative.likelihood, model.generative.missingness
+
     def of_example(example: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return model.generative.likelihood.sample(*example)[1]
+        features, key = example
+        if missingness is not None:
+            return missingness.sample(likelihood(features), key)
+        return likelihood.sample(features, key)[1]
 
     features = model.generative.features(latents)
     drawn = tf.map_fn(of_example, (features, keys), fn_output_signature=tf.float32)

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.adapted import adapted, folded
 from keras_iwae.evaluation.streaming import LargestTerms
-from keras_iwae.likelihoods import Likelihood, MixedLikelihood
-from keras_iwae.models import IWAE
+from keras_iwae.likelihoods import MixedLikelihood
+from keras_iwae.models import IWAE, GenerativeModel
 
 # Numbers that a processor's instruction takes at once. What is left over of them is worked on by others, which round
 # otherwise: of a multiple of it nothing is, so that an example gets the very numbers that it gets among others.
@@ -38,15 +38,23 @@ class Statistics(NamedTuple):
     probabilities: dict[int, tf.Tensor]
 
     @classmethod
-    def of(cls, likelihood: Likelihood, features: tf.Tensor) -> "Statistics":
-        """Of what a decoder gives, `[K, B, F]`."""
+    def of(cls, generative: GenerativeModel, features: tf.Tensor, mask: tf.Tensor | None = None) -> "Statistics":
+        """Of what a decoder gives, `[K, B, F]`; of an entry that the mask has as missing, given that it is."""
+        likelihood = generative.likelihood
         table = isinstance(likelihood, MixedLikelihood)
-        return cls(likelihood.mean(features), likelihood.probabilities(features) if table else {})
+        plain = cls(likelihood.mean(features), likelihood.probabilities(features) if table else {})
+        if generative.missingness is None or mask is None:
+            return plain
+        mean, probabilities = generative.missingness.moments(likelihood(features))
+        return cls(
+            tf.where(mask, plain.mean, mean),
+            {d: tf.where(mask[:, d, tf.newaxis], each, probabilities[d]) for d, each in plain.probabilities.items()},
+        )
 
     @classmethod
     def zeros(cls, model: IWAE, batch: tf.Tensor) -> "Statistics":
         """Zeros in the shapes of `batch` examples."""
-        example = cls.of(model.generative.likelihood, model.generative.features(tf.zeros([1, 1, model.latent_dim])))
+        example = cls.of(model.generative, model.generative.features(tf.zeros([1, 1, model.latent_dim])))
         return tf.nest.map_structure(lambda each: tf.zeros(tf.concat([[batch], each.shape[2:]], axis=0)), example)
 
 
@@ -82,7 +90,8 @@ def stream_examples(
 ) -> ExampleAverages:
     r"""Draw K samples for each example in chunks and keep running averages under their weights.
 
-    Of an example of which nothing was observed the samples are those of the prior, whose weights are all equal.
+    Of an example of which nothing was observed the samples are those of the prior, whose weights are all equal, unless
+    that nothing was observed says something.
 
     Args:
         model: the model.
@@ -131,6 +140,8 @@ def stream_examples(
         features = generative.features(z)
         entries = likelihood.entry_log_prob(filled, likelihood(features))
         observed = entries if mask is None else tf.where(mask, entries, 0.0)
+        if generative.missingness is not None:
+            observed += generative.missingness.log_prob(filled, mask, likelihood(features))
         return (
             z[..., : model.latent_dim],
             features,
@@ -153,6 +164,8 @@ def stream_examples(
         log_values = kept.log_values
         if values is not None:
             densities = likelihood.entry_log_prob(values, likelihood(features))
+            if generative.missingness is not None:
+                densities += tf.where(mask, 0.0, generative.missingness.log_ratio(values, likelihood(features)))
             log_values = _added(log_values, tf.reduce_logsumexp(_like(log_weights, densities) + densities, axis=0))
         chosen = kept.chosen
         if num_draws:
@@ -171,7 +184,7 @@ def stream_examples(
         return begin + size, ExampleAverages(
             log_sum,
             _added(kept.log_squares, tf.reduce_logsumexp(2.0 * log_weights, axis=0)),
-            tf.nest.map_structure(average, kept.averages, Statistics.of(likelihood, features)),
+            tf.nest.map_structure(average, kept.averages, Statistics.of(generative, features, mask)),
             log_values,
             kept.largest.update(log_weights),
             chosen,

@@ -9,7 +9,7 @@ A likelihood is a Keras layer, a `Likelihood`, on the features that a decoder gi
     initialize(mean) -> lets the decoder start from the mean of the training events;
     encoding -> what of an event an encoder sees.
 It owns the last map from features to parameters; a decoder may give the parameters themselves. `MixedLikelihood` is the
-one of tables: a family for each column.
+one of tables: a family for each column, of which `SelfMasking` says how they go missing.
 """
 
 from keras_iwae.likelihoods.base import Likelihood
@@ -23,6 +23,7 @@ from keras_iwae.likelihoods.gaussian import GaussianLikelihood
 from keras_iwae.likelihoods.mixed import MixedLikelihood
 from keras_iwae.likelihoods.negative_binomial import NegativeBinomialLikelihood
 from keras_iwae.likelihoods.poisson import PoissonLikelihood
+from keras_iwae.likelihoods.self_masking import SelfMasking
 from keras_iwae.likelihoods.student_t import StudentTLikelihood
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "MixedLikelihood",
     "NegativeBinomialLikelihood",
     "PoissonLikelihood",
+    "SelfMasking",
     "StudentTLikelihood",
     "check_contract",
     "get",

@@ -99,14 +99,19 @@ class MixedLikelihood(Likelihood):
             family.build((None, *family.parameter_shape))
 
     def entries(self, parameters: tf.Tensor) -> ColumnEntries:
-        parts = zip(self.families, self._parts(parameters), strict=True)
+        parts = zip(self.families, self.parts_of(parameters), strict=True)
         return ColumnEntries([family.entries(part) for family, part in parts], self._places)
 
     def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-        values = self._columns_of(x)
-        masks = [None] * len(values) if mask is None else self._columns_of(mask)
-        parts = zip(self.families, values, self._parts(self(features)), masks, strict=True)
+        values = self.columns_of(x)
+        masks = [None] * len(values) if mask is None else self.columns_of(mask)
+        parts = zip(self.families, values, self.parts_of(self(features)), masks, strict=True)
         return tf.add_n([family.log_prob(value, part, observed) for family, value, part, observed in parts])
+
+    @property
+    def groups(self) -> list[tuple[Likelihood, list[int]]]:
+        """Each group's likelihood and the numbers of its columns."""
+        return list(zip(self.families, self._places, strict=True))
 
     @property
     def weighted(self) -> bool:
@@ -119,8 +124,8 @@ class MixedLikelihood(Likelihood):
         return tf.linalg.matvec(self.column_log_prob(x, features, mask), tf.constant(self.column_weights, tf.float32))
 
     def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
-        parts = zip(self.families, self._columns_of(x), self._parts(parameters), strict=True)
-        return self._joined([family.entry_log_prob(value, part) for family, value, part in parts])
+        parts = zip(self.families, self.columns_of(x), self.parts_of(parameters), strict=True)
+        return self.joined([family.entry_log_prob(value, part) for family, value, part in parts])
 
     def column_log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """log p(x_d|z) of each column in nats, float32 `[K, B, D]`, 0 where it was not observed.
@@ -137,9 +142,9 @@ class MixedLikelihood(Likelihood):
         return self.moments_of(parameters)[0]
 
     def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parts = zip(self.families, self._parts(parameters), strict=True)
+        parts = zip(self.families, self.parts_of(parameters), strict=True)
         means, stddevs = zip(*(family.moments_of(part) for family, part in parts), strict=True)
-        return self._joined(means), self._joined(stddevs)
+        return self.joined(means), self.joined(stddevs)
 
     def probabilities(self, features: tf.Tensor) -> dict[int, tf.Tensor]:
         """Of each column that has levels, by its number: the probabilities of all C of them, float32 `[..., C]`.
@@ -151,7 +156,7 @@ class MixedLikelihood(Likelihood):
             columns in rising order; a Bernoulli one has two levels.
         """
         found: dict[int, tf.Tensor] = {}
-        for family, places, part in zip(self.families, self._places, self._parts(self(features)), strict=True):
+        for family, places, part in zip(self.families, self._places, self.parts_of(self(features)), strict=True):
             if family.levels is not None or isinstance(family, BernoulliLikelihood):
                 probabilities = family.level_probabilities(part)
                 found |= {place: probabilities[..., i, :] for i, place in enumerate(places)}
@@ -182,20 +187,20 @@ class MixedLikelihood(Likelihood):
                 grey[..., place] = family.to_grey(values[..., place])
         return grey
 
-    def _parts(self, parameters: tf.Tensor) -> list[tf.Tensor]:
+    def parts_of(self, parameters: tf.Tensor) -> list[tf.Tensor]:
         """The parameters of each group, `[..., *parameter_shape]` of its family."""
         shapes = [family.parameter_shape for family in self.families]
         leading = keras.ops.shape(parameters)[:-1]
         parts = tf.split(parameters, [math.prod(shape) for shape in shapes], axis=-1)
         return [keras.ops.reshape(part, (*leading, *shape)) for part, shape in zip(parts, shapes, strict=True)]
 
-    def _columns_of(self, values: tf.Tensor) -> list[tf.Tensor]:
+    def columns_of(self, values: tf.Tensor) -> list[tf.Tensor]:
         """The columns of each group, `[..., d]`."""
         if len(self._places) == 1:
             return [values]
         return [tf.gather(values, list(places), axis=-1) for places in self._places]
 
-    def _joined(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    def joined(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
         """`[..., D]` in the order of the table, of the columns of each group."""
         return parts[0] if len(parts) == 1 else tf.gather(tf.concat(parts, axis=-1), list(self._order), axis=-1)
 

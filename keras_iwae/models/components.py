@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_iwae import networks
-from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood
+from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood, SelfMasking
 from keras_iwae.models.generative import GenerativeModel
 from keras_iwae.models.sizes import HIDDEN
 from keras_iwae.posteriors import (
@@ -58,6 +58,7 @@ def make_components(
     mask_input: bool = False,
     seed: int = 0,
     dtype=None,
+    missingness: SelfMasking | None = None,
 ) -> tuple[Posterior, GenerativeModel]:
     """The posterior of a name, or the one that is given, and a generative model of its latents.
 
@@ -79,6 +80,7 @@ def make_components(
         mask_input: whether the encoder sees what was observed.
         seed: seed of the initial kernels; encoder, decoder, posterior and prior have this one and the next three.
         dtype: a Keras dtype or mixed-precision policy.
+        missingness: p(s|x) of what is observed, `None` where it says nothing of the rest.
 
     Returns:
         the posterior and the generative model, not built yet.
@@ -110,7 +112,16 @@ def make_components(
     head_seed = networks.derived_seed(decoder_seed, len(trunk or HIDDEN))
     prior = _prior(posterior, seed + 3, dtype)
     generative = GenerativeModel(
-        decoder, prior, likelihood, event_shape, missing, head_seed, own_decoder, dtype=dtype, name="generative"
+        decoder,
+        prior,
+        likelihood,
+        event_shape,
+        missing,
+        head_seed,
+        own_decoder,
+        missingness,
+        dtype=dtype,
+        name="generative",
     )
     generative.of_posterior(posterior.auxiliary_dim)
     if isinstance(posterior, SemiAmortizedPosterior):

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.foundation import MARK, FixedArguments, check_width
-from keras_iwae.likelihoods import Likelihood, check_contract
+from keras_iwae.likelihoods import Likelihood, SelfMasking, check_contract
 from keras_iwae.networks import check_layer, output_shape
 from keras_iwae.priors import Prior
 
@@ -70,6 +70,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
         seed: seed of the likelihood's head.
         features: whether the decoder gives features for sure; where it does not say, what has the shape of the
             parameters is taken for these.
+        missingness: p(s|x) of which entries s are observed; `None` where that says nothing of the others.
         **kwargs: passed to `keras.Layer`.
 
     Example:
@@ -90,10 +91,12 @@ class GenerativeModel(FixedArguments, keras.Layer):
         missing: str | None = None,
         seed: int = 0,
         features: bool = False,
+        missingness: SelfMasking | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_layer(decoder, "decoder")
+        self.missingness = missingness
         self.decoder, self.prior, self.likelihood = decoder, prior, likelihood
         self.event_shape, self.missing, self.seed = tuple(event_shape), missing, seed
         self._given_features, self._auxiliary_dim = features, 0
@@ -115,6 +118,8 @@ class GenerativeModel(FixedArguments, keras.Layer):
         if not self.likelihood.built:
             self.likelihood.build(features)
         check_contract(self.likelihood)
+        if self.missingness is not None:
+            self.missingness.of_likelihood(self.likelihood)
         self._features_shape = features[1:]
         self.built = True
         if self.likelihood.head is None:
@@ -205,15 +210,19 @@ class GenerativeModel(FixedArguments, keras.Layer):
     def log_likelihood(self, x: tf.Tensor, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(x|z) in nats, `[K, B]`, of events `[B, *event_shape]` under latents `[K, B, D]`.
 
-        Where `missing` is "nan", entries that are NaN were not observed, and it is that of the others. In training it
-        is what the likelihood has training climb.
+        Where `missing` is "nan", entries that are NaN were not observed, and it is that of the others; with a
+        `missingness` it is log p(x_obs, s|z). In training it is what the likelihood has training climb.
         """
         mask = None
         if self.missing is not None:
             mask = tf.logical_not(tf.math.is_nan(x))
             x = tf.where(mask, x, self.likelihood.support.nearest_to_zero)
         log_prob = self.likelihood.training_log_prob if training else self.likelihood.log_prob
-        log_likelihood = log_prob(x, self.features(z, training), mask)
+        features = self.features(z, training)
+        log_likelihood = log_prob(x, features, mask)
+        if self.missingness is not None:
+            of_mask = self.missingness.log_prob(x, mask, self.likelihood(features))
+            log_likelihood += tf.reduce_sum(of_mask, axis=-1)
         # Otherwise K = 1 is lost in a batch of unknown size: 1 and an unknown number broadcast to an unknown number.
         known = tf.broadcast_static_shape(tf.TensorShape(z.shape[:-1]), tf.TensorShape(x.shape[:1]))
         return tf.ensure_shape(log_likelihood, known)
@@ -248,9 +257,16 @@ class GenerativeModel(FixedArguments, keras.Layer):
     def get_config(self):
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _PARTS}
         own = {"event_shape": self.event_shape, "missing": self.missing, "seed": self.seed}
-        return {**super().get_config(), **parts, **own, "features": self._given_features}
+        missingness = keras.saving.serialize_keras_object(self.missingness)
+        return {
+            **super().get_config(),
+            **parts,
+            **own,
+            "features": self._given_features,
+            "missingness": missingness,
+        }
 
     @classmethod
     def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in _PARTS}
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in (*_PARTS, "missingness")}
         return cls(**{**config, **parts})

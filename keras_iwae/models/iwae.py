@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
 from keras_iwae.foundation import check_integer, effective_sample_size, weighted_mean
-from keras_iwae.likelihoods import Likelihood
+from keras_iwae.likelihoods import Likelihood, SelfMasking
+from keras_iwae.models.components import as_config
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.missingness import mechanism
 from keras_iwae.posteriors import Posterior
 
 
@@ -51,6 +53,9 @@ class IWAE(LatentModel):
         decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
             likelihood's parameters themselves (logits `[N, *event_shape]` for a Bernoulli).
         seed: seed of the initial weights and of every draw; saved with the model.
+        missingness: "self_masking" where each column of a table goes missing by a logistic of its own value, or a
+            `SelfMasking`: log p(x) is then log p(x_obs, s) everywhere, with s what was observed; `None` where that says
+            nothing of the missing values.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -72,7 +77,7 @@ class IWAE(LatentModel):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
     """
 
-    objects = ("objective",)
+    objects = ("objective", "missingness")
 
     def __init__(
         self,
@@ -92,8 +97,10 @@ class IWAE(LatentModel):
         encoder: keras.Layer | None = None,
         decoder: keras.Layer | None = None,
         seed: int = 0,
+        missingness: str | SelfMasking | None = None,
         **kwargs,
     ):
+        masking = mechanism(missingness, missing, estimator)
         objective = objectives.get(objective)
         super().__init__(
             event_shape,
@@ -108,6 +115,7 @@ class IWAE(LatentModel):
             encoder,
             decoder,
             seed,
+            masking,
             **kwargs,
         )
         self._training_samples = self.num_samples
@@ -125,6 +133,7 @@ class IWAE(LatentModel):
             estimator=estimator,
             backward_samples=self.backward_samples,
             kl_warmup_steps=self.kl_warmup_steps,
+            missingness=as_config(missingness),
         )
         self._check_training(estimator)
         self.beta_logit = None

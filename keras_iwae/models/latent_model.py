@@ -19,7 +19,7 @@ from keras_iwae.foundation import (
     check_seed,
     key_for,
 )
-from keras_iwae.likelihoods import Likelihood
+from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
@@ -51,6 +51,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         encoder: a Keras layer or model from events to features, in place of the dense one.
         decoder: a Keras layer or model from latents to features, in place of the dense one.
         seed: seed of the initial weights and of every draw; saved with the model.
+        missingness: p(s|x) of what is observed, `None` where it says nothing of the rest.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -75,6 +76,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         encoder: keras.Layer | None,
         decoder: keras.Layer | None,
         seed: int,
+        missingness: SelfMasking | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -107,6 +109,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             mask_input,
             self.seed,
             self.dtype_policy,
+            missingness,
         )
         self.latent_dim = self.generative.latent_dim
         # Not a dictionary: Keras would track the networks in it, and save them there.

@@ -33,6 +33,9 @@ class IWAEDensity(DensityMixin, TableEstimator):
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is scored.
         random_state: seed of all that is random; the same integer gives the same model and the same scores.
+        missingness: "self_masking" where a cell may be missing because of its own value, as large incomes are: each
+            column with gaps goes missing by a logistic of its value, which is learned with the rest. Real columns are
+            then Gaussian given z, and counts with gaps are refused. `None` takes gaps to say nothing of what they hide.
         verbose: whether to show progress.
 
     Attributes:
@@ -50,10 +53,13 @@ class IWAEDensity(DensityMixin, TableEstimator):
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equation 8.
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, equation 4.
+        Ipsen, Mattei, Frellsen (2021), not-MIWAE: deep generative modelling with missing not at random data.
     """
 
     def score_samples(self, X: Any) -> np.ndarray:
         """log p(x_obs) of each row in nats, float64 `[N]`; 0 where nothing was observed.
+
+        With a `missingness` it is log p(x_obs, s), of which cells are missing as well; then gaps too may be odd.
 
         Args:
             X: array or DataFrame `[N, D]` with the columns that were learned.
@@ -88,8 +94,16 @@ class IWAEDensity(DensityMixin, TableEstimator):
 
         Returns:
             float64 `[N, D]`, NaN where a cell is missing; a DataFrame of a DataFrame.
+
+        Raises:
+            ValueError: with a `missingness`.
         """
         check_is_fitted(self)
+        if self.missingness is not None:
+            raise ValueError(
+                "Invalid call of `score_cells`. Expected a model with missingness=None: a cell that is left out would "
+                f"count as one that went missing. Received: missingness={self.missingness!r}; use score_samples"
+            )
         encoded = self.coding_.encode(self._frame(X))
         scores = self.coding_.log_jacobian(encoded)
         rows, columns = np.nonzero(~np.isnan(encoded))

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from keras_iwae.evaluation import Conditional, conditional
-from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.foundation import MARK, check_choice, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.fitting import fitted
@@ -36,6 +36,7 @@ class TableEstimator(BaseEstimator):
         max_steps: int = 6000,
         num_samples: int = 1000,
         random_state: Any = None,
+        missingness: str | None = None,
         verbose: bool = False,
     ):
         self.columns = columns
@@ -46,6 +47,7 @@ class TableEstimator(BaseEstimator):
         self.max_steps = max_steps
         self.num_samples = num_samples
         self.random_state = random_state
+        self.missingness = missingness
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None):
@@ -66,6 +68,7 @@ class TableEstimator(BaseEstimator):
         frame = self._frame(X, reset=True)
         if not isinstance(self.balanced, (bool, np.bool_)):
             raise ValueError(f"{MARK}balanced`. Expected True or False. Received: {self.balanced!r}")
+        check_choice("missingness", self.missingness, (None, "self_masking"))
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         seed = int(check_random_state(self.random_state).randint(SEEDS))
@@ -79,6 +82,7 @@ class TableEstimator(BaseEstimator):
             self.max_steps,
             seed,
             self.verbose,
+            self.missingness is not None,
         )
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self

@@ -14,10 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import check_integer
-from keras_iwae.likelihoods import StudentTLikelihood
+from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.likelihoods import GaussianLikelihood, SelfMasking, StudentTLikelihood
 from keras_iwae.models import IWAE
 from keras_iwae.tables.coding import Coding
+from keras_iwae.tables.values import refusal
 from keras_iwae.training import FusedAdam, StopWhereNotFinite
 
 _PASSES, _FEWEST_STEPS = 300, 300
@@ -40,6 +41,7 @@ def fitted(
     max_steps: int,
     seed: int,
     verbose: bool,
+    self_masking: bool,
 ) -> tuple[IWAE, list[dict[str, float]]]:
     """A model that is trained on the rows of a table.
 
@@ -53,22 +55,33 @@ def fitted(
         max_steps: the most steps of the optimizer; a small table has fewer, for 300 passes.
         seed: of the initial weights, the order of the rows and every draw.
         verbose: whether to show progress.
+        self_masking: whether columns with gaps go missing by their own values; real ones are then Gaussian given z.
 
     Returns:
         the model, and for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats; with
         balanced columns it is the `weighted_bound`.
 
+    Raises:
+        ValueError: if columns are to go missing by their own values where none has a gap, or a count has.
+
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 4.
+        Ipsen, Mattei, Frellsen (2021), not-MIWAE: deep generative modelling with missing not at random data.
     """
     most = check_integer("max_steps", max_steps)
+    mechanism = SelfMasking(_with_gaps(coding, encoded)) if self_masking else None
+    # With a closed form for what goes missing; a heavy tail would explain as well why values are not seen.
+    real = GaussianLikelihood("example", _LEAST_SCALE) if self_masking else StudentTLikelihood(min_scale=_LEAST_SCALE)
     model = IWAE(
         encoded.shape[1],
         latent_dim,
         hidden,
         num_samples=check_integer("training_samples", training_samples),
-        likelihood=coding.likelihood(StudentTLikelihood(min_scale=_LEAST_SCALE), balanced=balanced),
+        likelihood=coding.likelihood(real, balanced=balanced),
         missing="nan",
+        # What is missing says something.
+        mask_input=self_masking,
+        missingness=mechanism,
         seed=seed,
     )
     model.initialize_output_bias(np.nanmean(encoded, axis=0))
@@ -89,3 +102,18 @@ def fitted(
     )
     name = "weighted_bound" if balanced else "bound"
     return model, [{"step": float(together * (n + 1)), name: bound} for n, bound in enumerate(found.history[name])]
+
+
+def _with_gaps(coding: Coding, encoded: np.ndarray) -> tuple[int, ...]:
+    """Numbers of the columns of which there is to be learned how they go missing: with gaps, and not constant."""
+    gaps = np.isnan(encoded).any(axis=0) & ~np.array(coding.constant)
+    if not gaps.any():
+        raise ValueError(
+            f"{MARK}missingness`. Expected None for a table without gaps in columns that vary. Received: 'self_masking'"
+        )
+    for place in np.flatnonzero(gaps):
+        column = coding.schema.columns[place]
+        if column.kind == "count":
+            expected = "no gaps in a count beside missingness='self_masking'; say that it is 'real' or 'positive'"
+            raise refusal(column.name, expected, "gaps")
+    return tuple(int(place) for place in np.flatnonzero(gaps))

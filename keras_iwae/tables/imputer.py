@@ -38,6 +38,9 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is filled in.
         random_state: seed of all that is random; the same integer gives the same model and the same cells.
+        missingness: "self_masking" where a cell may be missing because of its own value, as large incomes are: each
+            column with gaps goes missing by a logistic of its value, which is learned with the rest. Real columns are
+            then Gaussian given z, and counts with gaps are refused. `None` takes gaps to say nothing of what they hide.
         verbose: whether to show progress.
 
     Attributes:
@@ -55,6 +58,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
 
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets.
+        Ipsen, Mattei, Frellsen (2021), not-MIWAE: deep generative modelling with missing not at random data.
     """
 
     def transform(self, X: Any) -> Any:
@@ -98,7 +102,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             if found is not None:
                 filled[gaps] = each[number]
             tables.append(self._as_given(X, self.coding_.fill(frame, filled)))
-        return Imputations(tables[1:], RowTrust.of(missing, found), tables[0])
+        return Imputations(tables[1:], self._trust(missing, found), tables[0])
 
     def rows(self, X: Any) -> RowTrust:
         """How much the weights of each row that `transform` fills in say; see `RowTrust`.
@@ -110,7 +114,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         encoded = self.coding_.encode(self._frame(X))
         missing = np.isnan(encoded)
         gaps = missing.any(axis=1)
-        return RowTrust.of(missing, self._conditional(encoded[gaps]) if gaps.any() else None)
+        return self._trust(missing, self._conditional(encoded[gaps]) if gaps.any() else None)
 
     def score_held_out(self, X: Any, values: Any) -> np.ndarray:
         r"""log p(x_j | x_obs) of values that are known but were left out of a table: how good the filling in is.
@@ -136,6 +140,9 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             found = self._conditional(encoded[rows], values=held_out[rows]).log_density
             scores[rows] = found + self.coding_.log_jacobian(held_out[rows])
         return scores
+
+    def _trust(self, missing: np.ndarray, found: Conditional | None) -> RowTrust:
+        return RowTrust.of(missing, found, self.missingness is not None)
 
     def _single(self, found: Conditional) -> np.ndarray:
         """Means, and places of the most probable levels, `[N, D]`."""

@@ -8,6 +8,7 @@ from keras_iwae.evaluation import UNRELIABLE_K, Conditional
 
 COMPLETE = "complete: nothing was missing"
 FROM_PRIOR = "filled in from the prior: nothing of this row was observed, so it is a row as the table has them"
+FROM_GAPS = "filled in from the gaps alone: nothing of this row was observed, so it is a row as those that go missing"
 STEADY = "steady: the weights say what the model makes of this row; how good the model is they do not judge"
 UNKNOWN = "not judged: with fewer than 21 importance samples there is no k-hat"
 # Of the sampler: in docs/results/imputation.json intervals cover 89 and 92 % in such rows, 92 and 92 % in all.
@@ -35,15 +36,15 @@ class RowTrust:
     verdict: np.ndarray
 
     @classmethod
-    def of(cls, missing: np.ndarray, found: Conditional | None) -> "RowTrust":
-        """Of which cells were missing, bool `[N, D]`, and what was found of the rows where any was."""
+    def of(cls, missing: np.ndarray, found: Conditional | None, gaps_say: bool = False) -> "RowTrust":
+        """Of which cells were missing, bool `[N, D]`, what was found of such rows, and whether gaps say something."""
         gaps = missing.sum(axis=1)
         ess, tails = np.full(len(gaps), np.nan), np.full(len(gaps), np.nan)
         if found is not None:
             ess[gaps > 0], tails[gaps > 0] = found.effective_sample_size, found.pareto_k
         verdict = np.select(
             [gaps == 0, gaps == missing.shape[1], np.isnan(tails), tails > UNRELIABLE_K],
-            [COMPLETE, FROM_PRIOR, UNKNOWN, UNSTEADY],
+            [COMPLETE, FROM_GAPS if gaps_say else FROM_PRIOR, UNKNOWN, UNSTEADY],
             STEADY,
         )
         return cls(gaps, ess, tails, verdict)
