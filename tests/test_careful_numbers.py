@@ -126,7 +126,7 @@ def test_a_learned_coefficient_is_reported_as_of_before_the_step():
     model, other = (make("sgd", objective=CIWAE(beta=0.3, learned=True), estimator="reparameterized") for _ in range(2))
     model.optimizer.learning_rate = 5.0
     # The draws of the step.
-    draw_key = tf.random.split(other._next_seed(), 3)[0]
+    draw_key = tf.random.split(other._next_seed(X), 3)[0]
     log_weights = model.log_weights(X, 3, draw_key).numpy().astype(np.float64)
     logs = model.train_on_batch(X, return_dict=True)
     # Control: the step was large enough to be seen.

@@ -1,5 +1,7 @@
 """`compile`, and what it settles until it is called again: how steps are taken, and the weights that they train."""
 
+import contextlib
+
 import keras
 
 from keras_iwae.foundation import MARK, check_boolean, check_integer
@@ -61,18 +63,16 @@ class CompiledModel(keras.Model):
                     f"{MARK}{argument}`. Expected none: the loss is minus the bound of `objective`, and the metrics "
                     "are the bound's parts. Use a callback for more."
                 )
-        try:
-            with self.distribute_strategy.scope():
-                optimizer = keras.optimizers.get(optimizer)
-        except ValueError as error:
-            raise ValueError(
-                f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: {optimizer!r}"
-            ) from error
+        found = None
+        with contextlib.suppress(ValueError), self.distribute_strategy.scope():
+            found = keras.optimizers.get(optimizer)
+        if found is None:
+            raise ValueError(f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: {optimizer!r}")
         if jit_compile != "auto":
             check_boolean("jit_compile", jit_compile)
         check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
         self._compiled_as_asked = False
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        super().compile(optimizer=found, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile, self._compiled_as_asked = jit_compile, True
 
     def get_compile_config(self):
