@@ -37,7 +37,7 @@ def made(missingness="self_masking"):
         missing="nan",
         mask_input=True,
         missingness=missingness,
-        encoder=keras.layers.Dense(4, "tanh"),
+        encoder=keras.layers.Dense(4, "tanh", kernel_initializer=keras.initializers.GlorotUniform(0)),
         decoder=keras.layers.Dense(5),
         seed=3,
     )
