@@ -14,6 +14,8 @@ from keras_iwae import IWAEDensity
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.tables import Coding, Schema
 
+pytestmark = pytest.mark.slow
+
 TINY = {"latent_dim": 2, "hidden": (8,), "training_samples": 3, "max_steps": 5, "num_samples": 50, "random_state": 0}
 RNG = np.random.default_rng(0)
 X = RNG.normal(3.0, 2.0, (30, 3)) @ RNG.normal(size=(3, 4))
@@ -47,7 +49,6 @@ def eagerly(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.slow
 def test_scikit_learns_own_checks(eagerly):
     settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
     check_estimator(IWAEDensity(**settings), on_skip=None)

@@ -11,6 +11,8 @@ from keras_iwae import IWAE
 from keras_iwae.evaluation import conditional
 from keras_iwae.evaluation.imputation import _digests
 
+pytestmark = pytest.mark.slow
+
 tfd = tfp.distributions
 
 NOISE, DIM, SAMPLES, SEEDS = 0.7, 5, 500, 30

@@ -17,6 +17,8 @@ from keras_iwae import IWAEImputer
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.tables import trust
 
+pytestmark = pytest.mark.slow
+
 TINY = {"latent_dim": 2, "hidden": (8,), "training_samples": 3, "max_steps": 5, "num_samples": 50, "random_state": 0}
 RNG = np.random.default_rng(0)
 X = RNG.normal(3.0, 2.0, (40, 3)) @ RNG.normal(size=(3, 4))
@@ -63,7 +65,6 @@ def eagerly(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.mark.slow
 def test_scikit_learns_own_checks(eagerly):
     settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
     check_estimator(IWAEImputer(**settings), on_skip=None)
@@ -107,7 +108,6 @@ def test_a_row_is_filled_in_alike_whatever_comes_with_it(imputer, filled, imputa
     np.testing.assert_array_equal(imputer.impute(X[5:6], 2)[1][0], imputations[1][5])
 
 
-@pytest.mark.slow
 def test_the_seed_decides(filled):
     again, other = IWAEImputer(**TINY).fit(X), IWAEImputer(**{**TINY, "random_state": 1}).fit(X)
     np.testing.assert_array_equal(again.transform(X), filled)
@@ -158,7 +158,6 @@ def test_too_few_samples_are_no_evidence_against_a_row(imputer):
     assert not rows.unsteady.any()
 
 
-@pytest.mark.slow
 def test_a_dataframe_keeps_its_types(frame):
     pipeline = make_pipeline(IWAEImputer(**TINY))
     filled = pipeline.fit_transform(frame)
@@ -185,7 +184,6 @@ def test_a_dataframe_keeps_its_types(frame):
     np.testing.assert_array_equal(codes[gaps], probabilities.argmax(axis=1)[gaps])
 
 
-@pytest.mark.slow
 def test_balanced_columns_are_trained_on_in_other_shares_and_it_says_so(frame, eagerly):
     found = IWAEImputer(**TINY, balanced=True).fit(frame)
     assert set(found.history_[0]) == {"step", "weighted_bound"}
@@ -198,7 +196,6 @@ def test_balanced_columns_are_trained_on_in_other_shares_and_it_says_so(frame, e
     assert any(np.any(one != other) for one, other in weights if one.dtype == np.float32)
 
 
-@pytest.mark.slow
 def test_arrays_and_frames_by_set_output(imputer):
     scaled = make_pipeline(StandardScaler(), IWAEImputer(**TINY)).set_output(transform="pandas").fit(X)
     assert isinstance(scaled.transform(X), pd.DataFrame)
@@ -206,7 +203,6 @@ def test_arrays_and_frames_by_set_output(imputer):
     assert imputer.transform(X.tolist()).dtype == np.float64
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "table",
     [

@@ -16,6 +16,8 @@ from keras_iwae.likelihoods import BernoulliLikelihood, CategoricalLikelihood, G
 from keras_iwae.models.components import encoder_inputs
 from keras_iwae.networks import EventEncoder
 
+pytestmark = pytest.mark.slow
+
 SEED = tf.constant([4, 9])
 SAMPLES, BATCH, UNITS = 4, 5, 6
 # The family of each column, by its row in the table of families; those of one family are not side by side.
@@ -322,7 +324,6 @@ def trained():
     return model, x, history
 
 
-@pytest.mark.slow
 def test_it_trains_and_is_evaluated(trained):
     model, x, history = trained
     assert history["bound"][-1] > history["bound"][0] + 0.3
@@ -338,7 +339,6 @@ def test_it_trains_and_is_evaluated(trained):
         model.fit(np.where(np.arange(60)[:, np.newaxis] + np.arange(6) == 2, 9.0, np.nan_to_num(x)))
 
 
-@pytest.mark.slow
 def test_it_saves_and_loads(trained, tmp_path):
     model, x, _ = trained
     model.save(tmp_path / "model.keras")
@@ -349,7 +349,6 @@ def test_it_saves_and_loads(trained, tmp_path):
     np.testing.assert_array_equal(loaded(x[:5]), model(x[:5]))
 
 
-@pytest.mark.slow
 def test_it_is_exported(trained, tmp_path):
     model, x, _ = trained
     x = x[:10]
@@ -369,7 +368,6 @@ def test_it_is_exported(trained, tmp_path):
         served["log_likelihood"](events=tf.fill(x.shape, 0.5) * [1, 0, 0, 1, 1, 0], **scalars)
 
 
-@pytest.mark.slow
 def test_the_same_under_xla(case):
     likelihood, features, x, _ = case
     mask = tf.constant(np.random.default_rng(8).random(x.shape) < 0.5)

@@ -16,6 +16,8 @@ from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, Mi
 from keras_iwae.likelihoods.logistic_normal import LogisticNormal
 from keras_iwae.tables import trust
 
+pytestmark = pytest.mark.slow
+
 SEEDS, SAMPLES = 20, 400
 NOISE, LEVELS = 0.7, 3
 NAN = np.nan
@@ -207,7 +209,6 @@ def imputer():
     return IWAEImputer(missingness="self_masking", **OPTIONS).fit(self_masked()[1])
 
 
-@pytest.mark.slow
 def test_large_values_that_went_missing_are_filled_in_as_large(imputer):
     full, table = self_masked()
     gaps = np.isnan(table)
@@ -228,7 +229,6 @@ def test_large_values_that_went_missing_are_filled_in_as_large(imputer):
     assert 0.0 < np.abs(draws[0] - draws.filled)[gaps].mean() < 0.8
 
 
-@pytest.mark.slow
 def test_it_is_served(imputer, tmp_path):
     table = self_masked()[1][:4]
     export_saved_model(imputer, tmp_path)
@@ -254,7 +254,6 @@ def test_bad_tables():
         IWAEImputer(**{**options, "missingness": "mar"}).fit(table)
 
 
-@pytest.mark.slow
 def test_a_score_is_of_the_gaps_too(imputer):
     table = self_masked()[1]
     density = IWAEDensity(missingness="self_masking", num_samples=OPTIONS["num_samples"])

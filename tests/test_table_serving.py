@@ -11,6 +11,8 @@ from keras_iwae.evaluation import examples_together
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import Coding, Column, Schema
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 ROWS = 40
 KINDS = {"income": "positive"}
@@ -76,7 +78,6 @@ def same(answer, frame):
             np.testing.assert_allclose(answer[name].numpy(), each.numpy(), rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.slow
 def test_what_is_served_is_what_python_gives(imputer, served):
     signatures = served.signatures
     assert set(signatures) == {"impute", "draw", "score", "serving_default"}
@@ -110,7 +111,6 @@ def test_what_is_served_is_what_python_gives(imputer, served):
     assert set(default) == set(answer)
 
 
-@pytest.mark.slow
 def test_draws_are_those_of_their_seeds(imputer, served, monkeypatch):
     draw = served.signatures["draw"]
     rows = FRAME.iloc[[0, 3, 0, 1]]
@@ -128,7 +128,6 @@ def test_draws_are_those_of_their_seeds(imputer, served, monkeypatch):
     np.testing.assert_array_equal(again["income"].numpy(), answer["income"].numpy()[2:3])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
