@@ -4,6 +4,7 @@ import argparse
 import datetime
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import sys
@@ -38,6 +39,15 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text}")
     return value
+
+
+def kept(args: argparse.Namespace, name: str) -> list[dict]:
+    """Settle where the results of `name` go, docs/results/ but for a quick run, and give the rows that are there."""
+    if args.out is None:
+        folder = Path(tempfile.gettempdir()) / "keras_iwae-benchmarks" if args.quick else ROOT / "docs" / "results"
+        args.out = folder / f"{name}.json"
+    done = args.out.exists() and not args.quick
+    return json.loads(args.out.read_text())["rows"] if done else []
 
 
 class Report:

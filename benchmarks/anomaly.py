@@ -14,16 +14,13 @@ examples:
 """
 
 import argparse
-import json
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import ROOT, Report, frameworks, parser, positive, run, table
+from _report import Report, frameworks, kept, parser, positive, run, table
 
 LEARNED, NEIGHBOURS, VARIANCE = 2 / 3, 5, 0.95
 COMPONENTS = (1, 2, 3, 5)
@@ -104,15 +101,11 @@ SIDES: dict[str, Callable[[np.ndarray, np.ndarray, int, bool], np.ndarray]] = {
 def main(args: argparse.Namespace) -> None:
     from sklearn.metrics import roc_auc_score
 
-    if args.out is None:
-        folder = Path(tempfile.gettempdir()) / "keras_iwae-benchmarks" if args.quick else ROOT / "docs" / "results"
-        args.out = folder / "anomaly.json"
+    rows = kept(args, "anomaly")
     report = Report("anomaly", args)
     frameworks()
     if args.quick:
         args.data, args.seeds = ["breast_cancer"], 1
-    done = args.out.exists() and not args.quick
-    rows = json.loads(args.out.read_text())["rows"] if done else []
     known = {(r["data"], r["kind"], r["seed"], r["side"]) for r in rows}
     for seed, name, side in product(range(args.seeds), args.data, args.side):
         x, target, learned = kinds(name)

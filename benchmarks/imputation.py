@@ -18,17 +18,14 @@ examples:
 
 import argparse
 import importlib.util
-import json
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import ROOT, Report, frameworks, parser, positive, run, table
+from _report import Report, frameworks, kept, parser, positive, run, table
 
 DATA, PATTERNS, SHARES = ("wine", "diabetes", "breast_cancer", "digits"), ("MCAR", "MAR", "MNAR"), (0.2, 0.5)
 LEVEL, DRAWS = 0.9, 100
@@ -184,15 +181,11 @@ def measured(side: str, x: np.ndarray, mask: np.ndarray, seed: int, quick: bool)
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.out is None:
-        folder = Path(tempfile.gettempdir()) / "keras_iwae-benchmarks" if args.quick else ROOT / "docs" / "results"
-        args.out = folder / "imputation.json"
+    rows = kept(args, "imputation")
     report = Report("imputation", args)
     frameworks()
     if args.quick:
         args.data, args.pattern, args.share, args.seeds = ["wine"], ["MCAR"], [0.5], 1
-    done = args.out.exists() and not args.quick
-    rows = json.loads(args.out.read_text())["rows"] if done else []
     known = {(r["data"], r["pattern"], r["share"], r["seed"], r["side"]) for r in rows}
     tables = {name: complete(name)[: 40 if args.quick else None] for name in args.data}
     # A seed of every table before the next: what is stopped has seen all of them.

@@ -14,8 +14,10 @@ import typing
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.autograph.experimental import do_not_convert
 
 from keras_iwae import IWAE
+from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.training import FusedAdam
 
 # Read by now; what a test starts runs as a user's own would.
@@ -60,6 +62,15 @@ def make_model():
         return model
 
     return make
+
+
+@pytest.fixture
+def eagerly(monkeypatch):
+    """Without graphs, which cost more to trace for a model than such models take to be fitted and asked."""
+    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: do_not_convert(function))
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

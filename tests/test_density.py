@@ -5,13 +5,10 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from oracles import ExactPosterior, linear_gaussian_log_evidence, linear_gaussian_model
 from sklearn.utils.estimator_checks import check_estimator
-from tensorflow.autograph.experimental import do_not_convert
 
 from keras_iwae import IWAEDensity
-from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.tables import Coding, Schema
 
 pytestmark = pytest.mark.slow
@@ -38,15 +35,6 @@ def exact():
     made.model_ = linear_gaussian_model(ExactPosterior(2, 0.7), missing="nan", mask_input=True)
     made.seed_, made._gives_frames, made.n_features_in_ = 0, True, 5
     return made, table.mask(RNG.random(table.shape) < 0.3).iloc[:12]
-
-
-@pytest.fixture
-def eagerly(monkeypatch):
-    """Without graphs, which cost more to trace for a model than such models take to be fitted and asked."""
-    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: do_not_convert(function))
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_scikit_learns_own_checks(eagerly):

@@ -5,16 +5,13 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
-from tensorflow.autograph.experimental import do_not_convert
 
 import keras_iwae
 from keras_iwae import IWAEImputer
-from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.tables import trust
 
 pytestmark = pytest.mark.slow
@@ -54,15 +51,6 @@ def frame():
         index=pd.Index(rows + 100, name="patient"),
     )
     return table.mask(RNG.random(table.shape) < 0.25)
-
-
-@pytest.fixture
-def eagerly(monkeypatch):
-    """Without graphs, which cost more to trace for a model than such models take to be fitted and asked."""
-    monkeypatch.setattr(KeepsGraphs, "traced", lambda self, key, function, specs: do_not_convert(function))
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_scikit_learns_own_checks(eagerly):

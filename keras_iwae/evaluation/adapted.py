@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import effective_sample_size
+from keras_iwae.foundation import effective_sample_size, standard_normal_log_prob
 from keras_iwae.models import IWAE
 
 tfd = tfp.distributions
@@ -97,9 +97,8 @@ class Mixtures(NamedTuple):
         """Log density in nats, `[n, B]`, of latents `[n, B, D]`."""
         # An inverse of each example's triangle, and not a solution of each of its draws.
         inverse = tf.linalg.triangular_solve(self.scale, tf.eye(self.mean.shape[-1], batch_shape=[1]))
-        standard = tfd.MultivariateNormalDiag(tf.zeros_like(self.mean))
         log_volume = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(self.scale)), axis=-1)
-        gaussian = standard.log_prob(_by_example(inverse, z - self.mean)) - log_volume
+        gaussian = standard_normal_log_prob(_by_example(inverse, z - self.mean)) - log_volume
         parts = tf.math.log(1.0 - _DEFENSIVE) + gaussian, tf.math.log(_DEFENSIVE) + self.posterior.log_prob(z)
         return tf.reduce_logsumexp(tf.stack(parts), axis=0)
 

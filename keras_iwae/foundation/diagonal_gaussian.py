@@ -18,8 +18,8 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
     r"""$N(z; \mu, \mathrm{diag}(\sigma^2))$: TFP's, which it is, with the same draws and densities in fewer operations.
 
     $z = \mu + \sigma \epsilon$ and $\log N(z; \mu, \mathrm{diag}(\sigma^2)) = -\sum_d (\tfrac12 \epsilon_d^2 +
-    \tfrac12 \log 2 \pi + \log \sigma_d)$. TFP's chain of bijectors and its linear operator take ten times as long to
-    trace.
+    \tfrac12 \log 2 \pi + \log \sigma_d)$. TFP goes through a chain of bijectors and a linear operator, whose graphs
+    take longer to make.
 
     Args:
         loc: mean, `[..., D]`.

@@ -28,6 +28,7 @@ def update_trackers(
         # One number for the batch, such as a learned coefficient, has no weights.
         of_examples = bool(value.shape.rank)
         weighted = weights * value if of_examples and weights is not None else value
+        # Nothing is counted in a step that gets no batch.
         with tf.control_dependencies([examples]):
             tracker.total.assign_add(tf.reduce_sum(weighted))
             tracker.count.assign_add(total_weight if of_examples else 1.0)
