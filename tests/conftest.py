@@ -30,7 +30,7 @@ if sys.version_info < (3, 12):
     typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 
 # Graphs are many small objects: looking through all of them time and again takes a seventh of the time.
-gc.set_threshold(100_000, 20, 20)
+gc.set_threshold(100_000, 20, 60)
 
 EVENT_SHAPE = (4, 3, 1)
 

@@ -145,7 +145,7 @@ import resource, numpy as np, keras
 from keras_iwae import IWAE
 images = (np.random.default_rng(0).random((20, 28, 28, 1)) < 0.2).astype("float32")
 peaks = []
-for k in (50, 3000):
+for k in (50, 1500):
     model = IWAE((28, 28, 1), hidden=(16,), latent_dim=4, num_samples=k, backward_samples=4)
     model.compile("adam")
     for _ in range(2):
@@ -154,5 +154,5 @@ for k in (50, 3000):
 print(peaks[1] - peaks[0])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    # The exact step would hold several copies of 3000 * 20 * 784 float32 logits, 190 MB each.
+    # The exact step would hold several copies of 1500 * 20 * 784 float32 logits, 94 MB each.
     assert int(done.stdout) < 60
