@@ -53,6 +53,22 @@ def test_its_update_is_one_operation():
     assert "Sqrt" not in operations
 
 
+def test_what_variables_share_is_computed_once():
+    variables = [keras.Variable(np.ones(3, np.float32)) for _ in range(5)]
+    optimizer = FusedAdam(0.1)
+    optimizer.build(variables)
+    step = tf.function(lambda g: optimizer.apply([g] * 5, variables)).get_concrete_function(tf.ones(3))
+    assert [operation.type for operation in step.graph.get_operations()].count("Pow") == 2
+
+
+def test_variables_of_other_precisions_are_updated():
+    variable = keras.Variable(np.ones(3), dtype="float64")
+    optimizer = FusedAdam(0.1)
+    optimizer.build([variable])
+    optimizer.apply([tf.ones(3, tf.float64)], [variable])
+    np.testing.assert_allclose(variable, 0.9, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_it_is_saved_with_a_model(make_model, images, tmp_path):
     model = make_model()

@@ -87,7 +87,7 @@ def test_published_numbers_are_where_they_belong():
 
 
 def program(row):
-    """What a row trains, but for sizes: a subset stands for all images, and the IWAE of one sample is the VAE of one."""
+    """What a row trains, but for sizes; the IWAE of one sample is the VAE of one."""
     objective, samples = row.config.objective.objective, row.config.objective.num_samples
     same = dict(dataset="digits", epochs=4, batch_size=50)
     if objective != "ae":

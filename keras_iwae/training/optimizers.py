@@ -34,22 +34,27 @@ class FusedAdam(keras.optimizers.Adam):
         if self.amsgrad:
             raise ValueError("Invalid value received for `amsgrad`. Expected False. Received: True")
 
+    def apply(self, grads, trainable_variables=None):
+        """Take a step; what is the same for all variables is computed once."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        beta_1, beta_2, epsilon = map(tf.constant, (self.beta_1, self.beta_2, self.epsilon))
+        powers = {"beta1_power": beta_1**step, "beta2_power": beta_2**step}
+        shared = {"beta1": beta_1, "beta2": beta_2, "epsilon": epsilon, **powers}
+        # A function, for a dict would be tracked by Keras.
+        self._shared = lambda: shared
+        super().apply(grads, trainable_variables)
+        # Tensors of a graph that is made are not for another.
+        del self._shared
+
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable and its two moments."""
         index, dtype = self._get_variable_index(variable), variable.dtype
-        step = keras.ops.cast(self.iterations + 1, dtype)
-        beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        settings = {**self._shared(), "lr": learning_rate, "grad": gradient}
         tf.raw_ops.ResourceApplyAdam(
             var=_resource(variable),
             m=_resource(self._momentums[index]),
             v=_resource(self._velocities[index]),
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.cast(self.epsilon, dtype),
-            grad=tf.cast(gradient, dtype),
+            **{name: tf.cast(value, dtype) for name, value in settings.items()},
         )
 
 
