@@ -1,4 +1,4 @@
-"""The K experiment on digits: what it writes, what it skips, and how it goes on."""
+"""The K experiment by its script: what it writes, what it skips, how it goes on, and what is then made of its runs."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from test_scripts import call, error_line
 
 from keras_iwae import experiments
 from keras_iwae.experiments import sweep
@@ -17,12 +18,29 @@ CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", epochs=2, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01
 )
 ARGUMENTS = {"eval_k": 20, "limit": 60, "verbose": False}
+OPTIONS = ["--dataset", "digits", "--epochs", 2, "--batch-size", 100, "--hidden", 16, "--latent-dim", 3]
+OPTIONS += ["--learning-rate", 0.01, "--eval-k", 20, "--limit", 60]
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    out = tmp_path_factory.mktemp("sweep")
-    return out, sweep.sweep(CONFIG, [4, 1, 4], out, **ARGUMENTS)
+def process(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    return folder, call("sweep_k", "--k", 4, 1, 4, *OPTIONS, "--out", "sweep", cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def swept(process):
+    out = process[0] / "sweep"
+    return out, json.loads((out / "results.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_script_prints_its_table_and_what_is_left(process):
+    folder, ended = process
+    assert ended.stderr == ""
+    assert "K = 1: NLL" in ended.stdout
+    assert "min left" in ended.stdout
+    assert (folder / "sweep" / "results.md").read_text().strip() in ended.stdout
 
 
 @pytest.mark.slow
@@ -49,7 +67,6 @@ def test_a_row_says_what_its_run_says(swept):
 @pytest.mark.slow
 def test_table_and_pictures(swept):
     out, rows = swept
-    assert json.loads((out / "results.json").read_text()) == rows
     with open(out / "results.csv", newline="") as file:
         assert [float(row["nll"]) for row in csv.DictReader(file)] == [row["nll"] for row in rows]
     table = (out / "results.md").read_text()
@@ -114,3 +131,38 @@ def test_time_left_is_a_line_in_k():
     assert sweep._left(ks, 1, {1: 60.0}) == "; more than 3.0 min left"
     assert sweep._left(ks, 5, {1: 70.0, 5: 110.0}) == "; about 12.0 min left"
     assert sweep._left(ks, 50, {1: 70.0, 5: 110.0}) == ""
+
+
+@pytest.mark.slow
+def test_diagnose_then_report(process):
+    folder, _ = process
+    ended = call("diagnose", "--model", "sweep/k4", "--limit", 60, "--gap-images", 0, cwd=folder)
+    assert ended.stderr == ""
+    for text in (
+        "k4 on digits, 60 test images",
+        "of 3 units active",
+        "mutual information",
+        "scripts/report.py sweep/k4",
+    ):
+        assert text in ended.stdout
+    record = json.loads((folder / "sweep" / "k4" / "diagnosis.json").read_text())
+    assert record["inference_gap"] is None
+    assert record["verdict"] in ended.stdout
+    ended = call("report", "sweep/k4", cwd=folder)
+    assert ended.stdout == "wrote     sweep/k4/report.html\n"
+    assert ended.stderr == ""
+
+
+@pytest.mark.slow
+def test_compare_prints_a_table_and_refuses(process):
+    folder, _ = process
+    runs = [folder / "sweep" / name for name in ("k1", "k4")]
+    for path, seed in zip(runs, (1, 2), strict=True):
+        record = json.loads((path / "metrics.json").read_text())["nll_test"]
+        noise = np.random.default_rng(seed).normal(size=60)
+        np.savez(path / "per-example-test.npz", log_likelihood=noise - noise.mean() - record["nll"])
+    expected = float(np.diff([json.loads((path / "metrics.json").read_text())["nll_test"]["nll"] for path in runs])[0])
+    assert f"{expected:+.2f}" in call("compare", *runs, cwd=folder).stdout
+    assert "nowhere, where there is none" in error_line("compare", runs[0], "nowhere", cwd=folder)
+    usage = call("compare", runs[0], cwd=folder, status=2)
+    assert "at least two runs" in usage.stderr.splitlines()[-1]
