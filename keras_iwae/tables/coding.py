@@ -164,7 +164,7 @@ class Coding:
             return count
         if self.constant[index]:
             return GaussianLikelihood(scale=1.0)
-        return real if column.kind == "real" else GaussianLikelihood(scale="example")
+        return real if column.kind == "real" else GaussianLikelihood(scale="example", widened=True)
 
     def to_dict(self) -> dict:
         """As a dictionary that JSON can hold."""

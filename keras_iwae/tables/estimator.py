@@ -13,6 +13,7 @@ from tqdm import tqdm
 from keras_iwae.evaluation import Conditional, conditional
 from keras_iwae.foundation import MARK, check_choice, check_integer
 from keras_iwae.models import IWAE
+from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.fitting import fitted
 from keras_iwae.tables.schema import Column, Schema, check_names
@@ -72,18 +73,28 @@ class TableEstimator(BaseEstimator):
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         seed = int(check_random_state(self.random_state).randint(SEEDS))
-        self.model_, self.history_ = fitted(
-            coding,
-            coding.encode(frame),
-            self.latent_dim,
-            self.hidden,
-            self.training_samples,
-            bool(self.balanced),
-            self.max_steps,
-            seed,
-            self.verbose,
-            self.missingness is not None,
-        )
+        encoded = coding.encode(frame)
+
+        def learn(rows: np.ndarray) -> tuple[IWAE, list[dict[str, float]]]:
+            return fitted(
+                coding,
+                rows,
+                self.latent_dim,
+                self.hidden,
+                self.training_samples,
+                bool(self.balanced),
+                self.max_steps,
+                seed,
+                self.verbose,
+                self.missingness is not None,
+            )
+
+        self.model_, self.history_ = learn(encoded)
+        self.scale_factor_ = 1.0
+        # Cells that are taken out at random would be taken for some that went missing by their own values.
+        if self.missingness is None:
+            self.scale_factor_ = scale_factor(lambda rows: learn(rows)[0], encoded, _scaled(coding), seed)
+            self.model_.generative.likelihood.widen(self.scale_factor_)
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 
@@ -133,6 +144,12 @@ class TableEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _scaled(coding: Coding) -> np.ndarray:
+    """Which columns have a scale that is learned, bool `[D]`."""
+    real = [column.kind in ("real", "positive") for column in coding.schema]
+    return np.array(real) & ~np.array(coding.constant)
 
 
 def _check_no_text(X: Any) -> None:

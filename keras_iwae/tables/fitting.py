@@ -71,7 +71,8 @@ def fitted(
     most = check_integer("max_steps", max_steps)
     mechanism = SelfMasking(_with_gaps(coding, encoded)) if self_masking else None
     # With a closed form for what goes missing; a heavy tail would explain as well why values are not seen.
-    real = GaussianLikelihood("example", _LEAST_SCALE) if self_masking else StudentTLikelihood(min_scale=_LEAST_SCALE)
+    family = GaussianLikelihood if self_masking else StudentTLikelihood
+    real = family(scale="example", min_scale=_LEAST_SCALE, widened=True)
     model = IWAE(
         encoded.shape[1],
         latent_dim,
