@@ -189,7 +189,7 @@ class Likelihood(FixedArguments, keras.Layer):
         return tf.transpose(probabilities, [*range(1, probabilities.shape.rank), 0])
 
     def widen(self, factor: float) -> None:
-        """Set what the learned scales of a `widened` likelihood are multiplied by, from here on and for all that it says.
+        """Set what the learned scales of a `widened` likelihood are multiplied by, in all that it says from here on.
 
         Args:
             factor: a number above 0; above 1 entries are less sure than the decoder is.

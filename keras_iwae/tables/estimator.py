@@ -15,7 +15,7 @@ from keras_iwae.foundation import MARK, check_choice, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
-from keras_iwae.tables.fitting import fitted
+from keras_iwae.tables.fitting import Fitting
 from keras_iwae.tables.schema import Column, Schema, check_names
 from keras_iwae.tables.values import refusal
 
@@ -75,26 +75,24 @@ class TableEstimator(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(SEEDS))
         encoded = coding.encode(frame)
 
-        def learn(rows: np.ndarray) -> tuple[IWAE, list[dict[str, float]]]:
-            return fitted(
-                coding,
-                rows,
-                self.latent_dim,
-                self.hidden,
-                self.training_samples,
-                bool(self.balanced),
-                self.max_steps,
-                seed,
-                self.verbose,
-                self.missingness is not None,
-            )
-
-        self.model_, self.history_ = learn(encoded)
+        fitting = Fitting(
+            coding,
+            encoded,
+            self.latent_dim,
+            self.hidden,
+            self.training_samples,
+            bool(self.balanced),
+            self.max_steps,
+            seed,
+            self.verbose,
+            self.missingness is not None,
+        )
         self.scale_factor_ = 1.0
         # Cells that are taken out at random would be taken for some that went missing by their own values.
         if self.missingness is None:
-            self.scale_factor_ = scale_factor(lambda rows: learn(rows)[0], encoded, _scaled(coding), seed)
-            self.model_.generative.likelihood.widen(self.scale_factor_)
+            self.scale_factor_ = scale_factor(fitting.model, fitting.train, encoded, _scaled(coding), seed)
+        self.history_, self.model_ = fitting.train(encoded), fitting.model
+        self.model_.generative.likelihood.widen(self.scale_factor_)
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 
