@@ -246,7 +246,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
 
 
 def test_cells_are_not_scored_where_gaps_say_something(tmp_path):
-    with pytest.raises(ValueError, match="`cells`. Expected False beside missingness='self_masking'"):
+    with pytest.raises(ValueError, match=r"`cells`\. Expected False beside missingness='self_masking'"):
         score_file(tmp_path / "none.csv", tmp_path / "out.csv", cells=True, missingness="self_masking")
 
 
