@@ -7,6 +7,7 @@ cannot tell it.
 """
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -71,7 +72,8 @@ class Scale:
             )
         least = check_bound(f"min_{argument}", _LEAST if least is None else least, start)
         self.how, self.least, self.start, self.argument = how, least, start, argument
-        self.widened, self.weight, self.factor = check_boolean("widened", widened), None, None
+        self.widened, self.weight = check_boolean("widened", widened), None
+        self.factor: Any = None
 
     @property
     def by_decoder(self) -> bool:
