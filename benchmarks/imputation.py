@@ -166,6 +166,11 @@ if importlib.util.find_spec("hyperimpute"):
     SIDES["hyperimpute"] = with_hyperimpute
 
 
+def asked(side: str, pattern: str) -> bool:
+    """Whether a side is run on such tables: a model of gaps that say something where they do."""
+    return side != MASKING or pattern == "MNAR"
+
+
 def measured(side: str, x: np.ndarray, mask: np.ndarray, seed: int, quick: bool) -> dict[str, Any]:
     """What one side makes of a table."""
     begin = time.perf_counter()
@@ -200,10 +205,7 @@ def main(args: argparse.Namespace) -> None:
     # A seed of every table before the next: what is stopped has seen all of them.
     for seed, side, name, pattern, share in product(range(args.seeds), args.side, args.data, args.pattern, args.share):
         place = {"data": name, "pattern": pattern, "share": share, "seed": seed, "side": side}
-        # Its model is of gaps that say something: it is asked where they do.
-        if side == MASKING and pattern != "MNAR":
-            continue
-        if tuple(place.values()) not in known:
+        if asked(side, pattern) and tuple(place.values()) not in known:
             mask = taken_out(tables[name], pattern, share, seed)
             rows.append(place | measured(side, tables[name], mask, seed, args.quick))
             print(rows[-1], flush=True)

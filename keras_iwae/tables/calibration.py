@@ -5,9 +5,10 @@ from residuals that are smaller than those of other cells. So the model first le
 their cells taken out, of a small table several times with another tenth, and one factor c of all scales is the most
 probable one given these cells,
 
-    max_c sum_cells log p_c(x_j|x_obs) - (log c)^2 / (2 s^2),
+    max_{c >= 1} sum_cells log p_c(x_j|x_obs) - (log c)^2 / (2 s^2),
 
-whose prior keeps c near 1 where there are few of them. The model that then learns from all cells has the same factor:
+whose prior keeps c near 1 where there are few of them. Below 1 it gained 0.01 nats on diabetes with half of the cells
+gone, where 90 % intervals then covered 0.88 in place of 0.90: it is not looked for there. The model that then learns from all cells has the same factor:
 it stays one model with one log p(x). Members that learned from bootstrapped rows, their draws pooled with weights
 p_m(x_obs), were tried in its place: on wine with half of the cells gone two of them had a log score of -1.18 nats and
 covered 0.79, where one model of all rows had -1.04 and 0.86, and with a factor of 1.3 -1.02 and 0.91; two models of all
@@ -47,7 +48,7 @@ def scale_factor(
         seed: of the cells that are taken out.
 
     Returns:
-        c; 1 where there are too few cells to find one, or more rows than could be known by heart.
+        c, from 1 on; 1 where there are too few cells to find one, or more rows than could be known by heart.
     """
     tenths = held_out(encoded, counted, seed)
     if len(encoded) > _MOST_ROWS or np.count_nonzero(tenths[0]) < _FEWEST_CELLS:
@@ -70,10 +71,10 @@ def scale_factor(
             total += np.nansum(conditional(model, left, _SAMPLES, values=values, seed=seed).log_density)
         return total
 
-    # One maximum: up where that is better, and else down, as long as it gets better.
-    steps, way = 0, 1 if log_posterior(1) > log_posterior(0) else -1
-    while abs(steps) < _FURTHEST and log_posterior(steps + way) > log_posterior(steps):
-        steps += way
+    # One maximum: further as long as it gets better, and never surer than what was learned.
+    steps = 0
+    while steps < _FURTHEST and log_posterior(steps + 1) > log_posterior(steps):
+        steps += 1
     return math.exp(_STEP * steps)
 
 
