@@ -12,7 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import keras_iwae
 from keras_iwae import IWAEImputer
-from keras_iwae.tables import calibration, trust
+from keras_iwae.tables import Coding, Schema, calibration, trust
+from keras_iwae.tables.fitting import Fitting
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +103,18 @@ def test_the_seed_decides(filled):
     again, other = IWAEImputer(**TINY).fit(X), IWAEImputer(**{**TINY, "random_state": 1}).fit(X)
     np.testing.assert_array_equal(again.transform(X), filled)
     assert np.all(other.transform(X)[np.isnan(X)] != filled[np.isnan(X)])
+
+
+def test_training_starts_anew_each_time(eagerly):
+    """The model that learns from all cells knows nothing of those that learned from some."""
+    frame = pd.DataFrame(X)
+    coding = Coding.fit(frame, Schema.infer(frame, dict.fromkeys(frame, "real")))
+    encoded = coding.encode(frame)
+    again, once = (Fitting(coding, encoded, 2, (8,), 3, False, 5, 0, False, False) for _ in range(2))
+    again.train(encoded[::-1].copy())
+    assert again.train(encoded) == once.train(encoded)
+    for one, other in zip(again.model.get_weights(), once.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_pickled_and_cloned(imputer, filled):
