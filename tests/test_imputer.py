@@ -110,10 +110,11 @@ def test_training_starts_anew_each_time(eagerly):
     frame = pd.DataFrame(X)
     coding = Coding.fit(frame, Schema.infer(frame, dict.fromkeys(frame, "real")))
     encoded = coding.encode(frame)
-    again, once = (Fitting(coding, encoded, 2, (8,), 3, False, 5, 0, False, False) for _ in range(2))
-    again.train(encoded[::-1].copy())
-    assert again.train(encoded) == once.train(encoded)
-    for one, other in zip(again.model.get_weights(), once.model.get_weights(), strict=True):
+    fitting = Fitting(coding, encoded, 2, (8,), 3, False, 5, 0, False, False)
+    history, weights = fitting.train(encoded), fitting.model.get_weights()
+    assert fitting.train(encoded[::-1].copy()) != history
+    assert fitting.train(encoded) == history
+    for one, other in zip(fitting.model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
