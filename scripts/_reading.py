@@ -38,12 +38,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--balanced", action="store_true", help="let training hear all columns alike, not numbers more than levels"
     )
+    model.add_argument(
+        "--missingness",
+        choices=["self_masking"],
+        help="cells may be missing because of their own values: learn how, for each column [gaps say nothing]",
+    )
     model.add_argument("--seed", type=int, default=0, help="the same seed gives the same files [0]")
 
 
 def given_reading(args: argparse.Namespace) -> dict:
     """Those options by the names of the package's arguments."""
-    optional = {name: getattr(args, name) for name in ("fit_rows", "num_samples", "max_steps")}
+    optional = {name: getattr(args, name) for name in ("fit_rows", "num_samples", "max_steps", "missingness")}
     return {
         "kinds": dict(args.kind),
         "ignore": args.ignore,

@@ -13,6 +13,7 @@ examples:
   python scripts/impute.py survey.csv --out filled.csv
   python scripts/impute.py survey.csv --out filled.csv --imputations 20 --report filled.html
   python scripts/impute.py survey.csv --out filled.csv --ignore id name --kind grade=ordinal --missing -999 unknown
+  python scripts/impute.py incomes.csv --out filled.csv --missingness self_masking
   python scripts/impute.py table.parquet --out filled.parquet
 """
 

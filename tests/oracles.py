@@ -161,12 +161,11 @@ class ExactPosterior(Posterior):
         return tfd.MultivariateNormalTriL(mean, tf.linalg.cholesky(covariance))
 
 
-def linear_gaussian_model(posterior, dim=5, noise=0.7, seed=0, **options):
+def linear_gaussian_model(posterior, dim=5, noise=0.7, seed=0, likelihood=None, **options):
     """An IWAE whose p(x) is N(b, W^T W + s^2 I), with s = `noise`; see `linear_gaussian_log_evidence`."""
     decoder = keras.layers.Dense(dim)
-    model = IWAE(
-        dim, posterior=posterior, decoder=decoder, likelihood=GaussianLikelihood(scale=noise), seed=seed, **options
-    )
+    likelihood = likelihood or GaussianLikelihood(scale=noise)
+    model = IWAE(dim, posterior=posterior, decoder=decoder, likelihood=likelihood, seed=seed, **options)
     rng = np.random.default_rng(seed)
     for weight in decoder.weights:
         weight.assign(rng.normal(size=weight.shape))
@@ -176,10 +175,11 @@ def linear_gaussian_model(posterior, dim=5, noise=0.7, seed=0, **options):
     return model
 
 
-def linear_gaussian_log_evidence(model, x):
+def linear_gaussian_log_evidence(model, x, noise=None):
     """log of the marginal Gaussian density of the entries of each row of x `[B, D]` that are not NaN, in float64."""
     kernel, bias = (np.asarray(weight, np.float64) for weight in model.generative.decoder.weights)
-    covariance = kernel.T @ kernel + model.generative.likelihood.scale**2 * np.eye(len(bias))
+    noise = model.generative.likelihood.scale if noise is None else noise
+    covariance = kernel.T @ kernel + noise**2 * np.eye(len(bias))
 
     def of_row(row):
         seen = ~np.isnan(row)

@@ -307,9 +307,9 @@ def test_the_page_counts_a_tie_of_one_standard_error_and_no_more():
         return [{"rmse": value} for value in rmse]
 
     ours = side(0.50, 0.52, 0.54)
-    assert imputation_page.within({"IWAEImputer": ours, "forests": side(0.51, 0.51, 0.51)})
-    assert not imputation_page.within({"IWAEImputer": ours, "forests": side(0.50, 0.50, 0.50)})
-    assert not imputation_page.within({"IWAEImputer": side(0.52), "forests": side(0.519)})
+    assert imputation_page.within({"IWAEImputer": ours, "forests": side(0.51, 0.51, 0.51)}, "IWAEImputer")
+    assert not imputation_page.within({"IWAEImputer": ours, "forests": side(0.50, 0.50, 0.50)}, "IWAEImputer")
+    assert not imputation_page.within({"IWAEImputer": side(0.52), "forests": side(0.519)}, "IWAEImputer")
     # An easy table that one side alone was run on says nothing of the sides.
     rows = [{"seed": seed, "rmse": rmse} for seed, rmse in ((0, 0.5), (1, 0.1))]
     assert imputation_page.of_common_seeds({"a": rows, "b": rows[:1]}) == {"a": rows[:1], "b": rows[:1]}

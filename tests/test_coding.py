@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 
-from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, StudentTLikelihood
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.schema import Column, Schema
 
@@ -229,6 +229,10 @@ def test_the_likelihood_of_a_schema():
     names = [type(family).__name__.removesuffix("Likelihood") for family in other.families]
     assert names == ["Gaussian", "Poisson", "Bernoulli", "Categorical", "Gaussian", "Categorical"]
     assert isinstance(other.families[-1], CategoricalLikelihood)
+    # Positive columns have a factor of their scales where real ones have.
+    assert not likelihood.widened
+    wide = coding.likelihood(real=StudentTLikelihood(widened=True))
+    assert [family.widened for family in wide.families] == [True, False, False, False, True, False, False]
 
 
 def test_balanced_columns_are_worth_the_same():

@@ -12,7 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import keras_iwae
 from keras_iwae import IWAEImputer
-from keras_iwae.tables import trust
+from keras_iwae.tables import Coding, Schema, calibration, trust
+from keras_iwae.tables.fitting import Fitting
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,9 @@ def frame():
     return table.mask(RNG.random(table.shape) < 0.25)
 
 
-def test_scikit_learns_own_checks(eagerly):
+def test_scikit_learns_own_checks(eagerly, monkeypatch):
+    # Of models that learn for two steps: a factor of their scales would cost more than all else.
+    monkeypatch.setattr(calibration, "_FEWEST_CELLS", 10_000)
     settings = {**TINY, "max_steps": 2, "num_samples": 21, "random_state": None}
     check_estimator(IWAEImputer(**settings), on_skip=None)
 
@@ -100,6 +103,19 @@ def test_the_seed_decides(filled):
     again, other = IWAEImputer(**TINY).fit(X), IWAEImputer(**{**TINY, "random_state": 1}).fit(X)
     np.testing.assert_array_equal(again.transform(X), filled)
     assert np.all(other.transform(X)[np.isnan(X)] != filled[np.isnan(X)])
+
+
+def test_training_starts_anew_each_time(eagerly):
+    """The model that learns from all cells knows nothing of those that learned from some."""
+    frame = pd.DataFrame(X)
+    coding = Coding.fit(frame, Schema.infer(frame, dict.fromkeys(frame, "real")))
+    encoded = coding.encode(frame)
+    fitting = Fitting(coding, encoded, 2, (8,), 3, False, 5, 0, False, False)
+    history, weights = fitting.train(encoded), fitting.model.get_weights()
+    assert fitting.train(encoded[::-1].copy()) != history
+    assert fitting.train(encoded) == history
+    for one, other in zip(fitting.model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_pickled_and_cloned(imputer, filled):

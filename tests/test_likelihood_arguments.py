@@ -105,8 +105,8 @@ def test_configuration_survives_json(name):
 
 
 OPTIONS = {
-    "gaussian": GaussianLikelihood("example", 0.2, seed=4),
-    "student_t": StudentTLikelihood("example", "dimension", 0.2, seed=4),
+    "gaussian": GaussianLikelihood("example", 0.2, widened=True, seed=4),
+    "student_t": StudentTLikelihood("example", "dimension", 0.2, widened=True, seed=4),
     "discretized_logistic": DiscretizedLogisticLikelihood(7, 0.03, seed=4),
     "poisson": PoissonLikelihood(7.0, seed=4),
     "negative_binomial": NegativeBinomialLikelihood("example", 0.2, 7.0, seed=4),
@@ -141,6 +141,8 @@ def test_every_option_is_in_the_configuration(name):
         (lambda: GaussianLikelihood(0.5, min_scale=0.1), "min_scale"),
         (lambda: StudentTLikelihood(scale=0.5, min_scale=0.1), "min_scale"),
         (lambda: NegativeBinomialLikelihood(2.0, min_dispersion=0.1), "min_dispersion"),
+        (lambda: GaussianLikelihood(0.5, widened=True), "widened"),
+        (lambda: StudentTLikelihood(widened="yes"), "widened"),
         (lambda: StudentTLikelihood(df="many"), "df"),
         (lambda: StudentTLikelihood(df=-1.0), "df"),
         (lambda: StudentTLikelihood(df=2), "df"),

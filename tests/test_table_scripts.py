@@ -8,7 +8,7 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
-from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file
+from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
 
 ROWS = 120
 FAST = ["--max-steps", 100, "--num-samples", 40]
@@ -226,6 +226,10 @@ def test_odd_rows_and_cells_have_low_scores(tmp_path):
             "`num_imputations`. Expected an integer of at least 0",
         ),
         (
+            ["survey.csv", "--out", "out.csv", "--ignore", "id", "--missingness", "self_masking"],
+            "`column 'visits'`. Expected no gaps in a count beside missingness='self_masking'",
+        ),
+        (
             ["empty.csv", "--out", "out.csv"],
             "`column 'b'`. Expected at least one value. Received: none: all are missing",
         ),
@@ -239,6 +243,11 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
     files = {path.name for path in tmp_path.iterdir()}
     assert message in error_line("impute", *arguments, cwd=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == files
+
+
+def test_cells_are_not_scored_where_gaps_say_something(tmp_path):
+    with pytest.raises(ValueError, match=r"`cells`\. Expected False beside missingness='self_masking'"):
+        score_file(tmp_path / "none.csv", tmp_path / "out.csv", cells=True, missingness="self_masking")
 
 
 @pytest.mark.parametrize("script", ["impute", "score"])

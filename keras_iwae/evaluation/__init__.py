@@ -9,7 +9,7 @@ from keras_iwae.evaluation.imputation import Conditional, conditional, condition
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
-from keras_iwae.evaluation.pareto import UNRELIABLE_K
+from keras_iwae.evaluation.pareto import UNRELIABLE_K, pareto_k_of
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
@@ -45,6 +45,7 @@ __all__ = [
     "mean_and_error",
     "paired_difference",
     "pairwise_log_posterior",
+    "pareto_k_of",
     "pruned",
     "resampled_posterior",
     "resampled_reconstruction",

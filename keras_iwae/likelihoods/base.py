@@ -46,6 +46,9 @@ class Likelihood(FixedArguments, keras.Layer):
     # What an encoder sees of an event: see `keras_iwae.networks.EventEncoder`.
     encoding: Any = "identity"
 
+    # Whether its learned scales have a factor that is set after training; see `widen`.
+    widened: bool = False
+
     parts = "event_shape", "head"
 
     def __init__(self, seed: int | None = None, **kwargs):
@@ -184,6 +187,14 @@ class Likelihood(FixedArguments, keras.Layer):
         levels = tf.reshape(tf.range(self.levels, dtype=tf.float32), [-1] + axes * [1])
         probabilities = tf.exp(self.entry_log_prob(levels, parameters))
         return tf.transpose(probabilities, [*range(1, probabilities.shape.rank), 0])
+
+    def widen(self, factor: float) -> None:
+        """Set what the learned scales of a `widened` likelihood are multiplied by, in all that it says from here on.
+
+        Args:
+            factor: a number above 0; above 1 entries are less sure than the decoder is.
+        """
+        raise NotImplementedError
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Parameters `[*parameter_shape]` that give entries the mean `[*event_shape]`, and else what 0 gives."""

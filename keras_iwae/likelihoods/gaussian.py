@@ -21,6 +21,8 @@ class GaussianLikelihood(Likelihood):
         scale: sigma: "dimension", learned for each entry of an event and the same for all; "example", given by the
             decoder; or a positive number, in the units of x.
         min_scale: smallest learned sigma, in the units of x; below 1, where learning starts; `None` is 0.01.
+        widened: whether a learned sigma is multiplied by a weight that training leaves at 1 and `widen` sets, by what
+            is found on entries that were left out; see `keras_iwae.tables.calibration`.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
@@ -40,19 +42,28 @@ class GaussianLikelihood(Likelihood):
     has_location = True
 
     def __init__(
-        self, scale: float | str = "dimension", min_scale: float | None = None, seed: int | None = None, **kwargs
+        self,
+        scale: float | str = "dimension",
+        min_scale: float | None = None,
+        widened: bool = False,
+        seed: int | None = None,
+        **kwargs,
     ):
         super().__init__(seed, **kwargs)
-        self.scale, self.min_scale = scale, min_scale
-        self._scale = Scale("scale", scale, min_scale)
+        self.scale, self.min_scale, self.widened = scale, min_scale, widened
+        self._scale = Scale("scale", scale, min_scale, widened=widened)
         self.parameters = 1 + self._scale.by_decoder
 
     def get_config(self):
-        return {**super().get_config(), "scale": self.scale, "min_scale": self.min_scale}
+        own = {"scale": self.scale, "min_scale": self.min_scale, "widened": self.widened}
+        return {**super().get_config(), **own}
 
     def build(self, features_shape):
         super().build(features_shape)
         self._scale.build(self, self.event_shape)
+
+    def widen(self, factor: float) -> None:
+        self._scale.widen(factor)
 
     def entries(self, parameters: tf.Tensor) -> tfp.distributions.Normal:
         loc, raw = tf.unstack(parameters, axis=-1) if self.parameters > 1 else (parameters, None)

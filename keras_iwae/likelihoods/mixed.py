@@ -66,6 +66,7 @@ class MixedLikelihood(Likelihood):
         self._order = np.argsort(np.concatenate(self._places)).tolist()
         self.families = [_copy(families[places[0]], number) for number, places in enumerate(self._places)]
         self.parameters = max(family.parameters for family in self.families)
+        self.widened = any(family.widened for family in self.families)
         self.discrete = all(family.discrete for family in self.families)
         self.support = ColumnSupports(tuple(_support(family) for family in families))
         self.encoding = tuple(family.encoding for family in families)
@@ -174,6 +175,12 @@ class MixedLikelihood(Likelihood):
             padded = [tf.pad(column, end) for column, end in zip(found, ends, strict=True)]
             answer["probabilities"] = tf.stack(padded, axis=-2)
         return answer
+
+    def widen(self, factor: float) -> None:
+        """The scales of every column that is `widened`; arguments as everywhere."""
+        for family in self.families:
+            if family.widened:
+                family.widen(factor)
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         parts = zip(self.families, self._places, strict=True)

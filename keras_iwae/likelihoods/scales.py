@@ -1,15 +1,18 @@
 r"""Positive parameters from any number: bounded from below, 1 at 0, and a straight line far out.
 
 $s(a) = s_0 + \mathrm{softplus}(a + \log(e^{1 - s_0} - 1))$. An exponential would let a decoder that follows its data
-closely raise the density without limit, and overflow on the way.
+closely raise the density without limit, and overflow on the way. Where a scale is widened it is $c s(a)$ with a number
+c that training leaves at 1: a decoder that was learned from few rows is too sure of itself, which its own training data
+cannot tell it.
 """
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_positive
+from keras_iwae.foundation import MARK, check_boolean, check_positive
 
 # In the units of the parameter, where none is given.
 _LEAST = 0.01
@@ -44,12 +47,14 @@ class Scale:
         how: a positive number, "dimension" (a weight for each entry of an event) or "example" (by the decoder).
         least: smallest value of a learned one; `None` is 0.01.
         start: where learning starts.
+        widened: whether a learned one has a factor, a weight that is 1 until `widen` and that training leaves alone.
 
     Raises:
-        ValueError: if `how` is something else, or `least` is not between 0 and `start`, or given beside a number.
+        ValueError: if `how` is something else, or `least` is not between 0 and `start`, or given beside a number, or
+            if a number is to be widened.
     """
 
-    def __init__(self, argument: str, how: float | str, least: float | None, start: float = 1.0):
+    def __init__(self, argument: str, how: float | str, least: float | None, start: float = 1.0, widened: bool = False):
         if not isinstance(how, str):
             check_positive(argument, how)
             if least is not None:
@@ -57,13 +62,18 @@ class Scale:
                     f"{MARK}min_{argument}`. Expected none beside {argument}={how!r}, which is not learned. "
                     f"Received: {least!r}"
                 )
+            if widened:
+                raise ValueError(
+                    f"{MARK}widened`. Expected False beside {argument}={how!r}, which is not learned. Received: True"
+                )
         elif how not in ("dimension", "example"):
             raise ValueError(
                 f"{MARK}{argument}`. Expected 'dimension', 'example' or a positive number. Received: {how!r}"
             )
         least = check_bound(f"min_{argument}", _LEAST if least is None else least, start)
         self.how, self.least, self.start, self.argument = how, least, start, argument
-        self.weight = None
+        self.widened, self.weight = check_boolean("widened", widened), None
+        self.factor: Any = None
 
     @property
     def by_decoder(self) -> bool:
@@ -71,17 +81,25 @@ class Scale:
         return self.how == "example"
 
     def build(self, layer: keras.Layer, event_shape: tuple[int, ...]) -> None:
-        """Make the weight in `layer`, where it is one."""
+        """Make the weights in `layer`, where there are any."""
         if self.how == "dimension" and self.weight is None:
             name = f"raw_{self.argument}"
             self.weight = layer.add_weight(
                 shape=event_shape, initializer="zeros", name=name, dtype="float32", autocast=False
             )
+        if self.widened and self.factor is None:
+            name = f"{self.argument}_factor"
+            self.factor = layer.add_weight(
+                shape=(), initializer="ones", name=name, dtype="float32", autocast=False, trainable=False
+            )
+
+    def widen(self, factor: float) -> None:
+        """Set what the learned value is multiplied by, a number above 0."""
+        self.factor.assign(check_positive("factor", factor))
 
     def value(self, raw: tf.Tensor | None) -> tf.Tensor:
         """Its value, where `raw` is what the decoder gives for it, if it does."""
         if not isinstance(self.how, str):
             return tf.constant(self.how, tf.float32)
-        if self.by_decoder:
-            return positive(raw, self.least, self.start)
-        return positive(tf.convert_to_tensor(self.weight), self.least, self.start)
+        learned = positive(raw if self.by_decoder else tf.convert_to_tensor(self.weight), self.least, self.start)
+        return tf.convert_to_tensor(self.factor) * learned if self.widened else learned

@@ -23,6 +23,8 @@ class StudentTLikelihood(Likelihood):
         scale: sigma: "example", given by the decoder; "dimension", learned for each entry of an event; or a positive
             number, in the units of x.
         min_scale: smallest learned sigma, in the units of x; below 1, where learning starts; `None` is 0.01.
+        widened: whether a learned sigma is multiplied by a weight that training leaves at 1 and `widen` sets, by what
+            is found on entries that were left out; see `keras_iwae.tables.calibration`.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 
@@ -44,24 +46,29 @@ class StudentTLikelihood(Likelihood):
         df: float | str = "dimension",
         scale: float | str = "example",
         min_scale: float | None = None,
+        widened: bool = False,
         seed: int | None = None,
         **kwargs,
     ):
         super().__init__(seed, **kwargs)
-        self.df, self.scale, self.min_scale = df, scale, min_scale
+        self.df, self.scale, self.min_scale, self.widened = df, scale, min_scale, widened
         self._df = Scale("df", df, _LEAST if isinstance(df, str) else None, _START)
-        self._scale = Scale("scale", scale, min_scale)
+        self._scale = Scale("scale", scale, min_scale, widened=widened)
         self.parameters = 1 + self._scale.by_decoder + self._df.by_decoder
         if not isinstance(df, str) and df <= 2.0:
             raise ValueError(f"{MARK}df`. Expected a number above 2, where there is a variance. Received: {df!r}")
 
     def get_config(self):
-        return {**super().get_config(), "df": self.df, "scale": self.scale, "min_scale": self.min_scale}
+        own = {"df": self.df, "scale": self.scale, "min_scale": self.min_scale, "widened": self.widened}
+        return {**super().get_config(), **own}
 
     def build(self, features_shape):
         super().build(features_shape)
         self._scale.build(self, self.event_shape)
         self._df.build(self, self.event_shape)
+
+    def widen(self, factor: float) -> None:
+        self._scale.widen(factor)
 
     def entries(self, parameters: tf.Tensor) -> tfp.distributions.StudentT:
         loc, *raw = tf.unstack(parameters, axis=-1) if self.parameters > 1 else [parameters]

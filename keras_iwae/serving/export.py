@@ -52,10 +52,10 @@ def export_saved_model(model: "IWAE | TableEstimator", path: str | os.PathLike, 
     the table with NaN where a cell is missing, or string with "" where levels are text; all in row format too:
 
     - `impute(<columns>)`, `serving_default` of an imputer: the columns with what `transform` fills in, and
-      `log_likelihood` and `effective_sample_size`, float `[n]`.
+      `log_likelihood`, `effective_sample_size` and `pareto_k`, float `[n]`.
     - `draw(<columns>, seed [n])`: the columns with a draw of what is missing, each row's of its own seed.
-    - `score(<columns>)`, `serving_default` of a density: `log_likelihood`, log p(x_obs) in the units of the table, and
-      `effective_sample_size`, float `[n]`.
+    - `score(<columns>)`, `serving_default` of a density: `log_likelihood`, log p(x_obs) in the units of the table,
+      `effective_sample_size` and `pareto_k`, float `[n]`.
 
     What is out of range is answered with InvalidArgument. The version appears under its name only once it is complete.
 

@@ -12,7 +12,7 @@ from keras_iwae.foundation import MARK
 from keras_iwae.tables import Coding, Column, dtype_of
 
 # Names of what is asked and answered beside the columns.
-_TAKEN = ("seed", "log_likelihood", "effective_sample_size")
+_TAKEN = ("seed", "log_likelihood", "effective_sample_size", "pareto_k")
 # As in a support: squares, and sums of a few of those, are within float32.
 _LARGEST = 1e15
 _LARGEST_LOG = 700.0

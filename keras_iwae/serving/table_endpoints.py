@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_iwae.evaluation import Statistics, conditional_graph, digests_of, examples_together
+from keras_iwae.evaluation import Statistics, conditional_graph, digests_of, examples_together, pareto_k_of
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import IWAEDensity, TableEstimator
@@ -25,16 +25,21 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
         digests = tf.pad(digests_of(rows), [[0, 0], [0, 1]])
         return graphs[num_draws](rows, tf.zeros([tf.shape(rows)[0], 0]), digests, seed)
 
-    def in_parts(rows: tf.Tensor) -> tuple[Statistics, tf.Tensor, tf.Tensor]:
-        """Averages, log-likelihoods and effective sample sizes; memory does not grow with the rows of a request."""
+    def in_parts(rows: tf.Tensor) -> tuple[Statistics, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Averages, log-likelihoods, effective sample sizes and k-hats; memory does not grow with a request's rows."""
         count = tf.shape(rows)[0]
         size = tf.clip_by_value(count, 1, examples_together(model, estimator.num_samples))
         parts = -(-count // size)
         padded = tf.pad(rows, [[0, parts * size - count], [0, 0]], constant_values=math.nan)
-        like = Statistics.zeros(model, tf.constant(1)), tf.zeros([1]), tf.zeros([1])
-        specs = [tf.TensorSpec([None, *each.shape[1:]]) for each in tf.nest.flatten(like)]
+        like = Statistics.zeros(model, tf.constant(1)), tf.zeros([1]), tf.zeros([1]), tf.zeros([1], tf.float64)
+        specs = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in tf.nest.flatten(like)]
         split = tf.reshape(padded, [parts, size, len(columns)])
-        answers = tf.map_fn(lambda part: tf.nest.flatten(found(part, settled, 0)[:3]), split, fn_output_signature=specs)
+
+        def of_part(part: tf.Tensor) -> list[tf.Tensor]:
+            averages, log_likelihood, ess, largest, *_ = found(part, settled, 0)
+            return tf.nest.flatten((averages, log_likelihood, ess, pareto_k_of(largest, estimator.num_samples)))
+
+        answers = tf.map_fn(of_part, split, fn_output_signature=specs)
         whole = [tf.reshape(each, [-1, *spec.shape[1:]])[:count] for each, spec in zip(answers, specs, strict=True)]
         return tf.nest.pack_sequence_as(like, whole)
 
@@ -42,21 +47,21 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
         triples = zip(columns, cells, numbers, strict=True)
         return {column.name: column.fill(values, each) for column, values, each in triples}
 
-    def trust(rows: tf.Tensor, log_likelihood: tf.Tensor, ess: tf.Tensor) -> Tensors:
+    def trust(rows: tf.Tensor, log_likelihood: tf.Tensor, ess: tf.Tensor, tails: tf.Tensor) -> Tensors:
         slopes = [column.log_jacobian(rows[:, place]) for place, column in enumerate(columns)]
         total = tf.cast(log_likelihood, tf.float64) + tf.add_n(slopes)
-        return {"log_likelihood": total, "effective_sample_size": ess}
+        return {"log_likelihood": total, "effective_sample_size": ess, "pareto_k": tails}
 
     def impute(*cells):
         rows = encoded(cells)
-        averages, log_likelihood, ess = in_parts(rows)
+        averages, *weights = in_parts(rows)
         numbers = [
             tf.cast(tf.argmax(averages.probabilities[place], axis=-1), tf.float32)
             if place in averages.probabilities
             else averages.mean[:, place]
             for place in range(len(columns))
         ]
-        return {**filled(cells, numbers), **trust(rows, log_likelihood, ess)}
+        return {**filled(cells, numbers), **trust(rows, *weights)}
 
     def draw(*inputs):
         *cells, seeds = inputs
@@ -71,8 +76,7 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
 
     def score(*cells):
         rows = encoded(cells)
-        _, log_likelihood, ess = in_parts(rows)
-        return trust(rows, log_likelihood, ess)
+        return trust(rows, *in_parts(rows)[1:])
 
     specs = tuple(column.spec for column in columns)
     seed = tf.TensorSpec([None], tf.int32, "seed")

@@ -143,7 +143,7 @@ class Coding:
         A constant column has a Gaussian of scale 1: nothing is learned of a scale that is 0.
 
         Args:
-            real: the family of real columns.
+            real: the family of real columns; where it is `widened` positive ones are too.
             count: the family of counts.
             balanced: whether training hears all columns alike, where a real one is otherwise worth several binary
                 ones: with entropies $H_d$, of at least 0.25 nats, column d has the weight $\bar H / H_d$, which leaves
@@ -164,7 +164,9 @@ class Coding:
             return count
         if self.constant[index]:
             return GaussianLikelihood(scale=1.0)
-        return real if column.kind == "real" else GaussianLikelihood(scale="example")
+        if column.kind == "real":
+            return real
+        return GaussianLikelihood(scale="example", widened=isinstance(real, Likelihood) and real.widened)
 
     def to_dict(self) -> dict:
         """As a dictionary that JSON can hold."""

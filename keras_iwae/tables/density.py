@@ -41,6 +41,8 @@ class IWAEDensity(DensityMixin, TableEstimator):
     Attributes:
         coding_: `Coding`, with the `Schema` of the columns.
         model_: the `IWAE`.
+        scale_factor_: by what the scales of real and positive columns are wider than the decoder has them, from 1 on: a
+            model of few rows is too sure of itself, which cells that it was not trained on say; 1 beside `missingness`.
         history_: bounds by steps of training, a dictionary each.
         n_features_in_: D.
         feature_names_in_: names of the columns, where they are all strings.

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from keras_iwae.evaluation import Conditional, conditional
 from keras_iwae.foundation import MARK, check_choice, check_integer
 from keras_iwae.models import IWAE
+from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
-from keras_iwae.tables.fitting import fitted
+from keras_iwae.tables.fitting import Fitting
 from keras_iwae.tables.schema import Column, Schema, check_names
 from keras_iwae.tables.values import refusal
 
@@ -72,9 +73,11 @@ class TableEstimator(BaseEstimator):
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         seed = int(check_random_state(self.random_state).randint(SEEDS))
-        self.model_, self.history_ = fitted(
+        encoded = coding.encode(frame)
+
+        fitting = Fitting(
             coding,
-            coding.encode(frame),
+            encoded,
             self.latent_dim,
             self.hidden,
             self.training_samples,
@@ -84,6 +87,12 @@ class TableEstimator(BaseEstimator):
             self.verbose,
             self.missingness is not None,
         )
+        self.scale_factor_ = 1.0
+        # Cells that are taken out at random would be taken for some that went missing by their own values.
+        if self.missingness is None:
+            self.scale_factor_ = scale_factor(fitting.model, fitting.train, encoded, _scaled(coding), seed)
+        self.history_, self.model_ = fitting.train(encoded), fitting.model
+        self.model_.generative.likelihood.widen(self.scale_factor_)
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 
@@ -133,6 +142,12 @@ class TableEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _scaled(coding: Coding) -> np.ndarray:
+    """Which columns have a scale that is learned, bool `[D]`."""
+    real = [column.kind in ("real", "positive") for column in coding.schema]
+    return np.array(real) & ~np.array(coding.constant)
 
 
 def _check_no_text(X: Any) -> None:

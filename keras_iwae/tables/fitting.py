@@ -31,19 +31,8 @@ _LEAST_SCALE = 0.1
 _TOGETHER = 50
 
 
-def fitted(
-    coding: Coding,
-    encoded: np.ndarray,
-    latent_dim: int,
-    hidden: Sequence[int],
-    training_samples: int,
-    balanced: bool,
-    max_steps: int,
-    seed: int,
-    verbose: bool,
-    self_masking: bool,
-) -> tuple[IWAE, list[dict[str, float]]]:
-    """A model that is trained on the rows of a table.
+class Fitting:
+    """A model of the rows of a table that is trained on them as often as is asked, each time from the same start.
 
     Args:
         coding: of the table.
@@ -57,51 +46,79 @@ def fitted(
         verbose: whether to show progress.
         self_masking: whether columns with gaps go missing by their own values; real ones are then Gaussian given z.
 
-    Returns:
-        the model, and for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats; with
-        balanced columns it is the `weighted_bound`.
-
     Raises:
         ValueError: if columns are to go missing by their own values where none has a gap, or a count has.
+
+    Attributes:
+        model: the model.
 
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 4.
         Ipsen, Mattei, Frellsen (2021), not-MIWAE: deep generative modelling with missing not at random data.
     """
-    most = check_integer("max_steps", max_steps)
-    mechanism = SelfMasking(_with_gaps(coding, encoded)) if self_masking else None
-    # With a closed form for what goes missing; a heavy tail would explain as well why values are not seen.
-    real = GaussianLikelihood("example", _LEAST_SCALE) if self_masking else StudentTLikelihood(min_scale=_LEAST_SCALE)
-    model = IWAE(
-        encoded.shape[1],
-        latent_dim,
-        hidden,
-        num_samples=check_integer("training_samples", training_samples),
-        likelihood=coding.likelihood(real, balanced=balanced),
-        missing="nan",
-        # What is missing says something.
-        mask_input=self_masking,
-        missingness=mechanism,
-        seed=seed,
-    )
-    model.initialize_output_bias(np.nanmean(encoded, axis=0))
-    size = min(len(encoded), max(_LEAST_BATCH, min(_LARGEST_BATCH, len(encoded) // _STEPS_A_PASS)))
-    steps = min(most, max(_FEWEST_STEPS, _PASSES * len(encoded) // size))
-    together, records = min(_TOGETHER, steps), math.ceil(steps / _TOGETHER)
-    model.compile(FusedAdam(_RATE), steps_per_execution=together)
-    rows = tf.data.Dataset.from_tensor_slices(encoded).shuffle(len(encoded), seed)
-    found = model.fit(
-        rows.repeat().batch(size, drop_remainder=True),
-        epochs=records,
-        steps_per_epoch=together,
-        callbacks=[
-            StopWhereNotFinite(),
-            keras.callbacks.LearningRateScheduler(lambda n: 0.5 * _RATE * (1.0 + math.cos(math.pi * n / records))),
-        ],
-        verbose=2 if verbose else 0,
-    )
-    name = "weighted_bound" if balanced else "bound"
-    return model, [{"step": float(together * (n + 1)), name: bound} for n, bound in enumerate(found.history[name])]
+
+    def __init__(
+        self,
+        coding: Coding,
+        encoded: np.ndarray,
+        latent_dim: int,
+        hidden: Sequence[int],
+        training_samples: int,
+        balanced: bool,
+        max_steps: int,
+        seed: int,
+        verbose: bool,
+        self_masking: bool,
+    ):
+        most = check_integer("max_steps", max_steps)
+        mechanism = SelfMasking(_with_gaps(coding, encoded)) if self_masking else None
+        # With a closed form for what goes missing; a heavy tail would explain as well why values are not seen.
+        family = GaussianLikelihood if self_masking else StudentTLikelihood
+        real = family(scale="example", min_scale=_LEAST_SCALE, widened=True)
+        self.model = IWAE(
+            encoded.shape[1],
+            latent_dim,
+            hidden,
+            num_samples=check_integer("training_samples", training_samples),
+            likelihood=coding.likelihood(real, balanced=balanced),
+            missing="nan",
+            # What is missing says something.
+            mask_input=self_masking,
+            missingness=mechanism,
+            seed=seed,
+        )
+        self.model.initialize_output_bias(np.nanmean(encoded, axis=0))
+        self._start, self._seed, self._verbose = self.model.get_weights(), seed, verbose
+        self._size = min(len(encoded), max(_LEAST_BATCH, min(_LARGEST_BATCH, len(encoded) // _STEPS_A_PASS)))
+        steps = min(most, max(_FEWEST_STEPS, _PASSES * len(encoded) // self._size))
+        self._together, self._records = min(_TOGETHER, steps), math.ceil(steps / _TOGETHER)
+        self._bound = "weighted_bound" if balanced else "bound"
+        self.model.compile(FusedAdam(_RATE), steps_per_execution=self._together)
+
+    def train(self, encoded: np.ndarray) -> list[dict[str, float]]:
+        """Train the model, from its start, on rows `[N, D]` of as many cells as those that it was made for, or fewer.
+
+        Returns:
+            for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats; with balanced
+            columns it is the `weighted_bound`.
+        """
+        self.model.set_weights(self._start)
+        for state in self.model.optimizer.variables:
+            # The learning rate is set at every record.
+            state.assign(tf.zeros_like(state))
+        rows, records = tf.data.Dataset.from_tensor_slices(encoded).shuffle(len(encoded), self._seed), self._records
+        found = self.model.fit(
+            rows.repeat().batch(self._size, drop_remainder=True),
+            epochs=records,
+            steps_per_epoch=self._together,
+            callbacks=[
+                StopWhereNotFinite(),
+                keras.callbacks.LearningRateScheduler(lambda n: 0.5 * _RATE * (1.0 + math.cos(math.pi * n / records))),
+            ],
+            verbose=2 if self._verbose else 0,
+        )
+        bounds = found.history[self._bound]
+        return [{"step": float(self._together * (n + 1)), self._bound: bound} for n, bound in enumerate(bounds)]
 
 
 def _with_gaps(coding: Coding, encoded: np.ndarray) -> tuple[int, ...]:

@@ -67,6 +67,10 @@ def score_file(
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
             raise ValueError(f"{MARK}out`. Expected another file than those that are read. Received: {out}")
+    if cells and options.get("missingness") is not None:
+        # Said here, and not after the model was learned.
+        expected = f"False beside missingness={options['missingness']!r}: a cell left out would count as one that went"
+        raise ValueError(f"{MARK}cells`. Expected {expected} missing. Received: True")
     check_integer("fit_rows", fit_rows)
     check_integer("chunk_rows", chunk_rows)
     table = open_table(source, missing, ignore)
