@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_iwae import IWAE
 from keras_iwae.evaluation import annealed_nll, importance_weighted_nll, latents, resampled_posterior, sumo_nll
+from keras_iwae.models.passes import settle_validation_freq
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 LABELS, WEIGHTS = np.arange(8), np.arange(1.0, 9.0, dtype=np.float32)
@@ -354,6 +355,12 @@ def test_a_size_beside_batches_is_refused(call, method, way):
         ("validation_batch_size", {"x": X, "validation_batch_size": 2}),
         ("validation_steps", {"x": X, "validation_steps": 2}),
         ("validation_freq", {"x": X, "validation_freq": 2}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": 2}),
+        ("validation_freq", {"x": X, "validation_split": 0.5, "validation_freq": 4, "epochs": 7, "initial_epoch": 4}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": [3, 9], "epochs": 8, "initial_epoch": 3}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": []}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": 0}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": "2"}),
         ("validation_split", {"x": X, "validation_data": X, "validation_split": 0.2}),
         ("validation_split", {"x": X, "validation_split": 1.5}),
         ("validation_split", {"x": X, "validation_split": "0.2"}),
@@ -369,6 +376,12 @@ def test_an_argument_of_fit_without_effect_is_refused(call, argument, options):
     with pytest.raises(ValueError, match="Expected") as error:
         call.model.fit(**options)
     one_line(error, argument)
+
+
+def test_epochs_that_are_validated_are_said_in_any_way():
+    for given, taken in ((np.int64(3), 3), ((5, 1), [5, 1]), (range(6, 9), [6, 7, 8]), (np.array([6]), [6])):
+        found = settle_validation_freq(given, epochs=6, initial_epoch=4)
+        assert (found, type(found)) == (taken, type(taken))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
-from keras_iwae.models.passes import check_ends, check_passes, check_split
+from keras_iwae.models.passes import check_ends, check_passes, check_split, settle_validation_freq
 from keras_iwae.models.stopping import with_stopping
 
 
@@ -59,8 +59,10 @@ class CheckedModel(CompiledModel):
         check_split(validation_split, validation_data)
         check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
-            every = None if validation_freq == 1 else validation_freq
+            every = None if np.array_equal(validation_freq, 1) else validation_freq
             _refuse_validation(steps=validation_steps, batch_size=validation_batch_size, freq=every)
+        else:
+            validation_freq = settle_validation_freq(validation_freq, epochs, initial_epoch)
         check_batch_size(validation_data, validation_batch_size, "validation_batch_size")
         check_ends(validation_data, validation_steps, "validation_data", "validation_steps", epochs - initial_epoch)
         with value_errors():
