@@ -293,7 +293,7 @@ def test_a_sweep_refuses_a_damaged_run_in_one_line(damaged):
     write_json(run / "metrics.json", {"training": {"epoch": 2}})
     assert "rows of epochs in" in error_line("sweep_k", *options, cwd=run.parent)
     (run / "history.csv").write_text("epoch,seconds\n1.0\n")
-    assert "rows of numbers in" in error_line("sweep_k", *options, cwd=run.parent)
+    assert "rows of numbers under" in error_line("sweep_k", *options, cwd=run.parent)
     for name in ("metrics.json", "history.csv"):
         (run / name).unlink()
 
