@@ -179,7 +179,7 @@ FAULTS = {
     "infinity": (with_each(np.inf), "values in [0, 1]. Received: values in [0, inf]"),
     "negative": (with_each(-0.5), "values in [0, 1]. Received: values in [-0.5, 1]"),
     "shape": (X[:, :5], "Expected shape ["),
-    "strings": (X.astype(str), "Expected values in [0, 1]. Received: dtype"),
+    "strings": (X.astype(str), "Expected numbers: floats, integers or bools. Received: "),
     "none": (X[:0], "Expected at least one "),
 }
 ROUTES = {**IN_MEMORY, **IN_BATCHES}
@@ -224,7 +224,7 @@ ODD = {
     "any shape": (tf.data.Dataset.from_generator(lambda: generator(X), (tf.float32,)), "output_signature"),
     "negative weights": (dataset(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
     "weights of entries": (dataset(X, LABELS, X), "`x: weights`. Expected shape [B, 1]"),
-    "weights of words": (dataset(X, LABELS, WEIGHTS.astype(str)), "`x: weights`. Expected values of at least 0"),
+    "weights of words": (dataset(X, LABELS, WEIGHTS.astype(str)), "`x: weights`. Expected numbers"),
     "weights by name": (dataset(X, LABELS, {"a": WEIGHTS}), "`x: weights`. Expected elements that are tensors"),
     "negative weights, later": (Batches(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
 }

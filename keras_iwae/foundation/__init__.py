@@ -34,7 +34,7 @@ from keras_iwae.foundation.storage import (
     write_arrays,
     write_json,
 )
-from keras_iwae.foundation.support import Support
+from keras_iwae.foundation.support import Support, check_dtype
 
 __all__ = [
     "MARK",
@@ -47,6 +47,7 @@ __all__ = [
     "antithetic_noise",
     "check_boolean",
     "check_choice",
+    "check_dtype",
     "check_ending",
     "check_integer",
     "check_number",

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, check_integer, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, check_dtype, check_integer, shape_text
 
 _WEIGHTS = Support(low=0.0)
 # What is below, float32 arithmetic takes for 0.
@@ -139,8 +139,8 @@ def _check_spec(spec: Any, argument: str, support: Support | ColumnSupports, sha
     """Refuse elements of a dataset that cannot be `[B, *shape]`, or of which nobody knows before they come."""
     if not isinstance(spec, tf.TensorSpec):
         raise ValueError(f"{MARK}{argument}`. Expected elements that are tensors. Received: {type(spec).__name__}")
-    if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
-        raise ValueError(f"{MARK}{argument}`. Expected {support}. Received: dtype {spec.dtype.name}")
+    check_dtype(spec.dtype, argument)
+    support.check_bools(spec.dtype, argument)
     if _rank(spec) != 1 + len(shape) or tuple(spec.shape[1:]) != shape:
         remedy = ""
         if _rank(spec) == len(shape) and spec.shape.is_compatible_with(shape):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from keras_iwae.evaluation import Conditional, conditional
-from keras_iwae.foundation import MARK, check_choice, check_integer
+from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.fitting import fitted
@@ -103,7 +103,7 @@ class TableEstimator(BaseEstimator):
             check_names(X.columns)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
-        _check_no_text(X)
+        _check_numbers(X)
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
@@ -135,8 +135,11 @@ class TableEstimator(BaseEstimator):
         return tags
 
 
-def _check_no_text(X: Any) -> None:
-    """Refuse arrays that hold text, which say of no column that it has levels."""
+def _check_numbers(X: Any) -> None:
+    """Refuse arrays that hold something else; of text they say of no column that it has levels."""
+    # Complex numbers and objects scikit-learn refuses in words of its own, which its checks ask for.
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
+        check_dtype(X.dtype, "X")
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
         for place, cells in enumerate(X.T):
             words = [cell for cell in cells if isinstance(cell, (str, bytes))]
