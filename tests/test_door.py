@@ -222,6 +222,14 @@ ODD = {
     "no whole batch": (tf.data.Dataset.from_tensor_slices(X).batch(9, drop_remainder=True), "drop_remainder"),
     "no batch": (iter(()), "at least one batch"),
     "any shape": (tf.data.Dataset.from_generator(lambda: generator(X), (tf.float32,)), "output_signature"),
+    "parts in memory": (
+        (X, LABELS, WEIGHTS),
+        "`x`. Expected x[0] alone, for labels are not used, and x[2] as `sample_",
+    ),
+    "a pair in memory": (
+        [pd.DataFrame(X), LABELS],
+        "`x`. Expected x[0] alone, for labels are not used. Received: a list",
+    ),
     "negative weights": (dataset(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
     "weights of entries": (dataset(X, LABELS, X), "`x: weights`. Expected shape [B, 1]"),
     "weights of words": (dataset(X, LABELS, WEIGHTS.astype(str)), "`x: weights`. Expected numbers"),
