@@ -464,7 +464,7 @@ def test_what_one_dense_network_uses_is_taken():
     several = IWAE(6, latent_dim=(3, 2), hidden=((4,),), **both())
     again = IWAE.from_config(several.get_config())
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in several.weights]
-    with pytest.raises(ValueError, match=r"`hidden`\. Expected 1 sequences .* for each stochastic layer above"):
+    with pytest.raises(ValueError, match=r"`hidden`\. Expected the units of each layer"):
         IWAE(6, latent_dim=(3, 2), hidden=((4,), (4,)), **both())
 
 
