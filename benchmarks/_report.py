@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from _files import ending_in
+
 ROOT = Path(__file__).resolve().parent.parent
 # A clone works without being installed.
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
@@ -27,7 +29,7 @@ def parser(description: str, rounds: int = 7) -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="the smallest sizes, to see that it works; no measurement")
     made.add_argument(
         "--out",
-        type=Path,
+        type=ending_in(".json"),
         metavar="FILE",
         help="the JSON file; the figure lies beside it [docs/benchmarks/NAME.json, docs/images/bench-NAME.png]",
     )

@@ -15,6 +15,8 @@ import json
 import sys
 from pathlib import Path
 
+from _files import ending_in
+
 SERIES = {
     "IWAE, reparameterized": ("iwae", "reparameterized", None),
     "IWAE, DReG": ("iwae", "dreg", None),
@@ -75,7 +77,12 @@ def main() -> None:
     parser.add_argument(
         "--k", type=int, nargs="+", default=[1, 4, 16, 64, 256], help="numbers of samples [1 4 16 64 256]"
     )
-    parser.add_argument("--out", default="gradient-snr.png", help="figure; the numbers go beside it as JSON")
+    parser.add_argument(
+        "--out",
+        type=ending_in(".png"),
+        default=Path("gradient-snr.png"),
+        help="figure; the numbers go beside it as JSON",
+    )
     args = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import keras
@@ -111,7 +118,7 @@ def main() -> None:
     figure.axes[0].legend(fontsize=8)
     with replacing(args.out) as temporary:
         figure.savefig(temporary, dpi=90)
-    write_json(Path(args.out).with_suffix(".json"), {"settings": vars(args), "ratios": results})
+    write_json(args.out.with_suffix(".json"), {"settings": vars(args) | {"out": str(args.out)}, "ratios": results})
 
 
 if __name__ == "__main__":

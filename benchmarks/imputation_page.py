@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _files import ending_in
 from _page import markdown, write_page
 from anomaly import SIDES as DETECTORS
 from imputation import DATA, ITERATIVE, IWAE, MASKING, PATTERNS, SHARES, asked
@@ -135,7 +136,7 @@ def detectors(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "imputation.md", help="the page")
+    parser.add_argument("--out", type=ending_in(".md"), default=ROOT / "docs" / "imputation.md", help="the page")
     args = parser.parse_args()
     results = ROOT / "docs" / "results"
     found = json.loads((results / "imputation.json").read_text())

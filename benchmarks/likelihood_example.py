@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from _files import ending_in
 from _report import ROOT, Report, run
 
 DIGITS = {"dataset": "digits", "num_samples": 50, "batch_size": 20, "hidden": (100, 100), "latent_dim": 20}
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="small digits, two passes, few samples; no measurement")
     made.add_argument(
         "--out",
-        type=Path,
+        type=ending_in(".json"),
         metavar="FILE",
         help="the JSON file; pictures lie beside it [docs/results/likelihoods.json, docs/images/likelihoods-ROW.png]",
     )

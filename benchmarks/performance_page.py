@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from _files import ending_in
 from _page import markdown, write_page
 from _targets import targets
 from _timing import text
@@ -130,7 +131,9 @@ def about(found: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmarks", type=Path, default=ROOT / "docs" / "benchmarks", help="[docs/benchmarks]")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.md", help="[docs/performance.md]")
+    parser.add_argument(
+        "--out", type=ending_in(".md"), default=ROOT / "docs" / "performance.md", help="[docs/performance.md]"
+    )
     args = parser.parse_args()
 
     def read(name: str) -> dict | None:

@@ -12,6 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from _files import ending_in
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
@@ -19,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000, help="gradient steps of each family [2000]")
     parser.add_argument("--families", nargs="+", metavar="NAME", help="[all over continuous latents]")
-    parser.add_argument("--out", type=Path, default=Path("posterior-shapes.png"), help="PNG file")
+    parser.add_argument("--out", type=ending_in(".png"), default=Path("posterior-shapes.png"), help="PNG file")
     args = parser.parse_args()
     import _shapes
     import numpy as np

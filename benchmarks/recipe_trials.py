@@ -56,7 +56,7 @@ def main() -> None:
             experiments.resume(run, curve=True)
         else:
             experiments.train(config, run, curve=True)
-        (last,) = (row for row in runs.read_rows(run / "nll.csv") if row["passes"] == args.passes)
+        (last,) = (row for row in runs.read_rows(run / "nll.csv", "passes", "nll") if row["passes"] == args.passes)
         rows.append({"recipe": name, "passes": str(args.passes), "validation NLL, K = 1000": f"{last['nll']:.2f}"})
         print(rows[-1], flush=True)
     if args.json:

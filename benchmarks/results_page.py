@@ -16,6 +16,7 @@ import json
 import sys
 from pathlib import Path
 
+from _files import ending_in
 from _page import markdown, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,7 +190,7 @@ def draw_units(records: list[dict], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="[docs/results]")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="[docs/results.md]")
+    parser.add_argument("--out", type=ending_in(".md"), default=ROOT / "docs" / "results.md", help="[docs/results.md]")
     args = parser.parse_args()
     from keras_iwae.experiments.paper_table import ROWS
 

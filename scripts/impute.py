@@ -39,15 +39,15 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import tables
+    from keras_iwae.experiments.report.imputation import check_page, write_imputation_report
 
+    page = check_page(args.report) if args.report else None
     files = tables.impute_file(args.data, args.out, num_imputations=args.imputations, **given_reading(args))
     lines = {"filled": files.filled, "verdicts": files.rows}
     if files.imputations:
         lines["draws"] = f"{files.imputations[0]} to {files.imputations[-1]}"
-    if args.report:
-        from keras_iwae.experiments.report.imputation import write_imputation_report
-
-        lines["page"] = write_imputation_report(files, args.report)
+    if page:
+        lines["page"] = write_imputation_report(files, page)
     print("\n".join(f"{name:9} {value}" for name, value in lines.items()))
 
 

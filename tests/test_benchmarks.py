@@ -14,6 +14,7 @@ import tensorflow as tf
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
+import _files  # noqa: E402
 import _network  # noqa: E402
 import _peers  # noqa: E402
 import _report  # noqa: E402
@@ -30,6 +31,13 @@ import time_to_nll  # noqa: E402
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 # Sizes that all differ: pixels 3, hidden 2 and 5, 4 latent units.
 SMALL = _network.Network(3, (2, 5), 4)
+
+
+def test_a_file_is_what_its_name_says():
+    assert _files.ending_in(".json")("a/x.json") == Path("a/x.json")
+    for wrong in ("x.png", "x", "json"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"ends in .json, got {wrong}"):
+            _files.ending_in(".json")(wrong)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

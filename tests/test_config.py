@@ -14,6 +14,7 @@ from keras_iwae.experiments import DataConfig, ExperimentConfig, ModelConfig, Ob
 from keras_iwae.experiments.config import flattened, settings_of
 from keras_iwae.experiments.sections import BINARIZATIONS, SECTION_OF, SECTIONS
 from keras_iwae.likelihoods import LIKELIHOODS
+from keras_iwae.models.sizes import settle_hidden
 
 # A value of each field that is not its default, and goes with the others.
 OTHERS = {
@@ -322,3 +323,37 @@ def test_pixels_that_are_missing_train_by_default(tmp_path):
     assert np.isfinite(model.test_on_batch(batch, return_dict=True)["bound"])
     with pytest.raises(ValueError, match=r"`missing`\. Expected 'nan' for data with pixels that are NaN"):
         experiments.build(config.replaced(missing=None))
+
+
+# Units, of how many networks, and what a configuration and a model take them for; None where both refuse them.
+UNITS = [
+    ((8, 4), 1, ((8, 4),)),
+    (((8, 4),), 1, ((8, 4),)),
+    ([[8], [np.int32(4)]], 2, ((8,), (4,))),
+    (np.array([[8, 4], [3, 2]]), 2, ((8, 4), (3, 2))),
+    (None, 1, ((200, 200),)),
+    (None, 2, None),
+    ((8, 4), 2, None),
+    (((8,), (4,)), 1, None),
+    (((8,), 4), 2, None),
+    (((8,), ()), 2, None),
+    (((8, (4,)),), 1, None),
+    ((), 1, None),
+    ("84", 1, None),
+]
+
+
+@pytest.mark.parametrize(("given", "networks", "taken"), UNITS)
+def test_one_rule_says_which_units_a_network_has(given, networks, taken):
+    latent_dim = (3, 2)[:networks]
+    ways = (
+        lambda: ExperimentConfig.of(latent_dim=latent_dim, hidden=given).model.hidden,
+        lambda: settle_hidden(given, None, "gaussian", networks, None, None)[0],
+    )
+    for way in ways:
+        if taken is None:
+            with pytest.raises(ValueError, match=r"`hidden`\. Expected"):
+                way()
+        else:
+            # A model of one network says it without the brackets around it.
+            assert way() in (taken, taken[0])

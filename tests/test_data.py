@@ -174,7 +174,7 @@ def test_arrays_keep_their_grey_levels(grey):
         (np.full((2, 3), 200), "divide 8-bit images by 255"),
         (np.full((2, 3), np.nan), "NaN"),
         (np.zeros((0, 3), np.uint8), "at least one example"),
-        (np.array([["a"]]), "Expected values"),
+        (np.array([["a"]]), "Expected numbers"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(array, message):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_iwae import IWAE
 from keras_iwae.evaluation import annealed_nll, importance_weighted_nll, latents, resampled_posterior, sumo_nll
+from keras_iwae.models.passes import settle_validation_freq
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 LABELS, WEIGHTS = np.arange(8), np.arange(1.0, 9.0, dtype=np.float32)
@@ -178,7 +179,7 @@ FAULTS = {
     "infinity": (with_each(np.inf), "values in [0, 1]. Received: values in [0, inf]"),
     "negative": (with_each(-0.5), "values in [0, 1]. Received: values in [-0.5, 1]"),
     "shape": (X[:, :5], "Expected shape ["),
-    "strings": (X.astype(str), "Expected values in [0, 1]. Received: dtype"),
+    "strings": (X.astype(str), "Expected numbers: floats, integers or bools. Received: "),
     "none": (X[:0], "Expected at least one "),
 }
 ROUTES = {**IN_MEMORY, **IN_BATCHES}
@@ -221,9 +222,17 @@ ODD = {
     "no whole batch": (tf.data.Dataset.from_tensor_slices(X).batch(9, drop_remainder=True), "drop_remainder"),
     "no batch": (iter(()), "at least one batch"),
     "any shape": (tf.data.Dataset.from_generator(lambda: generator(X), (tf.float32,)), "output_signature"),
+    "parts in memory": (
+        (X, LABELS, WEIGHTS),
+        "`x`. Expected x[0] alone, for labels are not used, and x[2] as `sample_",
+    ),
+    "a pair in memory": (
+        [pd.DataFrame(X), LABELS],
+        "`x`. Expected x[0] alone, for labels are not used. Received: a list",
+    ),
     "negative weights": (dataset(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
     "weights of entries": (dataset(X, LABELS, X), "`x: weights`. Expected shape [B, 1]"),
-    "weights of words": (dataset(X, LABELS, WEIGHTS.astype(str)), "`x: weights`. Expected values of at least 0"),
+    "weights of words": (dataset(X, LABELS, WEIGHTS.astype(str)), "`x: weights`. Expected numbers"),
     "weights by name": (dataset(X, LABELS, {"a": WEIGHTS}), "`x: weights`. Expected elements that are tensors"),
     "negative weights, later": (Batches(X, LABELS, -WEIGHTS), "`x: weights`. Expected values of at least 0"),
 }
@@ -354,6 +363,12 @@ def test_a_size_beside_batches_is_refused(call, method, way):
         ("validation_batch_size", {"x": X, "validation_batch_size": 2}),
         ("validation_steps", {"x": X, "validation_steps": 2}),
         ("validation_freq", {"x": X, "validation_freq": 2}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": 2}),
+        ("validation_freq", {"x": X, "validation_split": 0.5, "validation_freq": 4, "epochs": 7, "initial_epoch": 4}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": [3, 9], "epochs": 8, "initial_epoch": 3}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": []}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": 0}),
+        ("validation_freq", {"x": X, "validation_data": X, "validation_freq": "2"}),
         ("validation_split", {"x": X, "validation_data": X, "validation_split": 0.2}),
         ("validation_split", {"x": X, "validation_split": 1.5}),
         ("validation_split", {"x": X, "validation_split": "0.2"}),
@@ -369,6 +384,12 @@ def test_an_argument_of_fit_without_effect_is_refused(call, argument, options):
     with pytest.raises(ValueError, match="Expected") as error:
         call.model.fit(**options)
     one_line(error, argument)
+
+
+def test_epochs_that_are_validated_are_said_in_any_way():
+    for given, taken in ((np.int64(3), 3), ((5, 1), [5, 1]), (range(6, 9), [6, 7, 8]), (np.array([6]), [6])):
+        found = settle_validation_freq(given, epochs=6, initial_epoch=4)
+        assert (found, type(found)) == (taken, type(taken))
 
 
 @pytest.mark.parametrize(

@@ -319,8 +319,9 @@ def test_refused_pairs_say_what_is_allowed():
         ("rws", ELBO(), True, "objective 'iwae'"),
         ("rws", PIWAE(num_groups=3), True, "objective 'iwae'"),
         ("dreg", Reconstruction(), True, "'reparameterized'"),
-        ("reparameterized", IWAEBound(), False, "'vimco', 'reinforce' or 'rws'"),
+        ("reparameterized", IWAEBound(), False, "'vimco' or 'reinforce' or 'rws'"),
         ("dreg", IWAEBound(), False, "discrete"),
+        ("dreg", ELBO(), False, "'reinforce' for a posterior over discrete"),
     ]
     for name, objective, reparameterized, message in refused:
         with pytest.raises(ValueError, match=f"`estimator`. Expected.*{message}"):
@@ -334,7 +335,13 @@ def test_refused_pairs_say_what_is_allowed():
     ("settings", "message"),
     [
         ({"objective": "iwae", "estimator": "stl"}, "`estimator`"),
-        ({"posterior": "bernoulli"}, "`estimator`.*discrete"),
+        ({"posterior": "bernoulli"}, "`estimator`. Expected 'vimco' or .*discrete.*Received: 'auto', which stands for"),
+        ({"posterior": "bernoulli", "objective": "elbo"}, "`estimator`. Expected 'reinforce' for.*Received: 'auto'"),
+        (
+            {"posterior": "bernoulli", "objective": "ae", "num_samples": 1},
+            "`objective`. Expected one that draws samples.*Received: Reconstruction",
+        ),
+        ({"objective": "miwae"}, "`num_groups`. Expected a divisor of .* 6, such as 6; it is 8 where none is given"),
         ({"posterior": "cauchy"}, "`posterior`"),
         ({"backward_samples": 7}, "`backward_samples`. Expected at most num_samples = 6"),
         ({"backward_samples": 0}, "`backward_samples`"),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, Renyi, dense_decoder, dense_encoder
+from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, IWAEDensity, IWAEImputer, Renyi, dense_decoder, dense_encoder
 from keras_iwae.likelihoods import (
     LIKELIHOODS,
     CategoricalLikelihood,
@@ -14,6 +14,7 @@ from keras_iwae.likelihoods import (
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks import EventEncoder, conv_decoder, conv_encoder
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
+from keras_iwae.priors import StandardNormalPrior
 from keras_iwae.training import FusedAdam, PaperSchedule
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
@@ -213,6 +214,45 @@ def test_numbers_of_numpy_are_numbers(name, tmp_path):
         if not name.startswith(("posterior", "hier", "Event")):
             np.testing.assert_allclose(weight.numpy(), expected.numpy(), err_msg=weight.path)
     assert np.isfinite(loaded.train_on_batch(X.reshape(8, *loaded.event_shape), return_dict=True)["loss"])
+
+
+# A constructor, what it is given beside an argument of another name, and the name that was meant.
+MISSPELT = {
+    **{f"IWAE, {wrong}": (IWAE, (6,), wrong, meant) for wrong, meant in [("latent_dims", "latent_dim"), ("k", None)]},
+    "IWAE, of Keras": (IWAE, (6,), "types", "dtype"),
+    "AVB": (AVB, (6,), "num_sample", "num_samples"),
+    **{
+        f"likelihood, {name}": (LIKELIHOODS[name], (), "sed", "seed")
+        for name in sorted({*LIKELIHOODS} - {"categorical"})
+    },
+    "likelihood, categorical": (CategoricalLikelihood, (3,), "level", "levels"),
+    **{f"posterior, {name}": (POSTERIORS[name], (dense, 2), "seeds", "seed") for name in POSTERIORS},
+    "posterior, hierarchical": (HierarchicalPosterior, (dense, (2, 1), ((3,),)), "activations", "activation"),
+    "prior": (StandardNormalPrior, (2,), "names", "name"),
+    "EventEncoder": (EventEncoder, (dense,), "level", "levels"),
+    "IWAEImputer": (IWAEImputer, (), "max_step", "max_steps"),
+    "IWAEDensity": (IWAEDensity, (), "epochs", None),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_an_argument_that_there_is_not_is_named_with_the_one_that_is_meant(name):
+    kind, given, wrong, meant = MISSPELT[name]
+    given = [each() if each is dense else each for each in given]
+    said = f"no such argument of {kind.__name__}; the closest is `{meant}`" if meant else "one of .*num_samples"
+    with pytest.raises(ValueError, match=rf"`{wrong}`\. Expected {said}.*\. Received: {wrong}=1$"):
+        kind(*given, **{wrong: 1})
+
+
+def test_what_an_own_class_takes_out_of_its_arguments_is_its_own():
+    class Own(GaussianPosterior):
+        def __init__(self, *args, **kwargs):
+            self.colour = kwargs.pop("colour")
+            super().__init__(*args, **kwargs)
+
+    assert Own(dense(), 2, colour="red", name="own").colour == "red"
+    with pytest.raises(ValueError, match=r"`size`\. Expected one of .*latent_dim"):
+        Own(dense(), 2, colour="red", size=3)
 
 
 @pytest.mark.parametrize("settings", [(np.float32(0.01),), (PaperSchedule(5, 0.01), np.float32(0.8))])

@@ -144,6 +144,23 @@ def test_a_last_step_that_breaks_the_weights_alone_is_seen():
         make(keras.optimizers.SGD(0.1)).fit(X, batch_size=4, verbose=0, callbacks=Poison(0, 1, bias, after=True))
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_batch_alone_is_looked_at_too(after):
+    """Before the step it makes the loss NaN; after it, by a rate that is too high, the weights alone."""
+    model = make(keras.optimizers.SGD(math.inf if after else 0.1))
+    model.run_eagerly = True
+    kept = model.get_weights()
+    if not after:
+        bias(model).assign(np.full(bias(model).shape, math.nan))
+    named = r"\S+" if after else "loss"
+    with pytest.raises(ValueError, match=rf"^Training stopped in train_on_batch: {named} is not finite\. The likely"):
+        model.train_on_batch(X)
+    # Nothing of it is left when the weights are others.
+    model.set_weights(kept)
+    model.optimizer.learning_rate = 0.1
+    assert np.isfinite(model.train_on_batch(X, return_dict=True)["loss"])
+
+
 def test_keras_own_way_to_stop_is_left_to_it():
     callbacks = [Poison(0, 0, bias), keras.callbacks.TerminateOnNaN()]
     history = make(keras.optimizers.SGD(0.1)).fit(X, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
@@ -180,6 +197,8 @@ FEW = {"num_chains": 2, "num_temperatures": 3, "num_leapfrog_steps": 1, **QUIET}
 REFUSING = {
     "evaluate": lambda model, folder: (compiled(model), model.evaluate(X, verbose=0)),
     "predict": lambda model, folder: model.predict(X, verbose=0),
+    "test_on_batch": lambda model, folder: (compiled(model), model.test_on_batch(X)),
+    "predict_on_batch": lambda model, folder: (compiled(model), model.predict_on_batch(X)),
     "sample": lambda model, folder: model.sample(2),
     "importance_weighted_nll": lambda model, folder: importance_weighted_nll(model, X, 3, **QUIET),
     "annealed_nll": lambda model, folder: annealed_nll(model, X, **FEW),
@@ -293,7 +312,7 @@ def test_a_sweep_refuses_a_damaged_run_in_one_line(damaged):
     write_json(run / "metrics.json", {"training": {"epoch": 2}})
     assert "rows of epochs in" in error_line("sweep_k", *options, cwd=run.parent)
     (run / "history.csv").write_text("epoch,seconds\n1.0\n")
-    assert "rows of numbers in" in error_line("sweep_k", *options, cwd=run.parent)
+    assert "rows of numbers under" in error_line("sweep_k", *options, cwd=run.parent)
     for name in ("metrics.json", "history.csv"):
         (run / name).unlink()
 

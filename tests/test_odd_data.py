@@ -87,7 +87,7 @@ def test_masks_of_numpy_are_missing_entries_wherever_they_come_in():
     with pytest.raises(ValueError, match=r"`source`\. Expected floats where some are masked"):
         loaded(np.ma.masked_array(np.ones((3, 6), np.uint8), np.eye(3, 6)), binarization="none")
     for values in (np.array([["a"] * 6]), np.ones((1, 6), complex), np.zeros((1, 6), "datetime64[s]")):
-        with pytest.raises(ValueError, match=r"`x`\. Expected finite values\. Received: dtype"):
+        with pytest.raises(ValueError, match=r"`x`\. Expected numbers: .*Received: .*dtype"):
             door.array(np.ma.masked_array(values, np.eye(1, 6)))
 
 

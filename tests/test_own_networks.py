@@ -10,7 +10,7 @@ from keras_iwae import AVB, IWAE
 from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, PoissonLikelihood
 from keras_iwae.models import GenerativeModel
 from keras_iwae.models.components import POSTERIORS
-from keras_iwae.networks import EventEncoder
+from keras_iwae.networks import EventEncoder, output_shape
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
 from keras_iwae.priors import StandardNormalPrior
 
@@ -179,6 +179,39 @@ def test_what_is_no_such_network_is_named_in_one_line(place, name):
     assert ". Received: " in text
     assert text.count("Invalid value received") == 1
     assert not {"\n", "\x1b"} & set(text)
+
+
+MIXING = {
+    "ranks": lambda x: x + keras.ops.cast(keras.ops.argsort(x, axis=0), x.dtype),
+    "attention": lambda x: keras.ops.softmax(x @ keras.ops.transpose(x)) @ x,
+    "the next row": lambda x: keras.ops.roll(x, 1, axis=0) + 0.01 * x,
+    "a little of the mean": lambda x: x + 0.1 * keras.ops.mean(x, axis=0),
+    "the batch's own moments": lambda x: (x - keras.ops.mean(x, 0)) / (1e-3 + keras.ops.std(x, 0)),
+}
+APART = {
+    "moments that were learned": keras.layers.BatchNormalization,
+    "moments of the row": keras.layers.LayerNormalization,
+    "noise of training": lambda: keras.layers.GaussianNoise(1.0),
+    "noise at any time": lambda: keras.layers.Lambda(lambda x: x + keras.random.normal(keras.ops.shape(x))),
+    "no number": lambda: keras.layers.Lambda(lambda x: keras.ops.sqrt(x - 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", [*MIXING, *APART])
+def test_rows_of_a_batch_are_kept_apart(name):
+    if name in APART:
+        assert output_shape(APART[name](), (None, 6), "encoder") == (None, 6)
+        return
+    with pytest.raises(ValueError, match=r"`encoder`\. Expected features of each row by itself\. Received: lambda"):
+        output_shape(keras.layers.Lambda(MIXING[name]), (None, 6), "encoder")
+
+
+@pytest.mark.parametrize("place", ["IWAE, encoder", "IWAE, decoder", "AVB, decoder", "EventEncoder"])
+def test_networks_that_mix_rows_are_refused_in_every_place(place):
+    argument, inputs, model_with = PLACES[place]
+    mixing = functional(inputs, keras.layers.Dense(8), keras.layers.Lambda(lambda x: x - keras.ops.mean(x, 0)))
+    with pytest.raises(ValueError, match=rf"`{argument}`\. Expected features of each row by itself"):
+        model_with(mixing)
 
 
 @pytest.mark.parametrize("place", ["IWAE, encoder", "AVB, encoder", "EventEncoder"])
@@ -431,7 +464,7 @@ def test_what_one_dense_network_uses_is_taken():
     several = IWAE(6, latent_dim=(3, 2), hidden=((4,),), **both())
     again = IWAE.from_config(several.get_config())
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in several.weights]
-    with pytest.raises(ValueError, match=r"`hidden`\. Expected 1 sequences .* for each stochastic layer above"):
+    with pytest.raises(ValueError, match=r"`hidden`\. Expected the units of each layer"):
         IWAE(6, latent_dim=(3, 2), hidden=((4,), (4,)), **both())
 
 

@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 from keras_iwae import plots
+from keras_iwae.experiments import draw_samples
+from keras_iwae.experiments.report.imputation import check_page, write_imputation_report
 
 
 def test_grid_tiles_row_by_row_and_fills_up_with_black():
@@ -39,3 +42,22 @@ def test_files_show_what_was_given(tmp_path):
     }
     plots.save_curves(tmp_path / "curves.png", history)
     assert imread(tmp_path / "curves.png").shape == (320, 800, 4)
+
+
+WRITING = {
+    "save_grid": ("path", "png", lambda path: plots.save_grid(path, np.zeros((1, 4)))),
+    "save_curves": ("path", "png", lambda path: plots.save_curves(path, {"epoch": [1.0], "bound": [1.0]})),
+    # Before the model is looked for, and the file is written that the page is about.
+    "draw_samples": ("out", "png", lambda path: draw_samples("no model", out=path)),
+    "write_imputation_report": ("report", "html", lambda path: write_imputation_report(None, path)),
+    "check_page": ("report", "html", check_page),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_what_is_written_is_what_its_name_says(name, tmp_path):
+    argument, ending, write = WRITING[name]
+    for wrong in ("x.jpg", "x.csv", "x", f"x.{ending}.gz"):
+        with pytest.raises(ValueError, match=rf"`{argument}`\. Expected a file name that ends in \.{ending}.*'"):
+            write(tmp_path / wrong)
+    assert not list(tmp_path.iterdir())

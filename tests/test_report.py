@@ -182,7 +182,7 @@ def test_a_broken_run_shows_what_is_left(diagnosed, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     (broken / "model.keras").write_bytes(b"no model")
-    (broken / "history.csv").write_text("epoch,bound\n1,minus three\n")
+    (broken / "history.csv").write_text("epoch,seconds,bound\n1,2,minus three\n")
     (broken / "diagnosis.json").write_text('{"layers": [{"units": 3}]}')
     (broken / "metrics.json").write_text('{"nll_test": {"nll": 1')
     (broken / "per-example-test.npz").write_bytes(b"")

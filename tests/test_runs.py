@@ -1,6 +1,8 @@
 """Runs on disk: what is written is whole, what is read is checked, and a run that was killed goes on bit for bit."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +92,55 @@ def test_history_that_is_ahead_of_the_model_is_cut_back(finished, tmp_path):
     rows = runs.read_history(run)
     runs.write_history(run, [*rows, {**rows[-1], "epoch": 3.0, "bound": 99.0}])
     assert_same_run(experiments.resume(run, epochs=3), finished)
+
+
+WHOLE = "epoch,seconds,loss\n1,0.5,9.25\n2,0.5,8.25\n3,0.5,7.25\n"
+# What is in history.csv beside a model of two epochs, and what is said of it.
+DAMAGED_HISTORIES = {
+    "empty": ("", "an empty file"),
+    "no line": ("\n", "the columns"),
+    "no row": ("epoch,seconds,loss\n", "model's 2 epochs .*no row; mend the file, or remove it"),
+    "cut off in a row": (WHOLE[:-7], "a last line without an end"),
+    "cut off in a number": (WHOLE[:-3], "a last line without an end"),
+    "a stray line": (WHOLE + "done\n", "line 5 with 1 cells under 3 names"),
+    "a longer row": (WHOLE + "4,1,1,1\n", "line 5 with 4 cells"),
+    "an empty line": (WHOLE.replace("2,0.5", "\n2,0.5"), "line 3 with 0 cells"),
+    "words": (WHOLE.replace("8.25", "eight"), "could not convert string to float: 'eight'"),
+    "other columns": (WHOLE.replace("seconds", "time"), "under epoch, seconds and others .*the columns"),
+    "a column twice": (WHOLE.replace("loss", "epoch"), "the columns"),
+    "too few": ("epoch,seconds\n1,0.5\n", "model's 2 epochs .*epoch 1 as the last"),
+    "a row between": (WHOLE.replace("2,0.5,8.25\n", ""), "a row for each epoch .*epochs 1, 3"),
+    "a row twice": (WHOLE + "3,0.5,7.25\n", "a row for each epoch .*epochs 1, 2, 3, 3"),
+    "bytes": (b"\xff\xfe\x00", "can't decode"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED_HISTORIES)
+def test_a_damaged_history_is_refused_by_its_path(name, tmp_path):
+    content, said = DAMAGED_HISTORIES[name]
+    (tmp_path / "history.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=r"^Expected .* in \S*history\.csv\. Received: ") as error:
+        runs.read_history(tmp_path, 2)
+    assert re.search(said, str(error.value))
+    assert "\n" not in str(error.value)
+
+
+def test_a_history_begins_where_one_was_removed(tmp_path):
+    assert runs.read_history(tmp_path, 2) == []
+    (tmp_path / "history.csv").write_text(WHOLE.replace("1,0.5,9.25\n", ""))
+    assert [row["epoch"] for row in runs.read_history(tmp_path, 2)] == [2.0]
+
+
+@pytest.mark.slow
+def test_columns_of_another_history_are_refused_and_one_that_is_gone_is_not_missed(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "history.csv").write_text(WHOLE)
+    with pytest.raises(
+        ValueError, match=r"Expected the columns bound, .* in \S*history.csv. Received: others, as of b"
+    ):
+        experiments.resume(run)
+    (run / "history.csv").unlink()
+    assert runs.read_history(experiments.resume(run)) == []
 
 
 @pytest.mark.slow

@@ -171,7 +171,14 @@ def automatic(objective: Objective, num_samples: int, reparameterized: bool, tot
     return "dreg" if weighed and legal else "reparameterized"
 
 
-def check_pair(name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "") -> None:
+def check_pair(
+    name: str,
+    objective: Objective,
+    num_samples: int,
+    reparameterized: bool,
+    total_only: str = "",
+    given: str | None = None,
+) -> None:
     """Refuse an estimator that is biased or undefined for an objective or a posterior.
 
     Args:
@@ -180,26 +187,41 @@ def check_pair(name: str, objective: Objective, num_samples: int, reparameterize
         num_samples: K.
         reparameterized: whether the posterior's samples are differentiable in its parameters.
         total_only: why the posterior's log q can be differentiated as a whole only, empty where it need not.
+        given: what the user knows it by, "auto"; `None` is its name.
 
     Raises:
         ValueError: which says what is allowed.
     """
-    estimator, sizes = get(name), [term.group_size for term in objective.inference_terms(num_samples)]
-    reason = None
-    if objective.deterministic and name != "reparameterized":
-        reason = "'reparameterized' for an objective without samples"
-    elif estimator.reparameterizes and not reparameterized:
-        reason = "'vimco', 'reinforce' or 'rws' for a posterior over discrete latents"
-    elif total_only and not estimator.total:
-        reason = f"'reparameterized' for a posterior {total_only}"
-    elif name == "stl" and max(sizes) > 1:
-        reason = f"'dreg' in its place for groups of {max(sizes)} samples, where 'stl' is biased"
-    elif name == "vimco" and min(sizes) < 2:
-        reason = "'reinforce' in its place for groups of one sample, which leave 'vimco' no others to compare with"
-    elif name == "rws" and objective.inference_terms(num_samples) != (Term(1.0, num_samples),):
-        reason = "the objective 'iwae' with 'rws', whose weights are those of all K samples"
+    get(name)
+    if not reparameterized and objective.deterministic:
+        raise ValueError(
+            "Invalid value received for `objective`. Expected one that draws samples, for a posterior over discrete "
+            f"latents. Received: {type(objective).__name__}"
+        )
+    reason = _objection(name, objective, num_samples, reparameterized, total_only)
     if reason:
+        asked = repr(name) if given in (None, name) else f"{given!r}, which stands for {name!r},"
         raise ValueError(
             f"Invalid value received for `estimator`. Expected {reason}. "
-            f"Received: {name!r} with {type(objective).__name__} and K = {num_samples}"
+            f"Received: {asked} with {type(objective).__name__} and K = {num_samples}"
         )
+
+
+def _objection(name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str) -> str | None:
+    """What is to be in the place of this estimator, `None` where it is legal."""
+    estimator, sizes = ESTIMATORS[name], [term.group_size for term in objective.inference_terms(num_samples)]
+    if objective.deterministic and name != "reparameterized":
+        return "'reparameterized' for an objective without samples"
+    if estimator.reparameterizes and not reparameterized:
+        others = [other for other, one in ESTIMATORS.items() if not one.reparameterizes]
+        legal = [repr(o) for o in others if not _objection(o, objective, num_samples, reparameterized, total_only)]
+        return f"{' or '.join(legal)} for a posterior over discrete latents"
+    if total_only and not estimator.total:
+        return f"'reparameterized' for a posterior {total_only}"
+    if name == "stl" and max(sizes) > 1:
+        return f"'dreg' in its place for groups of {max(sizes)} samples, where 'stl' is biased"
+    if name == "vimco" and min(sizes) < 2:
+        return "'reinforce' in its place for groups of one sample, which leave 'vimco' no others to compare with"
+    if name == "rws" and objective.inference_terms(num_samples) != (Term(1.0, num_samples),):
+        return "the objective 'iwae' with 'rws', whose weights are those of all K samples"
+    return None

@@ -100,7 +100,7 @@ def reproduce(
         "complete": done == row.config.run.epochs and limit is None,
         "from": result_of(ROWS[row.starts_from], root) if row.starts_from else None,
         **_judge(run, row, num_samples, limit),
-        "curve": runs.read_rows(run / "nll.csv"),
+        "curve": runs.read_rows(run / "nll.csv", "passes", "nll"),
         "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),
         "seconds_evaluation": round(time.perf_counter() - begin, 1),
         "config": asdict(row.config),

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from keras_iwae import plots
-from keras_iwae.foundation import check_integer
+from keras_iwae.foundation import check_ending, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
@@ -36,8 +36,10 @@ def draw_samples(
         the files written.
 
     Raises:
-        ValueError: if there is no such model, or a count is below 1.
+        ValueError: if there is no such model, a count is below 1, or `out` is no name of a PNG file.
     """
+    if out is not None:
+        check_ending("out", out, ".png")
     path = Path(model) if model is not None else runs.newest()
     trained = runs.load_model(path)
     samples = trained.sample(num_samples, seed)

@@ -4,12 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from keras_iwae.foundation import MARK
-from keras_iwae.models import HIDDEN, as_units, sizes
-
-_SEVERAL = (tuple, list, np.ndarray)
+from keras_iwae.models import sizes, units_of
 
 
 def settle(section: Any, **values: Any) -> None:
@@ -40,34 +36,13 @@ def settle_latent_dim(given: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def settle_hidden(given: Sequence | None, networks: int) -> tuple[tuple[int, ...], ...] | None:
-    """Units of each dense network; one sequence of numbers is that of the only one.
-
-    Args:
-        given: one sequence of units for each network, or for one network its units; `None` is the default.
-        networks: how many dense networks there are.
-
-    Returns:
-        `None` where there is no dense network.
+    """Units of each dense network, as the models take them; `None` where there is no such network.
 
     Raises:
         ValueError: if there are not as many, or one has no layer, or a number is no positive integer.
     """
-    if given is None:
-        if networks > 1:
-            raise _wrong(given, networks)
-        return (HIDDEN,) if networks else None
-    if not networks:
+    if networks:
+        return units_of(given, networks)
+    if given is not None:
         raise ValueError(f"{MARK}hidden`. Expected none with the network 'conv', which has its own. Received: {given}")
-    if isinstance(given, _SEVERAL) and len(given) and not any(isinstance(units, _SEVERAL) for units in given):
-        given = [given]
-    if not isinstance(given, _SEVERAL) or len(given) != networks:
-        raise _wrong(given, networks)
-    if not all(isinstance(units, _SEVERAL) and len(units) for units in given):
-        raise _wrong(given, networks)
-    return as_units(given)
-
-
-def _wrong(given: object, networks: int) -> ValueError:
-    several = f"{networks} sequences of units, one for each stochastic layer that has dense networks"
-    wanted = "the units of each layer, as (200, 200)" if networks == 1 else several
-    return ValueError(f"{MARK}hidden`. Expected {wanted}. Received: {given!r}")
+    return None

@@ -129,7 +129,7 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
         "latent_dim": record["latent_dim"],
         # The first epoch builds the graph.
         "seconds_per_epoch": float(np.median([epoch["seconds"] for epoch in history])),
-        "epochs": len(history),
+        "epochs": int(history[-1]["epoch"]),
         "eval_k": eval_k,
         "num_examples": record["num_examples"],
     }

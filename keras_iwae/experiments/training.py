@@ -51,6 +51,8 @@ def resume(
 ) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
+    A run whose `history.csv` was removed goes on without what it said: curves, and time, begin anew.
+
     Args:
         run: the run folder.
         epochs: a new number of epochs in all; `None` keeps the run's own.
@@ -61,7 +63,7 @@ def resume(
         the run folder.
 
     Raises:
-        ValueError: if there is no run, its checkpoint cannot be read, or its schedule cannot end elsewhere.
+        ValueError: if there is no run, its checkpoint or history cannot be read, or its schedule cannot end elsewhere.
     """
     run = Path(run)
     stored = runs.read_json(run / "config.json")
@@ -117,7 +119,9 @@ def _fit(
         config.data.dataset, "validation", config.data.batch_size, config.binarization, levels=config.model.levels
     )
     shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
-    checkpoint = RunCheckpoint(run, runs.read_history(run, epochs_done))
+    history = runs.read_history(run, epochs_done)
+    _check_columns(run, model, history)
+    checkpoint = RunCheckpoint(run, history)
     logs = run / "tensorboard"
     # The curve before the checkpoint: a kill between the two repeats both.
     callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
@@ -140,11 +144,25 @@ def _fit(
         callbacks=callbacks,
     )
     history = checkpoint.history
+    if not history:
+        # Nothing was left to train, and what is known of the epochs before was removed.
+        return run
     _draw_figures(run, model, shown, history)
     last = history[-1]
     seconds = sum(row["seconds"] for row in history)
     runs.update_metrics(run, {"training": {**last, "seconds": seconds, "steps": int(model.optimizer.iterations)}})
     return run
+
+
+def _check_columns(run: Path, model: IWAE, history: list[dict[str, float]]) -> None:
+    """Refuse a history with other columns than the next epoch will have."""
+    reported = {metric.name for metric in model.metrics} - {"seen"}
+    wanted = {"epoch", "seconds", *reported, *(f"val_{name}" for name in reported)}
+    if history and (other := wanted.symmetric_difference(history[0])):
+        raise ValueError(
+            f"Expected the columns {', '.join(sorted(wanted))} in {run / 'history.csv'}. Received: others, as of "
+            f"{min(other)}"
+        )
 
 
 def _draw_figures(run: Path, model: IWAE, originals: np.ndarray, history: list[dict[str, float]]) -> None:

@@ -4,6 +4,7 @@ from keras_iwae.foundation.checks import (
     MARK,
     check_boolean,
     check_choice,
+    check_ending,
     check_integer,
     check_number,
     check_positive,
@@ -14,7 +15,7 @@ from keras_iwae.foundation.checks import (
 )
 from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
-from keras_iwae.foundation.fixed import FixedArguments, plain
+from keras_iwae.foundation.fixed import FixedArguments, check_known, plain
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -33,7 +34,7 @@ from keras_iwae.foundation.storage import (
     write_arrays,
     write_json,
 )
-from keras_iwae.foundation.support import Support
+from keras_iwae.foundation.support import Support, check_dtype
 
 __all__ = [
     "MARK",
@@ -46,7 +47,10 @@ __all__ = [
     "antithetic_noise",
     "check_boolean",
     "check_choice",
+    "check_dtype",
+    "check_ending",
     "check_integer",
+    "check_known",
     "check_number",
     "check_positive",
     "check_seed",

@@ -2,7 +2,9 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,15 @@ def check_choice(argument: str, value: object, allowed: tuple) -> None:
     # An array has no truth to compare by, and a list no hash.
     if not isinstance(value, (str, type(None))) or value not in allowed:
         raise ValueError(f"{MARK}{argument}`. Expected one of {allowed}. Received: {value!r}")
+
+
+def check_ending(argument: str, path: str | os.PathLike, *endings: str) -> Path:
+    """`path` as a Path if its name ends as what is written there does; else a ValueError that names `argument`."""
+    found = Path(path)
+    if found.suffix.lower() not in endings:
+        expected = " or ".join(endings)
+        raise ValueError(f"{MARK}{argument}`. Expected a file name that ends in {expected}. Received: {str(path)!r}")
+    return found
 
 
 def shape_text(*shape: object) -> str:

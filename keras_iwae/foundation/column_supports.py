@@ -60,6 +60,8 @@ class ColumnSupports:
         self, events: np.ndarray, argument: str, event_shape: tuple[int, ...] | None = None, missing: bool = False
     ) -> np.ndarray:
         """As `Support.check`, of events `[N, D]`; the error names the column, counted from 0."""
+        if isinstance(dtype := getattr(events, "dtype", None), np.dtype):
+            self.check_bools(dtype, argument)
         checked = Support().check(events, argument, event_shape or (len(self.columns),), missing)
         for support, columns in self._groups():
             part = checked[:, columns]
@@ -73,6 +75,11 @@ class ColumnSupports:
                 checked = checked.copy()
                 checked[:, columns] = part
         return checked
+
+    def check_bools(self, dtype: np.dtype | tf.DType, argument: str) -> None:
+        """As `Support.check_bools`, of all columns."""
+        for support, columns in self._groups():
+            support.check_bools(dtype, f"{argument}: {_named(columns)}")
 
     def checked(self, events: tf.Tensor, argument: str, missing: bool = False) -> tf.Tensor:
         """As `Support.checked`, of events `[..., D]`; the error names the columns of the same support."""

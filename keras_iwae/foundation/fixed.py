@@ -1,12 +1,18 @@
 """Layers and models that stay what they were made as: an attribute set later would be ignored without a word."""
 
+import difflib
 import inspect
+from collections.abc import Collection, Mapping
 from types import FunctionType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from keras_iwae.foundation.checks import MARK
+
 _PACKAGE = __name__.split(".")[0]
+# What Keras takes for any layer or model.
+_FOR_KERAS = "name", "dtype", "trainable", "autocast", "activity_regularizer"
 # Keras lets these be set on what is built, where they have no effect any more.
 _OF_KERAS = "dtype_policy", "activity_regularizer", "autocast"
 
@@ -39,6 +45,36 @@ class _Names(NamedTuple):
 _KNOWN: dict[Any, _Names] = {}
 
 
+def _names(kind: Any) -> _Names:
+    if kind not in _KNOWN:
+        project = kind.__module__.split(".")[0]
+        arguments = _arguments(kind, project, _PACKAGE)
+        _KNOWN[kind] = _Names(arguments, _arguments(kind, _PACKAGE) | _declared(kind))
+    return _KNOWN[kind]
+
+
+def check_known(given: Mapping[str, Any], legal: Collection[str], kind: str, others: Collection[str] = ()) -> None:
+    """Refuse arguments that a constructor does not have, with the name that is most like the first of them.
+
+    Args:
+        given: arguments by name.
+        legal: the names that are left.
+        kind: what is constructed.
+        others: further names that it has.
+
+    Raises:
+        ValueError: which names the argument.
+    """
+    for name, value in given.items():
+        if name not in legal:
+            every = sorted({*legal, *others})
+            close = difflib.get_close_matches(name, every, 1)
+            known = (
+                f"no such argument of {kind}; the closest is `{close[0]}`" if close else f"one of {', '.join(every)}"
+            )
+            raise ValueError(f"{MARK}{name}`. Expected {known}. Received: {name}={value!r:.60}")
+
+
 def plain(value: Any) -> Any:
     """NumPy's numbers as Python's, in tuples and lists too: those are what a configuration is saved with."""
     if isinstance(value, np.generic):
@@ -58,6 +94,11 @@ class FixedArguments:
 
     parts: ClassVar[tuple[str, ...]] = ()
 
+    def __init__(self, **kwargs):
+        # What the constructors before it have left is for Keras.
+        check_known(kwargs, _FOR_KERAS, type(self).__name__, _names(type(self)).arguments)
+        super().__init__(**kwargs)
+
     def __setattr__(self, name, value):
         every = self._refuse_change(name)
         super().__setattr__(name, plain(value) if name in every else value)
@@ -69,11 +110,7 @@ class FixedArguments:
     def _refuse_change(self, name: str) -> frozenset[str]:
         """Refuse an attribute that stays, or is worked out; give the names of all arguments."""
         kind = type(self)
-        if kind not in _KNOWN:
-            project = kind.__module__.split(".")[0]
-            arguments = _arguments(kind, project, _PACKAGE)
-            _KNOWN[kind] = _Names(arguments, _arguments(kind, _PACKAGE) | _declared(kind))
-        every, fixed = _KNOWN[kind]
+        every, fixed = _names(kind)
         if (name in every and name in vars(self)) or (name in fixed and getattr(self, "built", False)):
             remedy = f", with from_config({{**get_config(), {name!r}: ...}})" if name in every else ""
             raise AttributeError(

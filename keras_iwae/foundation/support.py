@@ -14,6 +14,8 @@ _EIGHT_BITS = 255.0
 _ROUNDING = 1e-3
 # Its square, and sums of a few of those, are within float32.
 _LARGEST = 1e15
+# What is said of NumPy's kinds that are no numbers.
+_NO_NUMBERS = {"U": "text, ", "S": "text, ", "c": "complex numbers, ", "M": "dates, ", "m": "spans of time, "}
 _NO_NAN = "; NaN is for a model whose argument `missing` says so"
 
 
@@ -75,16 +77,17 @@ class Support:
         Raises:
             ValueError: if the array is empty, not numeric, of another shape, or holds what is not in the support.
         """
-        try:
-            events = _with_masks(events, argument, str(self))
-        except _WrongType:
-            raise
-        except ValueError:
-            raise ValueError(f"{MARK}{argument}`. Expected {self}. Received: rows of different lengths") from None
+        # Before it is turned into an array, which a tensor of handles cannot be.
+        if isinstance(getattr(events, "dtype", None), tf.DType):
+            check_dtype(events.dtype, argument)
+        events = _with_masks(events, argument)
         if events.dtype == object:
-            events = _as_numbers(events)
-        if events.dtype.kind not in "fbiu":
-            raise ValueError(f"{MARK}{argument}`. Expected {self}. Received: dtype {events.dtype}")
+            events = _as_numbers(events, argument)
+        check_dtype(events.dtype, argument)
+        self.check_bools(events.dtype, argument)
+        if events.dtype.kind == "V":
+            # Floats that NumPy does not count among its own.
+            events = events.astype(np.float32)
         if event_shape is not None and events.shape[1:] != tuple(event_shape):
             expected = shape_text("N", *event_shape)
             raise ValueError(f"{MARK}{argument}`. Expected shape {expected}. Received: {list(events.shape)}")
@@ -99,6 +102,15 @@ class Support:
         if observed.size and (wrong := self._complaint(observed)):
             raise ValueError(f"{MARK}{argument}`. {wrong}")
         return (_snapped(events) if self.integers else events).astype(np.float32, copy=False)
+
+    def check_bools(self, dtype: np.dtype | tf.DType, argument: str) -> None:
+        """Refuse bools where there are more levels than two, of which nobody knows whether True is the second or last.
+
+        Raises:
+            ValueError: if they are.
+        """
+        if dtype.name == "bool" and self.integers and self.bounded and self.high > 1.0:
+            raise ValueError(f"{MARK}{argument}`. Expected {self}, as numbers. Received: dtype bool")
 
     def _complaint(self, values: np.ndarray) -> str:
         if self.integers:
@@ -166,19 +178,39 @@ def _within(low: tf.Tensor, high: tf.Tensor, lowest: float, highest: float) -> t
     return tf.logical_and(low >= lowest, high <= highest)
 
 
-def _with_masks(events, argument: str, expected: str) -> np.ndarray:
+def check_dtype(dtype: np.dtype | tf.DType, argument: str) -> None:
+    """Refuse values of a type that is none of numbers, whatever the support is.
+
+    Raises:
+        ValueError: which names the type.
+    """
+    if isinstance(dtype, tf.DType):
+        numbers = dtype.is_floating or dtype.is_integer or dtype.is_bool
+        kind, name = "U" if dtype == tf.string else "c" if dtype.is_complex else "", dtype.name
+    else:
+        numbers = dtype.kind in "fbiu" or (dtype.kind == "V" and "float" in dtype.name)
+        kind, name = dtype.kind, str(dtype)
+    if not numbers:
+        raise ValueError(_expected_numbers(argument, f"{_NO_NUMBERS.get(kind, '')}dtype {name}"))
+
+
+def _expected_numbers(argument: str, received: str) -> str:
+    return f"{MARK}{argument}`. Expected numbers: floats, integers or bools. Received: {received}"
+
+
+def _with_masks(events, argument: str) -> np.ndarray:
     """An array, with NaN where NumPy's masks say that a number is none."""
-    if isinstance(events, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in events):
-        events = np.ma.stack(events)
-    if not isinstance(events, np.ma.MaskedArray):
-        return np.asarray(events)
-    if events.dtype.kind not in "fbiu":
-        raise _WrongType(f"{MARK}{argument}`. Expected {expected}. Received: dtype {events.dtype}")
+    try:
+        if isinstance(events, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in events):
+            events = np.ma.stack(events)
+        if not isinstance(events, np.ma.MaskedArray):
+            return np.asarray(events)
+    except ValueError:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected rows of one length. Received: rows of different lengths"
+        ) from None
+    check_dtype(events.dtype, argument)
     return np.ma.filled(events.astype(np.float64), np.nan)
-
-
-class _WrongType(ValueError):
-    """Of what is masked; to be told from rows of different lengths."""
 
 
 def _snapped(values: np.ndarray) -> np.ndarray:
@@ -189,12 +221,20 @@ def _snapped(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(values - whole) <= _ROUNDING, whole, values)
 
 
-def _as_numbers(events: np.ndarray) -> np.ndarray:
-    """An array of Python objects as numbers, `None` and pandas' NA as NaN; as it is where they are something else."""
-    if any(isinstance(value, (str, bytes)) for value in events.ravel()):
-        return events
-    try:
-        numbers = [math.nan if value is None or type(value).__name__ == "NAType" else value for value in events.ravel()]
-        return np.array(numbers, float).reshape(events.shape)
-    except (TypeError, ValueError):
-        return events
+def _as_numbers(events: np.ndarray, argument: str) -> np.ndarray:
+    """An array of Python objects as numbers, `None` and pandas' NA as NaN.
+
+    Raises:
+        ValueError: which names the first object that is something else.
+    """
+    numbers = np.empty(events.size)
+    for place, value in enumerate(events.ravel()):
+        try:
+            # A word may be a number too, but nobody said so.
+            if isinstance(value, (str, bytes)):
+                raise TypeError
+            numbers[place] = math.nan if value is None or type(value).__name__ == "NAType" else float(value)
+        except (TypeError, ValueError, OverflowError):
+            received = f"dtype object, with a {type(value).__name__} ({value!r:.40})"
+            raise ValueError(_expected_numbers(argument, received)) from None
+    return numbers.reshape(events.shape)

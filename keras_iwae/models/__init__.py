@@ -7,13 +7,12 @@ from keras_iwae.models.generative import GenerativeModel, Samples
 from keras_iwae.models.given import check_model
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
-from keras_iwae.models.sizes import ACTIVATION, HIDDEN, as_units, sizes
+from keras_iwae.models.sizes import ACTIVATION, sizes, units_of
 from keras_iwae.models.stopping import StopWhereLossNotFinite
 
 __all__ = [
     "ACTIVATION",
     "AVB",
-    "HIDDEN",
     "IWAE",
     "POSTERIORS",
     "Door",
@@ -21,9 +20,9 @@ __all__ = [
     "LatentModel",
     "Samples",
     "StopWhereLossNotFinite",
-    "as_units",
     "check_batch_size",
     "check_model",
     "check_weights",
     "sizes",
+    "units_of",
 ]

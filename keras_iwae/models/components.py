@@ -202,13 +202,6 @@ def _prior(posterior: Posterior, seed: int, dtype) -> Prior:
 
 def _per_layer(hidden: Sequence | None, layers: int, first: bool) -> Sequence[Any]:
     """Units of each stochastic layer, `None` for the first where its networks were given."""
-    if layers == 1:
+    if layers == 1 or hidden is None:
         return [hidden]
-    wanted = layers if first else layers - 1
-    if hidden is None or len(hidden) != wanted or any(isinstance(units, int) for units in hidden):
-        which = "each stochastic layer" if first else "each stochastic layer above the first"
-        raise ValueError(
-            f"Invalid value received for `hidden`. Expected {wanted} sequences of units, one for {which}. "
-            f"Received: {hidden}"
-        )
     return hidden if first else [None, *hidden]

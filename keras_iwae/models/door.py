@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, check_integer, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, check_dtype, check_integer, shape_text
 
 _WEIGHTS = Support(low=0.0)
 # What is below, float32 arithmetic takes for 0.
@@ -67,6 +67,7 @@ class Door:
         """
         if isinstance(x, Mapping):
             x = _of_mapping(x, argument)
+        self._refuse_parts(x, argument)
         if hasattr(x, "to_numpy"):
             # Pandas: nullable columns hold NA, which NumPy takes for an object.
             x = x.to_numpy(dtype=object) if _has_objects(x) else x.to_numpy()
@@ -76,6 +77,17 @@ class Door:
                 f"{MARK}{argument}`. Expected {expected}. Received: a {kind.__module__}.{kind.__qualname__}"
             )
         return self.support.check(x, argument, self.event_shape, self.missing)
+
+    def _refuse_parts(self, x: Any, argument: str) -> None:
+        """Refuse examples with labels and weights in one tuple, which is what an element of a data set is."""
+        if isinstance(x, (tuple, list)) and x and len(getattr(x[0], "shape", ())) == 1 + len(self.event_shape):
+            remedy = f"{argument}[0] alone, for labels are not used"
+            if len(x) == 3:
+                remedy += f", and {argument}[2] as `sample_weight` where that is an argument, else in batches"
+            raise ValueError(
+                f"{MARK}{argument}`. Expected {remedy}. Received: a {type(x).__name__} whose first of {len(x)} parts "
+                f"are examples, {shape_text('N', *x[0].shape[1:])}"
+            )
 
     def batch(self, element: Any, argument: str = "x", whole: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
         """Examples and weights, float32 `[B, *event_shape]` and `[B]` or `None`, of one element of a data set.
@@ -139,8 +151,8 @@ def _check_spec(spec: Any, argument: str, support: Support | ColumnSupports, sha
     """Refuse elements of a dataset that cannot be `[B, *shape]`, or of which nobody knows before they come."""
     if not isinstance(spec, tf.TensorSpec):
         raise ValueError(f"{MARK}{argument}`. Expected elements that are tensors. Received: {type(spec).__name__}")
-    if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
-        raise ValueError(f"{MARK}{argument}`. Expected {support}. Received: dtype {spec.dtype.name}")
+    check_dtype(spec.dtype, argument)
+    support.check_bools(spec.dtype, argument)
     if _rank(spec) != 1 + len(shape) or tuple(spec.shape[1:]) != shape:
         remedy = ""
         if _rank(spec) == len(shape) and spec.shape.is_compatible_with(shape):

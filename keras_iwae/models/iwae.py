@@ -120,6 +120,7 @@ class IWAE(LatentModel):
         )
         self._training_samples = self.num_samples
         self.objective = objective
+        asked = estimator
         if estimator == "auto":
             estimator = estimators.automatic(
                 self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
@@ -135,7 +136,7 @@ class IWAE(LatentModel):
             kl_warmup_steps=self.kl_warmup_steps,
             missingness=as_config(missingness),
         )
-        self._check_training(estimator)
+        self._check_training(estimator, asked)
         self.beta_logit = None
         if self.objective.learned:
             start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
@@ -143,15 +144,13 @@ class IWAE(LatentModel):
         self._track(*self._metric_names())
         self.build()
 
-    def _check_training(self, estimator: str) -> None:
+    def _check_training(self, estimator: str, asked: str) -> None:
         if self.posterior.density == "none":
             raise ValueError(
                 "Invalid value received for `posterior`. Expected one whose draws have a density, as log weights need. "
                 f"Received: a {type(self.posterior).__name__}, which `keras_iwae.AVB` trains"
             )
-        estimators.check_pair(
-            estimator, self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
-        )
+        self._check_pair(estimator, self.num_samples, asked)
         drawn = self.backward_samples
         if drawn is not None and (self.deterministic or not self.estimator.resamples or drawn > self.num_samples):
             raise ValueError(
@@ -165,6 +164,10 @@ class IWAE(LatentModel):
                 f"KL term. Received: {self.kl_warmup_steps} with {estimator!r} and {type(self.objective).__name__}"
             )
 
+    def _check_pair(self, estimator: str, samples: int, asked: str | None = None) -> None:
+        q = self.posterior
+        estimators.check_pair(estimator, self.objective, samples, q.reparameterized, q.total_only, asked)
+
     @property
     def training_samples(self) -> int:
         """K of a training step: `num_samples`, unless `keras_iwae.training.FewerSamplesFirst` lowers it for a while."""
@@ -173,13 +176,7 @@ class IWAE(LatentModel):
     @training_samples.setter
     def training_samples(self, samples: int) -> None:
         samples = objectives.settle_samples(self.objective, check_integer("training_samples", samples))
-        estimators.check_pair(
-            self._made_with.estimator,
-            self.objective,
-            samples,
-            self.posterior.reparameterized,
-            self.posterior.total_only,
-        )
+        self._check_pair(self._made_with.estimator, samples)
         changed, self._training_samples = samples != self._training_samples, samples
         if changed and self.train_function is not None:
             self.make_train_function(force=True)

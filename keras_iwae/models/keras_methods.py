@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
-from keras_iwae.models.passes import check_ends, check_passes, check_split
-from keras_iwae.models.stopping import with_stopping
+from keras_iwae.models.passes import check_ends, check_passes, check_split, settle_validation_freq
+from keras_iwae.models.stopping import check_batch, with_stopping
 
 
 class CheckedModel(CompiledModel):
@@ -59,8 +59,10 @@ class CheckedModel(CompiledModel):
         check_split(validation_split, validation_data)
         check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
-            every = None if validation_freq == 1 else validation_freq
+            every = None if np.array_equal(validation_freq, 1) else validation_freq
             _refuse_validation(steps=validation_steps, batch_size=validation_batch_size, freq=every)
+        else:
+            validation_freq = settle_validation_freq(validation_freq, epochs, initial_epoch)
         check_batch_size(validation_data, validation_batch_size, "validation_batch_size")
         check_ends(validation_data, validation_steps, "validation_data", "validation_steps", epochs - initial_epoch)
         with value_errors():
@@ -130,19 +132,27 @@ class CheckedModel(CompiledModel):
             return super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """As `keras.Model.train_on_batch`, on examples that are checked."""
+        """As `keras.Model.train_on_batch`, on examples that are checked.
+
+        Raises:
+            ValueError: for data that is not taken, and where the loss, or a weight after it, is not finite.
+        """
         _refuse_labels(y, class_weight)
         x, weights = self._opened_batch(x, sample_weight)
-        return super().train_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
+        found = super().train_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
+        check_batch(self, "train_on_batch", keras.ops.convert_to_numpy(self._trackers["loss"].result()))
+        return found
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
-        """As `keras.Model.test_on_batch`, on examples that are checked."""
+        """As `keras.Model.test_on_batch`, on examples that are checked; weights that are not finite are refused."""
         _refuse_labels(y)
+        self.check_finite()
         x, weights = self._opened_batch(x, sample_weight)
         return super().test_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
 
     def predict_on_batch(self, x):
-        """As `keras.Model.predict_on_batch`, on examples that are checked."""
+        """As `keras.Model.predict_on_batch`, on examples that are checked; weights not finite are refused."""
+        self.check_finite()
         return super().predict_on_batch(self.door.array(x, "x"))
 
     def _opened(self, x, sample_weight, argument: str):

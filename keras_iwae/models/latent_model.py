@@ -28,6 +28,7 @@ from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
+from keras_iwae.models.stopping import first_not_finite
 from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior
 
@@ -243,12 +244,11 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         Raises:
             ValueError: which names the first such weight.
         """
-        for weight in self.weights:
-            if not np.isfinite(np.asarray(weight, np.float64)).all():
-                raise ValueError(
-                    f"{MARK}{argument}`. Expected finite weights. Received: NaN or infinity in {weight.path}; train "
-                    "again with a lower learning rate, or go back to an earlier checkpoint"
-                )
+        if broken := first_not_finite(self):
+            raise ValueError(
+                f"{MARK}{argument}`. Expected finite weights. Received: NaN or infinity in {broken}; train "
+                "again with a lower learning rate, or go back to an earlier checkpoint"
+            )
 
     def export(self, *args, **kwargs):
         """Refused: Keras would export `call` alone.

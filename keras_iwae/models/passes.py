@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer, check_number
@@ -49,6 +50,23 @@ def check_ends(x: Any, steps: Any, argument: str, steps_name: str, passes: int =
             f"{MARK}{argument}`. Expected batches that can be had again for each of {passes} passes, as of a "
             f"keras.utils.PyDataset or a tf.data.Dataset, or `{steps_name}`. Received: a {type(x).__name__}"
         )
+
+
+def settle_validation_freq(freq: Any, epochs: int, initial_epoch: int) -> int | list[int]:
+    """After which epochs there is validation, as Keras takes it: every so many, or those of a list.
+
+    Raises:
+        ValueError: if they are no such numbers, or none of them is an epoch of this `fit`.
+    """
+    several = isinstance(freq, (list, tuple, set, range, np.ndarray))
+    given = [check_integer("validation_freq", each) for each in (freq if several else [freq])]
+    ran = range(initial_epoch + 1, epochs + 1)
+    if ran and not any(epoch in given if several else epoch % given[0] == 0 for epoch in ran):
+        raise ValueError(
+            f"{MARK}validation_freq`. Expected one after which an epoch from {ran[0]} to {epochs} is validated. "
+            f"Received: {freq!r}"
+        )
+    return given if several else given[0]
 
 
 def check_split(validation_split: Any, validation_data: Any) -> None:

@@ -60,18 +60,18 @@ def settle_hidden(
         always: whether there is a dense network beside those of the encoder and the decoder.
 
     Raises:
-        ValueError: if a number is no positive integer, there is no such activation, or there are none of these networks
-            that it could be of.
+        ValueError: if there are not as many sequences as networks, a number is no positive integer, there is no such
+            activation, or there are none of these networks that it could be of.
     """
     if activation is not None:
         check_activation("activation", activation)
-    settled = ACTIVATION if activation is None else activation
     own = isinstance(posterior, Posterior)
-    if decoder is None or not (own or encoder is not None) or always:
-        return HIDDEN if hidden is None else as_units(hidden), settled
-    if not own and layers > 1:
-        # Those above the first.
-        return None if hidden is None else as_units(hidden), settled
+    first = decoder is None or not (own or encoder is not None) or always
+    # Of several layers those above the first have dense networks whatever was given.
+    networks = int(first) if own else layers - (not first)
+    if networks:
+        units = units_of(hidden, networks)
+        return units[0] if own or layers == 1 else units, ACTIVATION if activation is None else activation
     for name, value in {"hidden": hidden, "activation": activation}.items():
         if value is not None:
             raise ValueError(
@@ -80,9 +80,23 @@ def settle_hidden(
     return None, None
 
 
-def as_units(hidden: Any) -> tuple:
-    """Units of the layers of one network or of several, of sequences of Python's or NumPy's integers, as tuples."""
-    if not isinstance(hidden, (tuple, list, np.ndarray)):
-        raise ValueError(f"{MARK}hidden`. Expected the units of each layer, as (200, 200). Received: {hidden!r}")
-    nested = (tuple, list, np.ndarray)
-    return tuple(as_units(u) if isinstance(u, nested) else check_integer("hidden", u) for u in hidden)
+def units_of(hidden: Any, networks: int) -> tuple[tuple[int, ...], ...]:
+    """Units of the layers of each of so many dense networks, of Python's or NumPy's integers.
+
+    Args:
+        hidden: one sequence of units for each network, or for one network its units, of which `None` is the default.
+        networks: how many dense networks there are.
+
+    Raises:
+        ValueError: if there are not as many, or one has no layer, or a number is no positive integer.
+    """
+    several = (tuple, list, np.ndarray)
+    given: Any = HIDDEN if hidden is None and networks == 1 else hidden
+    if networks == 1 and isinstance(given, several) and not any(isinstance(units, several) for units in given):
+        given = [given]
+    right = isinstance(given, several) and len(given) == networks
+    if not right or not all(isinstance(units, several) and len(units) for units in given):
+        each = f"{networks} sequences of units, one for each stochastic layer that has dense networks"
+        wanted = "the units of each layer, as (200, 200)" if networks == 1 else each
+        raise ValueError(f"{MARK}hidden`. Expected {wanted}. Received: {hidden!r}")
+    return tuple(tuple(check_integer("hidden", size) for size in units) for units in given)

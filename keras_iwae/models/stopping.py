@@ -23,10 +23,9 @@ class StopWhereLossNotFinite(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         where = f"epoch {epoch + 1}, at its end"
         self._check({"loss": (logs or {}).get("loss", 0.0)}, where)
-        for weight in self.model.weights:
-            # On the device where it is, and not copied.
-            if "float" in weight.dtype and not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(weight)))):
-                raise self._error(weight.path, where)
+        broken = first_not_finite(self.model)
+        if broken:
+            raise self._error(broken, where)
 
     def _check(self, values: dict, where: str) -> None:
         for name, value in values.items():
@@ -34,12 +33,35 @@ class StopWhereLossNotFinite(keras.callbacks.Callback):
                 raise self._error(name, where)
 
     def _error(self, name: str, where: str) -> ValueError:
-        cause = "a learning rate that is too high, then values of the data that are far out"
-        if self.model.compute_dtype == "float16":
-            cause = f"the dtype policy {self.model.dtype_policy.name!r}, as float16 ends at 65504, then {cause}"
-        return ValueError(
-            f"Training stopped in {where}: {name} is not finite. The likely cause is {cause}. {self.kept}"
-        )
+        return _ran_away(self.model, name, where, self.kept)
+
+
+def first_not_finite(model: keras.Model) -> str:
+    """Path of the first weight that is not finite, empty where all are."""
+    weights = [weight for weight in model.weights if "float" in weight.dtype]
+    # On the device where they are, and asked for at once.
+    found = tf.stack([tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(weight))) for weight in weights]).numpy()
+    return "" if found.all() else weights[int(np.argmin(found))].path
+
+
+def check_batch(model: keras.Model, where: str, loss: Any = None) -> None:
+    """Refuse a model whose loss or weights are not finite, before or after a single batch.
+
+    Raises:
+        ValueError: which names what is not, and what mostly causes it.
+    """
+    broken = "loss" if loss is not None and not np.isfinite(loss) else first_not_finite(model)
+    if broken:
+        # A mean over batches, which would stay what it is when the weights are other ones.
+        model.reset_metrics()
+        raise _ran_away(model, broken, where, StopWhereLossNotFinite.kept)
+
+
+def _ran_away(model: keras.Model, name: str, where: str, kept: str) -> ValueError:
+    cause = "a learning rate that is too high, then values of the data that are far out"
+    if model.compute_dtype == "float16":
+        cause = f"the dtype policy {model.dtype_policy.name!r}, as float16 ends at 65504, then {cause}"
+    return ValueError(f"Training stopped in {where}: {name} is not finite. The likely cause is {cause}. {kept}")
 
 
 class StopWithoutWeight(keras.callbacks.Callback):

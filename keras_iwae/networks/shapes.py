@@ -4,12 +4,15 @@ import re
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, shape_text
 
 # Rows that a network is tried on.
 _BATCH = 3
+# Of the largest feature.
+_ROUNDING = 1e-3
 # Keras writes parts of its errors in bold.
 _BOLD = re.compile(r"\x1b\[\d*m")
 
@@ -41,7 +44,8 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
 
     Raises:
         ValueError: if it is no Keras layer, cannot be called with such an input, or does not give one tensor of
-            floats, a row for each of the batch, of a shape that is known but for that, with at least one entry.
+            floats, a row for each of the batch and by that row alone, of a shape that is known but for that, with at
+            least one entry.
     """
     check_layer(network, argument)
     inputs = keras.KerasTensor((None, *input_shape[1:]), dtype=keras.config.floatx())
@@ -60,7 +64,8 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
             f"{shape_text('B', *outputs.shape[1:])}"
         )
     # What a layer says of its type and of rows that it mixes is not always so.
-    tried = _called(network, tf.zeros((_BATCH, *input_shape[1:]), keras.config.floatx()), argument)
+    rows = np.random.default_rng(0).uniform(size=(_BATCH, *input_shape[1:])).astype(keras.config.floatx())
+    tried = _called(network, tf.constant(rows), argument)
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tried.dtype)):
         raise ValueError(
             f"{MARK}{argument}`. Expected a network that gives floats, as gradients need. Received: {network.name}, "
@@ -71,7 +76,31 @@ def output_shape(network: keras.Layer, input_shape: tuple, argument: str) -> tup
             f"{MARK}{argument}`. Expected features [B, F], a row for each of {shape_text('B', *input_shape[1:])}. "
             f"Received: {network.name}, which does not keep the batch apart on the first axis"
         )
+    _check_rows_apart(network, rows, tried, argument)
     return tuple(outputs.shape)
+
+
+def _check_rows_apart(network: keras.Layer, rows: np.ndarray, tried: Any, argument: str) -> None:
+    """Refuse a network whose features of a row follow the rows beside it, by which no log p(x) is that of x."""
+    beside = np.concatenate([rows[:1], rows[:0:-1] ** 2])
+    first, other = (
+        keras.ops.convert_to_numpy(each)[0] for each in (tried, _called(network, tf.constant(beside), argument))
+    )
+    if _agree(first, other):
+        return
+    # One that draws gives others for the same rows too.
+    again = keras.ops.convert_to_numpy(_called(network, tf.constant(rows), argument))[0]
+    if _agree(first, again):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected features of each row by itself. Received: {network.name}, which mixes the "
+            "rows of a batch; a normalization over the batch is `keras.layers.BatchNormalization`"
+        )
+
+
+def _agree(first: np.ndarray, other: np.ndarray) -> bool:
+    """Whether features are the same, but for the rounding of half floats."""
+    scale = float(np.abs(np.nan_to_num(first)).max())
+    return bool(np.allclose(first, other, rtol=0.0, atol=_ROUNDING * scale, equal_nan=True))
 
 
 def _called(network: keras.Layer, inputs: Any, argument: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_iwae.foundation import replacing
+from keras_iwae.foundation import check_ending, replacing
 
 _ZOOM = 4
 
@@ -46,6 +46,7 @@ def save_grid(path: str | os.PathLike, images: np.ndarray, columns: int = 10) ->
     """Write `image_grid(images, columns)` as a PNG, four screen pixels to a pixel."""
     from matplotlib.image import imsave
 
+    path = check_ending("path", path, ".png")
     grid = image_grid(images, columns).repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
     with replacing(path) as temporary:
         imsave(temporary, grid, cmap="gray", vmin=0.0, vmax=1.0, format="png")
@@ -65,6 +66,7 @@ def save_curves(path: str | os.PathLike, history: Mapping[str, Sequence[float]])
     """
     from matplotlib.figure import Figure
 
+    path = check_ending("path", path, ".png")
     names = [name for name in history if name not in ("epoch", "seconds", "loss") and not name.startswith("val_")]
     titles = {
         "bound": "bound (nats)",

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from keras_iwae.evaluation import Conditional, conditional
-from keras_iwae.foundation import MARK, check_choice, check_integer
+from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer, check_known
 from keras_iwae.models import IWAE
 from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
@@ -25,6 +25,11 @@ SEEDS = 2**31 - 1
 
 class TableEstimator(BaseEstimator):
     """A model of the rows of a table, and how it is made; see `IWAEImputer` and `IWAEDensity`."""
+
+    def __new__(cls, *args, **kwargs):
+        # scikit-learn wants no further arguments in a constructor.
+        check_known(kwargs, cls._get_param_names(), cls.__name__)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -112,7 +117,7 @@ class TableEstimator(BaseEstimator):
             check_names(X.columns)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
-        _check_no_text(X)
+        _check_numbers(X)
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
@@ -150,8 +155,11 @@ def _scaled(coding: Coding) -> np.ndarray:
     return np.array(real) & ~np.array(coding.constant)
 
 
-def _check_no_text(X: Any) -> None:
-    """Refuse arrays that hold text, which say of no column that it has levels."""
+def _check_numbers(X: Any) -> None:
+    """Refuse arrays that hold something else; of text they say of no column that it has levels."""
+    # Complex numbers and objects scikit-learn refuses in words of its own, which its checks ask for.
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
+        check_dtype(X.dtype, "X")
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
         for place, cells in enumerate(X.T):
             words = [cell for cell in cells if isinstance(cell, (str, bytes))]

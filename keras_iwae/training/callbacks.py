@@ -123,7 +123,7 @@ class NLLCurve(keras.callbacks.Callback):
     def __init__(self, run: str | os.PathLike, validation: tf.data.Dataset, epochs_done: int):
         super().__init__()
         self.path, self.validation = os.path.join(run, "nll.csv"), validation
-        self.rows = [row for row in runs.read_rows(self.path) if row["passes"] <= epochs_done]
+        self.rows = [row for row in runs.read_rows(self.path, "passes", "nll") if row["passes"] <= epochs_done]
 
     def on_epoch_end(self, epoch, logs=None):
         passes, last = epoch + 1, self.rows[-1]["passes"] if self.rows else 0.0

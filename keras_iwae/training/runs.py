@@ -117,20 +117,34 @@ def load_model(path: str | os.PathLike) -> IWAE | AVB:
     return model
 
 
-def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
+def read_rows(path: str | os.PathLike, *columns: str) -> list[dict[str, float]]:
     """Rows of a CSV file of numbers, none where there is no such file.
 
+    Args:
+        path: the file.
+        *columns: names that have to be among its own.
+
     Raises:
-        ValueError: if the file holds anything else.
+        ValueError: if the file holds anything else, or its last line has no end.
     """
     if not Path(path).exists():
         return []
     try:
-        with open(path, newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    # A short row has None in it, a long one a list under None.
-    except (ValueError, TypeError, csv.Error) as error:
-        raise ValueError(f"Expected rows of numbers in {path}. Received: {error}") from error
+        text = Path(path).read_text()
+        lines = list(csv.reader(text.splitlines()))
+        # The number that it ends with may be half a number.
+        if not text.endswith("\n"):
+            raise ValueError("a last line without an end" if text else "an empty file")
+        names = lines[0]
+        if len(set(names)) < len(names) or not {*columns} <= {*names}:
+            raise ValueError(f"the columns {names}")
+        for number, line in enumerate(lines[1:], start=2):
+            if len(line) != len(names):
+                raise ValueError(f"line {number} with {len(line)} cells under {len(names)} names")
+        return [{name: float(value) for name, value in zip(names, line, strict=True)} for line in lines[1:]]
+    except (ValueError, csv.Error) as error:
+        told = f" under {', '.join(columns)} and others" if columns else ""
+        raise ValueError(f"Expected rows of numbers{told} in {path}. Received: {error}") from error
 
 
 def write_rows(path: str | os.PathLike, rows: list[dict[str, float]]) -> None:
@@ -142,9 +156,27 @@ def write_rows(path: str | os.PathLike, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(run: str | os.PathLike, epochs: int | None = None) -> list[dict[str, float]]:
-    """Rows of the run's `history.csv`, those of the first `epochs` epochs where a number is given."""
-    rows = read_rows(Path(run) / "history.csv")
+    """Rows of the run's `history.csv`, those of the first `epochs` epochs where a number is given.
+
+    Raises:
+        ValueError: if the file is damaged, or has no row for the last of these epochs or for one between its rows.
+    """
+    path = Path(run) / "history.csv"
+    rows = read_rows(path, "epoch", "seconds")
+    found = [row["epoch"] for row in rows]
+    if found and (found[0] < 1 or found != [found[0] + i for i in range(len(found))]):
+        raise ValueError(f"Expected a row for each epoch in {path}. Received: epochs {', '.join(map(_number, found))}")
+    if epochs and path.exists() and (not found or found[-1] < epochs):
+        last = f"epoch {_number(found[-1])} as the last" if found else "no row"
+        raise ValueError(
+            f"Expected a row for each of the model's {epochs} epochs in {path}. Received: {last}; mend the file, or "
+            "remove it: the run then goes on without what it said"
+        )
     return [row for row in rows if epochs is None or row["epoch"] <= epochs]
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
 
 
 def write_history(run: str | os.PathLike, rows: list[dict[str, float]]) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from keras_iwae.experiments.report.blocks import Missing, Picture, chart
 from keras_iwae.experiments.report.numbers import Fact, rows
 from keras_iwae.experiments.report.templates import rendered
-from keras_iwae.foundation import replacing
+from keras_iwae.foundation import check_ending, replacing
 from keras_iwae.plots import tables as charts
 from keras_iwae.tables import FilledFiles, TableFile, dialect_of, open_table
 
@@ -21,6 +21,11 @@ _CHUNK = 5_000
 _VALUES, _SHOWN, _PATTERNS, _PANELS, _COLUMNS = 20_000, 20, 12, 24, 40
 # What the verdict on a row whose numbers vary from seed to seed begins with.
 _UNSTEADY = "unsteady"
+
+
+def check_page(path: str | os.PathLike) -> Path:
+    """The path of a page, by its ending, to be asked before there is anything to write."""
+    return check_ending("report", path, ".html", ".htm")
 
 
 def write_imputation_report(files: FilledFiles, path: str | os.PathLike) -> Path:
@@ -32,8 +37,11 @@ def write_imputation_report(files: FilledFiles, path: str | os.PathLike) -> Path
 
     Returns:
         the page.
+
+    Raises:
+        ValueError: if `path` is no name of a page.
     """
-    path = Path(path)
+    path = check_page(path)
     page = rendered("imputation.html", _contents(files))
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -96,7 +96,9 @@ def _curves(folder: Path) -> Picture:
     columns = {name: [row[name] for row in history] for name in history[0]}
     ends = [name for name in ("bound", "val_bound") if name in columns]
     last = ", ".join(f"{numbers.readable(name)} {columns[name][-1]:.1f} nats" for name in ends)
-    return chart(charts.training_curves(columns), f"Training metrics over {len(history)} epochs; at the end {last}")
+    return chart(
+        charts.training_curves(columns), f"Training metrics up to epoch {history[-1]['epoch']:g}; at the end {last}"
+    )
 
 
 def _nll(record: Mapping) -> dict:
