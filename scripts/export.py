@@ -18,6 +18,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
     parser.add_argument("--out", help="folder of the versions [serving/ in the run folder]")
     parser.add_argument("--version", type=int, help="version to write [one more than the newest there]")
+    parser.add_argument("--max-rows", type=int, default=10_000, help="most rows of a request or an answer [10000]")
+    parser.add_argument(
+        "--max-samples", type=int, default=1_000_000, help="most importance samples of a request, all rows [1000000]"
+    )
     return parser.parse_args()
 
 
@@ -26,7 +30,9 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae.training import runs
 
     run = args.model or runs.newest()
-    folder = serving.export_saved_model(runs.load_model(run), args.out or runs.folder(run) / "serving", args.version)
+    limits = {"max_rows": args.max_rows, "max_samples": args.max_samples}
+    out = args.out or runs.folder(run) / "serving"
+    folder = serving.export_saved_model(runs.load_model(run), out, args.version, **limits)
     print(f"exported  {folder}")
     # What the compose file mounts.
     if args.out is None and runs.folder(run).resolve().parent == runs.ROOT.resolve():

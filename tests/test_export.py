@@ -15,7 +15,9 @@ from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.serving import export
+from keras_iwae.serving.endpoints import Endpoint
 from keras_iwae.serving.export import export_saved_model, load_saved_model
+from keras_iwae.serving.limits import limited
 from keras_iwae.serving.warmup import PredictionLog, prediction_log
 
 SHAPE, LATENT = (8, 8, 1), 2
@@ -302,6 +304,43 @@ def test_fewer_than_one_sample_is_refused(session, signatures, endpoint, num_sam
         signatures[endpoint](**request)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"`num_samples`. Expected an integer of at least 1"):
         session(endpoint, request)
+
+
+MOST = np.int32(2**31 - 1)
+TOO_MUCH = {
+    "sample_n": ({"num_samples": MOST, "seed": np.int32(0)}, r"`num_samples`. Expected at most 10000 rows"),
+    "sample": ({"seed": np.zeros(10_001, np.int32)}, r"`seed`. Expected at most 10000 rows"),
+    "decode": ({"latents": np.zeros([10_001, LATENT], np.float32)}, r"`latents`. Expected at most 10000 rows"),
+    "encode": ({"images": np.zeros([10_001, *SHAPE], np.float32)}, r"`images`. Expected at most 10000 rows"),
+    "log_likelihood": (
+        {"images": images(2), "num_samples": MOST, "seed": np.int32(0)},
+        r"`num_samples`. Expected at most 1000000 importance samples over all rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("endpoint", TOO_MUCH)
+def test_more_than_a_server_can_bear_is_refused_at_once(session, endpoint):
+    inputs, message = TOO_MUCH[endpoint]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        session(endpoint, inputs)
+
+
+def test_limits_are_those_of_the_export():
+    specs = tf.TensorSpec([None], tf.float32, "events"), tf.TensorSpec([], tf.int32, "num_samples")
+    served = limited(Endpoint(lambda x, n: {"y": x * tf.cast(n, tf.float32)}, specs), max_rows=2, max_samples=20)
+    served = tf.function(served, input_signature=specs)
+    np.testing.assert_array_equal(served([1.0, 2.0], 10)["y"], [10.0, 20.0])
+    for inputs, message in (([1.0, 2.0], 11), "at most 20 importance"), (([1.0] * 3, 1), "`events`. .* at most 2 rows"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            served(*inputs)
+
+
+@pytest.mark.parametrize("limit", [{"max_rows": 0}, {"max_samples": 1.5}])
+def test_a_limit_is_a_positive_integer(tiny, tmp_path, limit):
+    with pytest.raises(ValueError, match=f"`{next(iter(limit))}`"):
+        export_saved_model(tiny, tmp_path, **limit)
+    assert not list(tmp_path.iterdir())
 
 
 CLIENT = """

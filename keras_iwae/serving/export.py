@@ -18,6 +18,7 @@ from tensorflow.saved_model.experimental import TrackableResource
 from keras_iwae.foundation import MARK, check_integer, is_running
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
+from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 
 if TYPE_CHECKING:
@@ -30,7 +31,14 @@ def _versions(path: Path) -> dict[int, Path]:
     return {int(folder.name): folder for folder in sorted(folders, key=lambda f: int(f.name))}
 
 
-def export_saved_model(model: "IWAE | TableEstimator", path: str | os.PathLike, version: int | None = None) -> Path:
+def export_saved_model(
+    model: "IWAE | TableEstimator",
+    path: str | os.PathLike,
+    version: int | None = None,
+    *,
+    max_rows: int = MAX_ROWS,
+    max_samples: int = MAX_SAMPLES,
+) -> Path:
     """Write `model` as the SavedModel `<path>/<version>/`, for TF Serving to pick up.
 
     The endpoints of a model with a Bernoulli likelihood, with float32 outputs (D latent units):
@@ -57,19 +65,22 @@ def export_saved_model(model: "IWAE | TableEstimator", path: str | os.PathLike, 
     - `score(<columns>)`, `serving_default` of a density: `log_likelihood`, log p(x_obs) in the units of the table,
       `effective_sample_size` and `pareto_k`, float `[n]`.
 
-    What is out of range is answered with InvalidArgument. The version appears under its name only once it is complete.
+    What is out of range, or asks for more than the limits, is answered with InvalidArgument. The version appears under
+    its name only once it is complete.
 
     Args:
         model: the model, or the estimator of a table.
         path: folder of all versions of this model.
         version: number of this version; `None` is one above the highest that is there, 1 in an empty folder.
+        max_rows: most rows that a request may hold or `sample_n` may be asked for.
+        max_samples: most importance samples of a `log_likelihood` request: its rows times its `num_samples`.
 
     Returns:
         the version's folder.
 
     Raises:
-        ValueError: if the version exists, or is no positive integer, the model is none, or an estimator that was not
-            fitted or has columns that cannot be served, or the path a file.
+        ValueError: if the version exists, or it or a limit is no positive integer, the model is none, or an estimator
+            that was not fitted or has columns that cannot be served, or the path a file.
 
     Example:
         >>> folder = export_saved_model(model, "saved_models/iwae/serving")
@@ -83,6 +94,7 @@ def export_saved_model(model: "IWAE | TableEstimator", path: str | os.PathLike, 
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             raise ValueError(f"{MARK}path`. Expected a folder. Received: {path}, where {part} is a file")
+    limits = check_integer("max_rows", max_rows), check_integer("max_samples", max_samples)
     existing = _versions(path)
     number = max(existing, default=0) + 1 if version is None else check_integer("version", version)
     target = path / str(number)
@@ -94,7 +106,9 @@ def export_saved_model(model: "IWAE | TableEstimator", path: str | os.PathLike, 
     served, model = _endpoints(model), model if isinstance(model, LatentModel) else model.model_
     model.check_finite()
     # Signatures alone: a function that is an attribute of what is saved would be traced a second time.
-    signatures = {name: model.traced(("served", name), one.function, one.inputs) for name, one in served.items()}
+    signatures = {
+        name: model.traced(("served", name, *limits), limited(one, *limits), one.inputs) for name, one in served.items()
+    }
     signatures["serving_default"] = next(iter(signatures.values()))
     root = tf.Module()
     # Not the model, which would bring its optimizer.

@@ -1,0 +1,49 @@
+"""How much one request may ask for: one that takes all memory, or never ends, takes the server from everybody."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_iwae.serving.endpoints import Endpoint, Tensors
+
+MAX_ROWS, MAX_SAMPLES = 10_000, 1_000_000
+
+
+def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[..., Tensors]:
+    """The function of an endpoint that refuses larger requests before it computes anything.
+
+    Args:
+        endpoint: the endpoint; where it takes rows and `num_samples`, that many importance samples are drawn for each
+            row, and where it takes `num_samples` alone, that many rows are answered.
+        max_rows: most rows of a request or an answer.
+        max_samples: most importance samples of a request, those of all rows together.
+
+    Returns:
+        a function of the same tensors, in whose graph InvalidArgument names the limit.
+    """
+    names = [spec.name for spec in endpoint.inputs]
+    # All inputs with rows have as many.
+    first = next((place for place, spec in enumerate(endpoint.inputs) if spec.shape.rank), None)
+    of_rows = f"{max_rows} rows (max_rows)"
+
+    def function(*inputs: tf.Tensor) -> Tensors:
+        checks = []
+        if first is not None:
+            rows = tf.shape(inputs[first], tf.int64)[0]
+            checks.append(_at_most(max_rows, rows, names[first], of_rows))
+        if "num_samples" in names:
+            count = tf.cast(inputs[names.index("num_samples")], tf.int64)
+            if first is None:
+                checks.append(_at_most(max_rows, count, "num_samples", of_rows))
+            else:
+                limit = f"{max_samples} importance samples over all rows (max_samples)"
+                checks.append(_at_most(max_samples, rows * count, "num_samples", limit))
+        with tf.control_dependencies(checks):
+            return endpoint.function(*map(tf.identity, inputs))
+
+    return function
+
+
+def _at_most(most: int, count: tf.Tensor, name: str, limit: str) -> tf.Operation:
+    message = f"Invalid value received for `{name}`. Expected at most {limit}, which were set at export. Received:"
+    return tf.debugging.Assert(count <= most, [message, count])
