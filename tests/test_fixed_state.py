@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, IWAEDensity, IWAEImputer, Renyi, dense_decoder, dense_encoder
+from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, Renyi, dense_decoder, dense_encoder
 from keras_iwae.likelihoods import (
     LIKELIHOODS,
     CategoricalLikelihood,
@@ -230,8 +230,6 @@ MISSPELT = {
     "posterior, hierarchical": (HierarchicalPosterior, (dense, (2, 1), ((3,),)), "activations", "activation"),
     "prior": (StandardNormalPrior, (2,), "names", "name"),
     "EventEncoder": (EventEncoder, (dense,), "level", "levels"),
-    "IWAEImputer": (IWAEImputer, (), "max_step", "max_steps"),
-    "IWAEDensity": (IWAEDensity, (), "epochs", None),
 }
 
 

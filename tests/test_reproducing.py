@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 import os
 import shutil
 import signal
@@ -245,3 +246,13 @@ def test_fewer_samples_first_then_all(tmp_path, subset):
     assert [row["ess"] <= 2.0 for row in few] == [True, True, False]
     assert all(row["val_ess"] > 2.0 for row in few + many)
     assert few[0]["bound"] != many[0]["bound"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_samples", 0), ("limit", -3), ("stages", 0), *(("budget_minutes", value) for value in (0.0, -1.0, math.nan))],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_trained(name, value, tmp_path):
+    with pytest.raises(ValueError, match=f"`{name}`. Expected"):
+        reproduce("digits-iwae-k5-l1", tmp_path, **{name: value})
+    assert not list(tmp_path.iterdir())

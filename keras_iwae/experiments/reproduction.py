@@ -20,7 +20,7 @@ from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import number_text, write_json
+from keras_iwae.foundation import check_integer, check_positive, number_text, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.training import STAGES, passes_of, runs, stage_of
 
@@ -82,6 +82,12 @@ def reproduce(
         ValueError: if there is no such row, `stages` is not for it, or its data set is not there.
     """
     row, root = find_row(name), Path(root)
+    # Training may take days before the evaluation asks.
+    check_integer("num_samples", num_samples)
+    if limit is not None:
+        check_integer("limit", limit)
+    if budget_minutes is not None:
+        check_positive("budget_minutes", budget_minutes)
     start = None
     if row.starts_from is not None:
         reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)

@@ -15,7 +15,7 @@ from keras_iwae.foundation.checks import (
 )
 from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
-from keras_iwae.foundation.fixed import FixedArguments, check_known, plain
+from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -50,7 +50,6 @@ __all__ = [
     "check_dtype",
     "check_ending",
     "check_integer",
-    "check_known",
     "check_number",
     "check_positive",
     "check_seed",

@@ -53,7 +53,7 @@ def _names(kind: Any) -> _Names:
     return _KNOWN[kind]
 
 
-def check_known(given: Mapping[str, Any], legal: Collection[str], kind: str, others: Collection[str] = ()) -> None:
+def _check_known(given: Mapping[str, Any], legal: Collection[str], kind: str, others: Collection[str] = ()) -> None:
     """Refuse arguments that a constructor does not have, with the name that is most like the first of them.
 
     Args:
@@ -96,7 +96,7 @@ class FixedArguments:
 
     def __init__(self, **kwargs):
         # What the constructors before it have left is for Keras.
-        check_known(kwargs, _FOR_KERAS, type(self).__name__, _names(type(self)).arguments)
+        _check_known(kwargs, _FOR_KERAS, type(self).__name__, _names(type(self)).arguments)
         super().__init__(**kwargs)
 
     def __setattr__(self, name, value):

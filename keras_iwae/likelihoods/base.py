@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, check_integer, shape_text
 
 tfd = tfp.distributions
 
@@ -75,6 +75,7 @@ class Likelihood(FixedArguments, keras.Layer):
             )
         if not self.event_shape:
             self.event_shape = tuple(event_shape)
+        check_integer("parameters", self.parameters)
         self._head_seed, self._features = seed if self.seed is None else self.seed, features
 
     def get_build_config(self):
@@ -125,7 +126,7 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def entries(self, parameters: tf.Tensor) -> tfp.distributions.Distribution:
         """Distribution of each entry, batch `[..., *event_shape]`, of parameters `[..., *parameter_shape]`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"A {type(self).__name__} has no `entries(parameters)`, as means and draws need.")
 
     def distribution(self, features: tf.Tensor) -> tfp.distributions.Distribution:
         """p(x|z) as a TFP distribution, batch `[...]` and event `event_shape`, of features `[..., F]`."""
@@ -198,7 +199,7 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Parameters `[*parameter_shape]` that give entries the mean `[*event_shape]`, and else what 0 gives."""
-        raise NotImplementedError
+        raise NotImplementedError(f"A {type(self).__name__} has no `parameters_of_mean(mean)`, as this start needs.")
 
     def initialize(self, mean: np.ndarray) -> None:
         """Let the head's bias give the mean of the training events, whatever the latents.

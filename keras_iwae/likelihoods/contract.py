@@ -1,19 +1,26 @@
 """What a model asks of a likelihood of a user's own, looked at when the model is made and not when a step fails."""
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, Support, shape_text
 from keras_iwae.likelihoods.base import Likelihood
 
+# Events and draws that it is tried on.
+_EVENTS, _DRAWS = 3, 2
 
-def check_contract(likelihood: Likelihood) -> None:
-    """Refuse a class of a user's own that does not say what its entries are.
+
+def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
+    """Refuse a class of a user's own that does not say what its entries are, or whose log p(x|z) is not one of each x.
 
     Args:
-        likelihood: one that knows the shape of its events.
+        likelihood: one that knows the shape of its events, and is built.
+        features_shape: shape of the features of one event.
 
     Raises:
-        ValueError: it names what is missing, or the shape of `entries`.
+        ValueError: it names what is missing, or what `entries` or `log_prob` gives.
     """
     kind = type(likelihood)
     if kind.__module__.startswith("keras_iwae."):
@@ -30,8 +37,43 @@ def check_contract(likelihood: Likelihood) -> None:
                 f"{MARK}likelihood`. Expected a class with `entries(parameters)`, the distribution of each entry. "
                 f"Received: {kind.__name__}, which has none"
             )
-        return
-    entries = likelihood.entries(tf.zeros([2, *likelihood.parameter_shape]))
+    else:
+        _check_entries(likelihood, _tried(likelihood, "entries", tf.zeros([2, *likelihood.parameter_shape])))
+    x = tf.fill([_EVENTS, *likelihood.event_shape], likelihood.support.nearest_to_zero)
+    found = _tried(likelihood, "log_prob", x, tf.zeros([_DRAWS, _EVENTS, *features_shape]), None)
+    dtype = getattr(found, "dtype", None)
+    if dtype != tf.float32 or tuple(found.shape) != (_DRAWS, _EVENTS):
+        given = f"{dtype.name} {shape_text(*found.shape)}" if dtype is not None else f"a {type(found).__name__}"
+        raise ValueError(
+            f"{MARK}likelihood`. Expected `log_prob(x, features, mask)`, float32 {shape_text('K', 'B')}. Received: "
+            f"{kind.__name__}, with {given} for K = {_DRAWS}, B = {_EVENTS}"
+        )
+    if np.isnan(found).any():
+        raise ValueError(
+            f"{MARK}likelihood`. Expected a `log_prob` that is a number for x = {likelihood.support.nearest_to_zero:g} "
+            f"and features of 0. Received: {kind.__name__}, with NaN"
+        )
+
+
+def _tried(likelihood: Likelihood, method: str, *arguments: Any) -> Any:
+    try:
+        return getattr(likelihood, method)(*arguments)
+    # Whatever is wrong in a class of the user's own, it is this argument.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(
+            f"{MARK}likelihood`. Expected a class whose `{method}` can be called. Received: {type(likelihood).__name__}"
+            f", with {reason}"
+        ) from error
+
+
+def _check_entries(likelihood: Likelihood, entries: Any) -> None:
+    kind = type(likelihood)
+    if not hasattr(entries, "batch_shape"):
+        raise ValueError(
+            f"{MARK}likelihood`. Expected `entries(parameters)`, a TFP distribution. Received: {kind.__name__}, with a "
+            f"{type(entries).__name__}"
+        )
     found = (*entries.batch_shape, *entries.event_shape)
     if tuple(entries.event_shape) or found != (2, *likelihood.event_shape):
         raise ValueError(

@@ -117,7 +117,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
         features = output_shape(self.decoder, (None, self.prior.decoded_dim), "decoder")
         if not self.likelihood.built:
             self.likelihood.build(features)
-        check_contract(self.likelihood)
+        check_contract(self.likelihood, features[1:])
         if self.missingness is not None:
             self.missingness.of_likelihood(self.likelihood)
         self._features_shape = features[1:]

@@ -30,7 +30,7 @@ from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.models.stopping import first_not_finite
 from keras_iwae.models.trackers import update_trackers
-from keras_iwae.posteriors import Posterior
+from keras_iwae.posteriors import Posterior, check_contract
 
 
 class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
@@ -93,9 +93,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         check_choice("missing", missing, (None, "nan"))
         mask_input = check_boolean("mask_input", mask_input)
         if mask_input and missing is None:
-            raise ValueError(
-                f"{MARK}mask_input`. Expected False for a model made without missing='nan'. Received: True"
-            )
+            raise ValueError(f"{MARK}mask_input`. Expected False for a model without missing='nan'. Received: True")
         self.missing = missing
         self.posterior, self.generative = make_components(
             posterior,
@@ -149,6 +147,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
+        check_contract(self.posterior, self.event_shape)
         self.generative.build((None, self.latent_dim))
         refuse_activity_regularizers(self)
         self.built = True

@@ -30,6 +30,11 @@ def settle_latent_dims(posterior: str | Posterior, latent_dim: int | Sequence[in
     given = None if latent_dim is None else sizes("latent_dim", latent_dim)
     if not isinstance(posterior, Posterior):
         return given or (LATENT_DIM,)
+    if not hasattr(posterior, "latent_dim"):
+        raise ValueError(
+            f"{MARK}posterior`. Expected a class with `latent_dim`, its latent units. Received: "
+            f"{type(posterior).__name__}, with none"
+        )
     own = tuple(getattr(posterior, "latent_dims", (posterior.latent_dim,)))
     if given not in (None, own):
         raise ValueError(

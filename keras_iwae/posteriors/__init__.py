@@ -22,6 +22,7 @@ from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
 from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
 from keras_iwae.posteriors.base import Posterior, check_density, check_reparameterized
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
+from keras_iwae.posteriors.contract import check_contract
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 from keras_iwae.posteriors.hierarchical import HierarchicalGaussian, HierarchicalPosterior
@@ -48,6 +49,7 @@ __all__ = [
     "Posterior",
     "RadialPosterior",
     "SemiAmortizedPosterior",
+    "check_contract",
     "check_density",
     "check_reparameterized",
 ]

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import DiagonalGaussian, FixedArguments, check_width
+from keras_iwae.foundation import MARK, DiagonalGaussian, FixedArguments, check_width
 
 
 class Posterior(FixedArguments, keras.Layer):
@@ -40,6 +40,12 @@ class Posterior(FixedArguments, keras.Layer):
         """
         if isinstance(distribution, DiagonalGaussian):
             return distribution.reparameterize(z)
+        if not hasattr(distribution, "bijector"):
+            raise ValueError(
+                f"{MARK}posterior`. Expected a class with `reparameterize(distribution, z)`, or a distribution of noise"
+                " that a bijector transforms, as tfp.distributions.MultivariateNormalDiag, for the "
+                f"resampled backward pass. Received: {type(self).__name__}, with {distribution.name}"
+            )
         return distribution.bijector.forward(tf.stop_gradient(distribution.bijector.inverse(z)))
 
     def sample_and_log_prob(

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from keras_iwae.evaluation import Conditional, conditional
-from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer, check_known
+from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
@@ -25,11 +25,6 @@ SEEDS = 2**31 - 1
 
 class TableEstimator(BaseEstimator):
     """A model of the rows of a table, and how it is made; see `IWAEImputer` and `IWAEDensity`."""
-
-    def __new__(cls, *args, **kwargs):
-        # scikit-learn wants no further arguments in a constructor.
-        check_known(kwargs, cls._get_param_names(), cls.__name__)
-        return super().__new__(cls)
 
     def __init__(
         self,
