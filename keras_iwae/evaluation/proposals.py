@@ -124,7 +124,7 @@ class Proposal:
         return lambda block: own.draw(DRAWN_TOGETHER, folded(keys, block))
 
     def distribution(self, model: IWAE, x: tf.Tensor):
-        """The amortized one for images `[B, *event_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
+        """The amortized one of images `[B, *event_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
 
         Raises:
             ValueError: if the posterior has no standard deviations to multiply.

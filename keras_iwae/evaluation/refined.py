@@ -137,4 +137,8 @@ def _drawn(
     blocks = tf.range(_draws(generative.latent_dim) // _DRAWN_TOGETHER)
     found = tf.map_fn(one_block, blocks, fn_output_signature=3 * (tf.float32,), parallel_iterations=1)
     z, slope, log_weights = (tf.reshape(each, tf.concat([[-1], tf.shape(each)[2:]], axis=0)) for each in found)
+    # A draw without a density has no weight, and its slope no number.
+    weightless = tf.logical_not(tf.math.is_finite(log_weights))
+    slope = tf.where(weightless[..., tf.newaxis], 0.0, slope)
+    log_weights = tf.where(weightless, log_weights.dtype.min, log_weights)
     return tf.ensure_shape(z, [_draws(generative.latent_dim), None, generative.latent_dim]), slope, log_weights
