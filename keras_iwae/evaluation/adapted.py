@@ -125,7 +125,7 @@ def adapted(model: IWAE, x: tf.Tensor, num_draws: int, keys: tf.Tensor) -> Propo
     proposals: FromGaussian | Mixtures = FromGaussian(posterior)
     for number in range(ROUNDS if num_draws else 0):
         z, log_proposal = proposals.draw(num_draws, folded(keys, number))
-        shares = _tempered(model.generative.log_joint(x, z) - log_proposal, _PER_UNIT * model.latent_dim)
+        shares = tempered(model.generative.log_joint(x, z) - log_proposal, _PER_UNIT * model.latent_dim)
         mean = tf.reduce_sum(shares[..., tf.newaxis] * z, axis=0)
         rest = tf.transpose(z - mean, [1, 0, 2])
         covariance = _WIDTH * tf.matmul(rest * tf.transpose(shares)[..., tf.newaxis], rest, transpose_a=True)
@@ -156,7 +156,7 @@ def _by_example(matrices: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
     return tf.transpose(tf.matmul(matrices, tf.transpose(vectors, [1, 2, 0])), [2, 0, 1])
 
 
-def _tempered(log_weights: tf.Tensor, least: float) -> tf.Tensor:
+def tempered(log_weights: tf.Tensor, least: float) -> tf.Tensor:
     """Shares of weights `[S, B]` to the largest power that leaves an effective sample of `least`, which sum to 1."""
     powers = tf.constant(_POWERS)
     sizes = effective_sample_size(log_weights[..., tf.newaxis] * powers)

@@ -13,6 +13,7 @@ from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
+from keras_iwae.evaluation.streamed_examples import LANES
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
 from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
@@ -37,6 +38,7 @@ def importance_weighted_nll(
     seed: int = 0,
     proposal_scale: float = 1.0,
     defensive: float = 0.0,
+    proposal: str = "amortized",
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
 ) -> NLLResult:
@@ -44,6 +46,12 @@ def importance_weighted_nll(
 
     Every image counts once, those of a short last batch too, and K is exact, multiple of the chunk or not.
     The same seed and batch size give the same draws, so the chunk size changes the result by float32 rounding only.
+
+    `proposal="refined"` draws from p(z|x)'s own modes and curvature, and "adapted" from what a few rounds of draws and
+    slopes make of these; see `keras_iwae.evaluation.refined`. Few samples of theirs, 500, say more than 5000 of the
+    encoder's. An image's draws are then a function of (seed, its place among the images, sample), whatever the batches.
+    What is fitted is fitted to other draws than those that are reported. So E[w] = p(x), and by Jensen's inequality the
+    mean of L_K is below log p(x), whichever the proposal (Burda et al. 2015, theorem 1; Owen and Zhou 2000).
 
     Args:
         model: the model.
@@ -56,6 +64,8 @@ def importance_weighted_nll(
         seed: seed of the draws.
         proposal_scale: what the posterior's standard deviations are multiplied by for drawing.
         defensive: probability that a draw comes from the prior; the weights follow the mixture.
+        proposal: "amortized", the posterior, as the two arguments before say; "refined" or "adapted", fitted to each
+            image, for continuous latents.
         resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
             one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
@@ -64,44 +74,54 @@ def importance_weighted_nll(
         `NLLResult`; printed, it is a table.
 
     Raises:
-        ValueError: if a number is out of range, the posterior has no density, or the images are not in [0, 1], of
-            another shape, or none.
+        ValueError: if a number is out of range, the posterior has no density, the latents are discrete and the proposal
+            is fitted, or the images are not in [0, 1], of another shape, or none.
 
     Example:
         >>> result = importance_weighted_nll(model, keras_iwae.data.load("mnist", "test"), num_samples=5000)
         >>> print(result.nll, result.monte_carlo_error, result.verdict)
+        >>> importance_weighted_nll(model, images, num_samples=500, proposal="adapted")
 
     References:
-        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5 (the L_5000 of its tables).
+        Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, theorem 1; section 5 (the
+            L_5000 of its tables).
+        Owen, Zhou (2000), Safe and effective importance sampling.
     """
     check_model(model)
     num_samples = check_integer("num_samples", num_samples)
     chunk_size = check_integer("chunk_size", chunk_size)
     wanted = curve(num_samples) if bounds is None else [check_integer("bounds", k) for k in bounds]
     sizes = sorted({k for k in wanted if k < num_samples})
-    proposal = Proposal(proposal_scale, defensive)
-    proposal.check(model.posterior)
+    drawn_from = Proposal(proposal_scale, defensive, proposal)
+    drawn_from.check(model.posterior)
     kept = min(num_samples, max(tail_length(num_samples) + 1, _FEWEST_KEPT))
 
-    def evaluate(x, seed):
-        streamed = stream_log_weights(model, x, tf.constant(num_samples), seed, sizes, chunk_size, kept, proposal)
+    def evaluate(x, key, indices):
+        seed = drawn_from.seed(key, indices)
+        streamed = stream_log_weights(model, x, tf.constant(num_samples), seed, sizes, chunk_size, kept, drawn_from)
         return streamed, model.posterior.mean(x)
 
     # Traced once, for batches of any size.
-    specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
-    evaluate_batch = model.traced(("nll", num_samples, *sizes, chunk_size, kept, proposal), evaluate, specs)
+    numbers = tf.TensorSpec([2], tf.int32), tf.TensorSpec([None], tf.int32)
+    specs = tf.TensorSpec([None, *model.event_shape]), *numbers
+    evaluate_batch = model.traced(("nll", num_samples, *sizes, chunk_size, kept, drawn_from), evaluate, specs)
+    key = key_for(Purpose.REFINED if drawn_from.fitted else Purpose.IMPORTANCE, seed)
 
     def compute(x, seen, advance):
-        found = evaluate_batch(x, tf.random.fold_in(key_for(Purpose.IMPORTANCE, seed), seen))
+        count = len(x)
+        # Where an image has draws of its own it has its very numbers in any batch: the last again, up to full lanes.
+        rows = np.minimum(np.arange(-(-count // LANES) * LANES if drawn_from.fitted else count), count - 1)
+        found = evaluate_batch(tf.gather(x, rows), key, tf.constant(seen + rows, tf.int32))
         streamed, means = tf.nest.map_structure(lambda t: t.numpy(), found)
         advance(1)
-        return (
+        arrays = (
             np.vstack([streamed.bounds, streamed.log_likelihood]).T,
             streamed.effective_sample_size,
-            pareto_k(streamed.largest, num_samples),
+            pareto_k(streamed.largest[:count], num_samples),
             streamed.log_likelihood + jackknife_correction(num_samples, streamed.largest, streamed.rest),
             means,
         )
+        return tuple(each[:count] for each in arrays)
 
     settings = {
         "method": "importance sampling",
@@ -109,7 +129,7 @@ def importance_weighted_nll(
         "bounds": sizes,
         "chunk_size": chunk_size,
         "seed": seed,
-        "proposal": [proposal.scale, proposal.defensive],
+        "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
     found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, ess, tails, corrected, means = found.arrays
@@ -122,7 +142,7 @@ def importance_weighted_nll(
         jackknife_per_example=corrected,
         active_units=int(active_units(means).sum()),
         latent_dim=model.latent_dim,
-        proposal=proposal,
+        proposal=drawn_from,
         entries_per_example=found.entries,
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,

@@ -1,34 +1,42 @@
-r"""What the importance samples are drawn from: the posterior, made wider or mixed with the prior.
+r"""What the importance samples are drawn from: the posterior, made wider or mixed with the prior, or what is fitted.
 
 The weights of a proposal that is too narrow have no finite variance. Those of a wider one, $q_s$ with the standard
 deviations times s, may have; those of a mixture $(1 - a) q_s(z|x) + a p(z)$ have, for they never exceed $p(x|z) / a$.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import DiagonalGaussian
+from keras_iwae.evaluation.adapted import folded
+from keras_iwae.evaluation.refined import fitted, fitting_evaluations
+from keras_iwae.foundation import MARK, DiagonalGaussian, check_choice
 from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.posteriors import HierarchicalGaussian, Posterior, check_density
 
 tfd = tfp.distributions
 
+KINDS = ("amortized", "refined", "adapted")
+# Samples that one seed gives: drawn one by one, small operations would take much of an evaluation's time.
+DRAWN_TOGETHER = 25
+
 
 @dataclass(frozen=True)
 class Proposal:
-    r"""A proposal for each image: $(1 - a) q_s(z|x) + a p(z)$; by default the posterior itself.
+    r"""A proposal for each image: $(1 - a) q_s(z|x) + a p(z)$, by default the posterior itself, or one that is fitted.
 
     Args:
         scale: s, what the posterior's standard deviations are multiplied by, those of every stochastic layer.
         defensive: a, the probability that a draw comes from the prior, in [0, 1).
+        kind: "amortized", the above; "refined" or "adapted", of `keras_iwae.evaluation.refined`, with neither.
 
     Raises:
-        ValueError: if `scale` is not above 0 or `defensive` not in [0, 1).
+        ValueError: if `scale` is not above 0, `defensive` not in [0, 1), there is no such kind, or either of the two is
+            given beside a fitted one.
 
     References:
         Hesterberg (1995), Weighted average importance sampling and defensive mixture distributions.
@@ -37,8 +45,10 @@ class Proposal:
 
     scale: float = 1.0
     defensive: float = 0.0
+    kind: str = "amortized"
 
     def __post_init__(self):
+        check_choice("proposal", self.kind, KINDS)
         if not 0.0 < self.scale < float("inf"):
             raise ValueError(
                 f"Invalid value received for `proposal_scale`. Expected a number above 0. Received: {self.scale!r}"
@@ -47,22 +57,74 @@ class Proposal:
             raise ValueError(
                 f"Invalid value received for `defensive`. Expected a number in [0, 1). Received: {self.defensive!r}"
             )
+        for name, value, neutral in (("proposal_scale", self.scale, 1.0), ("defensive", self.defensive, 0.0)):
+            if self.fitted and value != neutral:
+                raise ValueError(
+                    f"{MARK}{name}`. Expected {neutral:g} beside proposal={self.kind!r}, which has its own width and "
+                    f"tails. Received: {value!r}"
+                )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it is fitted to each image, and each image has a key of its own."""
+        return self.kind != "amortized"
 
     def check(self, posterior: Posterior) -> None:
         """Refuse a posterior that this proposal cannot be made of.
 
         Raises:
-            ValueError: if its draws have no density, or `defensive` draws would lack its auxiliary variables.
+            ValueError: if its draws have no density, `defensive` draws would lack its auxiliary variables, or the
+                latents are discrete and the proposal is fitted.
         """
         check_density(posterior)
+        if self.fitted and not posterior.reparameterized:
+            raise ValueError(
+                f"{MARK}proposal`. Expected 'amortized' for discrete latents, where log p(x, z) has no slope to climb; "
+                f"raise num_samples, or give `defensive`. Received: {self.kind!r} for a {type(posterior).__name__}"
+            )
         if self.defensive and posterior.density != "exact":
             raise ValueError(
                 "Invalid value received for `defensive`. Expected 0 for a posterior with auxiliary variables, which "
                 f"the prior has none of. Received: {self.defensive} for a {type(posterior).__name__}"
             )
 
+    def evaluations(self, num_samples: int, latent_dim: int) -> int:
+        """Decoder evaluations of an image with K samples; a slope counts as two, forwards and backwards."""
+        fitting = fitting_evaluations(latent_dim, self.kind == "adapted") if self.fitted else 0
+        return fitting + num_samples
+
+    def seed(self, key: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        """What a batch is drawn under, of the key of an evaluation and the places `[B]` of its images among all.
+
+        Returns:
+            int32 `[2]`, of the first image's place; `[B, 2]`, of each image's own, for a fitted proposal.
+        """
+        if not self.fitted:
+            return tf.random.fold_in(key, indices[0])
+        return tf.map_fn(lambda index: tf.random.fold_in(key, index), indices)
+
+    def source(self, model: IWAE, x: tf.Tensor, seed: tf.Tensor) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """From the number of a block to its 25 draws of each image, `[25, B, D]`, and their log densities `[25, B]`.
+
+        Args:
+            model: the model.
+            x: images `[B, *event_shape]`.
+            seed: see `seed`.
+        """
+        if not self.fitted:
+            drawn_from = self.distribution(model, x)
+
+            def draw(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                z = drawn_from.sample([DRAWN_TOGETHER], seed=tf.random.fold_in(seed, block))
+                return z, drawn_from.log_prob(z)
+
+            return draw
+        fitting_keys, keys = tf.unstack(tf.map_fn(lambda key: tf.random.split(key, 2), seed), num=2, axis=1)
+        own = fitted(model, x, fitting_keys, self.kind == "adapted")
+        return lambda block: own.draw(DRAWN_TOGETHER, folded(keys, block))
+
     def distribution(self, model: IWAE, x: tf.Tensor):
-        """The proposal for images `[B, *event_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
+        """The amortized one of images `[B, *event_shape]`: `sample([n], seed=)` is `[n, B, D]`, `log_prob(z)` `[n, B]`.
 
         Raises:
             ValueError: if the posterior has no standard deviations to multiply.

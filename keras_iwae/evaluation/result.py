@@ -21,6 +21,12 @@ from keras_iwae.evaluation.proposals import Proposal
 # What `verdict` calls enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
 TOLERATED_SHARE = 0.05
 TOLERATED_BIAS = 0.1
+# Beside annealing.
+_REMEDIES = {
+    "amortized": "raise K, widen the proposal or fit one to each image, as proposal='adapted' does",
+    "refined": "raise K or take proposal='adapted'",
+    "adapted": "or raise K",
+}
 _CROSS_ENTROPY = (
     "Grey levels under a Bernoulli likelihood: this is their cross-entropy and no likelihood. Binarize them, or train "
     "with the continuous Bernoulli or the discretized logistic likelihood."
@@ -104,6 +110,16 @@ class NLLResult:
         return bits_per_dimension(self.nll, self.entries_per_example, self.weights, discrete)
 
     @property
+    def name(self) -> str:
+        """What the NLL is minus the mean of, as "L_5000, amortized"."""
+        return f"L_{self.num_samples}, {self.proposal.kind}"
+
+    @property
+    def decoder_evaluations(self) -> int:
+        """Decoder evaluations that an image took, as were known before; a slope counts as two."""
+        return self.proposal.evaluations(self.num_samples, self.latent_dim)
+
+    @property
     def bounds(self) -> dict[int, float]:
         """Mean L_k in nats for each k."""
         return {k: mean(values, self.weights) for k, values in self.bound_per_example.items()}
@@ -129,8 +145,8 @@ class NLLResult:
             return (
                 f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
                 "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
-                "still an upper bound on average. Check it by annealed importance sampling, raise K or widen the "
-                "proposal."
+                "still an upper bound on average. Check it by annealed importance sampling, "
+                f"{_REMEDIES[self.proposal.kind]}."
             )
         if bias > TOLERATED_BIAS:
             return (
@@ -168,6 +184,8 @@ class NLLResult:
             "latent_dim": self.latent_dim,
             "num_examples": len(ess),
             "num_samples": self.num_samples,
+            "proposal": self.proposal.kind,
+            "decoder_evaluations": self.decoder_evaluations,
             "proposal_scale": self.proposal.scale,
             "defensive": self.proposal.defensive,
             "seed": self.seed,
@@ -196,7 +214,10 @@ class NLLResult:
             ),
             ("active units", f"{self.active_units} of {self.latent_dim}"),
         ]
-        if self.proposal != Proposal():
+        if self.proposal.fitted:
+            rows.append(("proposal", self.proposal.kind))
+            rows.append(("decoder evaluations", f"{self.decoder_evaluations:,} an image"))
+        elif self.proposal != Proposal():
             rows.append(("proposal", f"scale {self.proposal.scale:g}, defensive {self.proposal.defensive:g}"))
         note = [_CROSS_ENTROPY] if self.cross_entropy else []
         return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict, *note])

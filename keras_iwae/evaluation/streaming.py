@@ -7,13 +7,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms
-from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.evaluation.proposals import DRAWN_TOGETHER, Proposal
 from keras_iwae.foundation import StreamingLogMeanExp
 from keras_iwae.models import IWAE
 
 DEFAULT_CHUNK_SIZE = 25
-# Samples that one seed gives: drawn one by one, small operations would take much of an evaluation's time.
-_DRAWN_TOGETHER = 25
 # Weights of an image that are summarized together; a chunk is too few to be worth a sort.
 _BLOCK = 250
 # Sums of powers of the weights that are not kept. Where n are kept the others are below S / n, and the first term of
@@ -86,7 +84,7 @@ def stream_log_weights(
         model: the model.
         x: images in [0, 1], `[B, *event_shape]`.
         num_samples: K, int32 scalar.
-        seed: int32 `[2]`, a stateless seed.
+        seed: int32 `[2]`, a stateless seed; `[B, 2]`, one for each image, where the proposal is fitted.
         group_sizes: the k's, none larger than K.
         chunk_size: samples of each image that are decoded together.
         num_largest: how many of each image's largest log weights to keep, at most K.
@@ -95,18 +93,14 @@ def stream_log_weights(
     Returns:
         `StreamedWeights`.
     """
-    drawn_from = (proposal or Proposal()).distribution(model, x)
+    draw = (proposal or Proposal()).source(model, x, seed)
     batch = tf.shape(x)[0]
 
-    def draw(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        z = drawn_from.sample([_DRAWN_TOGETHER], seed=tf.random.fold_in(seed, block))
-        return z, drawn_from.log_prob(z)
-
     def samples(begin: tf.Tensor, end: tf.Tensor) -> list[tf.Tensor]:
-        first = begin // _DRAWN_TOGETHER
-        blocks = tf.range(first, (end - 1) // _DRAWN_TOGETHER + 1)
+        first = begin // DRAWN_TOGETHER
+        blocks = tf.range(first, (end - 1) // DRAWN_TOGETHER + 1)
         drawn = tf.map_fn(draw, blocks, fn_output_signature=(tf.float32, tf.float32))
-        skipped = first * _DRAWN_TOGETHER
+        skipped = first * DRAWN_TOGETHER
         rows = [tf.reshape(one, tf.concat([[-1], tf.shape(one)[2:]], axis=0)) for one in drawn]
         return [one[begin - skipped : end - skipped] for one in rows]
 

@@ -32,14 +32,17 @@ def evaluate(
     seed: int = 0,
     proposal_scale: float = 1.0,
     defensive: float = 0.0,
+    proposal: str = "amortized",
     per_example: str | os.PathLike | None = None,
     verbose: bool = True,
 ) -> tuple[NLLResult, dict]:
     """Evaluate a run on a split of its data set and keep the result in the run's `metrics.json`.
 
-    The run folder also gets `per-example-SPLIT.npz`: `log_likelihood`, `jackknife`, `effective_sample_size` and
-    `pareto_k` `[N]`, `bounds` `[G, N]` of the `group_sizes` `[G]`, and `images_sha256`, which tells whether two such
-    files are of the same images. An interrupted evaluation continues when the same is asked for again.
+    It is `nll_SPLIT` there, and `nll_refined_SPLIT` or `nll_adapted_SPLIT` with such a proposal, so that the published
+    convention keeps its name. The run folder also gets `per-example-SPLIT.npz`, or `per-example-refined-SPLIT.npz`:
+    `log_likelihood`, `jackknife`, `effective_sample_size` and `pareto_k` `[N]`, `bounds` `[G, N]` of the `group_sizes`
+    `[G]`, and `images_sha256`, which tells whether two such files are of the same images. An interrupted evaluation
+    continues when the same is asked for again.
 
     Args:
         model: run folder or `.keras` file; `None` is the newest run.
@@ -51,6 +54,7 @@ def evaluate(
         seed: of the draws and of the binarization.
         proposal_scale: what the posterior's standard deviations are multiplied by for drawing.
         defensive: probability that a draw comes from the prior.
+        proposal: "amortized", "refined" or "adapted"; see `keras_iwae.evaluation.importance_weighted_nll`.
         per_example: a further .npz file for the arrays of each image.
         verbose: whether to show progress.
 
@@ -71,7 +75,8 @@ def evaluate(
         seed=seed,
         proposal_scale=proposal_scale,
         defensive=defensive,
-        resume=subject.partial("nll"),
+        proposal=proposal,
+        resume=subject.partial(f"nll{_kind(proposal, '-')}"),
         verbose=verbose,
     )
     record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
@@ -83,10 +88,15 @@ def evaluate(
         "group_sizes": np.array(list(result.bound_per_example)),
         "bounds": np.stack(list(result.bound_per_example.values())),
     }
-    subject.keep("nll", record, "per-example", arrays)
+    subject.keep(f"nll{_kind(proposal, '_')}", record, f"per-example{_kind(proposal, '-')}", arrays)
     if per_example is not None:
         subject.write_arrays(per_example, arrays)
     return result, record
+
+
+def _kind(proposal: str, separator: str) -> str:
+    """What is added to the names of what is kept: nothing where the posterior is the proposal, as is published."""
+    return "" if proposal == "amortized" else separator + proposal
 
 
 def evaluate_annealed(

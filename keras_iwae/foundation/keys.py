@@ -29,6 +29,7 @@ class Purpose(enum.IntEnum):
     PRUNING = 11
     SERVED = 12
     IMPUTATION = 13
+    REFINED = 14
 
 
 def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:

@@ -62,7 +62,11 @@ def _contents(folder: Path) -> dict:
             _nll,
         ),
         "others": [
-            (numbers.readable(name), record.get("verdict"), numbers.rows(record, leave_out=("model", "verdict")))
+            (
+                numbers.readable(name),
+                record.get("verdict"),
+                numbers.rows(record, leave_out=("model", "bounds", "verdict")),
+            )
             for name, record in _known(metrics).items()
             if isinstance(record, Mapping) and name not in ("training", "nll_test")
         ],

@@ -1,0 +1,144 @@
+r"""Proposals that are fitted to p(z|x) of each example: refined, at its modes, and adapted from there by slopes.
+
+*Refined*: climbs to the modes of p(z|x) from the encoder's mean and from draws of the prior, and a Student-t at each
+with the curvature there. *Adapted*: a few rounds more, of draws $z_i$ with their slopes $g_i$ of log p(x, z). Where
+p(z|x) is normal, $g = -P (z - \mu)$ exactly; a least-squares fit to the draws, under their tempered weights, gives the
+mean and the precision that serve its bulk and not its highest point, from few more draws than there are units.
+
+All fitting is done with draws of its own. The draws that are reported come afterwards, from proposals that know nothing
+of them, so that the mean of their weights is p(x) on average and its logarithm a lower bound.
+"""
+
+import math
+
+import tensorflow as tf
+
+from keras_iwae.evaluation.adapted import folded, tempered
+from keras_iwae.evaluation.mixtures import StudentMixture
+from keras_iwae.evaluation.modes import LEAST_CURVATURE, Modes, find_modes, mode_evaluations
+from keras_iwae.models import IWAE, GenerativeModel
+
+# Climbs from draws of the prior beside the one from the encoder's mean: fewer where a climb costs more.
+_UNITS_TO_CLIMB, _MOST_CLIMBS = 64, 7
+# Rounds of adapting, and draws of each: so many for a unit, of which the tempering leaves half, and some more.
+_ROUNDS, _PER_UNIT, _FEWEST = 3, 4, 100
+_DRAWN_TOGETHER = 25
+# Weight of the precision that there was, to that of a round's draws, and of the mean.
+_KEPT_PRECISION, _KEPT_MEAN = 0.1, 0.02
+# Of adapted proposals, still drawn from the refined ones: of a hundred images one or two are adapted for the worse.
+_DEFENSIVE = 0.1
+# Of a component, in a round: what has no draws may have some in the next.
+LEAST_SHARE = 1e-4
+
+
+def fitted(model: IWAE, x: tf.Tensor, keys: tf.Tensor, adapting: bool) -> StudentMixture:
+    """Proposals for examples, each fitted to its own p(z|x).
+
+    Args:
+        model: the model, of continuous latents.
+        x: examples, `[B, *event_shape]`.
+        keys: int32 `[B, 2]`, a stateless seed for each example.
+        adapting: whether the rounds of draws and slopes follow the climbs.
+
+    Returns:
+        a mixture of a component for each climb.
+
+    References:
+        Owen, Zhou (2000), Safe and effective importance sampling, on mixtures.
+        Cai, Modi, Pillaud-Vivien, Margossian, Gower, Blei, Saul (2024), Batch and match: black-box variational
+        inference with a score-based divergence, on precisions from slopes.
+        Cappé, Douc, Guillin, Marin, Robert (2008), Adaptive importance sampling in general mixture classes.
+    """
+    generative = model.generative
+    climbs = _climbs(model.latent_dim)
+    drawn = tf.map_fn(lambda key: generative.prior.sample(climbs, key), folded(keys, 0), fn_output_signature=tf.float32)
+    starts = tf.concat([model.posterior.mean(x)[tf.newaxis], tf.transpose(drawn, [1, 0, 2])], axis=0)
+    starts = tf.ensure_shape(starts, [1 + climbs, None, model.latent_dim])
+    proposals = _at(find_modes(generative, x, starts))
+    if not adapting:
+        return proposals
+
+    def one_round(number, *parts):
+        return number + 1, *_adapted(generative, x, StudentMixture(*parts), folded(keys, number))
+
+    loop = tf.while_loop(
+        lambda number, *_: number <= _ROUNDS, one_round, (tf.constant(1), *proposals), parallel_iterations=1
+    )
+    adapted = StudentMixture(*loop[1:])
+    shares = (adapted, 1.0 - _DEFENSIVE), (proposals, _DEFENSIVE)
+    both = [each._replace(log_share=each.log_share + math.log(share)) for each, share in shares]
+    return StudentMixture(*(tf.concat(parts, axis=0) for parts in zip(*both, strict=True)))
+
+
+def fitting_evaluations(latent_dim: int, adapting: bool) -> int:
+    """Decoder evaluations of an example before its reported draws; a slope is two, forwards and backwards."""
+    rounds = _ROUNDS * 2 * _draws(latent_dim) if adapting else 0
+    return (1 + _climbs(latent_dim)) * mode_evaluations(latent_dim) + rounds
+
+
+def _climbs(latent_dim: int) -> int:
+    return min(max(_UNITS_TO_CLIMB // latent_dim, 1), _MOST_CLIMBS)
+
+
+def _draws(latent_dim: int) -> int:
+    """A multiple of what is drawn together."""
+    return -(-max(_PER_UNIT * latent_dim, _FEWEST) // _DRAWN_TOGETHER) * _DRAWN_TOGETHER
+
+
+def _at(modes: Modes) -> StudentMixture:
+    r"""$a_j \propto p(x, m_j) / \sum_i t_i(m_j)$, which counts a mode once, however many climbs ended there.
+
+    A climb that has not ended, where the curvature is no mode's, has less, by its decrement.
+    """
+    even = StudentMixture.of(modes.mean, modes.precision, modes.axes, tf.zeros_like(modes.log_joint))
+    density = modes.log_joint - even.log_prob(modes.mean)
+    return even._replace(log_share=tf.nn.log_softmax(density - modes.decrement, axis=0))
+
+
+def _adapted(generative: GenerativeModel, x: tf.Tensor, old: StudentMixture, keys: tf.Tensor) -> StudentMixture:
+    """After one round: each component to the slopes at the draws that are its own."""
+    z, slope, log_weights = _drawn(generative, x, old, keys)
+    shares = tempered(log_weights, z.shape[0] / 2.0)
+    # [J, B, S]: of a draw of weight w that which each component could have made of it, and how much all of that is.
+    own = tf.transpose(shares * tf.nn.softmax(old.log_terms(z), axis=0), [0, 2, 1])
+    mass = tf.reduce_sum(own, axis=-1)
+    z, slope = tf.transpose(z, [1, 0, 2]), tf.transpose(slope, [1, 0, 2])
+    part = own / tf.maximum(mass, LEAST_SHARE)[..., tf.newaxis]
+    mean, mean_slope = (tf.linalg.matvec(each, part, transpose_a=True) for each in (z, slope))
+    rest, rest_slope = z - mean[:, :, tf.newaxis], slope - mean_slope[:, :, tf.newaxis]
+    weighted = own[..., tf.newaxis] * rest
+    covariance = tf.matmul(weighted, rest, transpose_a=True)
+    products = tf.matmul(weighted, rest_slope, transpose_a=True)
+    # Least squares of g = -P (z - m), with what was known of P as draws of its own: (C + k S) P = k I - E[z g^T].
+    known = tf.matmul(old.axes * (old.scale**2)[:, :, tf.newaxis], old.axes, transpose_b=True)
+    right = _KEPT_PRECISION * tf.eye(z.shape[-1]) - products
+    precision = tf.linalg.solve(covariance + _KEPT_PRECISION * known, right)
+    values, axes = tf.linalg.eigh(0.5 * (precision + tf.linalg.matrix_transpose(precision)))
+    values = tf.maximum(tf.abs(values), LEAST_CURVATURE)
+    mean += tf.linalg.matvec(axes, tf.linalg.matvec(axes, mean_slope, transpose_a=True) / values)
+    mean = old.mean + (mass / (mass + _KEPT_MEAN))[..., tf.newaxis] * (mean - old.mean)
+    return StudentMixture.of(
+        mean, values, axes, tf.math.log((mass + LEAST_SHARE) / (1.0 + LEAST_SHARE * mass.shape[0]))
+    )
+
+
+def _drawn(
+    generative: GenerativeModel, x: tf.Tensor, proposals: StudentMixture, keys: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Draws, `[S, B, D]`, their slopes of log p(x, z), and their log weights `[S, B]`."""
+
+    def one_block(number):
+        z, log_proposal = proposals.draw(_DRAWN_TOGETHER, folded(keys, number))
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            log_joint = generative.log_joint(x, z)
+        return z, tape.gradient(log_joint, z), log_joint - log_proposal
+
+    blocks = tf.range(_draws(generative.latent_dim) // _DRAWN_TOGETHER)
+    found = tf.map_fn(one_block, blocks, fn_output_signature=3 * (tf.float32,), parallel_iterations=1)
+    z, slope, log_weights = (tf.reshape(each, tf.concat([[-1], tf.shape(each)[2:]], axis=0)) for each in found)
+    # A draw without a density has no weight, and its slope no number.
+    weightless = tf.logical_not(tf.math.is_finite(log_weights))
+    slope = tf.where(weightless[..., tf.newaxis], 0.0, slope)
+    log_weights = tf.where(weightless, log_weights.dtype.min, log_weights)
+    return tf.ensure_shape(z, [_draws(generative.latent_dim), None, generative.latent_dim]), slope, log_weights

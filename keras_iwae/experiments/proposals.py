@@ -1,0 +1,113 @@
+"""The NLL by the encoder's proposals, as it is published, and by fitted ones beside it: what each says and costs."""
+
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_iwae.evaluation import UNRELIABLE_K, NLLResult, Proposal
+from keras_iwae.experiments.log_likelihood import evaluate
+from keras_iwae.foundation import check_choice, check_integer
+from keras_iwae.training import runs
+
+FITTED = ("refined", "adapted")
+# Monte Carlo errors of their difference within which two results are the same.
+_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class BothProposals:
+    """The same images twice.
+
+    Attributes:
+        amortized: by the posterior.
+        fitted: by refined or adapted proposals.
+        seconds: what each took, compiling included.
+    """
+
+    amortized: NLLResult
+    fitted: NLLResult
+    seconds: tuple[float, float]
+
+    @property
+    def believe(self) -> str:
+        """One sentence that says which of the two is nearer to log p(x), and how far it is to be trusted itself."""
+        first, second = self.amortized, self.fitted
+        gain, error = first.nll - second.nll, math.hypot(first.monte_carlo_error, second.monte_carlo_error)
+        if not math.isfinite(gain) or not math.isfinite(error):
+            return f"Neither is to be believed: {first.name}, and {second.name} are not both finite with finite errors."
+        if abs(gain) <= _ERRORS * error:
+            return f"Either: the two agree within {error:.3f} nats, the error of their difference."
+        nearer = second if gain > 0.0 else first
+        share = nearer.share_unreliable
+        trust = (
+            f"{share:.1%} of its images have a Pareto k-hat above {UNRELIABLE_K}."
+            if math.isfinite(share)
+            else "Its K is too small for k-hat."
+        )
+        return (
+            f"Believe {nearer.name}: both are upper bounds of the NLL on average, and it is {abs(gain):.2f} nats "
+            f"lower (error of the difference {error:.3f}). {trust}"
+        )
+
+    def __str__(self) -> str:
+        both = self.amortized, self.fitted
+        rows = [
+            ("", *(result.name for result in both)),
+            ("NLL", *(f"{result.nll:.2f} nats" for result in both)),
+            ("Monte Carlo error", *(f"{result.monte_carlo_error:.3f} nats" for result in both)),
+            ("Pareto k-hat, median", *(f"{np.median(result.pareto_k_per_example):.2f}" for result in both)),
+            (f"k-hat above {UNRELIABLE_K}", *(f"{result.share_unreliable:.1%}" for result in both)),
+            ("effective samples", *(f"median {np.median(result.ess_per_example):.1f}" for result in both)),
+            ("decoder evaluations", *(f"{result.decoder_evaluations:,} an image" for result in both)),
+            ("time", *(f"{seconds:.1f} s" for seconds in self.seconds)),
+        ]
+        table = "\n".join(f"{name:<22}{first:<20}{second}" for name, first, second in rows)
+        return f"{self.amortized}\n\n{table}\n\n{self.believe}"
+
+
+def evaluate_both(
+    model: str | os.PathLike | None = None,
+    proposal: str = "adapted",
+    fitted_samples: int = 500,
+    seed: int = 0,
+    verbose: bool = True,
+    proposal_scale: float = 1.0,
+    defensive: float = 0.0,
+    per_example: str | os.PathLike | None = None,
+    num_samples: int = 5000,
+    **images,
+) -> tuple[BothProposals, dict]:
+    """Evaluate a run by the posterior and by fitted proposals, and keep both in the run's `metrics.json`.
+
+    Args:
+        model: run folder or `.keras` file; `None` is the newest run.
+        proposal: "refined" or "adapted".
+        fitted_samples: K of the fitted proposals.
+        seed: of the draws and of the binarization.
+        verbose: whether to show progress.
+        proposal_scale: of the posterior.
+        defensive: of the posterior.
+        per_example: a further .npz file for the arrays of each image by the posterior.
+        num_samples: K of the posterior.
+        **images: which; see `keras_iwae.experiments.evaluate`.
+
+    Returns:
+        both results, and a record of the first for JSON, with that of the second and what to believe.
+
+    Raises:
+        ValueError: as `evaluate`, or if the latents are discrete.
+    """
+    check_choice("proposal", proposal, FITTED)
+    # What is refused of the one is refused before the other is computed.
+    check_integer("num_samples", num_samples)
+    Proposal(proposal_scale, defensive)
+    # Read once where it is the newest, which a run that is written meanwhile might be.
+    common = {"model": runs.newest() if model is None else model, "seed": seed, "verbose": verbose, **images}
+    fitted, second = evaluate(num_samples=fitted_samples, proposal=proposal, **common)
+    amortized, first = evaluate(
+        num_samples=num_samples, proposal_scale=proposal_scale, defensive=defensive, per_example=per_example, **common
+    )
+    both = BothProposals(amortized, fitted, (first["seconds"], second["seconds"]))
+    return both, {**first, proposal: second, "believe": both.believe}

@@ -1,0 +1,221 @@
+"""Refined and adapted proposals against log p(x) that is known: unbiased weights, and as near as theory has it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from oracles import LinearGaussian, quadrature_log_evidence
+from scipy import integrate, stats
+from scipy.special import logsumexp
+from test_exact_likelihoods import quadrature_of, small_model, with_gaps
+
+from keras_iwae import AVB, IWAE, importance_weighted_nll
+from keras_iwae.evaluation import refined
+from keras_iwae.likelihoods import GaussianLikelihood
+
+FITTED = "refined", "adapted"
+
+
+def nll(model, x, num_samples=200, batch_size=1000, **kwargs):
+    return importance_weighted_nll(model, x, num_samples, (), verbose=False, batch_size=batch_size, **kwargs)
+
+
+def check(result, truth, repeats):
+    """Mean weights of each of the examples, which come `repeats` times, are p(x), and L_K is not above it."""
+    values = result.log_likelihood_per_example.astype(np.float64).reshape(repeats, -1) - truth
+    ratio = np.exp(values)
+    error = np.maximum(ratio.std(axis=0, ddof=1) / np.sqrt(repeats), 1e-5)
+    assert np.all(np.abs(ratio.mean(axis=0) - 1.0) < 4.5 * error)
+    assert np.all(values.mean(axis=0) < 4.5 * values.std(axis=0, ddof=1) / np.sqrt(repeats) + 1e-4)
+    return values
+
+
+def share_of_samples(dim, width=1.1):
+    """ESS / K of a t of 2 (D + 1) degrees and this width for N(0, I): 1 / E_p[p / q], an integral over the radius."""
+    degrees, normal = 2.0 * (dim + 1.0), stats.multivariate_normal(np.zeros(dim))
+    q = stats.multivariate_t(np.zeros(dim), width**2 * np.eye(dim), degrees)
+
+    def integrand(square):
+        point = np.zeros(dim)
+        point[0] = np.sqrt(square)
+        return stats.chi2.pdf(square, dim) * np.exp(normal.logpdf(point) - q.logpdf(point))
+
+    return 1.0 / integrate.quad(integrand, 0.0, 12.0 * dim + 40.0, limit=200)[0]
+
+
+@pytest.mark.statistical
+def test_a_linear_gaussian_model_of_fifty_units():
+    oracle = LinearGaussian(shift=0.3, stretch=1.2, dim=60, latent_dim=50, unit=0.05)
+    count, repeats = 3, 40
+    x = np.tile(oracle.sample_data(count), (repeats, 1))
+    truth = oracle.log_evidence(x[:count])
+    found = nll(oracle, x, proposal="refined")
+    values = check(found, truth, repeats)
+    # The mode is the mean and the curvature the precision: what is left is the shape of the proposal.
+    share = share_of_samples(50)
+    ratio = found.ess_per_example / 200
+    assert abs(ratio.mean() / share - 1.0) < 0.15
+    # To first order L_K is below by Var(w) / 2 K, and here that is small enough.
+    gap = (1.0 / share - 1.0) / (2.0 * 200)
+    assert abs(values.mean() + gap) < 4.0 * values.std() / np.sqrt(values.size) + 0.5 * gap
+    # Control: the posterior itself, a little off in each of fifty units.
+    assert nll(oracle, x).nll + truth.mean() > 20.0 * gap
+
+
+@pytest.fixture(scope="module")
+def bernoulli():
+    """A model of two units, steep enough for its posteriors to be no normal ones, and seven images."""
+    model = IWAE((4, 3, 1), latent_dim=2, hidden=(8,), num_samples=5, seed=1)
+    for variable in model.generative.trainable_variables:
+        variable.assign(3.0 * variable + 0.1)
+    images = (np.random.default_rng(0).random((7, 4, 3, 1)) < 0.4).astype(np.float32)
+    return model, images, quadrature_log_evidence(model, images)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("kind", FITTED)
+def test_a_bernoulli_decoder_against_quadrature(bernoulli, kind):
+    model, images, truth = bernoulli
+    found = nll(model, np.tile(images, (60, 1, 1, 1)), proposal=kind)
+    check(found, truth, 60)
+    plain = nll(model, np.tile(images, (60, 1, 1, 1)))
+    # The error of a mean weight, and with it the bias of L_K, goes down by the factor that the sample sizes say.
+    assert np.median(found.ess_per_example) > 2.0 * np.median(plain.ess_per_example)
+    gap, plain_gap = (result.nll + truth.mean() for result in (found, plain))
+    assert gap < 0.5 * plain_gap
+
+
+@pytest.mark.slow
+def test_an_image_has_its_numbers_in_any_batch(bernoulli):
+    model, images, _ = bernoulli
+    whole = nll(model, images, 60, proposal="adapted", seed=3)
+    threes = nll(model, images, 60, proposal="adapted", seed=3, batch_size=3)
+    np.testing.assert_array_equal(threes.log_likelihood_per_example, whole.log_likelihood_per_example)
+    four = nll(model, images[:4], 60, proposal="adapted", seed=3)
+    np.testing.assert_array_equal(four.ess_per_example, whole.ess_per_example[:4])
+    # Sums in another order, and nothing else.
+    chunked = nll(model, images, 60, proposal="adapted", seed=3, chunk_size=7)
+    np.testing.assert_allclose(chunked.log_likelihood_per_example, whole.log_likelihood_per_example, rtol=1e-6)
+    # Controls: another seed, and the same images in other places.
+    assert np.all(nll(model, images, 60, proposal="adapted", seed=4).ess_per_example != whole.ess_per_example)
+    turned = nll(model, images[::-1], 60, proposal="adapted", seed=3).ess_per_example[::-1]
+    assert np.all(turned[:3] != whole.ess_per_example[:3])
+
+
+@pytest.mark.statistical
+def test_draws_that_fitted_a_proposal_are_no_draws_of_it(bernoulli, monkeypatch):
+    """The control of what is reported being fresh: the last round's draws under the proposal that was made of them."""
+    model, images, truth = bernoulli
+    draws, repeats = 4, 200
+    for name, value in (("_DRAWN_TOGETHER", draws), ("_FEWEST", draws), ("_PER_UNIT", 2)):
+        monkeypatch.setattr(refined, name, value)
+    x = tf.constant(np.tile(images, (repeats, 1, 1, 1)))
+    keys = tf.stack([tf.range(len(x)), tf.zeros(len(x), tf.int32)], axis=1)
+
+    @tf.function(autograph=False)
+    def reused_and_fresh():
+        old = refined.fitted(model, x, keys, adapting=False)
+        new = refined._adapted(model.generative, x, old, keys)
+        z = refined._drawn(model.generative, x, old, keys)[0]
+        fresh, log_proposal = new.draw(draws, keys + 1000)
+        log_joint = model.generative.log_joint
+        return log_joint(x, z) - new.log_prob(z), log_joint(x, fresh) - log_proposal
+
+    for weights, right in zip(reused_and_fresh(), (False, True), strict=True):
+        mean = np.exp(logsumexp(weights.numpy().astype(np.float64), axis=0) - np.log(draws) - np.tile(truth, repeats))
+        off = (mean.mean() - 1.0) / (mean.std(ddof=1) / np.sqrt(len(mean)))
+        assert (abs(off) < 4.0) == right, off
+
+
+@pytest.fixture(scope="module")
+def bimodal():
+    """x = W z^2 + b + noise, and log p(x) on a grid: z and -z are alike."""
+    decoder = keras.Sequential([keras.Input([1]), keras.layers.Lambda(tf.square), keras.layers.Dense(5)])
+    model = IWAE(5, 1, (8,), decoder=decoder, likelihood=GaussianLikelihood(scale=0.5), seed=2)
+    decoder.layers[-1].kernel.assign([[1.0, -0.5, 0.7, 0.3, -1.0]])
+    x = model.sample(40, seed=1).events.numpy()
+    # Both modes far from 0, and of one another.
+    x = x[(np.abs(model.sample(40, seed=1).latents[:, 0]) > 1.0)][:6]
+    ticks = np.linspace(-6.0, 6.0, 2401)
+    on_grid = model.generative.log_joint(
+        x, np.tile(ticks[:, np.newaxis, np.newaxis], (1, len(x), 1)).astype(np.float32)
+    )
+    return model, x, logsumexp(on_grid.numpy().astype(np.float64), axis=0) + np.log(ticks[1] - ticks[0])
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("kind", FITTED)
+def test_a_posterior_of_two_modes(bimodal, kind):
+    model, x, truth = bimodal
+    found = nll(model, np.tile(x, (20, 1)), proposal=kind)
+    # Seven climbs from the prior all to one side are one in 128.
+    values = check(found, truth, 20)
+    assert np.median(found.ess_per_example) > 100.0
+    assert np.abs(values).mean() < 0.1
+
+
+@pytest.mark.statistical
+def test_one_climb_would_have_half_of_it(bimodal, monkeypatch):
+    model, x, truth = bimodal
+    monkeypatch.setattr(refined, "_MOST_CLIMBS", 0)
+    alone = nll(model, x, num_samples=100, proposal="refined")
+    np.testing.assert_allclose(alone.log_likelihood_per_example, truth - np.log(2.0), atol=0.15)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(("name", "kind"), [("student_t", "adapted"), ("poisson", "refined")])
+def test_heavy_tails_and_counts_with_gaps(name, kind):
+    model = small_model(name, 2, missing="nan")
+    x = with_gaps(model.sample(5, seed=3).events.numpy())
+    truth = quadrature_of(name, model, x)[0]
+    found = nll(model, np.tile(x, (40, 1, 1)), proposal=kind)
+    check(found, truth, 40)
+    assert np.median(found.ess_per_example) > np.median(nll(model, x).ess_per_example)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"latent_dim": (1, 1), "hidden": ((6,), (6,))},
+        {"posterior": "planar"},
+        {"posterior": "auxiliary"},
+    ],
+    ids=["two layers", "flow", "auxiliary variables"],
+)
+def test_whatever_the_posterior(make_model, images, settings):
+    """Two layers are fitted as one, and of a posterior that is no normal one its mean is all that is taken."""
+    model = make_model(**settings)
+    for variable in model.generative.trainable_variables:
+        variable.assign(1.5 * variable + 0.1)
+    ticks = np.linspace(-7.0, 7.0, 141, dtype=np.float32)
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 1, 2)
+    on_grid = model.generative.log_joint(images, np.tile(grid, (1, len(images), 1))).numpy().astype(np.float64)
+    truth = logsumexp(on_grid, axis=0) + 2.0 * np.log(0.1)
+    check(nll(model, np.tile(images, (30, 1, 1, 1)), proposal="refined"), truth, 30)
+
+
+def test_what_cannot_be_fitted_is_refused(make_model, images):
+    binary = make_model(posterior="bernoulli", estimator="vimco")
+    with pytest.raises(ValueError, match=r"`proposal`\. Expected 'amortized' for discrete latents.*num_samples"):
+        nll(binary, images, proposal="refined")
+    with pytest.raises(ValueError, match=r"`model`\. Expected a posterior with a density.*annealed"):
+        nll(AVB((4, 3, 1), 2, (8,)), images, proposal="adapted")
+    for arguments, name in (
+        ({"proposal": "fitted"}, "proposal"),
+        ({"proposal": "refined", "proposal_scale": 1.2}, "proposal_scale"),
+        ({"proposal": "adapted", "defensive": 0.1}, "defensive"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            nll(make_model(), images, **arguments)
+
+
+def test_what_a_result_says_of_its_proposal(bernoulli):
+    model, images, _ = bernoulli
+    found = nll(model, images, 60, proposal="adapted", seed=3)
+    # Eight climbs of three Hessians of two products each and six steps, and three rounds of 100 slopes.
+    evaluations = 8 * 3 * (2 + 2 * 2 + 6 * (2 + 4)) + 3 * 2 * 100 + 60
+    assert found.decoder_evaluations == found.to_dict()["decoder_evaluations"] == evaluations
+    assert (found.name, found.to_dict()["proposal"]) == ("L_60, adapted", "adapted")
+    assert f"{evaluations:,} an image" in str(found)
+    assert nll(model, images, 60).decoder_evaluations == 60
