@@ -17,6 +17,10 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = Path(sys.argv[0]).name
+    for option, value in vars(args).items():
+        if value == "":
+            print(f"{name}: error: --{option.replace('_', '-')}: expected some text, received none", file=sys.stderr)
+            sys.exit(2)
     try:
         with quiet_stderr():
             import tensorflow as tf

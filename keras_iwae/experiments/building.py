@@ -74,7 +74,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
             estimators.check_pair(estimator, model.objective, climbed.early_samples, reparameterized)
     model.initialize_output_bias(mean)
     if config.run.start is not None:
-        _copy_weights(runs.load_model(config.run.start), model, config.run.start)
+        _copy_weights(runs.load_model(config.run.start, "start"), model, config.run.start)
     model.compile(make_optimizer(config), steps_per_execution=_STEPS_A_CALL)
     return model
 

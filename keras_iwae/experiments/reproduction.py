@@ -20,7 +20,7 @@ from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import check_integer, check_positive, number_text, write_json
+from keras_iwae.foundation import check_folder, check_integer, check_positive, number_text, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.training import STAGES, passes_of, runs, stage_of
 
@@ -56,7 +56,7 @@ def passes_done(row: Row, root: str | os.PathLike = ROOT) -> int:
 
 def reproduce(
     name: str,
-    root: str | os.PathLike = ROOT,
+    out: str | os.PathLike = ROOT,
     stages: int | None = None,
     budget_minutes: float | None = None,
     num_samples: int = 5000,
@@ -67,7 +67,7 @@ def reproduce(
 
     Args:
         name: one of `ROWS`.
-        root: the folder of runs and results.
+        out: the folder of runs and results.
         stages: of the paper's eight, for a row of the paper's protocol; `None` is all.
         budget_minutes: training time of the row over all starts, after which it stops; `None` is no limit.
         num_samples: K of the evaluation.
@@ -81,7 +81,7 @@ def reproduce(
     Raises:
         ValueError: if there is no such row, `stages` is not for it, or its data set is not there.
     """
-    row, root = find_row(name), Path(root)
+    row, root = find_row(name), check_folder("out", out)
     # Training may take days before the evaluation asks.
     check_integer("num_samples", num_samples)
     if limit is not None:

@@ -13,7 +13,7 @@ from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import check_integer, number_text, replacing, write_json
+from keras_iwae.foundation import check_folder, check_integer, number_text, replacing, write_json
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
@@ -59,7 +59,7 @@ def sweep(
                 f"Invalid value received for `{name}`. Expected one that gives log weights, of which L_K is made. "
                 f"Received: {without!r}"
             )
-    out = Path(out)
+    out = check_folder("out", out)
     ks = sorted({check_integer("k", k) for k in ks})
     eval_k = check_integer("eval_k", eval_k)
     if limit is not None:

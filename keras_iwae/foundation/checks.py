@@ -72,6 +72,16 @@ def check_ending(argument: str, path: str | os.PathLike, *endings: str) -> Path:
     return found
 
 
+def check_folder(argument: str, path: str | os.PathLike) -> Path:
+    """`path` as a Path if it is a folder or one can be made there; else a ValueError that names `argument`."""
+    found = Path(path)
+    files = [part for part in (found, *found.parents) if part.exists() and not part.is_dir()]
+    if files or not str(path):
+        received = f"{found}, where {files[0]} is a file" if files else "an empty name"
+        raise ValueError(f"{MARK}{argument}`. Expected a folder. Received: {received}")
+    return found
+
+
 def shape_text(*shape: object) -> str:
     """A shape as it is written in errors, `[N, 28, 28, 1]`."""
     return f"[{', '.join(map(str, shape))}]"

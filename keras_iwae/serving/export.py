@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
-from keras_iwae.foundation import MARK, check_integer, is_running
+from keras_iwae.foundation import MARK, check_folder, check_integer, is_running
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
@@ -90,10 +90,7 @@ def export_saved_model(
     References:
         Olston et al. (2017), TensorFlow-Serving: flexible, high-performance ML serving.
     """
-    path = Path(path)
-    for part in (path, *path.parents):
-        if part.exists() and not part.is_dir():
-            raise ValueError(f"{MARK}path`. Expected a folder. Received: {path}, where {part} is a file")
+    path = check_folder("path", path)
     limits = check_integer("max_rows", max_rows), check_integer("max_samples", max_samples)
     existing = _versions(path)
     number = max(existing, default=0) + 1 if version is None else check_integer("version", version)

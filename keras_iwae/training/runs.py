@@ -15,7 +15,7 @@ from pathlib import Path
 
 import keras
 
-from keras_iwae.foundation import replacing, write_json
+from keras_iwae.foundation import MARK, check_folder, replacing, write_json
 from keras_iwae.models import AVB, IWAE
 
 ROOT = Path("saved_models")
@@ -43,10 +43,10 @@ def create(path: str | os.PathLike, config: Mapping) -> Path:
     """Make a new run folder with its `config.json`.
 
     Raises:
-        ValueError: if `path` holds anything already.
+        ValueError: if `path` holds anything already, or cannot be a folder.
     """
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    path = check_folder("out", path)
+    if path.exists() and any(path.iterdir()):
         held = "a run; continue it with --resume, or" if (path / "config.json").exists() else "other files;"
         raise ValueError(
             f"Invalid value received for `out`. Expected a new folder. "
@@ -89,15 +89,19 @@ def save_model(model: IWAE | AVB, path: str | os.PathLike) -> None:
         model.save(temporary)
 
 
-def load_model(path: str | os.PathLike) -> IWAE | AVB:
+def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
     """The model of a run folder, or of a `.keras` file.
+
+    Args:
+        path: the folder or the file.
+        argument: what it was given as, for errors.
 
     Raises:
         ValueError: if there is none, or if the file is damaged or holds another kind of model.
     """
     path = Path(path)
     file = path / "model.keras" if path.is_dir() else path
-    expected = "Invalid value received for `model`. Expected a run folder or a .keras file with an IWAE"
+    expected = f"{MARK}{argument}`. Expected a run folder or a .keras file with an IWAE"
     if not file.is_file():
         raise ValueError(f"{expected}. Received: {path}, where there is none")
     try:
