@@ -17,8 +17,9 @@ import tensorflow as tf
 from tensorflow.autograph.experimental import do_not_convert
 
 from keras_iwae import IWAE
+from keras_iwae.experiments import training
 from keras_iwae.models.graphs import KeepsGraphs
-from keras_iwae.training import FusedAdam
+from keras_iwae.training import FusedAdam, ImageGrids
 
 # Read by now; what a test starts runs as a user's own would.
 tf.config.list_logical_devices()
@@ -40,6 +41,15 @@ def unwatched():
     """What was imported, or is kept by TensorFlow's caches, stays: nobody need look whether it is garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def no_pictures():
+    """Runs without them, which take as long as training a small model does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_draw_figures", lambda *_: None)
+        patch.setattr(ImageGrids, "on_epoch_end", lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture

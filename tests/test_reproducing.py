@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from keras_iwae import experiments
-from keras_iwae.experiments import building, reproduction, training
+from keras_iwae.experiments import building, reproduction
 from keras_iwae.experiments.paper_table import ROWS, Published
 from keras_iwae.experiments.reproduction import reproduce, status
 from keras_iwae.training import runs
-from keras_iwae.training.callbacks import ImageGrids, RunCheckpoint
+from keras_iwae.training.callbacks import RunCheckpoint
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 SCRIPT = str(Path(__file__).resolve().parent.parent / "scripts" / "reproduce.py")
 
@@ -131,7 +133,7 @@ def starts(subset, tmp_path_factory):
 def test_every_row_runs_two_stages_and_resumes_to_the_same_weights(name, subset, starts, tmp_path, monkeypatch):
     """What lies on disk in the middle of a pass is what SIGKILL leaves there: of the second, or by turns the third.
 
-    A step a call and no pictures, which takes less to trace; `test_runs.py` kills a run with both.
+    A step a call, which takes less to trace, and no pictures; `test_runs.py` kills a run with both.
     """
     monkeypatch.setattr(building, "_STEPS_A_CALL", 1)
     row, whole_passes = ROWS[name], 2 - distinct_rows().index(name) % 2
@@ -144,8 +146,6 @@ def test_every_row_runs_two_stages_and_resumes_to_the_same_weights(name, subset,
         if len(checkpoint.history) == whole_passes and not killed.exists():
             shutil.copytree(tmp_path / "whole", killed)
 
-    monkeypatch.setattr(training, "_draw_figures", lambda *_: None)
-    monkeypatch.setattr(ImageGrids, "on_epoch_end", lambda *_, **__: None)
     with monkeypatch.context() as patch:
         patch.setattr(RunCheckpoint, "on_train_batch_end", copy_in_the_middle)
         whole = experiments.train(config, tmp_path / "whole")

@@ -14,6 +14,8 @@ from keras_iwae import experiments
 from keras_iwae.experiments import sweep
 from keras_iwae.training import runs
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", epochs=2, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01
 )
