@@ -192,6 +192,30 @@ def test_k_hat_tells_a_proposal_that_is_too_narrow(model):
         assert (np.abs(found.mean - wanted).max() < 0.35) == trusted
 
 
+@pytest.mark.statistical
+def test_k_hat_flags_the_rows_whose_intervals_do_not_cover():
+    """The proposal takes zeros for what is missing, which is right by chance of an entry that says nothing of z."""
+    noise, count = 0.15, 100
+    narrow = linear_gaussian_model(
+        ExactPosterior(2, noise, sees_mask=False), DIM, noise, missing="nan", mask_input=True
+    )
+    kernel, bias = (weight.numpy() for weight in narrow.generative.decoder.weights)
+    kernel[:, 4], bias[4] = 0.0, 0.0
+    narrow.generative.decoder.set_weights([kernel, bias])
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(2 * count, 2)) @ kernel + bias + noise * rng.normal(size=(2 * count, DIM))
+    # Too few samples to mend what is drawn of the first half.
+    missing = np.repeat([[True, True, True, False, False], [False, False, False, False, True]], count, axis=0)
+    found = conditional(narrow, np.where(missing, np.nan, x), 150, 60)
+    low, high = np.quantile(found.draws, [0.05, 0.95], axis=0, method="weibull")
+    covered = ((low <= x) & (x <= high) & missing).sum(axis=1) / missing.sum(axis=1)
+    flagged = found.pareto_k > 0.7
+    assert flagged[:count].mean() > 0.8
+    assert covered[flagged].mean() < 0.4
+    assert not flagged[count:].any()
+    assert abs(covered[count:].mean() - 0.9) < 4.0 * np.sqrt(0.9 * 0.1 / count)
+
+
 def test_nothing_observed_is_the_prior(model):
     found = conditional(model, X[4:], 300)
     assert found.log_likelihood == pytest.approx(0.0, abs=1e-5)

@@ -11,7 +11,7 @@ FROM_PRIOR = "filled in from the prior: nothing of this row was observed, so it 
 FROM_GAPS = "filled in from the gaps alone: nothing of this row was observed, so it is a row as those that go missing"
 STEADY = "steady: the weights say what the model makes of this row; how good the model is they do not judge"
 UNKNOWN = "not judged: with fewer than 21 importance samples there is no k-hat"
-# Of the sampler: intervals on breast cancer, half MCAR, cover 92 % there and in all (docs/results/imputation.json).
+# Of the sampler: intervals on breast cancer, half MCAR, cover 91 % there and in all (docs/results/imputation.json).
 UNSTEADY = (
     "unsteady: a few of the importance samples have nearly all of the weight (k-hat above 0.7), so that the numbers of "
     "this row vary from seed to seed; more samples may help, and this does not say that the model is wrong about it"
