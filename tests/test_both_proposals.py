@@ -36,9 +36,9 @@ def result(kind, num_samples, level, ess, pareto_k=0.3):
         ),
         ((-89.0, -90.0), "Believe L_5000, amortized: "),
         ((-90.0, -90.001), "Either: the two agree within"),
-        ((-90.0, -math.inf), "Neither is to be believed: "),
-        ((-90.0, math.inf), "Neither is to be believed: "),
-        ((math.nan, -90.0), "Neither is to be believed: "),
+        ((-90.0, -math.inf), "Believe L_5000, amortized: the other is not finite."),
+        ((math.nan, -90.0), "Believe L_500, adapted: the other is not finite."),
+        ((math.inf, math.nan), "Neither: they are not finite."),
     ],
 )
 def test_which_to_believe(levels, beginning):

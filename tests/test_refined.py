@@ -1,5 +1,7 @@
 """Refined and adapted proposals against log p(x) that is known: unbiased weights, and as near as theory has it."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from test_exact_likelihoods import quadrature_of, small_model, with_gaps
 
 from keras_iwae import AVB, IWAE, importance_weighted_nll
 from keras_iwae.evaluation import refined
+from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.likelihoods import GaussianLikelihood
 
 FITTED = "refined", "adapted"
@@ -18,6 +21,13 @@ FITTED = "refined", "adapted"
 
 def nll(model, x, num_samples=200, batch_size=1000, **kwargs):
     return importance_weighted_nll(model, x, num_samples, (), verbose=False, batch_size=batch_size, **kwargs)
+
+
+def plain(model, x, num_samples=200):
+    """L_K of the posterior and its effective sample size, `[N]`, of all weights at once."""
+    weights = model.log_weights(x, num_samples, tf.constant([0, 5])).numpy().astype(np.float64)
+    total = logsumexp(weights, axis=0)
+    return total - np.log(num_samples), np.exp(2.0 * total - logsumexp(2.0 * weights, axis=0))
 
 
 def check(result, truth, repeats):
@@ -46,7 +56,7 @@ def share_of_samples(dim, width=1.1):
 @pytest.mark.statistical
 def test_a_linear_gaussian_model_of_fifty_units():
     oracle = LinearGaussian(shift=0.3, stretch=1.2, dim=60, latent_dim=50, unit=0.05)
-    count, repeats = 3, 40
+    count, repeats = 3, 15
     x = np.tile(oracle.sample_data(count), (repeats, 1))
     truth = oracle.log_evidence(x[:count])
     found = nll(oracle, x, proposal="refined")
@@ -59,7 +69,7 @@ def test_a_linear_gaussian_model_of_fifty_units():
     gap = (1.0 / share - 1.0) / (2.0 * 200)
     assert abs(values.mean() + gap) < 4.0 * values.std() / np.sqrt(values.size) + 0.5 * gap
     # Control: the posterior itself, a little off in each of fifty units.
-    assert nll(oracle, x).nll + truth.mean() > 20.0 * gap
+    assert truth.mean() - plain(oracle, x[:count])[0].mean() > 20.0 * gap
 
 
 @pytest.fixture(scope="module")
@@ -78,27 +88,26 @@ def test_a_bernoulli_decoder_against_quadrature(bernoulli, kind):
     model, images, truth = bernoulli
     found = nll(model, np.tile(images, (60, 1, 1, 1)), proposal=kind)
     check(found, truth, 60)
-    plain = nll(model, np.tile(images, (60, 1, 1, 1)))
+    bound, ess = plain(model, np.tile(images, (60, 1, 1, 1)))
     # The error of a mean weight, and with it the bias of L_K, goes down by the factor that the sample sizes say.
-    assert np.median(found.ess_per_example) > 2.0 * np.median(plain.ess_per_example)
-    gap, plain_gap = (result.nll + truth.mean() for result in (found, plain))
-    assert gap < 0.5 * plain_gap
+    assert np.median(found.ess_per_example) > 2.0 * np.median(ess)
+    assert found.nll + truth.mean() < 0.5 * (truth.mean() - bound.mean())
 
 
 @pytest.mark.slow
 def test_an_image_has_its_numbers_in_any_batch(bernoulli):
     model, images, _ = bernoulli
-    whole = nll(model, images, 60, proposal="adapted", seed=3)
-    threes = nll(model, images, 60, proposal="adapted", seed=3, batch_size=3)
+    whole = nll(model, images, proposal="adapted", seed=3)
+    threes = nll(model, images, proposal="adapted", seed=3, batch_size=3)
     np.testing.assert_array_equal(threes.log_likelihood_per_example, whole.log_likelihood_per_example)
-    four = nll(model, images[:4], 60, proposal="adapted", seed=3)
+    four = nll(model, images[:4], proposal="adapted", seed=3)
     np.testing.assert_array_equal(four.ess_per_example, whole.ess_per_example[:4])
     # Sums in another order, and nothing else.
-    chunked = nll(model, images, 60, proposal="adapted", seed=3, chunk_size=7)
+    chunked = nll(model, images, proposal="adapted", seed=3, chunk_size=7)
     np.testing.assert_allclose(chunked.log_likelihood_per_example, whole.log_likelihood_per_example, rtol=1e-6)
     # Controls: another seed, and the same images in other places.
-    assert np.all(nll(model, images, 60, proposal="adapted", seed=4).ess_per_example != whole.ess_per_example)
-    turned = nll(model, images[::-1], 60, proposal="adapted", seed=3).ess_per_example[::-1]
+    assert np.all(nll(model, images, proposal="adapted", seed=4).ess_per_example != whole.ess_per_example)
+    turned = nll(model, images[::-1], proposal="adapted", seed=3).ess_per_example[::-1]
     assert np.all(turned[:3] != whole.ess_per_example[:3])
 
 
@@ -163,25 +172,21 @@ def test_one_climb_would_have_half_of_it(bimodal, monkeypatch):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(("name", "kind"), [("student_t", "adapted"), ("poisson", "refined")])
+@pytest.mark.parametrize(("name", "kind"), [("student_t", "refined"), ("poisson", "adapted")])
 def test_heavy_tails_and_counts_with_gaps(name, kind):
     model = small_model(name, 2, missing="nan")
     x = with_gaps(model.sample(5, seed=3).events.numpy())
     truth = quadrature_of(name, model, x)[0]
-    found = nll(model, np.tile(x, (40, 1, 1)), proposal=kind)
-    check(found, truth, 40)
-    assert np.median(found.ess_per_example) > np.median(nll(model, x).ess_per_example)
+    found = nll(model, np.tile(x, (25, 1, 1)), proposal=kind)
+    check(found, truth, 25)
+    assert np.median(found.ess_per_example) > 100.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"latent_dim": (1, 1), "hidden": ((6,), (6,))},
-        {"posterior": "planar"},
-        {"posterior": "auxiliary"},
-    ],
-    ids=["two layers", "flow", "auxiliary variables"],
+    [{"latent_dim": (1, 1), "hidden": ((6,), (6,))}, {"posterior": "auxiliary"}],
+    ids=["two layers", "auxiliary variables"],
 )
 def test_whatever_the_posterior(make_model, images, settings):
     """Two layers are fitted as one, and of a posterior that is no normal one its mean is all that is taken."""
@@ -212,10 +217,10 @@ def test_what_cannot_be_fitted_is_refused(make_model, images):
 
 def test_what_a_result_says_of_its_proposal(bernoulli):
     model, images, _ = bernoulli
-    found = nll(model, images, 60, proposal="adapted", seed=3)
+    found = nll(model, images, proposal="adapted", seed=3)
     # Eight climbs of three Hessians of two products each and six steps, and three rounds of 100 slopes.
-    evaluations = 8 * 3 * (2 + 2 * 2 + 6 * (2 + 4)) + 3 * 2 * 100 + 60
+    evaluations = 8 * 3 * (2 + 2 * 2 + 6 * (2 + 4)) + 3 * 2 * 100 + 200
     assert found.decoder_evaluations == found.to_dict()["decoder_evaluations"] == evaluations
-    assert (found.name, found.to_dict()["proposal"]) == ("L_60, adapted", "adapted")
+    assert (found.name, found.to_dict()["proposal"]) == ("L_200, adapted", "adapted")
     assert f"{evaluations:,} an image" in str(found)
-    assert nll(model, images, 60).decoder_evaluations == 60
+    assert replace(found, proposal=Proposal()).decoder_evaluations == 200

@@ -91,8 +91,10 @@ def _at(modes: Modes) -> StudentMixture:
     A climb that has not ended, where the curvature is no mode's, has less, by its decrement.
     """
     even = StudentMixture.of(modes.mean, modes.precision, modes.axes, tf.zeros_like(modes.log_joint))
-    density = modes.log_joint - even.log_prob(modes.mean)
-    return even._replace(log_share=tf.nn.log_softmax(density - modes.decrement, axis=0))
+    density = modes.log_joint - even.log_prob(modes.mean) - modes.decrement
+    # A start of which log p(x, z) is no number has no share.
+    density = tf.where(tf.math.is_finite(density), density, density.dtype.min)
+    return even._replace(log_share=tf.nn.log_softmax(density, axis=0))
 
 
 def _adapted(generative: GenerativeModel, x: tf.Tensor, old: StudentMixture, keys: tf.Tensor) -> StudentMixture:

@@ -34,21 +34,20 @@ class BothProposals:
     def believe(self) -> str:
         """One sentence that says which of the two is nearer to log p(x), and how far it is to be trusted itself."""
         first, second = self.amortized, self.fitted
+        finite = [result for result in (first, second) if math.isfinite(result.nll)]
+        if len(finite) < 2:
+            return f"Believe {finite[0].name}: the other is not finite." if finite else "Neither: they are not finite."
         gain, error = first.nll - second.nll, math.hypot(first.monte_carlo_error, second.monte_carlo_error)
-        if not math.isfinite(gain) or not math.isfinite(error):
-            return f"Neither is to be believed: {first.name}, and {second.name} are not both finite with finite errors."
         if abs(gain) <= _ERRORS * error:
-            return f"Either: the two agree within {error:.3f} nats, the error of their difference."
+            return f"Either: the two agree within {_ERRORS:g} errors of their difference, which is {error:.3f} nats."
         nearer = second if gain > 0.0 else first
         share = nearer.share_unreliable
-        trust = (
-            f"{share:.1%} of its images have a Pareto k-hat above {UNRELIABLE_K}."
-            if math.isfinite(share)
-            else "Its K is too small for k-hat."
-        )
+        # Of a single sample there is no error, and of few no k-hat.
+        by = f" (error of the difference {error:.3f})" if math.isfinite(error) else ""
+        trust = f" {share:.1%} of its images have a Pareto k-hat above {UNRELIABLE_K}." if math.isfinite(share) else ""
         return (
             f"Believe {nearer.name}: both are upper bounds of the NLL on average, and it is {abs(gain):.2f} nats "
-            f"lower (error of the difference {error:.3f}). {trust}"
+            f"lower{by}.{trust}"
         )
 
     def __str__(self) -> str:
