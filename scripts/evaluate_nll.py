@@ -11,6 +11,9 @@ that are fitted to each image: tighter, in less time, where the encoder is what 
 Test images are binarized once, from --seed. The run's metrics.json keeps the result, and per-example-*.npz that of each
 image. What was interrupted continues when the same command is started again. docs/likelihood.md says what to believe.
 
+--workers N computes batches in N processes that share this machine's cores, --address on a Ray cluster: equal numbers.
+Both need Ray: pip install 'keras-iwae[ray]'.
+
 examples:
   python scripts/evaluate_nll.py --k 5000
   python scripts/evaluate_nll.py --k 5000 --model saved_models/mnist-50 --limit 1000
@@ -18,6 +21,7 @@ examples:
   python scripts/evaluate_nll.py --k 500 --model saved_models/mnist-50 --dataset fashion_mnist --json
   python scripts/evaluate_nll.py --method ais --chains 16 --temperatures 1000 --limit 100
   python scripts/evaluate_nll.py --method bdmc --initial posterior --limit 50
+  python scripts/evaluate_nll.py --method ais --workers 8
 """
 
 import argparse
@@ -53,6 +57,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images [all; bdmc: 100]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes [1; with --address: a core each]")
+    parser.add_argument("--address", metavar="ray://HOST:PORT", help="of a Ray cluster that computes [none]")
     importance = parser.add_argument_group("importance sampling")
     importance.add_argument("--k", type=int, help="importance samples for each image [5000]")
     importance.add_argument("--chunk-size", type=int, metavar="C", help="samples decoded together [25]")
@@ -79,6 +85,8 @@ def parse() -> argparse.Namespace:
     for option in sorted({name for options in METHODS.values() for name in options} - set(METHODS[args.method])):
         if getattr(args, option) is not None:
             parser.error(f"--method {args.method} has no --{option.replace('_', '-')}")
+    if args.sumo is not None and (args.workers not in (None, 1) or args.address is not None):
+        parser.error("--sumo is of one process: no --workers, no --address")
     if args.proposal in (None, "amortized") and args.proposal_k is not None:
         parser.error("--proposal-k is of --proposal refined or adapted; of the posterior it is --k")
     return args
@@ -88,22 +96,32 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
     from keras_iwae.foundation import json_text
 
+    with experiments.worker_processes(args.workers, args.address) as workers:
+        title, result, record = evaluated(args, workers)
+    print(json_text(record) if args.json else f"{title}\n\n{result}")
+
+
+def evaluated(args: argparse.Namespace, workers) -> tuple[str, object, dict]:
+    """What it is of, the result, and its record for JSON."""
+    from keras_iwae import experiments
+
     given = {
         argument: getattr(args, option)
         for option, argument in METHODS[args.method].items()
         if getattr(args, option) is not None
     }
     common = {"model": args.model, "seed": args.seed, "verbose": sys.stdout.isatty() and not args.json}
+    spread = {**common, "workers": workers}
     if args.method == "bdmc":
         limit = {} if args.limit is None else {"num_examples": args.limit}
-        result, record = experiments.evaluate_bidirectional(**common, **limit, **given)
+        result, record = experiments.evaluate_bidirectional(**spread, **limit, **given)
         title = f"{record['model']} on images of its own"
     else:
         num_estimates = given.pop("sumo", None)
         evaluate = experiments.evaluate_annealed if args.method == "ais" else experiments.evaluate
         if args.proposal in ("refined", "adapted"):
             evaluate = experiments.evaluate_both
-        result, record = evaluate(**common, limit=args.limit, **given)
+        result, record = evaluate(**spread, limit=args.limit, **given)
         title = f"{record['model']} on {record['dataset']}, {record['split']} split"
         if num_estimates is not None:
             images = {name: given[name] for name in IMAGES if name in given}
@@ -111,7 +129,7 @@ def main(args: argparse.Namespace) -> None:
                 **common, limit=args.limit, num_estimates=num_estimates, **images
             )
             result = f"{result}\n\n{sumo}"
-    print(json_text(record) if args.json else f"{title}\n\n{result}")
+    return title, result, record
 
 
 if __name__ == "__main__":

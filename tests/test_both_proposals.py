@@ -20,7 +20,7 @@ def result(kind, num_samples, level, ess, pareto_k=0.3):
         ess_per_example=ess * nine,
         pareto_k_per_example=pareto_k * nine,
         jackknife_per_example=level * nine,
-        active_units=1,
+        means_per_example=np.zeros([9, 2]),
         latent_dim=2,
         proposal=Proposal(kind=kind),
         entries_per_example=4 * nine,

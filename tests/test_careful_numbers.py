@@ -32,7 +32,7 @@ def result(log_likelihood, jackknife=None, num_samples=50, **options):
         ess_per_example=np.full(3, 0.9 * num_samples),
         pareto_k_per_example=np.full(3, 0.2),
         jackknife_per_example=values if jackknife is None else np.asarray(jackknife),
-        active_units=2,
+        means_per_example=np.zeros([3, 2]),
         latent_dim=2,
         proposal=Proposal(),
         entries_per_example=np.full(3, 6),

@@ -2,6 +2,7 @@
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
+from keras_iwae.evaluation.batches import Arrays, Batch, Recipe, Spread
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
@@ -23,6 +24,8 @@ __all__ = [
     "LEVEL",
     "UNRELIABLE_K",
     "AnnealedResult",
+    "Arrays",
+    "Batch",
     "BidirectionalResult",
     "Conditional",
     "InferenceGap",
@@ -30,6 +33,8 @@ __all__ = [
     "NLLResult",
     "PairedDifference",
     "Proposal",
+    "Recipe",
+    "Spread",
     "Statistics",
     "SumoResult",
     "annealed_nll",

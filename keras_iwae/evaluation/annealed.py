@@ -1,5 +1,6 @@
 r"""Negative log-likelihood by annealed importance sampling, a check of the importance-sampled one."""
 
+import functools
 import math
 import os
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.annealing import Annealer
-from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.evaluation.batches import Compute, Spread, in_batches
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
     bits_row,
@@ -121,6 +122,31 @@ class AnnealedResult:
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 
 
+@dataclass(frozen=True)
+class _Annealing:
+    """What is computed of a batch: a `Recipe`."""
+
+    num_chains: int
+    num_temperatures: int
+    num_leapfrog_steps: int
+    step_size: float
+    initial: str
+    seed: int
+
+    def on(self, model: IWAE) -> Compute:
+        annealer = Annealer.of(model, self.initial, self.num_leapfrog_steps, self.step_size)
+
+        def compute(x, seen, advance):
+            pilot_seed, pass_seed = tf.unstack(
+                tf.random.split(tf.random.fold_in(key_for(Purpose.ANNEALING, self.seed), seen), 2)
+            )
+            step_sizes = annealer.step_sizes(x, self.num_temperatures, pilot_seed)
+            annealed = annealer.forward(x, self.num_chains, step_sizes, pass_seed, advance)
+            return log_mean_weight(annealed.log_weights), chain_ess(annealed.log_weights), annealed.acceptance
+
+        return compute
+
+
 def annealed_nll(
     model: IWAE,
     data: Any,
@@ -133,6 +159,7 @@ def annealed_nll(
     seed: int = 0,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
+    spread: Spread | None = None,
 ) -> AnnealedResult:
     r"""Negative log-likelihood of each image by annealed importance sampling with Hamiltonian Monte Carlo.
 
@@ -159,6 +186,7 @@ def annealed_nll(
         resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
             one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
+        spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
         `AnnealedResult`; printed, it is a table.
@@ -183,18 +211,12 @@ def annealed_nll(
         "initial": initial,
         "seed": seed,
     }
-    annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
-
-    def compute(x, seen, advance):
-        pilot_seed, pass_seed = tf.unstack(
-            tf.random.split(tf.random.fold_in(key_for(Purpose.ANNEALING, seed), seen), 2)
-        )
-        step_sizes = annealer.step_sizes(x, num_temperatures, pilot_seed)
-        annealed = annealer.forward(x, num_chains, step_sizes, pass_seed, advance)
-        return log_mean_weight(annealed.log_weights), chain_ess(annealed.log_weights), annealed.acceptance
-
+    recipe = _Annealing(num_chains, num_temperatures, num_leapfrog_steps, step_size, initial, seed)
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
-    found = in_batches(model, data, batch_size, compute, stored, resume, verbose, _BATCH_SIZE)
+    elsewhere = None if spread is None else functools.partial(spread, recipe)
+    found = in_batches(
+        model, data, batch_size, recipe.on(model), stored, resume, verbose, _BATCH_SIZE, elsewhere=elsewhere
+    )
     log_likelihood, ess, acceptance = found.arrays
     return AnnealedResult(
         log_likelihood,

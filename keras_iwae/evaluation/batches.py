@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -17,7 +17,32 @@ from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
 # work that is done (they sum to 1), to arrays of as many rows as images.
-Compute = Callable[[tf.Tensor, int, Callable[[float], object]], tuple[np.ndarray, ...]]
+Arrays = tuple[np.ndarray, ...]
+Compute = Callable[[tf.Tensor, int, Callable[[float], object]], Arrays]
+
+
+class Recipe(Protocol):
+    """What to compute for each batch, for a process that has the model but not this one's: frozen, and pickled."""
+
+    def on(self, model: IWAE) -> Compute: ...
+
+
+class Batch(NamedTuple):
+    """A batch that is to be computed.
+
+    Attributes:
+        number: its place among the batches.
+        x: its examples, `[B, *event_shape]`.
+        seen: the place of its first example among all.
+    """
+
+    number: int
+    x: np.ndarray
+    seen: int
+
+
+# From a recipe and batches to their numbers with what `Compute` gives for each, in the order in which they are ready.
+Spread = Callable[[Recipe, Sequence[Batch]], Iterable[tuple[int, Arrays]]]
 
 
 class Pass(NamedTuple):
@@ -45,6 +70,8 @@ def in_batches(
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
     default: int = 200,
+    first: int = 0,
+    elsewhere: Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None = None,
 ) -> Pass:
     """What `compute` gives for each batch, put together over all examples.
 
@@ -58,6 +85,9 @@ def in_batches(
             the same examples under the same weights and settings they are taken, whatever came of that pass.
         verbose: whether to show progress.
         default: what a `batch_size` of `None` is for an array.
+        first: the place of the first example among all of which `data` are some.
+        elsewhere: what computes batches in place of `compute`, a `Spread` with its recipe. All of them are given to it
+            at once; each is written into `resume` when it comes.
 
     Raises:
         ValueError: if the examples are none that the model takes, or there are none.
@@ -73,36 +103,47 @@ def in_batches(
     if count == tf.data.INFINITE_CARDINALITY:
         raise ValueError("Invalid value received for `data`. Expected batches that end. Received: endless ones")
     partial = _PartialResults(resume, model, settings) if resume is not None else None
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: dict[int, Arrays] = {}
+    waiting: list[Batch] = []
     entries: list[np.ndarray] = []
     weights: list[np.ndarray] = []
-    seen, fractional = 0, False
+    seen, fractional = first, False
     with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
-        for element in opened:
+        for number, element in enumerate(opened):
             x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
             x = tf.convert_to_tensor(x)
             part = partial.find(x, seen) if partial is not None else None
-            if part is None:
-                part = compute(x, seen, bar.update)
-                if partial is not None:
-                    partial.keep(x, seen, part)
-            else:
+            if part is not None:
                 # Found, not computed: of no meaning for the time that is left.
                 if not bar.disable:
                     bar.initial += 1
                 bar.update(1)
-            parts.append(part)
+            elif elsewhere is not None:
+                waiting.append(Batch(number, x.numpy(), seen))
+            else:
+                part = compute(x, seen, bar.update)
+                if partial is not None:
+                    partial.keep(x, seen, part)
+            if part is not None:
+                parts[number] = part
             observed = ~np.isnan(x.numpy())
             entries.append(observed.sum(axis=tuple(range(1, x.shape.rank))))
             fractional = fractional or bool((x.numpy() % 1.0)[observed].any())
             weights += [] if weight is None else [np.asarray(weight).reshape(-1)]
             seen += int(x.shape[0])
-    if not seen:
+        if waiting and elsewhere is not None:
+            given = {batch.number: batch for batch in waiting}
+            for number, part in elsewhere(waiting):
+                parts[number] = part
+                bar.update(1)
+                if partial is not None:
+                    partial.keep(tf.convert_to_tensor(given[number].x), given[number].seen, part)
+    if seen == first:
         raise ValueError("Invalid value received for `data`. Expected at least one example. Received: none")
     if partial is not None:
         partial.remove()
-    arrays = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
-    weighted = check_weights(np.concatenate(weights), seen, "data: weights") if weights else None
+    arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
+    weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
     return Pass(arrays, weighted, np.concatenate(entries), fractional)
 
 

@@ -1,5 +1,6 @@
 r"""Bidirectional Monte Carlo: log p(x) between two bounds, on images drawn from the model, and where $L_K$ lies."""
 
+import functools
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,11 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.annealed import log_mean_weight
 from keras_iwae.evaluation.annealing import Annealer
-from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.evaluation.batches import Compute, Spread, in_batches
 from keras_iwae.evaluation.errors import finite_or_none, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.foundation import Purpose, check_integer, key_for
-from keras_iwae.models import IWAE, check_model
+from keras_iwae.models import IWAE, Samples, check_model
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,43 @@ class BidirectionalResult:
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 
 
+@dataclass(frozen=True)
+class _BothWays:
+    """What is computed of a batch of images that the model draws: a `Recipe`."""
+
+    num_examples: int
+    num_chains: int
+    num_temperatures: int
+    num_leapfrog_steps: int
+    step_size: float
+    initial: str
+    seed: int
+
+    def drawn(self, model: IWAE) -> Samples:
+        return model.generative.sample(self.num_examples, key_for(Purpose.SIMULATED, self.seed))
+
+    def on(self, model: IWAE) -> Compute:
+        annealer = Annealer.of(model, self.initial, self.num_leapfrog_steps, self.step_size)
+        # Drawn anew and not sent: an exact sample of p(z|x) has no place among what is judged.
+        exact = self.drawn(model).latents
+
+        def compute(x, seen, advance):
+            batch_seed = tf.random.fold_in(key_for(Purpose.BIDIRECTIONAL, self.seed), seen)
+            pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(batch_seed, 3))
+            step_sizes = annealer.step_sizes(x, self.num_temperatures, pilot_seed)
+            latents = exact[seen : seen + len(x)]
+
+            def half(share):
+                advance(0.5 * share)
+
+            lower = annealer.forward(x, self.num_chains, step_sizes, forward_seed, half)
+            upper = annealer.backward(x, latents, self.num_chains, step_sizes, backward_seed, half)
+            acceptance = 0.5 * (lower.acceptance + upper.acceptance)
+            return log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights), acceptance
+
+        return compute
+
+
 def bidirectional_gap(
     model: IWAE,
     num_examples: int = 100,
@@ -126,6 +164,7 @@ def bidirectional_gap(
     seed: int = 0,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
+    spread: Spread | None = None,
 ) -> BidirectionalResult:
     r"""Bound log p(x) from both sides on images drawn from the model, and see how far below it $L_K$ is.
 
@@ -146,6 +185,7 @@ def bidirectional_gap(
         seed: seed of the images and the draws.
         resume: file that keeps the results of each batch until all are there; see `annealed_nll`.
         verbose: whether to show progress.
+        spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
         `BidirectionalResult`; printed, it is a table. What it says holds for the model's own images; those of a data
@@ -171,29 +211,24 @@ def bidirectional_gap(
         "seed": seed,
     }
     model.check_finite()
-    annealer = Annealer.of(model, initial, num_leapfrog_steps, step_size)
+    recipe = _BothWays(
+        check_integer("num_examples", num_examples),
+        num_chains,
+        num_temperatures,
+        num_leapfrog_steps,
+        step_size,
+        initial,
+        seed,
+    )
+    compute = recipe.on(model)
     check_integer("batch_size", batch_size)
-    drawn = model.generative.sample(check_integer("num_examples", num_examples), key_for(Purpose.SIMULATED, seed))
-
-    def compute(x, seen, advance):
-        batch_seed = tf.random.fold_in(key_for(Purpose.BIDIRECTIONAL, seed), seen)
-        pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(batch_seed, 3))
-        step_sizes = annealer.step_sizes(x, num_temperatures, pilot_seed)
-        latents = drawn.latents[seen : seen + len(x)]
-
-        def half(share):
-            advance(0.5 * share)
-
-        lower = annealer.forward(x, num_chains, step_sizes, forward_seed, half)
-        upper = annealer.backward(x, latents, num_chains, step_sizes, backward_seed, half)
-        acceptance = 0.5 * (lower.acceptance + upper.acceptance)
-        return log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights), acceptance
-
     stored = {"method": "bidirectional Monte Carlo", "step_size": step_size, **settings}
-    images = drawn.events.numpy()
+    images = recipe.drawn(model).events.numpy()
     # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
-    importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False)
-    lower, upper, acceptance = in_batches(model, images, batch_size, compute, stored, resume, verbose).arrays
+    importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False, spread=spread)
+    elsewhere = None if spread is None else functools.partial(spread, recipe)
+    found = in_batches(model, images, batch_size, compute, stored, resume, verbose, elsewhere=elsewhere)
+    lower, upper, acceptance = found.arrays
     return BidirectionalResult(
         lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings
     )

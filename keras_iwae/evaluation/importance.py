@@ -1,14 +1,15 @@
 r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, K in the thousands, memory flat in K."""
 
+import functools
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation.batches import in_batches
-from keras_iwae.evaluation.diagnostics.units import active_units
+from keras_iwae.evaluation.batches import Compute, Spread, in_batches
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
@@ -28,6 +29,53 @@ def curve(num_samples: int) -> list[int]:
     return [*(k for k in steps if k < num_samples), num_samples]
 
 
+@dataclass(frozen=True)
+class _Weighing:
+    """What is computed of a batch: a `Recipe`."""
+
+    num_samples: int
+    sizes: tuple[int, ...]
+    chunk_size: int
+    seed: int
+    proposal: Proposal
+
+    def on(self, model: IWAE) -> Compute:
+        num_samples, proposal = self.num_samples, self.proposal
+        kept = min(num_samples, max(tail_length(num_samples) + 1, _FEWEST_KEPT))
+
+        def evaluate(x, key, indices):
+            seed = proposal.seed(key, indices)
+            streamed = stream_log_weights(
+                model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal
+            )
+            return streamed, model.posterior.mean(x)
+
+        numbers = tf.TensorSpec([2], tf.int32), tf.TensorSpec([None], tf.int32)
+        specs = tf.TensorSpec([None, *model.event_shape]), *numbers
+        settings = ("nll", num_samples, *self.sizes, self.chunk_size, kept, proposal)
+        key = key_for(Purpose.REFINED if proposal.fitted else Purpose.IMPORTANCE, self.seed)
+
+        def compute(x, seen, advance):
+            # Traced once, for batches of any size, and not at all where other processes compute.
+            evaluate_batch = model.traced(settings, evaluate, specs)
+            count = len(x)
+            # With draws of its own an image has its very numbers in any batch: the last again, up to full lanes.
+            rows = np.minimum(np.arange(-(-count // LANES) * LANES if proposal.fitted else count), count - 1)
+            found = evaluate_batch(tf.gather(x, rows), key, tf.constant(seen + rows, tf.int32))
+            streamed, means = tf.nest.map_structure(lambda t: t.numpy(), found)
+            advance(1)
+            arrays = (
+                np.vstack([streamed.bounds, streamed.log_likelihood]).T,
+                streamed.effective_sample_size,
+                pareto_k(streamed.largest[:count], num_samples),
+                streamed.log_likelihood + jackknife_correction(num_samples, streamed.largest, streamed.rest),
+                means,
+            )
+            return tuple(each[:count] for each in arrays)
+
+        return compute
+
+
 def importance_weighted_nll(
     model: IWAE,
     data: Any,
@@ -41,6 +89,8 @@ def importance_weighted_nll(
     proposal: str = "amortized",
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
+    first: int = 0,
+    spread: Spread | None = None,
 ) -> NLLResult:
     r"""Negative log-likelihood of each image, $-L_K = -\log \frac{1}{K} \sum_k p(x, z_k) / q(z_k|x)$, with its errors.
 
@@ -69,6 +119,9 @@ def importance_weighted_nll(
         resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
             one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
+        first: the place of the first image among all, where `data` is a shard of them. Shards that begin where a batch
+            of the whole does have its very numbers; `NLLResult.join` puts them together.
+        spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
         `NLLResult`; printed, it is a table.
@@ -94,35 +147,8 @@ def importance_weighted_nll(
     sizes = sorted({k for k in wanted if k < num_samples})
     drawn_from = Proposal(proposal_scale, defensive, proposal)
     drawn_from.check(model.posterior)
-    kept = min(num_samples, max(tail_length(num_samples) + 1, _FEWEST_KEPT))
-
-    def evaluate(x, key, indices):
-        seed = drawn_from.seed(key, indices)
-        streamed = stream_log_weights(model, x, tf.constant(num_samples), seed, sizes, chunk_size, kept, drawn_from)
-        return streamed, model.posterior.mean(x)
-
-    # Traced once, for batches of any size.
-    numbers = tf.TensorSpec([2], tf.int32), tf.TensorSpec([None], tf.int32)
-    specs = tf.TensorSpec([None, *model.event_shape]), *numbers
-    evaluate_batch = model.traced(("nll", num_samples, *sizes, chunk_size, kept, drawn_from), evaluate, specs)
-    key = key_for(Purpose.REFINED if drawn_from.fitted else Purpose.IMPORTANCE, seed)
-
-    def compute(x, seen, advance):
-        count = len(x)
-        # Where an image has draws of its own it has its very numbers in any batch: the last again, up to full lanes.
-        rows = np.minimum(np.arange(-(-count // LANES) * LANES if drawn_from.fitted else count), count - 1)
-        found = evaluate_batch(tf.gather(x, rows), key, tf.constant(seen + rows, tf.int32))
-        streamed, means = tf.nest.map_structure(lambda t: t.numpy(), found)
-        advance(1)
-        arrays = (
-            np.vstack([streamed.bounds, streamed.log_likelihood]).T,
-            streamed.effective_sample_size,
-            pareto_k(streamed.largest[:count], num_samples),
-            streamed.log_likelihood + jackknife_correction(num_samples, streamed.largest, streamed.rest),
-            means,
-        )
-        return tuple(each[:count] for each in arrays)
-
+    first = check_integer("first", first, at_least=0)
+    recipe = _Weighing(num_samples, tuple(sizes), chunk_size, seed, drawn_from)
     settings = {
         "method": "importance sampling",
         "num_samples": num_samples,
@@ -131,7 +157,10 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
-    found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
+    elsewhere = None if spread is None else functools.partial(spread, recipe)
+    found = in_batches(
+        model, data, batch_size, recipe.on(model), settings, resume, verbose, first=first, elsewhere=elsewhere
+    )
     values, ess, tails, corrected, means = found.arrays
     return NLLResult(
         num_samples=num_samples,
@@ -140,11 +169,12 @@ def importance_weighted_nll(
         ess_per_example=ess,
         pareto_k_per_example=tails,
         jackknife_per_example=corrected,
-        active_units=int(active_units(means).sum()),
+        means_per_example=means,
         latent_dim=model.latent_dim,
         proposal=drawn_from,
         entries_per_example=found.entries,
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
+        first=first,
     )

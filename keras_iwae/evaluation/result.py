@@ -1,10 +1,13 @@
 """What an importance-sampled evaluation found, image by image and as a whole, and whether K was enough."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
+from keras_iwae.evaluation.diagnostics.units import active_units
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
     bits_row,
@@ -17,6 +20,7 @@ from keras_iwae.evaluation.errors import (
 )
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.foundation import MARK
 
 # What `verdict` calls enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
 TOLERATED_SHARE = 0.05
@@ -44,13 +48,14 @@ class NLLResult:
         ess_per_example: effective sample size of each image's K weights, `[N]`.
         pareto_k_per_example: Pareto k-hat of each image's weights, `[N]`; NaN where K is too small for one.
         jackknife_per_example: jackknife-corrected L_K of each image in nats, `[N]`; NaN for K = 1.
-        active_units: latent units whose posterior mean varies over the images.
+        means_per_example: posterior mean of each image, `[N, D]`.
         latent_dim: latent units in all.
         proposal: what was drawn from.
         entries_per_example: how many entries of each example were observed, `[N]`.
         discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
+        first: the place of the first image among all, where these are a shard of them.
     """
 
     num_samples: int
@@ -59,18 +64,67 @@ class NLLResult:
     ess_per_example: np.ndarray = field(repr=False)
     pareto_k_per_example: np.ndarray = field(repr=False)
     jackknife_per_example: np.ndarray = field(repr=False)
-    active_units: int
+    means_per_example: np.ndarray = field(repr=False)
     latent_dim: int
     proposal: Proposal
     entries_per_example: np.ndarray = field(repr=False)
     discrete: bool = True
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
+    first: int = 0
+
+    @staticmethod
+    def join(results: Iterable["NLLResult"]) -> "NLLResult":
+        """One result of the images of several, which were evaluated shard by shard with `first=` their places.
+
+        Where each shard begins where a batch of the whole begins, it is the very result of the whole.
+
+        Args:
+            results: in any order; their images have to be next to each other.
+
+        Raises:
+            ValueError: if there are none, their settings differ, or there are images between them or in two of them.
+
+        Example:
+            >>> shards = [importance_weighted_nll(model, x[i : i + 400], first=i) for i in range(0, len(x), 400)]
+            >>> NLLResult.join(shards).nll
+        """
+        parts = sorted(results, key=lambda result: result.first)
+        if not parts:
+            raise ValueError(f"{MARK}results`. Expected at least one. Received: none")
+        end = parts[0].first
+        for part in parts:
+            for name, expected in parts[0]._settings().items():
+                if (found := part._settings()[name]) != expected:
+                    raise ValueError(f"{MARK}results`. Expected one {name} of all. Received: {expected} and {found}")
+            if part.first != end:
+                raise ValueError(f"{MARK}results`. Expected one with first={end}. Received: first={part.first}")
+            end += len(part.ess_per_example)
+        names = [each.name for each in fields(parts[0]) if isinstance(getattr(parts[0], each.name), np.ndarray)]
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        bounds = {k: np.concatenate([part.bound_per_example[k] for part in parts]) for k in parts[0].bound_per_example}
+        return replace(
+            parts[0],
+            bound_per_example=bounds,
+            cross_entropy=any(part.cross_entropy for part in parts),
+            **arrays,
+        )
+
+    def _settings(self) -> dict[str, object]:
+        """What results of one evaluation have in common."""
+        names = "num_samples", "seed", "proposal", "latent_dim", "discrete"
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "bounds": list(self.bound_per_example), "weighted": self.weights is not None}
 
     @property
     def log_likelihood_per_example(self) -> np.ndarray:
         """L_K of each image in nats, `[N]`: a lower bound of log p(x) in expectation."""
         return self.bound_per_example[self.num_samples]
+
+    @property
+    def active_units(self) -> int:
+        """Latent units whose posterior mean varies over the images."""
+        return int(active_units(self.means_per_example).sum())
 
     @property
     def nll(self) -> float:

@@ -8,6 +8,7 @@ from keras_iwae.experiments.proposals import evaluate_both
 from keras_iwae.experiments.samples import draw_samples
 from keras_iwae.experiments.sections import DataConfig, ModelConfig, ObjectiveConfig, OptimizerConfig, RunConfig
 from keras_iwae.experiments.training import resume, train
+from keras_iwae.experiments.workers import Workers, worker_processes
 
 __all__ = [
     "DataConfig",
@@ -16,6 +17,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimizerConfig",
     "RunConfig",
+    "Workers",
     "build",
     "diagnose",
     "draw_samples",
@@ -26,4 +28,5 @@ __all__ = [
     "evaluate_sumo",
     "resume",
     "train",
+    "worker_processes",
 ]

@@ -17,6 +17,7 @@ from keras_iwae.evaluation import (
     sumo_nll,
 )
 from keras_iwae.experiments.evaluation_target import Subject
+from keras_iwae.experiments.workers import Workers
 from keras_iwae.training import runs
 
 _BATCH_SIZE = 200
@@ -35,6 +36,7 @@ def evaluate(
     proposal: str = "amortized",
     per_example: str | os.PathLike | None = None,
     verbose: bool = True,
+    workers: Workers | None = None,
 ) -> tuple[NLLResult, dict]:
     """Evaluate a run on a split of its data set and keep the result in the run's `metrics.json`.
 
@@ -57,6 +59,7 @@ def evaluate(
         proposal: "amortized", "refined" or "adapted"; see `keras_iwae.evaluation.importance_weighted_nll`.
         per_example: a further .npz file for the arrays of each image.
         verbose: whether to show progress.
+        workers: processes that compute the batches, of `worker_processes`; `None` is this one.
 
     Returns:
         the result, and a record of it for JSON that says what was evaluated and how long it took.
@@ -78,6 +81,7 @@ def evaluate(
         proposal=proposal,
         resume=subject.partial(f"nll{_kind(proposal, '-')}"),
         verbose=verbose,
+        spread=None if workers is None else workers.of(subject.path, subject.model),
     )
     record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
     arrays = {
@@ -106,6 +110,7 @@ def evaluate_annealed(
     limit: int | None = None,
     seed: int = 0,
     verbose: bool = True,
+    workers: Workers | None = None,
     **settings,
 ) -> tuple[AnnealedResult, dict]:
     """Evaluate a run by annealed importance sampling and keep the result as `ais_SPLIT` in the run's `metrics.json`.
@@ -120,6 +125,7 @@ def evaluate_annealed(
         limit: only the first so many images.
         seed: of the draws and of the binarization.
         verbose: whether to show progress.
+        workers: processes that compute the batches, of `worker_processes`; `None` is this one.
         **settings: for `keras_iwae.evaluation.annealed_nll`.
 
     Returns:
@@ -131,7 +137,13 @@ def evaluate_annealed(
     subject = Subject.open(model, dataset, split, limit, seed)
     begin = time.perf_counter()
     result = annealed_nll(
-        subject.model, subject.images, seed=seed, resume=subject.partial("ais"), verbose=verbose, **settings
+        subject.model,
+        subject.images,
+        seed=seed,
+        resume=subject.partial("ais"),
+        verbose=verbose,
+        spread=None if workers is None else workers.of(subject.path, subject.model),
+        **settings,
     )
     record = {**subject.record(), **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
     arrays = {
@@ -183,13 +195,14 @@ def evaluate_sumo(
 
 
 def evaluate_bidirectional(
-    model: str | os.PathLike | None = None, verbose: bool = True, **settings
+    model: str | os.PathLike | None = None, verbose: bool = True, workers: Workers | None = None, **settings
 ) -> tuple[BidirectionalResult, dict]:
     """Bound log p(x) from both sides on images of the run's own and keep the result as `bdmc` in its `metrics.json`.
 
     Args:
         model: run folder or `.keras` file; `None` is the newest run.
         verbose: whether to show progress.
+        workers: processes that compute the batches, of `worker_processes`; `None` is this one.
         **settings: for `keras_iwae.evaluation.bidirectional_gap`.
 
     Returns:
@@ -202,7 +215,8 @@ def evaluate_bidirectional(
     trained = runs.load_model(path)
     begin = time.perf_counter()
     partial = path / "partial-bdmc.npz" if path.is_dir() else None
-    result = bidirectional_gap(trained, resume=partial, verbose=verbose, **settings)
+    spread = None if workers is None else workers.of(path, trained)
+    result = bidirectional_gap(trained, resume=partial, verbose=verbose, spread=spread, **settings)
     record = {"model": path.name, **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
     if path.is_dir():
         runs.update_metrics(path, {"bdmc": record})

@@ -1,0 +1,184 @@
+"""Batches of an evaluation computed by many processes: by Ray, on this machine or on a cluster of machines."""
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import keras_iwae
+from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread
+from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.models import IWAE
+from keras_iwae.training import runs
+
+# How often a batch is begun anew whose process died, as one does that the system kills for its memory.
+_RETRIES = 3
+_SECONDS_TO_ANSWER = 10.0
+
+
+@contextlib.contextmanager
+def worker_processes(workers: int | None = None, address: str | None = None) -> Iterator["Workers | None"]:
+    """Processes for the batches of evaluations, started at the beginning of the block and ended with it.
+
+    A batch is computed from its images, their places and the seed, in whichever process, so that the numbers are those
+    of one process, to the last bit where its batches and threads are the same.
+
+    Args:
+        workers: how many; `None` is 1, or one for each core of the cluster.
+        address: "ray://HOST:PORT" of a cluster whose machines have this package and see the run folder; `None` is this
+            machine, whose cores the workers share.
+
+    Yields:
+        `Workers`; `None` for one process, which is this one and needs no Ray.
+
+    Raises:
+        ValueError: if `workers` is no positive integer, Ray is not installed, or `address` is none.
+        OSError: if nothing answers there.
+
+    Example:
+        >>> with worker_processes(4) as workers:
+        ...     result, record = evaluate("saved_models/mnist-50", workers=workers)
+    """
+    if workers is not None:
+        workers = check_integer("workers", workers)
+    if address is None and workers in (None, 1):
+        yield None
+        return
+    ray = _ray("workers" if address is None else "address", workers if address is None else address)
+    if address is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    else:
+        _check_address(address)
+        cores, where = 1, {"address": address}
+    environment = _environment(max(1, cores // (workers or 1)))
+    try:
+        ray.init(**where, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level=logging.ERROR)
+    # Of a cluster with another Ray or Python, a token that is none, a machine without room: errors of many kinds.
+    except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+        raise OSError(f"Expected Ray to start{f' at {address}' if address else ''}. Received: {error}") from error
+    try:
+        yield Workers(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+    finally:
+        ray.shutdown()
+
+
+class Workers:
+    """Processes that each compute a batch at a time, and load the model when they compute their first.
+
+    Args:
+        ray: the module, initialized.
+        count: how many batches are computed at once.
+    """
+
+    def __init__(self, ray: Any, count: int):
+        self._ray, self.count = ray, count
+
+    def of(self, path: str | os.PathLike, model: IWAE) -> Spread:
+        """What computes batches for a model that lies at `path`, a run folder or a `.keras` file."""
+        return functools.partial(self._spread, Path(path).resolve(), _digest(model))
+
+    def _spread(
+        self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
+    ) -> Iterator[tuple[int, Arrays]]:
+        ray = self._ray
+        compute = ray.remote(num_cpus=1, max_retries=_RETRIES)(_computed)
+        waiting = iter(batches)
+        running: dict[Any, int] = {}
+
+        def start(count: int) -> None:
+            for batch in itertools.islice(waiting, count):
+                running[compute.remote(path, digest, recipe, batch)] = batch.number
+
+        start(self.count)
+        try:
+            while running:
+                (ready,), _ = ray.wait(list(running), num_returns=1)
+                number = running.pop(ready)
+                start(1)
+                yield number, self._result(ready)
+        finally:
+            for begun in running:
+                ray.cancel(begun, force=True)
+
+    def _result(self, ready: Any) -> Arrays:
+        try:
+            return self._ray.get(ready)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:
+            times = f"{_RETRIES + 1} processes that died computing it"
+            raise OSError(
+                f"Expected a worker to compute a batch. Received: {times} ({type(error).__name__})"
+            ) from error
+
+
+def _computed(path: Path, digest: str, recipe: Recipe, batch: Batch) -> Arrays:
+    """What a worker does."""
+    model = _loaded(path, digest)
+    compute = model.kept(("worker", recipe), lambda: recipe.on(model))
+    return compute(tf.convert_to_tensor(batch.x), batch.seen, lambda share: None)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: Path, digest: str) -> IWAE:
+    model = runs.load_model(path)
+    if _digest(model) != digest:
+        raise ValueError(
+            f"{MARK}model`. Expected the same weights for all workers. Received: others in a worker's {path}, "
+            "which was written meanwhile or lies on another machine"
+        )
+    return model
+
+
+def _digest(model: IWAE) -> str:
+    found = hashlib.sha256()
+    for weight in model.get_weights():
+        found.update(np.ascontiguousarray(weight).tobytes())
+    return found.hexdigest()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """What a worker's process is started with: its share of the cores, and this very package."""
+    limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
+    home = str(Path(keras_iwae.__file__).resolve().parent.parent)
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        **{name: os.environ.get(name, limit) for name, limit in limits.items()},
+    }
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address, and one where nothing answers, for which Ray would wait a minute."""
+    import grpc
+
+    found = re.fullmatch(r"ray://([^/]+:\d+)", address)
+    if not found:
+        raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
+    with grpc.insecure_channel(found[1]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_SECONDS_TO_ANSWER)
+        except grpc.FutureTimeoutError:
+            seconds = f"{_SECONDS_TO_ANSWER:.0f} seconds"
+            raise OSError(f"Expected a Ray cluster at {address}. Received: no answer in {seconds}") from None
+
+
+def _ray(argument: str, value: object) -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected Ray for other processes: pip install 'keras-iwae[ray]'. "
+            f"Received: {value!r} without it"
+        ) from None
+    return ray
