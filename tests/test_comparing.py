@@ -107,6 +107,14 @@ def test_runs_that_were_not_evaluated_alike_are_refused(tmp_path, values, change
         compare([first, other])
 
 
+def test_an_evaluation_of_other_weights_is_refused(tmp_path, values):
+    first, other = (make_run(tmp_path / name, values, model_digest="0123456789abcdef") for name in ("first", "other"))
+    compare([first, other])
+    (other / "model.keras").write_bytes(b"trained further")
+    with pytest.raises(ValueError, match=r"model in .*other as it is now\. .*evaluate_nll\.py"):
+        compare([first, other])
+
+
 def test_runs_without_the_numbers_are_refused(tmp_path, values):
     first = make_run(tmp_path / "first", values)
     (tmp_path / "empty").mkdir()

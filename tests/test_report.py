@@ -177,6 +177,20 @@ def test_a_run_that_was_only_trained_names_the_commands(diagnosed, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_was_found_before_more_training_is_not_shown(diagnosed, tmp_path):
+    run, _ = diagnosed
+    further = tmp_path / "further"
+    shutil.copytree(run, further)
+    with open(further / "model.keras", "ab") as file:
+        file.write(b"another")
+    before, text = (" ".join(page_of(folder).words) for folder in (run, further))
+    assert "trained further after it was evaluated" in text
+    assert "trained further after it was diagnosed" in text
+    assert "test NLL, K = 30" in before
+    assert "test NLL, K = 30" not in text
+
+
+@pytest.mark.slow
 def test_a_broken_run_shows_what_is_left(diagnosed, tmp_path):
     run, _ = diagnosed
     broken = tmp_path / "broken"

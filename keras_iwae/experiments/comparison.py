@@ -74,6 +74,11 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     if record is None or file is None:
         missing = "metrics.json with nll_test" if record is None else "per-example-test.npz"
         raise ValueError(f"Expected {missing} in {run}. Received: none; {hint}")
+    if isinstance(record, dict) and not runs.is_current(run, record):
+        raise ValueError(
+            f"Expected an evaluation of the model in {run} as it is now. Received: one from before it was trained "
+            f"further; {hint}"
+        )
     # A number that was not finite is null there.
     if not isinstance(record, dict) or None in (record.get("nll"), record.get("num_examples")):
         raise ValueError(f"Expected a finite NLL as nll_test in {run / 'metrics.json'}. Received: none; {hint}")

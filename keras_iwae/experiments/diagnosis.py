@@ -59,7 +59,7 @@ def diagnose(
     """
     run = Path(model) if model is not None else runs.newest()
     wanted = None if gap_images is None else check_integer("gap_images", gap_images, at_least=0)
-    trained = runs.load_model(run)
+    digest, trained = runs.digest(run), runs.load_model(run)
     if trained.deterministic:
         raise ValueError(
             "Invalid value received for `model`. Expected one that was trained with samples of its posterior. "
@@ -92,6 +92,7 @@ def diagnose(
     log_prior = trained.generative.log_prior(found.draws[:_AGGREGATED]).numpy()
     record = {
         "model": run.name,
+        "model_digest": digest,
         "dataset": dataset_of(run),
         "split": "test",
         "limit": limit,

@@ -61,6 +61,7 @@ class Subject:
     Attributes:
         path: run folder or `.keras` file.
         model: the model.
+        digest: of its file.
         dataset: name or file of the data set.
         own: whether that is what the run was trained on.
         split: "train", "validation" or "test".
@@ -70,6 +71,7 @@ class Subject:
 
     path: Path
     model: IWAE
+    digest: str | None
     dataset: str
     own: bool
     split: str
@@ -94,13 +96,14 @@ class Subject:
         """
         path = Path(model) if model is not None else runs.newest()
         name = dataset or dataset_of(path)
-        trained = runs.load_model(path)
+        digest, trained = runs.digest(path), runs.load_model(path)
         images = evaluation_images(path, limit, seed, name, split)
-        return cls(path, trained, str(name), dataset is None, split, limit, images)
+        return cls(path, trained, digest, str(name), dataset is None, split, limit, images)
 
     def record(self) -> dict:
         """What was evaluated, for JSON."""
-        return {"model": self.path.name, "dataset": self.dataset, "split": self.split, "limit": self.limit}
+        of = {"model": self.path.name, "model_digest": self.digest}
+        return {**of, "dataset": self.dataset, "split": self.split, "limit": self.limit}
 
     def partial(self, method: str) -> Path | None:
         """Where an evaluation keeps what it has so far; `None` where there is no run folder."""

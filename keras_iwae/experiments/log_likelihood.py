@@ -212,12 +212,17 @@ def evaluate_bidirectional(
         ValueError: if there is no such model, the latents are discrete, or a number is out of range.
     """
     path = Path(model) if model is not None else runs.newest()
-    trained = runs.load_model(path)
+    digest, trained = runs.digest(path), runs.load_model(path)
     begin = time.perf_counter()
     partial = path / "partial-bdmc.npz" if path.is_dir() else None
     spread = None if workers is None else workers.of(path, trained)
     result = bidirectional_gap(trained, resume=partial, verbose=verbose, spread=spread, **settings)
-    record = {"model": path.name, **result.to_dict(), "seconds": round(time.perf_counter() - begin, 1)}
+    record = {
+        "model": path.name,
+        "model_digest": digest,
+        **result.to_dict(),
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
     if path.is_dir():
         runs.update_metrics(path, {"bdmc": record})
     return result, record

@@ -7,6 +7,7 @@ figures/       pictures                  tensorboard/   logs        serving/   t
 """
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -119,6 +120,19 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
         raise ValueError(f"{expected}. Received: {file}, which holds a {type(model).__name__}")
     model.check_finite()
     return model
+
+
+def digest(run: str | os.PathLike) -> str | None:
+    """Of the model's file, as hexadecimal digits: which training an evaluation was of; `None` where there is none."""
+    path = Path(run)
+    file = path / "model.keras" if path.is_dir() else path
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
+
+
+def is_current(run: str | os.PathLike, record: Mapping) -> bool:
+    """Whether a record with `model_digest` is of the run's model as it is now, as far as that can be known."""
+    said, found = record.get("model_digest"), digest(run)
+    return None in (said, found) or said == found
 
 
 def read_rows(path: str | os.PathLike, *columns: str) -> list[dict[str, float]]:

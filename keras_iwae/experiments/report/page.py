@@ -19,6 +19,8 @@ from keras_iwae.foundation import replacing
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
+_EVALUATE = "python scripts/evaluate_nll.py --k 5000 --model"
+_DIAGNOSE = "python scripts/diagnose.py --model"
 _FILES = ("config.json", "model.keras", "history.csv", "metrics.json")
 
 
@@ -49,30 +51,35 @@ def _contents(folder: Path) -> dict:
     config = attempt(partial(settings_of, folder))
     metrics, latents = (attempt(partial(runs.read_json, folder / f"{name}.json")) for name in ("metrics", "diagnosis"))
     pictures, quoted = Pictures(folder), shlex.quote(str(folder))
+    known = {name: one for name, one in _known(metrics).items() if _is_of_now(folder, one)}
+    if not _is_of_now(folder, latents):
+        latents = Missing("The run was trained further after it was diagnosed.", f"{_DIAGNOSE} {quoted}")
+    evaluated = "nll_test" in _known(metrics)
+    unevaluated = "was trained further after it was evaluated" if evaluated else "has not been evaluated"
     return {
         "name": folder.resolve().name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "sentence": numbers.sentence(_known(config)),
-        "headline": attempt(lambda: numbers.headline(_known(metrics), _known(latents))),
+        "headline": attempt(lambda: numbers.headline(known, _known(latents))),
         "config": _or(config, Missing("The run has no config.json."), numbers.rows),
         "curves": attempt(lambda: _curves(folder)),
         "nll": _or(
-            metrics if isinstance(metrics, Missing) else metrics.get("nll_test"),
-            Missing("The run has not been evaluated.", f"python scripts/evaluate_nll.py --k 5000 --model {quoted}"),
+            metrics if isinstance(metrics, Missing) else known.get("nll_test"),
+            Missing(f"The run {unevaluated}.", f"{_EVALUATE} {quoted}"),
             _nll,
         ),
         "others": [
             (
                 numbers.readable(name),
                 record.get("verdict"),
-                numbers.rows(record, leave_out=("model", "bounds", "verdict")),
+                numbers.rows(record, leave_out=("model", "model_digest", "bounds", "verdict")),
             )
-            for name, record in _known(metrics).items()
+            for name, record in known.items()
             if isinstance(record, Mapping) and name not in ("training", "nll_test")
         ],
         "latents": _or(
             latents,
-            Missing("The run has not been diagnosed.", f"python scripts/diagnose.py --model {quoted}"),
+            Missing("The run has not been diagnosed.", f"{_DIAGNOSE} {quoted}"),
             _latents,
         ),
         "samples": pictures.samples(),
@@ -80,6 +87,10 @@ def _contents(folder: Path) -> dict:
         "map": pictures.latent_map(),
         "extremes": attempt(pictures.extremes),
     }
+
+
+def _is_of_now(folder: Path, record: object) -> bool:
+    return not isinstance(record, Mapping) or runs.is_current(folder, record)
 
 
 def _known(part: dict | Missing) -> dict:
@@ -110,7 +121,7 @@ def _nll(record: Mapping) -> dict:
     words = ", ".join(f"L_{k} {value:.1f}" for k, value in bounds.items())
     return {
         "verdict": record.get("verdict"),
-        "rows": numbers.rows(record, leave_out=("model", "split", "bounds", "verdict")),
+        "rows": numbers.rows(record, leave_out=("model", "model_digest", "split", "bounds", "verdict")),
         "bounds": chart(charts.bounds(bounds), f"Bound against the number of samples, in nats: {words}")
         if len(bounds) > 1
         else None,
