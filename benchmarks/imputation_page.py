@@ -153,7 +153,7 @@ def main() -> None:
         "run": str(len(ours)),
         "forests": str(sum("forests" in sides for sides in ours.values())),
         "tables": str(len(places())),
-        "best": str(sum(within(sides, IWAE) for sides in scored)),
+        "best": str(sum(within(sides, IWAE) for sides in ours.values())),
         "masking": str(len(masking)),
         "unmasked": str(sum(within(sides, MASKING) for sides in masking)),
         "covering": str(sum(0.85 <= share <= 0.95 for share in covered)),
