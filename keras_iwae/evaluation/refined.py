@@ -28,7 +28,7 @@ _KEPT_PRECISION, _KEPT_MEAN = 0.1, 0.02
 # Of adapted proposals, still drawn from the refined ones: of a hundred images one or two are adapted for the worse.
 _DEFENSIVE = 0.1
 # Of a component, in a round: what has no draws may have some in the next.
-LEAST_SHARE = 1e-4
+_LEAST_SHARE = 1e-4
 
 
 def fitted(model: IWAE, x: tf.Tensor, keys: tf.Tensor, adapting: bool) -> StudentMixture:
@@ -105,12 +105,13 @@ def _adapted(generative: GenerativeModel, x: tf.Tensor, old: StudentMixture, key
     own = tf.transpose(shares * tf.nn.softmax(old.log_terms(z), axis=0), [0, 2, 1])
     mass = tf.reduce_sum(own, axis=-1)
     z, slope = tf.transpose(z, [1, 0, 2]), tf.transpose(slope, [1, 0, 2])
-    part = own / tf.maximum(mass, LEAST_SHARE)[..., tf.newaxis]
+    part = own / tf.maximum(mass, _LEAST_SHARE)[..., tf.newaxis]
     mean, mean_slope = (tf.linalg.matvec(each, part, transpose_a=True) for each in (z, slope))
-    rest, rest_slope = z - mean[:, :, tf.newaxis], slope - mean_slope[:, :, tf.newaxis]
+    rest = z - mean[:, :, tf.newaxis]
     weighted = own[..., tf.newaxis] * rest
     covariance = tf.matmul(weighted, rest, transpose_a=True)
-    products = tf.matmul(weighted, rest_slope, transpose_a=True)
+    # What is weighted sums to 0: the mean slope taken off would change nothing.
+    products = tf.matmul(weighted, slope, transpose_a=True)
     # Least squares of g = -P (z - m), with what was known of P as draws of its own: (C + k S) P = k I - E[z g^T].
     known = tf.matmul(old.axes * (old.scale**2)[:, :, tf.newaxis], old.axes, transpose_b=True)
     right = _KEPT_PRECISION * tf.eye(z.shape[-1]) - products
@@ -120,7 +121,7 @@ def _adapted(generative: GenerativeModel, x: tf.Tensor, old: StudentMixture, key
     mean += tf.linalg.matvec(axes, tf.linalg.matvec(axes, mean_slope, transpose_a=True) / values)
     mean = old.mean + (mass / (mass + _KEPT_MEAN))[..., tf.newaxis] * (mean - old.mean)
     return StudentMixture.of(
-        mean, values, axes, tf.math.log((mass + LEAST_SHARE) / (1.0 + LEAST_SHARE * mass.shape[0]))
+        mean, values, axes, tf.math.log((mass + _LEAST_SHARE) / (1.0 + _LEAST_SHARE * mass.shape[0]))
     )
 
 
