@@ -98,7 +98,8 @@ def main(args: argparse.Namespace) -> None:
 
     with experiments.worker_processes(args.workers, args.address) as workers:
         title, result, record = evaluated(args, workers)
-    print(json_text(record) if args.json else f"{title}\n\n{result}")
+    note = f"\n\n{record['note']}" if "note" in record else ""
+    print(json_text(record) if args.json else f"{title}\n\n{result}{note}")
 
 
 def evaluated(args: argparse.Namespace, workers) -> tuple[str, object, dict]:

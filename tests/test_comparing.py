@@ -65,6 +65,20 @@ def make_run(folder, values, file="per-example-test.npz", digest=None, config=No
     return folder
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (([1.0, 2.0], [1.0, 3.0], 95), "level"),
+        (([1.0, 2.0], [1.0, 3.0], "x"), "level"),
+        (([1.0, np.nan], [1.0, 3.0]), "log_likelihood"),
+        (([1.0, 2.0], [-np.inf, 3.0]), "reference"),
+    ],
+)
+def test_differences_that_cannot_be_told_are_refused(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        paired_difference(*arguments)
+
+
 @pytest.fixture
 def values():
     return np.random.default_rng(0).normal(-90.0, 8.0, size=40)

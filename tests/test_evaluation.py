@@ -35,7 +35,7 @@ def log_mean_exp(weights):
 def test_result_equals_all_weights_at_once_whatever_the_chunk(make_model, images, chunk_size):
     model = make_model()
     weights = reference_weights(model, images, 53, tf.random.fold_in(tf.constant([5, 0]), 0))
-    result = nll(model, images, 53, bounds=(1, 4, 10, 100), chunk_size=chunk_size, seed=5)
+    result = nll(model, images, 53, bounds=(1, 4, 10), chunk_size=chunk_size, seed=5)
     assert list(result.bound_per_example) == [1, 4, 10, 53]
     np.testing.assert_allclose(result.log_likelihood_per_example, log_mean_exp(weights), rtol=1e-5)
     np.testing.assert_allclose(result.bound_per_example[1], weights.mean(axis=0), rtol=1e-5)
@@ -106,6 +106,8 @@ def test_bad_input(make_model, images):
         ({"num_samples": 0}, "num_samples"),
         ({"num_samples": 5, "chunk_size": 0}, "chunk_size"),
         ({"num_samples": 5, "bounds": (0,)}, "bounds"),
+        ({"num_samples": 5, "bounds": (6,)}, "bounds"),
+        ({"num_samples": 5, "bounds": 5}, "bounds"),
         ({"num_samples": 5, "batch_size": 0}, "batch_size"),
     ]:
         with pytest.raises(ValueError, match=f"`{name}`"):

@@ -86,6 +86,35 @@ def test_a_seed_repeats_and_another_does_not(make_model):
     assert any(np.any(a != b) for a, b in zip(weights_of(models[0]), weights_of(models[2]), strict=True))
 
 
+def test_log_weights_are_asked_for_by_numbers(make_model):
+    model = make_model()
+    for samples, seed, name in (
+        (2.5, (0, 1), "num_samples"),
+        (0, (0, 1), "num_samples"),
+        (3, 7, "seed"),
+        (3, "a", "seed"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            model.log_weights(X, samples, seed)
+    assert model.log_weights(X, 3, [0, 1]).shape == (3, len(X))
+
+
+@pytest.mark.slow
+def test_what_is_reported_does_not_hang_on_kerass_default_type(make_model, images):
+    many = np.tile(images, (300, 1, 1, 1))
+    expected = make_model().evaluate(many, batch_size=100, verbose=0, return_dict=True)
+    keras.config.set_floatx("float16")
+    try:
+        model = make_model()
+        found = model.evaluate(many, batch_size=100, verbose=0, return_dict=True)
+        assert {metric.dtype for metric in model.metrics} == {"float32"}
+    finally:
+        keras.config.set_floatx("float32")
+    # Weights of half precision make a difference, and sums would make more.
+    assert found["bound"] == pytest.approx(expected["bound"], abs=0.03)
+    assert found["ess"] == pytest.approx(expected["ess"], abs=0.03)
+
+
 def test_no_two_kernels_start_alike():
     kernels = [
         v.numpy().ravel() for v in IWAE(6, latent_dim=6, hidden=(6, 6)).trainable_variables if "kernel" in v.path

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from keras_iwae import data, experiments
+from keras_iwae import IWAE, data, experiments
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.sections import BINARIZATIONS
 from keras_iwae.foundation.storage import replacing, write_json
@@ -234,6 +234,15 @@ def test_bytes_are_judged_as_the_file_means_them(binarization, largest, tmp_path
         whole = np.concatenate(list(data.load(file, "test", 200, binarization, seed=3).as_numpy_iterator()))
         for limit in (None, 5, 300):
             np.testing.assert_array_equal(evaluation_images(tmp_path, limit, seed=3), whole[:limit])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["ae", "elbo"])
+def test_an_autoencoder_is_said_to_be_no_model_of_p(objective, tmp_path):
+    model = IWAE((8, 8, 1), latent_dim=2, hidden=(4,), objective=objective)
+    model.save(tmp_path / "model.keras")
+    _, record = experiments.evaluate(tmp_path / "model.keras", 5, limit=5, dataset="digits", verbose=False)
+    assert ("autoencoder was not trained as a model" in record.get("note", "")) == (objective == "ae")
 
 
 def test_newest_run(tmp_path):

@@ -234,7 +234,7 @@ def test_the_table_of_options_is_the_configuration(monkeypatch):
         ("reproduce", ["--row", "digits-iwae-k5-l1", "--out", "broken.keras"], "`out`. Expected a folder"),
         ("train", ["--dataset", "missing.npz"], "missing.npz"),
         ("train", ["--resume", "--num-samples", "9"], "not --num-samples"),
-        ("evaluate_nll", ["--model", "nowhere"], "nowhere"),
+        ("evaluate_nll", ["--model", "nowhere"], "`model`. Expected a run folder or a .keras file. Received: nowhere"),
         ("evaluate_nll", ["--k", "0"], "`num_samples`"),
         ("evaluate_nll", ["--dataset", "missing.npy"], "missing.npy"),
         ("export", ["--model", "broken.keras"], "broken.keras, which cannot be read"),

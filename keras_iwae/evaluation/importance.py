@@ -16,7 +16,7 @@ from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streamed_examples import LANES
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.foundation import MARK, Purpose, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
@@ -108,7 +108,7 @@ def importance_weighted_nll(
         data: batches of images in [0, 1], or an array `[N, *event_shape]`. Binarize a test set once, not at each call.
         num_samples: K.
         bounds: further k for which to report the bound L_k from the same draws, averaged over the K // k groups of k;
-            those above K are left out. `None` is the curve 1, 2, 5, 10, 20, 50, ... up to K.
+            each at most K. `None` is the curve 1, 2, 5, 10, 20, 50, ... up to K.
         chunk_size: samples of each image decoded together; memory grows with chunk_size * batch_size and not with K.
         batch_size: images in a batch where `data` is an array; `None` is 200.
         seed: seed of the draws.
@@ -143,7 +143,9 @@ def importance_weighted_nll(
     check_model(model)
     num_samples = check_integer("num_samples", num_samples)
     chunk_size = check_integer("chunk_size", chunk_size)
-    wanted = curve(num_samples) if bounds is None else [check_integer("bounds", k) for k in bounds]
+    if bounds is not None and not isinstance(bounds, Iterable):
+        raise ValueError(f"{MARK}bounds`. Expected several numbers of samples, as (1, 10). Received: {bounds!r}")
+    wanted = curve(num_samples) if bounds is None else [check_integer("bounds", k, at_most=num_samples) for k in bounds]
     sizes = sorted({k for k in wanted if k < num_samples})
     drawn_from = Proposal(proposal_scale, defensive, proposal)
     drawn_from.check(model.posterior)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_iwae.foundation import MARK, check_number
+
 LEVEL = 0.95
 
 
@@ -54,7 +56,7 @@ def paired_difference(log_likelihood: np.ndarray, reference: np.ndarray, level: 
         `PairedDifference`; its sign is the NLL's.
 
     Raises:
-        ValueError: if the two are not of the same images.
+        ValueError: if the two are not of the same images or not finite, or the level is not in (0, 1).
 
     Example:
         >>> paired_difference(np.array([-9.0, -7.9, -8.1]), np.array([-10.0, -9.0, -9.0])).verdict
@@ -65,12 +67,17 @@ def paired_difference(log_likelihood: np.ndarray, reference: np.ndarray, level: 
     """
     from scipy import stats
 
+    if not 0.0 < check_number("level", level) < 1.0:
+        raise ValueError(f"{MARK}level`. Expected a number in (0, 1), as 0.95. Received: {level!r}")
     one, other = (np.asarray(values, np.float64) for values in (log_likelihood, reference))
     if one.shape != other.shape or one.ndim != 1 or not one.size:
         raise ValueError(
             "Invalid value received for `log_likelihood`. Expected one number for each image of `reference`. "
             f"Received: shapes {list(one.shape)} and {list(other.shape)}"
         )
+    for name, values in (("log_likelihood", one), ("reference", other)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{MARK}{name}`. Expected finite numbers. Received: NaN or infinity")
     differences = other - one
     mean, count = float(differences.mean()), len(differences)
     if count == 1:

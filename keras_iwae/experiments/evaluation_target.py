@@ -10,11 +10,15 @@ import numpy as np
 
 from keras_iwae import data
 from keras_iwae.experiments.config import settings_of
-from keras_iwae.foundation import storage
+from keras_iwae.foundation import MARK, storage
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
 _BATCH_SIZE = 200
+_OF_NO_MODEL = (
+    "A plain autoencoder was not trained as a model of p(x): neither the scale of its posterior nor the fit of its "
+    "latents to the prior. This number judges it as one all the same."
+)
 
 
 def dataset_of(path: str | os.PathLike) -> str:
@@ -23,6 +27,8 @@ def dataset_of(path: str | os.PathLike) -> str:
     Raises:
         ValueError: if its `config.json` does not say, as beside a model that was saved by hand.
     """
+    if not Path(path).exists():
+        raise ValueError(f"{MARK}model`. Expected a run folder or a .keras file. Received: {path}, where there is none")
     name = settings_of(runs.folder(path)).get("dataset")
     if name is None:
         raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
@@ -103,7 +109,8 @@ class Subject:
     def record(self) -> dict:
         """What was evaluated, for JSON."""
         of = {"model": self.path.name, "model_digest": self.digest}
-        return {**of, "dataset": self.dataset, "split": self.split, "limit": self.limit}
+        note = {"note": _OF_NO_MODEL} if getattr(self.model, "deterministic", False) else {}
+        return {**of, "dataset": self.dataset, "split": self.split, "limit": self.limit, **note}
 
     def partial(self, method: str) -> Path | None:
         """Where an evaluation keeps what it has so far; `None` where there is no run folder."""

@@ -31,6 +31,13 @@ def check_seed(argument: str, value: object) -> int:
     return check_integer(argument, value, at_least=0, at_most=_LARGEST)
 
 
+def check_key(argument: str, value: object) -> None:
+    """Refuse what is no stateless key, two integers, by `argument`."""
+    found = np.asarray(value)
+    if found.shape != (2,) or found.dtype.kind not in "iu":
+        raise ValueError(f"{MARK}{argument}`. Expected a key, two integers, as [0, 1]. Received: {value!r}")
+
+
 def check_number(argument: str, value: object) -> float:
     """`value` as a float if it is a finite number; else a ValueError that names `argument`."""
     if not _is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]

@@ -101,6 +101,11 @@ class CompiledModel(keras.Model):
             raise _thawed(f"{len(trained)} weights to train in the place of {len(self._trained)}")
         known = {variable.path for variable in self.optimizer._trainable_variables}
         if not trained <= known:
+            if not trained & known:
+                raise ValueError(
+                    f"{MARK}optimizer`. Expected one of this model's own. Received: one that was built for other "
+                    f"weights, those of another model, and not for {min(trained)}"
+                )
             raise _thawed(f"an optimizer made for others than {min(trained - known)}")
         return super().make_train_function(force)
 

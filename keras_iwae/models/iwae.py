@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
-from keras_iwae.foundation import check_integer, effective_sample_size, weighted_mean
+from keras_iwae.foundation import check_integer, check_key, effective_sample_size, weighted_mean
 from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
 from keras_iwae.models.latent_model import LatentModel
@@ -212,6 +212,10 @@ class IWAE(LatentModel):
             `LogTerms`; its `weights` are log w, `[K, B]`.
         """
         self._check_eager(x)
+        if not tf.is_tensor(num_samples):
+            num_samples = check_integer("num_samples", num_samples)
+        if not tf.is_tensor(seed):
+            check_key("seed", seed)
         z, log_posterior = self.posterior.sample_and_log_prob(x, num_samples, seed)
         return LogTerms(self.generative.log_likelihood(x, z), self.generative.log_prior(z), log_posterior)
 

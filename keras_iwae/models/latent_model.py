@@ -138,8 +138,9 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     def _track(self, *names: str) -> None:
         """Report means over examples under these names, `loss` among them."""
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self._seen = keras.metrics.Sum(name="seen")
+        # Of float32 whatever Keras' default is, as what they are means of.
+        self._trackers = {name: keras.metrics.Mean(name=name, dtype="float32") for name in names}
+        self._seen = keras.metrics.Sum(name="seen", dtype="float32")
 
     @property
     def metrics(self) -> list[keras.Metric]:
