@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from keras_iwae.training import runs
 
 # How often a batch is begun anew whose process died, as one does that the system kills for its memory.
 _RETRIES = 3
-_SECONDS_TO_ANSWER = 10.0
+_SECONDS_TO_ANSWER = 5.0
 
 
 @contextlib.contextmanager
 def worker_processes(workers: int | None = None, address: str | None = None) -> Iterator["Workers | None"]:
-    """Processes for the batches of evaluations, started at the beginning of the block and ended with it.
+    """Processes for the batches of evaluations, started with the first of these and ended with the block.
 
     A batch is computed from its images, their places and the seed, in whichever process, so that the numbers are those
     of one process, to the last bit where its batches and threads are the same.
@@ -60,14 +60,9 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
     else:
         _check_address(address)
         cores, where = 1, {"address": address}
-    environment = _environment(max(1, cores // (workers or 1)))
+    environment = {"env_vars": _environment(max(1, cores // (workers or 1)))}
     try:
-        ray.init(**where, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level=logging.ERROR)
-    # Of a cluster with another Ray or Python, a token that is none, a machine without room: errors of many kinds.
-    except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
-        raise OSError(f"Expected Ray to start{f' at {address}' if address else ''}. Received: {error}") from error
-    try:
-        yield Workers(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        yield Workers(ray, {**where, "runtime_env": environment}, workers)
     finally:
         ray.shutdown()
 
@@ -76,12 +71,13 @@ class Workers:
     """Processes that each compute a batch at a time, and load the model when they compute their first.
 
     Args:
-        ray: the module, initialized.
-        count: how many batches are computed at once.
+        ray: the module.
+        where: what it is started with.
+        count: how many batches are computed at once; `None` is one for each core that Ray knows.
     """
 
-    def __init__(self, ray: Any, count: int):
-        self._ray, self.count = ray, count
+    def __init__(self, ray: Any, where: Mapping[str, Any], count: int | None):
+        self._ray, self._where, self._count = ray, where, count
 
     def of(self, path: str | os.PathLike, model: IWAE) -> Spread:
         """What computes batches for a model that lies at `path`, a run folder or a `.keras` file."""
@@ -90,16 +86,16 @@ class Workers:
     def _spread(
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Arrays]]:
-        ray = self._ray
+        ray, count = self._ray, self._started()
         compute = ray.remote(num_cpus=1, max_retries=_RETRIES)(_computed)
         waiting = iter(batches)
         running: dict[Any, int] = {}
 
-        def start(count: int) -> None:
-            for batch in itertools.islice(waiting, count):
+        def start(more: int) -> None:
+            for batch in itertools.islice(waiting, more):
                 running[compute.remote(path, digest, recipe, batch)] = batch.number
 
-        start(self.count)
+        start(count)
         try:
             while running:
                 (ready,), _ = ray.wait(list(running), num_returns=1)
@@ -109,6 +105,17 @@ class Workers:
         finally:
             for begun in running:
                 ray.cancel(begun, force=True)
+
+    def _started(self) -> int:
+        """Start Ray where it is not, for what is refused is refused before; how many batches to compute at once."""
+        ray = self._ray
+        try:
+            if not ray.is_initialized():
+                ray.init(**self._where, log_to_driver=False, logging_level=logging.ERROR)
+        # Of a cluster with another Ray or Python, a token that is none, a machine without room: errors of many kinds.
+        except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+            raise OSError(f"Expected Ray to start. Received: {error}") from error
+        return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def _result(self, ready: Any) -> Arrays:
         try:
