@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -165,11 +166,13 @@ def test_without_ray_it_says_how_to_install_it(monkeypatch, given):
     assert "\n" not in str(refused.value)
 
 
-def test_an_address_where_nothing_answers(monkeypatch):
+@pytest.mark.slow
+def test_an_address_where_nothing_answers():
     pytest.importorskip("ray")
-    monkeypatch.setattr(experiments.workers, "_SECONDS_TO_ANSWER", 0.2)
+    began = time.perf_counter()
     with pytest.raises(OSError, match="ray://localhost:9"), worker_processes(None, "ray://localhost:9"):
         pass
+    assert time.perf_counter() - began < 15.0
     with pytest.raises(ValueError, match="`address`"), worker_processes(None, "localhost:9"):
         pass
 

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from keras_iwae.training import runs
 
 # How often a batch is begun anew whose process died, as one does that the system kills for its memory.
 _RETRIES = 3
-_SECONDS_TO_ANSWER = 5.0
+# Of each of Ray's three attempts at a cluster, which by default take a minute.
+_SECONDS_TO_ANSWER = "2"
 
 
 @contextlib.contextmanager
@@ -58,11 +60,15 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     else:
-        _check_address(address)
+        if not re.fullmatch(r"ray://[^/]+:\d+", address):
+            raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
         cores, where = 1, {"address": address}
     environment = {"env_vars": _environment(max(1, cores // (workers or 1)))}
+    processes = Workers(ray, {**where, "runtime_env": environment}, workers)
     try:
-        yield Workers(ray, {**where, "runtime_env": environment}, workers)
+        if address is not None:
+            processes.start()
+        yield processes
     finally:
         ray.shutdown()
 
@@ -86,35 +92,48 @@ class Workers:
     def _spread(
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Arrays]]:
-        ray, count = self._ray, self._started()
+        ray, count = self._ray, self.start()
         compute = ray.remote(num_cpus=1, max_retries=_RETRIES)(_computed)
         waiting = iter(batches)
         running: dict[Any, int] = {}
 
-        def start(more: int) -> None:
+        def begin(more: int) -> None:
             for batch in itertools.islice(waiting, more):
                 running[compute.remote(path, digest, recipe, batch)] = batch.number
 
-        start(count)
+        begin(count)
         try:
             while running:
                 (ready,), _ = ray.wait(list(running), num_returns=1)
                 number = running.pop(ready)
-                start(1)
+                begin(1)
                 yield number, self._result(ready)
         finally:
             for begun in running:
                 ray.cancel(begun, force=True)
 
-    def _started(self) -> int:
-        """Start Ray where it is not, for what is refused is refused before; how many batches to compute at once."""
+    def start(self) -> int:
+        """Start Ray where it is not: how many batches are computed at once.
+
+        On this machine that is done with the first evaluation, so that what this refuses is refused at once.
+
+        Raises:
+            OSError: if it does not start, or no cluster answers.
+        """
         ray = self._ray
         try:
-            if not ray.is_initialized():
-                ray.init(**self._where, log_to_driver=False, logging_level=logging.ERROR)
-        # Of a cluster with another Ray or Python, a token that is none, a machine without room: errors of many kinds.
+            with warnings.catch_warnings():
+                # Of an address where nothing answers, which the error says.
+                warnings.simplefilter("ignore")
+                if not ray.is_initialized():
+                    ray.init(**self._where, log_to_driver=False, logging_level=logging.ERROR)
+        # Of a cluster with another Ray or Python, or a machine without room: errors of many kinds.
         except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
-            raise OSError(f"Expected Ray to start. Received: {error}") from error
+            address = self._where["address"]
+            raise OSError(
+                f"Expected Ray at {address!r} to answer, and to take this machine's token if it asks for one "
+                f"(RAY_AUTH_MODE=token). Received: {error}"
+            ) from error
         return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def _result(self, ready: Any) -> Arrays:
@@ -165,22 +184,9 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _check_address(address: str) -> None:
-    """Refuse what is no address, and one where nothing answers, for which Ray would wait a minute."""
-    import grpc
-
-    found = re.fullmatch(r"ray://([^/]+:\d+)", address)
-    if not found:
-        raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
-    with grpc.insecure_channel(found[1]) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=_SECONDS_TO_ANSWER)
-        except grpc.FutureTimeoutError:
-            seconds = f"{_SECONDS_TO_ANSWER:.0f} seconds"
-            raise OSError(f"Expected a Ray cluster at {address}. Received: no answer in {seconds}") from None
-
-
 def _ray(argument: str, value: object) -> Any:
+    for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
+        os.environ.setdefault(name, _SECONDS_TO_ANSWER)
     try:
         import ray
     except ImportError:
