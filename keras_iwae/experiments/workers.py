@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import keras_iwae
 from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import IWAE
@@ -126,7 +125,7 @@ class Workers:
                 # Of an address where nothing answers, which the error says.
                 warnings.simplefilter("ignore")
                 if not ray.is_initialized():
-                    ray.init(**self._where, log_to_driver=False, logging_level=logging.ERROR)
+                    ray.init(**self._where, log_to_driver=False, logging_level=logging.CRITICAL)
         # Of a cluster with another Ray or Python, or a machine without room: errors of many kinds.
         except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
             address = self._where["address"]
@@ -176,7 +175,7 @@ def _digest(model: IWAE) -> str:
 def _environment(threads: int) -> dict[str, str]:
     """What a worker's process is started with: its share of the cores, and this very package."""
     limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
-    home = str(Path(keras_iwae.__file__).resolve().parent.parent)
+    home = str(Path(__file__).resolve().parents[2])
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])]),
