@@ -73,7 +73,7 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
 
 
 class Workers:
-    """Processes that each compute a batch at a time, and load the model when they compute their first.
+    """Processes that load the model and then compute a batch at a time.
 
     Args:
         ray: the module.
@@ -91,8 +91,17 @@ class Workers:
     def _spread(
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Arrays]]:
-        ray, count = self._ray, self.start()
-        compute = ray.remote(num_cpus=1, max_retries=_RETRIES)(_computed)
+        ray, count = self._ray, min(self.start(), len(batches))
+        compute, load = (ray.remote(num_cpus=1, max_retries=_RETRIES)(task) for task in (_computed, _loads))
+        # All beside each other, hence each in a process of its own.
+        for loaded in [load.remote(path, digest) for _ in range(count)]:
+            self._result(loaded)
+        return self._as_ready(compute, count, path, digest, recipe, batches)
+
+    def _as_ready(
+        self, compute: Any, count: int, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
+    ) -> Iterator[tuple[int, Arrays]]:
+        ray = self._ray
         waiting = iter(batches)
         running: dict[Any, int] = {}
 
@@ -135,7 +144,7 @@ class Workers:
             ) from error
         return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def _result(self, ready: Any) -> Arrays:
+    def _result(self, ready: Any) -> Any:
         try:
             return self._ray.get(ready)
         except self._ray.exceptions.RayTaskError as error:
@@ -152,6 +161,11 @@ def _computed(path: Path, digest: str, recipe: Recipe, batch: Batch) -> Arrays:
     model = _loaded(path, digest)
     compute = model.kept(("worker", recipe), lambda: recipe.on(model))
     return compute(tf.convert_to_tensor(batch.x), batch.seen, lambda share: None)
+
+
+def _loads(path: Path, digest: str) -> None:
+    """What a worker does first, so that the time of its start is not taken for that of a batch."""
+    _loaded(path, digest)
 
 
 @functools.lru_cache(maxsize=1)
