@@ -42,7 +42,7 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
         `Workers`; `None` for one process, which is this one and needs no Ray.
 
     Raises:
-        ValueError: if `workers` is no positive integer, Ray is not installed, or `address` is none.
+        ValueError: if `workers` is no positive integer, Ray is not installed or runs already, or `address` is none.
         OSError: if nothing answers there.
 
     Example:
@@ -54,7 +54,10 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
     if address is None and workers in (None, 1):
         yield None
         return
-    ray = _ray("workers" if address is None else "address", workers if address is None else address)
+    argument, value = ("workers", workers) if address is None else ("address", address)
+    ray = _ray(argument, value)
+    if ray.is_initialized():
+        raise ValueError(f"{MARK}{argument}`. Expected no other Ray in this process. Received: {value!r} beside one")
     if address is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
