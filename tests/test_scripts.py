@@ -143,6 +143,12 @@ def test_evaluate_puts_fitted_proposals_beside_the_posterior(workspace):
     assert process.stderr.splitlines()[-1].startswith("evaluate_nll.py: error: --proposal-k is of --proposal refined")
 
 
+def test_more_workers_without_ray_say_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'keras-iwae[ray]'" in error_line("evaluate_nll", "--workers", 2, cwd=tmp_path)
+    assert "`workers`" in error_line("evaluate_nll", "--workers", 0, cwd=tmp_path)
+
+
 @pytest.mark.slow
 def test_evaluate_prints_json_and_repeats_by_seed(workspace):
     folder, trained, _ = workspace

@@ -2,7 +2,7 @@
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
-from keras_iwae.evaluation.batches import Arrays, Batch, Recipe, Spread
+from keras_iwae.evaluation.batches import Arrays, Batch, Compute, Recipe, Spread
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
@@ -27,6 +27,7 @@ __all__ = [
     "Arrays",
     "Batch",
     "BidirectionalResult",
+    "Compute",
     "Conditional",
     "InferenceGap",
     "Latents",

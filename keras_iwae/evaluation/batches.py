@@ -87,7 +87,7 @@ def in_batches(
         default: what a `batch_size` of `None` is for an array.
         first: the place of the first example among all of which `data` are some.
         elsewhere: what computes batches in place of `compute`, a `Spread` with its recipe. All of them are given to it
-            at once; each is written into `resume` when it comes.
+            at once, and it returns when it is ready to compute; each is written into `resume` when it comes.
 
     Raises:
         ValueError: if the examples are none that the model takes, or there are none.
@@ -133,7 +133,10 @@ def in_batches(
             seen += int(x.shape[0])
         if waiting and elsewhere is not None:
             given = {batch.number: batch for batch in waiting}
-            for number, part in elsewhere(waiting):
+            coming = elsewhere(waiting)
+            # The time that is left is judged by what batches take, and not by how long processes take to start.
+            bar.unpause()
+            for number, part in coming:
                 parts[number] = part
                 bar.update(1)
                 if partial is not None:

@@ -7,14 +7,14 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-import keras_iwae
 from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import IWAE
@@ -22,12 +22,13 @@ from keras_iwae.training import runs
 
 # How often a batch is begun anew whose process died, as one does that the system kills for its memory.
 _RETRIES = 3
-_SECONDS_TO_ANSWER = 10.0
+# Of each of Ray's three attempts at a cluster, which by default take a minute.
+_SECONDS_TO_ANSWER = "2"
 
 
 @contextlib.contextmanager
 def worker_processes(workers: int | None = None, address: str | None = None) -> Iterator["Workers | None"]:
-    """Processes for the batches of evaluations, started at the beginning of the block and ended with it.
+    """Processes for the batches of evaluations, started with the first of these and ended with the block.
 
     A batch is computed from its images, their places and the seed, in whichever process, so that the numbers are those
     of one process, to the last bit where its batches and threads are the same.
@@ -41,7 +42,7 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
         `Workers`; `None` for one process, which is this one and needs no Ray.
 
     Raises:
-        ValueError: if `workers` is no positive integer, Ray is not installed, or `address` is none.
+        ValueError: if `workers` is no positive integer, Ray is not installed or runs already, or `address` is none.
         OSError: if nothing answers there.
 
     Example:
@@ -53,35 +54,38 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
     if address is None and workers in (None, 1):
         yield None
         return
-    ray = _ray("workers" if address is None else "address", workers if address is None else address)
+    argument, value = ("workers", workers) if address is None else ("address", address)
+    ray = _ray(argument, value)
+    if ray.is_initialized():
+        raise ValueError(f"{MARK}{argument}`. Expected no other Ray in this process. Received: {value!r} beside one")
     if address is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     else:
-        _check_address(address)
+        if not re.fullmatch(r"ray://[^/]+:\d+", address):
+            raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
         cores, where = 1, {"address": address}
-    environment = _environment(max(1, cores // (workers or 1)))
+    environment = {"env_vars": _environment(max(1, cores // (workers or 1)))}
+    processes = Workers(ray, {**where, "runtime_env": environment}, workers)
     try:
-        ray.init(**where, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level=logging.ERROR)
-    # Of a cluster with another Ray or Python, a token that is none, a machine without room: errors of many kinds.
-    except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
-        raise OSError(f"Expected Ray to start{f' at {address}' if address else ''}. Received: {error}") from error
-    try:
-        yield Workers(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        if address is not None:
+            processes.start()
+        yield processes
     finally:
         ray.shutdown()
 
 
 class Workers:
-    """Processes that each compute a batch at a time, and load the model when they compute their first.
+    """Processes that load the model and then compute a batch at a time.
 
     Args:
-        ray: the module, initialized.
-        count: how many batches are computed at once.
+        ray: the module.
+        where: what it is started with.
+        count: how many batches are computed at once; `None` is one for each core that Ray knows.
     """
 
-    def __init__(self, ray: Any, count: int):
-        self._ray, self.count = ray, count
+    def __init__(self, ray: Any, where: Mapping[str, Any], count: int | None):
+        self._ray, self._where, self._count = ray, where, count
 
     def of(self, path: str | os.PathLike, model: IWAE) -> Spread:
         """What computes batches for a model that lies at `path`, a run folder or a `.keras` file."""
@@ -90,27 +94,60 @@ class Workers:
     def _spread(
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Arrays]]:
+        ray, count = self._ray, min(self.start(), len(batches))
+        compute, load = (ray.remote(num_cpus=1, max_retries=_RETRIES)(task) for task in (_computed, _loads))
+        # All beside each other, hence each in a process of its own.
+        for loaded in [load.remote(path, digest) for _ in range(count)]:
+            self._result(loaded)
+        return self._as_ready(compute, count, path, digest, recipe, batches)
+
+    def _as_ready(
+        self, compute: Any, count: int, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
+    ) -> Iterator[tuple[int, Arrays]]:
         ray = self._ray
-        compute = ray.remote(num_cpus=1, max_retries=_RETRIES)(_computed)
         waiting = iter(batches)
         running: dict[Any, int] = {}
 
-        def start(count: int) -> None:
-            for batch in itertools.islice(waiting, count):
+        def begin(more: int) -> None:
+            for batch in itertools.islice(waiting, more):
                 running[compute.remote(path, digest, recipe, batch)] = batch.number
 
-        start(self.count)
+        begin(count)
         try:
             while running:
                 (ready,), _ = ray.wait(list(running), num_returns=1)
                 number = running.pop(ready)
-                start(1)
+                begin(1)
                 yield number, self._result(ready)
         finally:
             for begun in running:
                 ray.cancel(begun, force=True)
 
-    def _result(self, ready: Any) -> Arrays:
+    def start(self) -> int:
+        """Start Ray where it is not: how many batches are computed at once.
+
+        On this machine that is done with the first evaluation, so that what this refuses is refused at once.
+
+        Raises:
+            OSError: if it does not start, or no cluster answers.
+        """
+        ray = self._ray
+        try:
+            with warnings.catch_warnings():
+                # Of an address where nothing answers, which the error says.
+                warnings.simplefilter("ignore")
+                if not ray.is_initialized():
+                    ray.init(**self._where, log_to_driver=False, logging_level=logging.CRITICAL)
+        # Of a cluster with another Ray or Python, or a machine without room: errors of many kinds.
+        except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+            address = self._where["address"]
+            raise OSError(
+                f"Expected Ray at {address!r} to answer, and to take this machine's token if it asks for one "
+                f"(RAY_AUTH_MODE=token). Received: {error}"
+            ) from error
+        return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def _result(self, ready: Any) -> Any:
         try:
             return self._ray.get(ready)
         except self._ray.exceptions.RayTaskError as error:
@@ -127,6 +164,11 @@ def _computed(path: Path, digest: str, recipe: Recipe, batch: Batch) -> Arrays:
     model = _loaded(path, digest)
     compute = model.kept(("worker", recipe), lambda: recipe.on(model))
     return compute(tf.convert_to_tensor(batch.x), batch.seen, lambda share: None)
+
+
+def _loads(path: Path, digest: str) -> None:
+    """What a worker does first, so that the time of its start is not taken for that of a batch."""
+    _loaded(path, digest)
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,7 +192,7 @@ def _digest(model: IWAE) -> str:
 def _environment(threads: int) -> dict[str, str]:
     """What a worker's process is started with: its share of the cores, and this very package."""
     limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
-    home = str(Path(keras_iwae.__file__).resolve().parent.parent)
+    home = str(Path(__file__).resolve().parents[2])
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -158,22 +200,9 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _check_address(address: str) -> None:
-    """Refuse what is no address, and one where nothing answers, for which Ray would wait a minute."""
-    import grpc
-
-    found = re.fullmatch(r"ray://([^/]+:\d+)", address)
-    if not found:
-        raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
-    with grpc.insecure_channel(found[1]) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=_SECONDS_TO_ANSWER)
-        except grpc.FutureTimeoutError:
-            seconds = f"{_SECONDS_TO_ANSWER:.0f} seconds"
-            raise OSError(f"Expected a Ray cluster at {address}. Received: no answer in {seconds}") from None
-
-
 def _ray(argument: str, value: object) -> Any:
+    for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
+        os.environ.setdefault(name, _SECONDS_TO_ANSWER)
     try:
         import ray
     except ImportError:

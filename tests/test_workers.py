@@ -1,0 +1,225 @@
+"""Batches that other processes compute give the numbers of one process, in whichever order and after a death."""
+
+import os
+import pickle
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_iwae import experiments
+from keras_iwae.evaluation import (
+    Compute,
+    NLLResult,
+    Recipe,
+    annealed_nll,
+    bidirectional_gap,
+    importance_weighted_nll,
+)
+from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.workers import worker_processes
+from keras_iwae.models import IWAE
+from keras_iwae.training import runs
+
+HERE = Path(__file__).resolve().parent
+QUIET = {"batch_size": 2, "verbose": False}
+
+
+def same(one, other):
+    """Whether two results have the same numbers, to the last bit."""
+    for name, value in asdict(one).items():
+        np.testing.assert_equal(asdict(other)[name], value, err_msg=name)
+
+
+def elsewhere(model, order):
+    """A `Spread` into what other processes have: what was pickled, and the batches in some order."""
+
+    def spread(recipe, waiting):
+        compute = pickle.loads(pickle.dumps(recipe)).on(model)
+        for number, x, seen in [waiting[place] for place in order]:
+            yield number, compute(x, seen, lambda share: None)
+
+    return spread
+
+
+@pytest.fixture(scope="module")
+def model():
+    """One for all tests: what it was traced for is kept with it."""
+    return IWAE((4, 3, 1), latent_dim=2, hidden=(8,), num_samples=5, seed=3)
+
+
+@pytest.fixture(scope="module")
+def x():
+    """Seven binary images."""
+    return (np.random.default_rng(0).random((7, 4, 3, 1)) < 0.4).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def whole(model, x):
+    return importance_weighted_nll(model, x, 30, **QUIET)
+
+
+@pytest.fixture(scope="module")
+def shards(model, x):
+    """Of two, four and one of them."""
+    return [importance_weighted_nll(model, x[a:b], 30, first=a, **QUIET) for a, b in ((0, 2), (2, 6), (6, 7))]
+
+
+def test_shards_joined_are_the_whole(whole, shards):
+    first, second, third = shards
+    same(NLLResult.join([first, second, third]), whole)
+    same(NLLResult.join(iter([third, first, second])), whole)
+    assert NLLResult.join([second, third]).first == 2
+    assert NLLResult.join([first, second, third]).to_dict() == whole.to_dict()
+
+
+def test_a_shard_without_its_place_has_other_draws(model, x, shards):
+    """The control: joined, two such would have the same noise twice."""
+    second = shards[1]
+    misplaced = importance_weighted_nll(model, x[2:6], 30, **QUIET)
+    assert np.abs(misplaced.log_likelihood_per_example - second.log_likelihood_per_example).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"num_samples": 20}, "num_samples"),
+        ({"latent_dim": 3}, "latent_dim"),
+        ({"discrete": False}, "discrete"),
+        ({"weights": np.ones(4)}, "weighted"),
+        ({"first": 3}, "first=2"),
+        ({"first": 1}, "first=2"),
+    ],
+)
+def test_what_does_not_belong_together_is_not_joined(shards, changed, name):
+    first, second, _ = shards
+    with pytest.raises(ValueError, match=f"`results`.*{name}"):
+        NLLResult.join([first, replace(second, **changed)])
+
+
+def test_nothing_is_not_joined():
+    with pytest.raises(ValueError, match="at least one"):
+        NLLResult.join([])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+def test_batches_in_any_order_give_the_same(model, x, whole, order):
+    spread = elsewhere(model, order)
+    same(importance_weighted_nll(model, x, 30, **QUIET, spread=spread), whole)
+
+
+@pytest.mark.slow
+def test_annealing_in_any_order_gives_the_same(model, x):
+    few = {"num_chains": 3, "num_temperatures": 4, "num_leapfrog_steps": 2, **QUIET}
+    spread = elsewhere(model, (3, 1, 0, 2))
+    same(annealed_nll(model, x, **few, spread=spread), annealed_nll(model, x, **few))
+    drawn = {"num_examples": 7, "num_samples": 9, **few}
+    # Seven images are one batch of importance sampling, and four of annealing.
+    both = {1: elsewhere(model, [0]), 4: spread}
+    same(
+        bidirectional_gap(model, **drawn, spread=lambda recipe, waiting: both[len(waiting)](recipe, waiting)),
+        bidirectional_gap(model, **drawn),
+    )
+
+
+def test_what_came_before_ctrl_c_is_not_computed_again(model, x, whole, tmp_path):
+    partial, asked = tmp_path / "partial.npz", []
+
+    def stopped(recipe, waiting):
+        yield from list(elsewhere(model, (3, 1, 0, 2))(recipe, waiting))[:2]
+        raise KeyboardInterrupt
+
+    def rest(recipe, waiting):
+        asked.extend(batch.number for batch in waiting)
+        return elsewhere(model, range(len(waiting)))(recipe, waiting)
+
+    with pytest.raises(KeyboardInterrupt):
+        importance_weighted_nll(model, x, 30, **QUIET, resume=partial, spread=stopped)
+    found = importance_weighted_nll(model, x, 30, **QUIET, resume=partial, spread=rest)
+    assert asked == [0, 2]
+    assert not partial.exists()
+    same(found, whole)
+
+
+def test_bad_workers_are_refused_by_name():
+    for workers in (0, -1, 2.5, True):
+        with pytest.raises(ValueError, match="`workers`"), worker_processes(workers):
+            pass
+
+
+def test_one_worker_needs_no_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for given in ((None,), (1,)):
+        with worker_processes(*given) as workers:
+            assert workers is None
+
+
+@pytest.mark.parametrize("given", [(2, None), (None, "ray://localhost:10001"), (1, "ray://localhost:10001")])
+def test_without_ray_it_says_how_to_install_it(monkeypatch, given):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"pip install 'keras-iwae\[ray\]'") as refused, worker_processes(*given):
+        pass
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_an_address_where_nothing_answers():
+    # Imported by now it would have its own patience.
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
+    began = time.perf_counter()
+    with pytest.raises(OSError, match="ray://localhost:9"), worker_processes(None, "ray://localhost:9"):
+        pass
+    assert time.perf_counter() - began < 15.0
+    with pytest.raises(ValueError, match="`address`"), worker_processes(None, "localhost:9"):
+        pass
+
+
+@dataclass(frozen=True)
+class DiesOnce:
+    """A recipe that takes its process with it in the middle of the evaluation, the first time."""
+
+    recipe: Recipe
+    done: Path
+
+    def on(self, model: IWAE) -> Compute:
+        compute = self.recipe.on(model)
+
+        def dying(x, seen, advance):
+            if seen == 200 and not self.done.exists():
+                self.done.touch()
+                os._exit(1)
+            return compute(x, seen, advance)
+
+        return dying
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_dies_give_the_numbers_of_one(tmp_path, monkeypatch, as_here):
+    pytest.importorskip("ray")
+    config = ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
+    run = runs.create(tmp_path / "run", asdict(config))
+    runs.save_model(experiments.build(config), run / "model.keras")
+    settings = {"num_samples": 30, "verbose": False}
+    alone, _ = experiments.evaluate(run, **settings)
+    for name, value in as_here.items():
+        monkeypatch.setenv(name, value)
+    # Where workers find `DiesOnce`.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
+    done = tmp_path / "died"
+    with worker_processes(2) as workers:
+        of = workers.of
+        monkeypatch.setattr(
+            workers,
+            "of",
+            lambda path, model: lambda recipe, waiting: of(path, model)(DiesOnce(recipe, done), waiting),
+        )
+        together, _ = experiments.evaluate(run, workers=workers, **settings)
+    assert done.exists()
+    same(together, alone)
+    assert not list(run.glob("partial-*"))
