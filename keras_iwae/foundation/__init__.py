@@ -35,7 +35,7 @@ from keras_iwae.foundation.storage import (
     write_arrays,
     write_json,
 )
-from keras_iwae.foundation.support import Support, check_dtype
+from keras_iwae.foundation.support import Support, check_dtype, masked_as_nan
 
 __all__ = [
     "MARK",
@@ -62,6 +62,7 @@ __all__ = [
     "key_for",
     "log_mean_exp",
     "log_power_mean",
+    "masked_as_nan",
     "number_text",
     "plain",
     "read_arrays",

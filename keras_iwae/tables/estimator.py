@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from keras_iwae.evaluation import Conditional, conditional
-from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer
+from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer, masked_as_nan
 from keras_iwae.models import IWAE
 from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
@@ -56,7 +56,7 @@ class TableEstimator(BaseEstimator):
 
         Args:
             X: array of numbers or DataFrame `[N, D]`, NaN, or whatever pandas takes for missing, where a cell is not
-                known.
+                known; of a masked array what the mask leaves out.
             y: ignored, as everywhere in scikit-learn where there is nothing to predict.
 
         Returns:
@@ -113,6 +113,7 @@ class TableEstimator(BaseEstimator):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
         _check_numbers(X)
+        X = masked_as_nan(X, "X")
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
