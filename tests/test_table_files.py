@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import columns_of, open_table, sampled
 from keras_iwae.tables.work import Work
@@ -216,6 +217,31 @@ def test_parquet_keeps_its_types(tmp_path):
     assert schemas[0].equals(schemas[1])
     with pytest.raises(ValueError, match=r"`missing`\. Expected none for a Parquet file"):
         open_table(tmp_path / "in.parquet", missing=["?"])
+
+
+@pytest.mark.parametrize("dtype", ["Int8", "UInt8", "int8[pyarrow]"])
+def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"n": pd.array([1, None, 3, None], dtype=dtype), "k": np.array([1, 2, 3, 4], np.int8)})
+    frame.to_parquet(tmp_path / "in.parquet")
+    coding = Coding.fit(frame, Schema.infer(frame, {"n": "real"}))
+    center, scale = coding.centers[0], coding.scales[0]
+    table = open_table(tmp_path / "in.parquet")
+    # In one of two chunks, so that the file has to have the wider type of both.
+    for name, numbers in {"wide": [300, 7], "narrow": [100, 7]}.items():
+        parts = []
+        for number, (cells, values) in zip(numbers, table.chunks(2), strict=True):
+            parts.append(tmp_path / f"{name}-{number}")
+            encoded = np.full((2, 2), [(number - center) / scale, 0.0])
+            table.write_part(parts[-1], cells, coding.fill(values, encoded))
+        table.join(parts, tmp_path / f"{name}.parquet")
+    wide, narrow = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("wide", "narrow"))
+    assert (wide["n"].tolist(), narrow["n"].tolist()) == ([1, 300, 3, 7], [1, 100, 3, 7])
+    assert str(wide["n"].dtype) == dtype.replace("8", "16")
+    pd.testing.assert_series_equal(narrow.dtypes, frame.dtypes)
+    schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "narrow", "wide")]
+    assert schemas[0].equals(schemas[1], check_metadata=True)
+    assert schemas[2].field("n").type == (pyarrow.uint16() if dtype[0] == "U" else pyarrow.int16())
 
 
 def test_work_goes_on_under_the_same_settings_alone(tmp_path):

@@ -1,10 +1,11 @@
-"""What an estimator of tables is given takes effect, or is refused by its name: masks, wide numbers, dtypes, settings."""
+"""What estimators of tables are given takes effect, or is refused by its name: masks, wide numbers, settings."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from keras_iwae import IWAEDensity, IWAEImputer
+from keras_iwae.tables.estimator import TableEstimator
 
 TINY = {"latent_dim": 2, "hidden": (8,), "training_samples": 3, "max_steps": 6, "num_samples": 20, "random_state": 0}
 RNG = np.random.default_rng(0)
@@ -20,9 +21,9 @@ def imputer():
     return IWAEImputer(**TINY).fit(MASKED)
 
 
-def density_of(imputer):
-    found = IWAEDensity(**TINY)
-    found.__dict__.update({name: value for name, value in vars(imputer).items() if name.endswith("_")})
+def of_class(kind, fitted):
+    found = kind(**TINY)
+    found.__dict__.update({name: value for name, value in vars(fitted).items() if name.endswith("_")})
     return found
 
 
@@ -32,16 +33,47 @@ def test_what_a_mask_leaves_out_is_not_learned(imputer):
     np.testing.assert_allclose(imputer.coding_.scales, [cells.std() for cells in observed])
 
 
+class Asked(Exception):
+    """Of the model, which need not answer."""
+
+
 @pytest.mark.parametrize("given", [MASKED, list(MASKED), MASKED.astype(np.float32)], ids=["array", "rows", "float32"])
-def test_what_a_mask_leaves_out_is_missing(imputer, given):
-    nan = WITH_NAN.astype(getattr(given, "dtype", np.float64))
-    filled = imputer.transform(given)
-    assert (type(filled), filled.dtype) == (np.ndarray, nan.dtype)
-    np.testing.assert_array_equal(filled, imputer.transform(nan))
-    np.testing.assert_array_equal(imputer.rows(given).missing, GAPS.sum(axis=1))
-    density = density_of(imputer)
-    np.testing.assert_array_equal(density.score_samples(given), density.score_samples(nan))
-    np.testing.assert_array_equal(
-        imputer.score_held_out(given, X.astype(nan.dtype)), imputer.score_held_out(nan, X.astype(nan.dtype))
-    )
-    assert np.isnan(imputer.score_held_out(nan, given)).all()
+@pytest.mark.parametrize(
+    ("kind", "ask"),
+    [
+        (IWAEImputer, lambda made, x: made.transform(x)),
+        (IWAEImputer, lambda made, x: made.impute(x, 2)),
+        (IWAEImputer, lambda made, x: made.rows(x)),
+        (IWAEImputer, lambda made, x: made.score_held_out(x, np.ma.array(X, mask=~GAPS))),
+        (IWAEDensity, lambda made, x: made.score_samples(x)),
+        (IWAEDensity, lambda made, x: made.score_cells(x)),
+    ],
+    ids=["transform", "impute", "rows", "score_held_out", "score_samples", "score_cells"],
+)
+def test_what_a_mask_leaves_out_is_missing(kind, ask, given, imputer, monkeypatch):
+    asked = []
+
+    def conditional(self, encoded, **options):
+        asked.append((encoded, options.get("values")))
+        raise Asked
+
+    monkeypatch.setattr(TableEstimator, "_conditional", conditional)
+    for x in (given, WITH_NAN.astype(getattr(given, "dtype", np.float64))):
+        with pytest.raises(Asked):
+            ask(of_class(kind, imputer), x)
+    (one, values), (other, more) = asked
+    np.testing.assert_array_equal(one, other)
+    if values is not None:
+        np.testing.assert_array_equal(values, more)
+
+
+def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
+    visits = pd.array(np.minimum(RNG.poisson(250.0, 30), 255), "UInt8")
+    frame = pd.DataFrame({"visits": visits}).mask(GAPS[:, :1])
+    gaps = frame["visits"].isna()
+    drawn = IWAEImputer(**TINY, columns={"visits": "count"}).fit(frame).impute(frame, 4)
+    # Control: of a negative binomial of mean 250 many are above 255.
+    assert max(table["visits"].max() for table in drawn) > 255
+    for table in drawn:
+        np.testing.assert_array_equal(table["visits"][~gaps].astype(int), frame["visits"][~gaps].astype(int))
+        assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")

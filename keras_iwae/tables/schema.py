@@ -53,8 +53,9 @@ class Column:
         if self.dtype is not None:
             try:
                 dtype_of(self.dtype, self.categories)
-            except (TypeError, ValueError):
-                raise refusal(self.name, "dtype=a dtype of pandas, as text", repr(self.dtype)) from None
+            except (TypeError, ValueError, NotImplementedError):
+                expected = "dtype=a dtype of pandas that its text alone says; `astype` makes a column one"
+                raise refusal(self.name, expected, repr(self.dtype)) from None
 
     def _check_categories(self, categories: tuple) -> None:
         wrong = [category for category in categories if not isinstance(category, (str, int, float))]
