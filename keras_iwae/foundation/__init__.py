@@ -17,7 +17,7 @@ from keras_iwae.foundation.checks import (
 from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
-from keras_iwae.foundation.keys import Purpose, key_for
+from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
@@ -67,6 +67,7 @@ __all__ = [
     "plain",
     "read_arrays",
     "replacing",
+    "seed_of_keys",
     "shape_text",
     "standard_normal_log_prob",
     "value_errors",
