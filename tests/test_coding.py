@@ -232,9 +232,7 @@ def test_arrow_s_dtypes_are_filled_in(dtype):
 def test_a_dtype_that_text_does_not_say_is_refused_by_its_column():
     pyarrow = pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"price": pd.array([1, None, 3], dtype=pd.ArrowDtype(pyarrow.decimal128(5, 2)))})
-    with pytest.raises(
-        ValueError, match=r"`column 'price'`\. Expected dtype=a dtype of pandas that its text"
-    ):
+    with pytest.raises(ValueError, match=r"`column 'price'`\. Expected dtype=a dtype of pandas that its text"):
         Schema.infer(frame)
 
 

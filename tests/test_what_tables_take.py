@@ -77,3 +77,23 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     for table in drawn:
         np.testing.assert_array_equal(table["visits"][~gaps].astype(int), frame["visits"][~gaps].astype(int))
         assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")
+
+
+STATES = ["a", -1, 2**40, 1.5, True, np.random.default_rng(0)]
+
+
+@pytest.mark.parametrize("state", STATES, ids=repr)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda imputer, state: IWAEImputer(**{**TINY, "random_state": state}).fit(X),
+        lambda imputer, state: of_class(IWAEDensity, imputer).sample(2, random_state=state),
+    ],
+    ids=["fit", "sample"],
+)
+def test_seeds_that_are_none_are_refused(ask, state, imputer):
+    expected = (
+        r"`random_state`\. Expected None, an integer from 0 to 4294967295 or a numpy.random.RandomState\. Received: "
+    )
+    with pytest.raises(ValueError, match=expected):
+        ask(imputer, state)
