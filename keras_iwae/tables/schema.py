@@ -135,6 +135,9 @@ class Schema:
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
             raise ValueError(f"{MARK}columns`. Expected names of {list(frame.columns)}. Received: {unknown[0]!r}")
+        for name, kind in given.items():
+            if not isinstance(kind, Column):
+                check_choice(f"column {name!r}", kind, KINDS)
         return cls(tuple(infer_column(frame[name], name, given.get(name)) for name in frame.columns))
 
     def check(self, frame: pd.DataFrame) -> pd.DataFrame:

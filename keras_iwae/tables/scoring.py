@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_integer, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled
@@ -67,12 +67,14 @@ def score_file(
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
             raise ValueError(f"{MARK}out`. Expected another file than those that are read. Received: {out}")
-    if cells and options.get("missingness") is not None:
+    if check_boolean("cells", cells) and options.get("missingness") is not None:
         # Said here, and not after the model was learned.
         expected = f"False beside missingness={options['missingness']!r}: a cell left out would count as one that went"
         raise ValueError(f"{MARK}cells`. Expected {expected} missing. Received: True")
     check_integer("fit_rows", fit_rows)
     check_integer("chunk_rows", chunk_rows)
+    check_seed("seed", seed)
+    check_boolean("verbose", verbose)
     table = open_table(source, missing, ignore)
     learned = table if train is None else open_table(known, missing, ignore)
     if table.names != learned.names:
