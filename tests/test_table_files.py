@@ -8,7 +8,7 @@ import pytest
 
 from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, sampled
+from keras_iwae.tables.files import columns_of, open_table, read_alike, sampled
 from keras_iwae.tables.work import Work
 
 
@@ -111,6 +111,39 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
     assert frame["x"].isna().tolist() == [False, True, True]
     with pytest.raises(ValueError, match=r"`ignore`\. Expected names of .*Received: 'ID'"):
         open_table(path, ignore=["ID"])
+
+
+def test_codes_of_digits_are_text(tmp_path):
+    codes = ["01800", "12345", "01800", "00", ""]
+    path = written(tmp_path, "zip,x,share\n" + "".join(f"{code},{i},0.{i}\n" for i, code in enumerate(codes)))
+    table = open_table(path)
+    ((cells, frame),) = table.chunks(10)
+    assert [None if pd.isna(cell) else cell for cell in frame["zip"]] == [*codes[:4], None]
+    # Neither 0 nor 0.5 begins with a zero as a code does.
+    assert frame.dtypes.astype(str).tolist()[1:] == ["Int64", "float64"]
+    column = columns_of(table, frame, {})["zip"]
+    assert (column.kind, column.categories) == ("categorical", ("00", "01800", "12345"))
+    table.write_part(tmp_path / "part.csv", cells, frame.assign(zip=frame["zip"].fillna("01800")))
+    assert [line.split(",")[0] for line in (tmp_path / "part.csv").read_text().split()] == [*codes[:4], "01800"]
+    # Unless it is said that they are numbers.
+    known = open_table(path, kinds={"zip": "count"})
+    assert next(known.chunks(10))[1]["zip"].dropna().tolist() == [1800, 12345, 1800, 0]
+    assert open_table(path, kinds={"zip": "categorical"}).facts["zip"].coded
+
+
+def test_codes_that_are_many_are_refused_as_other_names_are(tmp_path):
+    table = open_table(written(tmp_path, "zip,x\n" + "".join(f"{i:05d},{i}\n" for i in range(9_970, 10_050))))
+    expected = r"`column 'zip'`\. Expected .*leave free text and identifiers out.*such as '09970'"
+    with pytest.raises(ValueError, match=expected):
+        columns_of(table, sampled(table, 100, 0), {})
+
+
+def test_codes_in_one_of_two_files_are_codes_in_both(tmp_path):
+    texts = {"old": "zip,x\n01800,1\n12345,2\n", "new": "zip,x\n12345,1\n,2\n"}
+    old, new = (open_table(written(tmp_path, text, f"{name}.csv")) for name, text in texts.items())
+    assert next(new.chunks(2))[1]["zip"].dtype == "Int64"
+    read_alike(new, old)
+    assert next(new.chunks(2))[1]["zip"].dropna().tolist() == ["12345"]
 
 
 def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):

@@ -93,7 +93,7 @@ def impute_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
-    table = open_table(source, missing, ignore)
+    table = open_table(source, missing, ignore, kinds)
     if not table.names:
         raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {list(ignore)}")
     kinds = dict(kinds or {})
