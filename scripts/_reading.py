@@ -44,7 +44,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         action=_Kinds,
         default={},
         metavar="NAME=KIND",
-        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}",
+        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}; 007 looks like a code",
     )
     reading.add_argument(
         "--ignore", nargs="+", action="extend", default=[], metavar="NAME", help="columns that say nothing, such as ids"
