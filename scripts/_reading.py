@@ -4,6 +4,7 @@ import argparse
 import sys
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
+_LARGEST_SEED = 2**31 - 1
 
 
 def kind(text: str) -> tuple[str, str]:
@@ -14,6 +15,25 @@ def kind(text: str) -> tuple[str, str]:
     return name, value
 
 
+class _Kinds(argparse.Action):
+    """Kinds by name, each given once, however often the option is."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        found = dict(getattr(namespace, self.dest))
+        for name, value in values:
+            if name in found:
+                raise argparse.ArgumentError(self, f"expected one kind for {name}, not {found[name]} and {value}")
+            found[name] = value
+        setattr(namespace, self.dest, found)
+
+
+def seed(text: str) -> int:
+    """A whole number that int32 holds, from 0 on."""
+    if not text.isdecimal() or int(text) > _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 to {_LARGEST_SEED}, not {text!r}")
+    return int(text)
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Options of how a file is read and a model of it made, which every script about tables has."""
     reading = parser.add_argument_group("reading")
@@ -21,15 +41,21 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--kind",
         type=kind,
         nargs="+",
-        default=[],
+        action=_Kinds,
+        default={},
         metavar="NAME=KIND",
-        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}",
+        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}; 007 looks like a code",
     )
     reading.add_argument(
-        "--ignore", nargs="+", default=[], metavar="NAME", help="columns that say nothing, such as ids"
+        "--ignore", nargs="+", action="extend", default=[], metavar="NAME", help="columns that say nothing, such as ids"
     )
     reading.add_argument(
-        "--missing", nargs="+", default=[], metavar="TEXT", help="further texts that stand for a missing cell"
+        "--missing",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TEXT",
+        help="further texts that stand for a missing cell",
     )
     model = parser.add_argument_group("model")
     model.add_argument("--fit-rows", type=int, metavar="N", help="rows to learn from, drawn at random [100000]")
@@ -43,14 +69,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         choices=["self_masking"],
         help="cells may be missing because of their own values: learn how, for each column [gaps say nothing]",
     )
-    model.add_argument("--seed", type=int, default=0, help="the same seed gives the same files [0]")
+    model.add_argument("--seed", type=seed, default=0, help="the same seed gives the same files [0]")
 
 
 def given_reading(args: argparse.Namespace) -> dict:
     """Those options by the names of the package's arguments."""
     optional = {name: getattr(args, name) for name in ("fit_rows", "num_samples", "max_steps", "missingness")}
     return {
-        "kinds": dict(args.kind),
+        "kinds": args.kind,
         "ignore": args.ignore,
         "missing": args.missing,
         "balanced": args.balanced,

@@ -165,13 +165,15 @@ def linear_gaussian_model(posterior, dim=5, noise=0.7, seed=0, likelihood=None, 
     """An IWAE whose p(x) is N(b, W^T W + s^2 I), with s = `noise`; see `linear_gaussian_log_evidence`."""
     decoder = keras.layers.Dense(dim)
     likelihood = likelihood or GaussianLikelihood(scale=noise)
+    if isinstance(posterior, ExactPosterior):
+        # Before the model is made, which tries its posterior.
+        decoder.build((None, posterior.latent_dim))
+        # Not the layer itself, whose weights would count as the posterior's.
+        posterior.of_decoder = lambda: decoder.weights
     model = IWAE(dim, posterior=posterior, decoder=decoder, likelihood=likelihood, seed=seed, **options)
     rng = np.random.default_rng(seed)
     for weight in decoder.weights:
         weight.assign(rng.normal(size=weight.shape))
-    if isinstance(posterior, ExactPosterior):
-        # Not the layer itself, whose weights would count as the posterior's.
-        posterior.of_decoder = lambda: decoder.weights
     return model
 
 

@@ -148,14 +148,92 @@ def test_numbers_between_levels_and_beyond_the_ends():
     )
     coding = Coding(Schema(columns), (0.0,) * 4, (1.0,) * 4, (False,) * 4, (1.0,) * 4)
     frame = coding.decode([[-3.0, 200.4, 0.6, 1e6], [2.6, -1e9, 9.0, -1e6], [999.0, 1.6, -1.0, 0.0]])
-    assert frame["count"].tolist() == [0, 3, 255]
-    assert frame["int"].tolist() == [127, -128, 2]
+    assert frame["count"].tolist() == [0, 3, 999]
+    assert frame["int"].tolist() == [200, -1_000_000_000, 2]
+    assert frame.dtypes.astype(str).tolist()[:2] == ["uint16", "int32"]
     assert frame["level"].tolist() == ["mid", "hi", "lo"]
     assert frame["level"].cat.ordered
     assert np.all(np.isfinite(frame["positive"]))
     assert frame["positive"][2] == 1.0
     with pytest.raises(ValueError, match=r"`encoded`\. Expected shape \[N, 4\]\. Received: \[2, 3\]"):
         coding.decode(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "filled", "found"),
+    [
+        ("int8", 100, "int8"),
+        ("int8", 300, "int16"),
+        ("Int8", 300, "Int16"),
+        ("Int8", -1e6, "Int32"),
+        ("UInt8", 256, "UInt16"),
+        ("UInt8", -1, "Int16"),
+        ("uint16", 1e10, "uint64"),
+        ("int8[pyarrow]", 300, "int16[pyarrow]"),
+        ("Int64", 1e30, "Float64"),
+        ("int64[pyarrow]", 1e30, "double[pyarrow]"),
+    ],
+)
+def test_a_number_that_a_small_integer_does_not_hold_is_in_a_wider_one(dtype, filled, found):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    column = Column("n", "real", dtype=dtype)
+    coding = Coding(Schema((column,)), (0.0,), (1.0,), (False,), (1.0,))
+    assert coding.decode([[filled], [3.0]])["n"].tolist() == [filled, 3]
+    # Beside cells of the table's own, where its dtype has gaps, and where they are too large for what was learned.
+    for own in {"float64", dtype if dtype[0].isupper() or "pyarrow" in dtype else "float64"}:
+        frame = pd.DataFrame({"n": pd.Series([100, None, 77], dtype=object).astype(own)})
+        table = coding.fill(frame, [[0.0], [filled], [0.0]])["n"]
+        assert table.tolist() == [100, filled, 77]
+        # Floats stay the floats that they came as.
+        assert str(table.dtype) == (own if own == "float64" and "int" not in found.lower() else found)
+
+
+def test_cells_larger_than_what_was_learned_stay_as_they_are():
+    coding = Coding(Schema((Column("n", "count", dtype="int8"),)), (0.0,), (1.0,), (False,), (1.0,))
+    for own in ("float64", "Int64", "object"):
+        frame = pd.DataFrame({"n": pd.Series([300, None], dtype=object).astype(own)})
+        table = coding.fill(frame, [[0.0], [5.0]])
+        assert table["n"].tolist() == [300, 5]
+
+
+@pytest.mark.parametrize("learned", ["bool", "boolean", "object"])
+@pytest.mark.parametrize("dtype", ["Int64", "float64", "Float64", "object", "boolean", "category", "double[pyarrow]"])
+def test_booleans_are_filled_in_as_what_they_come_as(learned, dtype):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"b": pd.Series([True, False, True]).astype(learned)})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    given = pd.DataFrame({"b": pd.Series([1, None, None], dtype="Int64").astype(dtype)})
+    if dtype == "object":
+        given["b"] = pd.Series([1, None, None], dtype=object)
+    filled = coding.fill(given, [[1.0], [0.0], [1.0]])["b"]
+    assert filled.tolist() == [1, 0, 1]
+    if dtype != "boolean":
+        assert not any(isinstance(cell, (bool, np.bool_)) for cell in filled.tolist())
+        assert str(filled.dtype) == (dtype if dtype != "category" else "Int64")
+    # Nothing of it is known, so that it is what was learned.
+    empty = coding.fill(given.assign(b=given["b"].where(given["b"].isna())), [[1.0], [0.0], [1.0]])["b"]
+    assert [type(cell) for cell in empty.tolist()] == [bool] * 3
+
+
+@pytest.mark.parametrize("dtype", ["double[pyarrow]", "float[pyarrow]", "bool[pyarrow]", "string[pyarrow]"])
+def test_arrow_s_dtypes_are_filled_in(dtype):
+    pytest.importorskip("pyarrow")
+    cells = {"bool": [True, None, False], "string": ["a", None, "b"]}.get(dtype.partition("[")[0], [1.5, None, 3.0])
+    frame = pd.DataFrame({"a": pd.array(cells, dtype=dtype)})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    filled = coding.fill(frame, np.zeros((3, 1)))["a"]
+    assert filled.dtype == frame["a"].dtype
+    assert [filled[0], filled[2]] == [cells[0], cells[2]]
+    assert filled[1] == {"bool": False, "string": "a"}.get(dtype.partition("[")[0], 2.25)
+
+
+def test_a_dtype_that_text_does_not_say_is_refused_by_its_column():
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"price": pd.array([1, None, 3], dtype=pd.ArrowDtype(pyarrow.decimal128(5, 2)))})
+    with pytest.raises(ValueError, match=r"`column 'price'`\. Expected dtype=a dtype of pandas that its text"):
+        Schema.infer(frame)
 
 
 def test_what_is_missing_in_numpy_s_integers_and_booleans():

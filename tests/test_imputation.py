@@ -223,6 +223,12 @@ def test_nothing_observed_is_the_prior(model):
     assert found.pareto_k == 0.0
 
 
+@pytest.mark.parametrize("seed", ["a", 2**40, 1.5, True, None])
+def test_seeds_that_are_none_are_refused_as_by_every_evaluation(model, seed):
+    with pytest.raises(ValueError, match=r"`seed`\. Expected an integer from -2147483648 to 2147483647\. Received: "):
+        conditional(model, X, 10, seed=seed)
+
+
 def test_bad_input(model):
     with pytest.raises(ValueError, match="`num_draws`"):
         conditional(model, X, 10, -1)

@@ -88,3 +88,12 @@ def test_bad_input(arguments, name):
         pool(*arguments)
     with pytest.raises(ValueError, match="`level`"):
         pool([1.0, 2.0], [1.0, 1.0]).interval(95)
+
+
+@pytest.mark.parametrize(
+    "given", [1.0, (1.0,), (1.0, 2.0, 3.0), np.array([1.0, 2.0]), {"estimate": 1.0, "variance": 2.0}, None]
+)
+def test_an_analysis_that_gives_no_variances_is_refused(given):
+    expected = r"`analysis`\. Expected a function from a table to \(estimates, variances\), .*Received: one that gives "
+    with pytest.raises(ValueError, match=expected):
+        Imputations([np.zeros((4, 2))] * 2, None, None).pool(lambda table: given)

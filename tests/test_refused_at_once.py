@@ -8,12 +8,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import IWAE, evaluation, experiments, export_saved_model, load_saved_model
+from keras_iwae import IWAE, IWAEDensity, IWAEImputer, evaluation, experiments, export_saved_model, load_saved_model
 from keras_iwae.evaluation import pruned
-from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction
+from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction, sweep
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.stopping import StopWhereLossNotFinite
+from keras_iwae.tables import impute_file, score_file
 from keras_iwae.training import runs
 
 X = (np.random.default_rng(0).random((3, 6)) < 0.4).astype(np.float32)
@@ -125,6 +126,37 @@ EVALUATORS = {
     "resampled_reconstruction": lambda m: evaluation.resampled_reconstruction(m, X),
     "pruned": lambda m: pruned(m, [True, False]),
 }
+
+
+def evaluated(evaluate, *data):
+    return lambda m, verbose: evaluate(m, *data, verbose=verbose)
+
+
+SHOWN = {
+    "importance_weighted_nll": evaluated(evaluation.importance_weighted_nll, X),
+    "sumo_nll": evaluated(evaluation.sumo_nll, X),
+    "annealed_nll": evaluated(evaluation.annealed_nll, X),
+    "bidirectional_gap": evaluated(evaluation.bidirectional_gap, 3),
+    "impute_file": lambda m, verbose: impute_file("in.csv", "out.csv", verbose=verbose),
+    "score_file": lambda m, verbose: score_file("in.csv", "out.csv", verbose=verbose),
+    "IWAEImputer": lambda m, verbose: IWAEImputer(verbose=verbose).fit(X),
+    "IWAEDensity": lambda m, verbose: IWAEDensity(verbose=verbose).fit(X),
+    "diagnose": lambda m, verbose: experiments.diagnose("run", verbose=verbose),
+    "sweep": lambda m, verbose: sweep.sweep(ExperimentConfig.of(), [1], "out", verbose=verbose),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("verbose", ["no", 0, 2, None], ids=repr)
+def test_progress_is_shown_or_it_is_not(name, verbose, model):
+    with pytest.raises(ValueError, match=rf"`verbose`\. Expected True or False\. Received: {verbose!r}"):
+        SHOWN[name](model, verbose)
+
+
+@pytest.mark.parametrize("evaluate", [experiments.evaluate, experiments.evaluate_both])
+def test_what_is_kept_of_each_image_is_no_text(evaluate):
+    with pytest.raises(ValueError, match=r"`per_example`\. Expected a file name that ends in .npz\. Received: 'a.csv'"):
+        evaluate("run", per_example="a.csv")
 
 
 @pytest.mark.parametrize("name", EVALUATORS)

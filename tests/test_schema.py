@@ -159,6 +159,8 @@ FRAME = pd.DataFrame({"n": [0.5, -1.0, 2.0], "w": ["a", "b", "c"], "one": ["a", 
     [
         ({"other": "real"}, r"`columns`\. Expected names of .*Received: 'other'"),
         ({"n": "normal"}, r"`column 'n'`\. Expected one of \('real', "),
+        ({"n": None}, r"`column 'n'`\. Expected one of \('real', .*Received: None"),
+        ({"n": 3}, r"`column 'n'`\. Expected one of \('real', .*Received: 3"),
         ({"n": "positive"}, r"`column 'n'`\. Expected numbers above 0\. Received: -1"),
         ({"n": "count"}, r"`column 'n'`\. Expected counts.*Received: 0.5"),
         ({"w": "real"}, r"`column 'w'`\. Expected numbers\. Received: text \('a'\)"),

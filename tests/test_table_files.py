@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, sampled
+from keras_iwae.tables.files import columns_of, open_table, read_alike, sampled
 from keras_iwae.tables.work import Work
 
 
@@ -110,6 +111,39 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
     assert frame["x"].isna().tolist() == [False, True, True]
     with pytest.raises(ValueError, match=r"`ignore`\. Expected names of .*Received: 'ID'"):
         open_table(path, ignore=["ID"])
+
+
+def test_codes_of_digits_are_text(tmp_path):
+    codes = ["01800", "12345", "01800", "00", ""]
+    path = written(tmp_path, "zip,x,share\n" + "".join(f"{code},{i},0.{i}\n" for i, code in enumerate(codes)))
+    table = open_table(path)
+    ((cells, frame),) = table.chunks(10)
+    assert [None if pd.isna(cell) else cell for cell in frame["zip"]] == [*codes[:4], None]
+    # Neither 0 nor 0.5 begins with a zero as a code does.
+    assert frame.dtypes.astype(str).tolist()[1:] == ["Int64", "float64"]
+    column = columns_of(table, frame, {})["zip"]
+    assert (column.kind, column.categories) == ("categorical", ("00", "01800", "12345"))
+    table.write_part(tmp_path / "part.csv", cells, frame.assign(zip=frame["zip"].fillna("01800")))
+    assert [line.split(",")[0] for line in (tmp_path / "part.csv").read_text().split()] == [*codes[:4], "01800"]
+    # Unless it is said that they are numbers.
+    known = open_table(path, kinds={"zip": "count"})
+    assert next(known.chunks(10))[1]["zip"].dropna().tolist() == [1800, 12345, 1800, 0]
+    assert open_table(path, kinds={"zip": "categorical"}).facts["zip"].coded
+
+
+def test_codes_that_are_many_are_refused_as_other_names_are(tmp_path):
+    table = open_table(written(tmp_path, "zip,x\n" + "".join(f"{i:05d},{i}\n" for i in range(9_970, 10_050))))
+    expected = r"`column 'zip'`\. Expected .*leave free text and identifiers out.*such as '09970'"
+    with pytest.raises(ValueError, match=expected):
+        columns_of(table, sampled(table, 100, 0), {})
+
+
+def test_codes_in_one_of_two_files_are_codes_in_both(tmp_path):
+    texts = {"old": "zip,x\n01800,1\n12345,2\n", "new": "zip,x\n12345,1\n,2\n"}
+    old, new = (open_table(written(tmp_path, text, f"{name}.csv")) for name, text in texts.items())
+    assert next(new.chunks(2))[1]["zip"].dtype == "Int64"
+    read_alike(new, old)
+    assert next(new.chunks(2))[1]["zip"].dropna().tolist() == ["12345"]
 
 
 def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
@@ -216,6 +250,31 @@ def test_parquet_keeps_its_types(tmp_path):
     assert schemas[0].equals(schemas[1])
     with pytest.raises(ValueError, match=r"`missing`\. Expected none for a Parquet file"):
         open_table(tmp_path / "in.parquet", missing=["?"])
+
+
+@pytest.mark.parametrize("dtype", ["Int8", "UInt8", "int8[pyarrow]"])
+def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"n": pd.array([1, None, 3, None], dtype=dtype), "k": np.array([1, 2, 3, 4], np.int8)})
+    frame.to_parquet(tmp_path / "in.parquet")
+    coding = Coding.fit(frame, Schema.infer(frame, {"n": "real"}))
+    center, scale = coding.centers[0], coding.scales[0]
+    table = open_table(tmp_path / "in.parquet")
+    # In one of two chunks, so that the file has to have the wider type of both.
+    for name, numbers in {"wide": [300, 7], "narrow": [100, 7]}.items():
+        parts = []
+        for number, (cells, values) in zip(numbers, table.chunks(2), strict=True):
+            parts.append(tmp_path / f"{name}-{number}")
+            encoded = np.full((2, 2), [(number - center) / scale, 0.0])
+            table.write_part(parts[-1], cells, coding.fill(values, encoded))
+        table.join(parts, tmp_path / f"{name}.parquet")
+    wide, narrow = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("wide", "narrow"))
+    assert (wide["n"].tolist(), narrow["n"].tolist()) == ([1, 300, 3, 7], [1, 100, 3, 7])
+    assert str(wide["n"].dtype) == dtype.replace("8", "16")
+    pd.testing.assert_series_equal(narrow.dtypes, frame.dtypes)
+    schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "narrow", "wide")]
+    assert schemas[0].equals(schemas[1], check_metadata=True)
+    assert schemas[2].field("n").type == (pyarrow.uint16() if dtype[0] == "U" else pyarrow.int16())
 
 
 def test_work_goes_on_under_the_same_settings_alone(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
+from keras_iwae import tables
 from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
 
 ROWS = 120
@@ -254,3 +255,41 @@ def test_cells_are_not_scored_where_gaps_say_something(tmp_path):
 def test_kinds_that_are_none_are_refused_before_anything_is_imported(script, tmp_path):
     process = call(script, "a.csv", "--out", "b.csv", "--kind", "age=number", cwd=tmp_path, status=2)
     assert "expected NAME=KIND with a kind of real, positive, count" in process.stderr
+
+
+@pytest.mark.parametrize("script", ["impute", "score"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kind", "a=real", "a=positive"], "argument --kind: expected one kind for a, not real and positive"),
+        (["--kind", "a=real", "--kind", "b=count", "a=real"], "argument --kind: expected one kind for a, not real and"),
+        (["--seed", "-1"], "argument --seed: expected an integer from 0 to 2147483647, not '-1'"),
+        (["--seed", "1.5"], "argument --seed: expected an integer from 0 to 2147483647, not '1.5'"),
+        (["--seed", "2147483648"], "argument --seed: expected an integer from 0"),
+    ],
+)
+def test_options_that_contradict_themselves_are_refused(script, options, message, tmp_path):
+    process = call(script, "a.csv", "--out", "b.csv", *options, cwd=tmp_path, status=2)
+    assert message in process.stderr
+
+
+def test_an_option_that_is_given_again_adds_to_it(monkeypatch, tmp_path):
+    given = {}
+
+    def seen(*files, **options):
+        given.update(options)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(tables, "impute_file", seen)
+    options = [f"--{name}" for name in ("ignore", "missing", "kind")]
+    values = [["id", "name"], ["x", "y"], ["a=real", "b=count"]]
+    twice = [text for name, pair in zip(options, values, strict=True) for value in pair for text in (name, value)]
+    assert error_line("impute", "a.csv", "--out", "b.csv", *twice, cwd=tmp_path).endswith("error: seen")
+    assert (given["ignore"], given["missing"]) == (["id", "name"], ["x", "y"])
+    assert (given["kinds"], given["seed"]) == ({"a": "real", "b": "count"}, 0)
+
+
+@pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
+def test_a_seed_that_is_none_is_refused(filled_or_scored, tmp_path):
+    with pytest.raises(ValueError, match=r"`seed`\. Expected an integer from 0 to 2147483647\. Received: -1"):
+        filled_or_scored(tmp_path / "none.csv", tmp_path / "out.csv", seed=-1)

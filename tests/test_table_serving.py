@@ -170,3 +170,15 @@ def test_names_that_tensorflow_takes():
 def test_an_estimator_that_was_not_fitted_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not fitted"):
         keras_iwae.export_saved_model(IWAEImputer(), tmp_path)
+
+
+def test_numbers_beyond_a_small_integer_are_served_as_python_fills_them_in():
+    columns = Column("n", "count", dtype="UInt8"), Column("i", "real", dtype="Int8")
+    coding = Coding(Schema(columns), (0.0, 0.0), (1.0, 1.0), (False, False), (1.0, 1.0))
+    encoded = np.array([[300.0, -200.4]], np.float32)
+    frame = pd.DataFrame({column.name: pd.array([None], dtype=column.dtype) for column in columns})
+    filled = coding.fill(frame, encoded)
+    assert filled.iloc[0].tolist() == [300, -200]
+    for served, numbers in zip(served_columns(coding), encoded.T, strict=True):
+        answer = served.fill(tf.constant([np.nan], tf.float64), tf.constant(numbers))
+        assert answer.numpy().tolist() == filled[served.name].tolist()

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.foundation import read_arrays, value_errors, write_arrays
+from keras_iwae.foundation import check_boolean, read_arrays, value_errors, write_arrays
 from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
@@ -90,9 +90,10 @@ def in_batches(
             at once, and it returns when it is ready to compute; each is written into `resume` when it comes.
 
     Raises:
-        ValueError: if the examples are none that the model takes, or there are none.
+        ValueError: if the examples are none that the model takes, or there are none, or `verbose` is no boolean.
     """
     model.check_finite()
+    check_boolean("verbose", verbose)
     check_batch_size(data, batch_size)
     opened = model.door.open(data, "data")
     if isinstance(opened, np.ndarray):

@@ -13,7 +13,7 @@ from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.batches import Compute, Spread, in_batches
 from keras_iwae.evaluation.errors import finite_or_none, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for
 from keras_iwae.models import IWAE, Samples, check_model
 
 
@@ -211,6 +211,7 @@ def bidirectional_gap(
         "seed": seed,
     }
     model.check_finite()
+    check_boolean("verbose", verbose)
     recipe = _BothWays(
         check_integer("num_examples", num_examples),
         num_chains,

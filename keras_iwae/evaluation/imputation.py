@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
-from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, shape_text
+from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, seed_of_keys, shape_text
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
@@ -67,15 +67,15 @@ def conditional(
         num_draws: m, draws of each example.
         values: y, of which to give $\log p(y_d|x_{obs}) = \log \sum_k w_k p(y_d|z_k) / \sum_k w_k$, each by itself,
             `[N, *event_shape]`; NaN for none. Held-out entries give their log score.
-        seed: the same seed gives the same result.
+        seed: the same seed gives the same result; an integer that int32 holds.
         progress: called with the number of examples that are further done.
 
     Returns:
         `Conditional`.
 
     Raises:
-        ValueError: if a count is out of range, the posterior has no density, or the model does not take the examples or
-            the values.
+        ValueError: if a count or the seed is out of range, the posterior has no density, or the model does not take the
+            examples or the values.
 
     Example:
         >>> found = conditional(model, x_with_nan, num_samples=1000, num_draws=20)
@@ -87,6 +87,7 @@ def conditional(
     check_model(model)
     num_samples = check_integer("num_samples", num_samples)
     num_draws = check_integer("num_draws", num_draws, at_least=0)
+    key_seed = seed_of_keys(seed)
     check_density(model.posterior)
     model.check_finite()
     x = model.door.array(x, "x")
@@ -101,7 +102,7 @@ def conditional(
         count = min(together, len(x) - begin)
         # The last one again, until there is nothing left over of LANES.
         rows = np.minimum(np.arange(begin, begin - (-count // LANES) * LANES), len(x) - 1)
-        found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), tf.constant(seed))
+        found = traced(*map(tf.constant, (x[rows], asked[rows], digests[rows])), key_seed)
         parts.append(tf.nest.map_structure(lambda each, count=count: each.numpy()[:count], found))
         progress(count)
     averages, log_likelihood, ess, top, log_density, draws = tf.nest.map_structure(

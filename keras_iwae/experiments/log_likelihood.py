@@ -18,6 +18,7 @@ from keras_iwae.evaluation import (
 )
 from keras_iwae.experiments.evaluation_target import Subject
 from keras_iwae.experiments.workers import Workers
+from keras_iwae.foundation import check_ending
 from keras_iwae.training import runs
 
 _BATCH_SIZE = 200
@@ -65,8 +66,10 @@ def evaluate(
         the result, and a record of it for JSON that says what was evaluated and how long it took.
 
     Raises:
-        ValueError: if there is no such model, data set or split, or a number is out of range.
+        ValueError: if there is no such model, data set or split, a number is out of range, or a file is no .npz.
     """
+    if per_example is not None:
+        check_ending("per_example", per_example, ".npz")
     subject = Subject.open(model, dataset, split, limit, seed)
     begin = time.perf_counter()
     result = importance_weighted_nll(

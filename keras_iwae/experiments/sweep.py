@@ -13,7 +13,7 @@ from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import check_folder, check_integer, number_text, replacing, write_json
+from keras_iwae.foundation import check_boolean, check_folder, check_integer, number_text, replacing, write_json
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
@@ -62,6 +62,7 @@ def sweep(
     out = check_folder("out", out)
     ks = sorted({check_integer("k", k) for k in ks})
     eval_k = check_integer("eval_k", eval_k)
+    check_boolean("verbose", verbose)
     if limit is not None:
         check_integer("limit", limit)
     configs = {k: config.replaced(num_samples=k) for k in ks}

@@ -18,7 +18,7 @@ from keras_iwae.foundation.checks import (
 from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
-from keras_iwae.foundation.keys import Purpose, key_for
+from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
@@ -36,7 +36,7 @@ from keras_iwae.foundation.storage import (
     write_arrays,
     write_json,
 )
-from keras_iwae.foundation.support import Support, check_dtype
+from keras_iwae.foundation.support import Support, check_dtype, masked_as_nan
 
 __all__ = [
     "MARK",
@@ -64,10 +64,12 @@ __all__ = [
     "key_for",
     "log_mean_exp",
     "log_power_mean",
+    "masked_as_nan",
     "number_text",
     "plain",
     "read_arrays",
     "replacing",
+    "seed_of_keys",
     "shape_text",
     "standard_normal_log_prob",
     "value_errors",

@@ -46,5 +46,14 @@ def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:
         >>> key_for(Purpose.SAMPLES, 7).numpy()
         array([7, 5], dtype=int32)
     """
+    return tf.stack([seed_of_keys(seed), int(purpose)])
+
+
+def seed_of_keys(seed: int | tf.Tensor) -> tf.Tensor:
+    """A user's seed as the int32 of its keys.
+
+    Raises:
+        ValueError: if it is neither an integer that int32 holds nor a tensor.
+    """
     whole = seed if tf.is_tensor(seed) else check_integer("seed", seed, at_least=-(2**31), at_most=2**31 - 1)
-    return tf.stack([tf.cast(whole, tf.int32), int(purpose)])
+    return tf.cast(whole, tf.int32)

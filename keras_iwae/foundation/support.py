@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -199,18 +200,37 @@ def _expected_numbers(argument: str, received: str) -> str:
 
 
 def _with_masks(events, argument: str) -> np.ndarray:
-    """An array, with NaN where NumPy's masks say that a number is none."""
     try:
-        if isinstance(events, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in events):
+        return np.asarray(masked_as_nan(events, argument))
+    except ValueError as error:
+        if str(error).startswith(MARK):
+            raise
+        raise _ragged(argument) from None
+
+
+def masked_as_nan(events: Any, argument: str) -> Any:
+    """What NumPy's masks leave out as NaN, in float64; what has no mask, in whatever it is, as it is.
+
+    Args:
+        events: an array, a list of rows, or anything else.
+        argument: the name that the caller knows it by, for the error.
+
+    Raises:
+        ValueError: if rows with masks differ in length, or a masked array is none of numbers.
+    """
+    if isinstance(events, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in events):
+        try:
             events = np.ma.stack(events)
-        if not isinstance(events, np.ma.MaskedArray):
-            return np.asarray(events)
-    except ValueError:
-        raise ValueError(
-            f"{MARK}{argument}`. Expected rows of one length. Received: rows of different lengths"
-        ) from None
+        except ValueError:
+            raise _ragged(argument) from None
+    if not isinstance(events, np.ma.MaskedArray):
+        return events
     check_dtype(events.dtype, argument)
     return np.ma.filled(events.astype(np.float64), np.nan)
+
+
+def _ragged(argument: str) -> ValueError:
+    return ValueError(f"{MARK}{argument}`. Expected rows of one length. Received: rows of different lengths")
 
 
 def _snapped(values: np.ndarray) -> np.ndarray:

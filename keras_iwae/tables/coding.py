@@ -14,7 +14,7 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK
 from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood
-from keras_iwae.tables.dtypes import with_dtype
+from keras_iwae.tables.dtypes import holding, with_dtype
 from keras_iwae.tables.inference import check_values
 from keras_iwae.tables.schema import Column, Schema
 from keras_iwae.tables.values import refusal
@@ -87,8 +87,9 @@ class Coding:
     def decode(self, encoded: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
         """The table of such numbers, in the dtypes and categories of the schema.
 
-        Whole numbers and levels are rounded to the next that there is. What is NaN is missing; an integer or boolean
-        column of NumPy's, which has nothing for that, is then one of pandas' nullable.
+        Whole numbers and levels are rounded to the next that there is; a column of small integers that does not hold
+        them is of larger ones, int16 in place of int8. What is NaN is missing; an integer or boolean column of NumPy's,
+        which has nothing for that, is then one of pandas' nullable.
 
         Args:
             encoded: float `[N, D]`.
@@ -220,8 +221,19 @@ def _patched(own: pd.Series, new: pd.Series, gap: pd.Series) -> pd.Series:
     if isinstance(own.dtype, np.dtype) and own.dtype == dtype and dtype.kind == "f":
         # By far the fastest, and tables of many imputations are mostly this.
         return pd.Series(np.where(gap, new, own), own.index)
-    if pd.api.types.is_float_dtype(own.dtype):
-        whole = not (own.dropna() % 1.0).any()
+    known = own.dropna()
+    if len(known) and _are_booleans(new.dropna()) and not _are_booleans(known):
+        # Learned as booleans, and here as 0 and 1.
+        new = new.astype(object).map(int, na_action="ignore")
+        dtype = own.dtype.categories.dtype if isinstance(own.dtype, pd.CategoricalDtype) else own.dtype
+    elif pd.api.types.is_float_dtype(own.dtype):
+        whole = not (known.to_numpy(np.float64) % 1.0).any()
         if pd.api.types.is_float_dtype(dtype) or (pd.api.types.is_integer_dtype(dtype) and not whole):
             dtype = own.dtype
-    return own.astype(object).where(~gap, new.astype(object)).astype(dtype)
+    merged = own.astype(object).where(~gap, new.astype(object))
+    return merged.astype(holding(dtype, merged.dropna()))
+
+
+def _are_booleans(cells: pd.Series) -> bool:
+    """Whether cells of which none is missing are booleans, and not the numbers 0 and 1."""
+    return all(isinstance(cell, (bool, np.bool_)) for cell in cells)

@@ -18,6 +18,8 @@ _LARGEST_WHOLE = 2.0**53
 _SCANNED = 10_000
 # So many different cells, some of them numbers, may be levels, such as 0, 1, 2, 3+.
 _MOST_LEVELS = 10
+# What no number is written like, but a postal code or another name of digits.
+_CODE = r"0\d+"
 
 
 class CsvTable:
@@ -27,6 +29,7 @@ class CsvTable:
         path: the file; its encoding, separator and decimal mark are found out.
         missing: texts that stand for a cell that is not known, beside the usual ones.
         ignore: names of columns that are carried along and not looked at.
+        numbers: names of columns that are numbers even where some begin with a zero, as 007 does; others are then text.
 
     Attributes:
         names: of the columns that are looked at.
@@ -37,7 +40,9 @@ class CsvTable:
         ValueError: which names the file with the line, or the column, that cannot be read.
     """
 
-    def __init__(self, path: Path, missing: Collection[str] = (), ignore: Collection[str] = ()):
+    def __init__(
+        self, path: Path, missing: Collection[str] = (), ignore: Collection[str] = (), numbers: Collection[str] = ()
+    ):
         self.path, self.dialect = path, Dialect.of(path)
         self._missing = {*MISSING, *missing}
         self._header = self._checked_header(ignore)
@@ -48,9 +53,10 @@ class CsvTable:
         for texts in self._texts(_SCANNED):
             for name in self.names:
                 cells = self._observed(texts[name])
-                numbers = self.dialect.numbers(cells)
-                decimals = self.dialect.decimals(cells[numbers.notna()])
-                self.facts[name].update(cells, numbers, self.num_rows, decimals)
+                found = self.dialect.numbers(cells)
+                decimals = self.dialect.decimals(cells[found.notna()])
+                self.facts[name].update(cells, found, self.num_rows, decimals)
+                self.facts[name].coded |= name not in numbers and bool(cells.str.fullmatch(_CODE).any())
             self.num_rows += len(texts)
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
@@ -172,7 +178,7 @@ class CsvTable:
 def _check_numbers(name: str, facts: Facts) -> None:
     """Refuse a text among numbers, where it is not one of a few levels."""
     many = facts.distinct is None or len(facts.distinct) > _MOST_LEVELS
-    if not facts.numeric and many and facts.count_numbers > 0.5 * facts.count:
+    if not (facts.numeric or facts.coded) and many and facts.count_numbers > 0.5 * facts.count:
         raise refusal(
             name,
             f"numbers, or {facts.text!r} among `missing` if it stands for a cell that is not known",

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import DensityMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from keras_iwae.foundation import check_integer
-from keras_iwae.tables.estimator import SEEDS, TableEstimator
+from keras_iwae.tables.estimator import TableEstimator, seed_of
 
 # Rows with one cell left out, of one call: what is kept of them is all that memory grows with.
 _TOGETHER = 4096
@@ -126,10 +125,12 @@ class IWAEDensity(DensityMixin, TableEstimator):
         Args:
             n_samples: how many.
             random_state: seed; `None` draws others at every call.
+
+        Raises:
+            ValueError: if either is none.
         """
         check_is_fitted(self)
         n_samples = check_integer("n_samples", n_samples)
-        seed = int(check_random_state(random_state).randint(SEEDS))
-        encoded = self.model_.sample(n_samples, seed).events.numpy()
+        encoded = self.model_.sample(n_samples, seed_of(random_state)).events.numpy()
         frame = self.coding_.decode(np.where(self.coding_.constant, 0.0, encoded))
         return frame if self._gives_frames else frame.to_numpy(np.float64)

@@ -1,6 +1,6 @@
 """The pandas dtype of a column as text, and back: what a file can hold."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ _CATEGORY = "category["
 _ORDERED = ", ordered"
 _NULLABLE = {
     "bool": "boolean",
+    "float64": "Float64",
     **{f"{sign}int{bits}": f"{'U' if sign else ''}Int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+# Bytes of an integer.
+_SIZES = (1, 2, 4, 8)
 
 
 def dtype_text(dtype: object) -> str:
@@ -42,7 +45,7 @@ def with_dtype(
     """A column of values in the dtype that `text` stands for.
 
     Where something is missing that NumPy's integers and booleans cannot leave out, it is in pandas' nullable dtype of
-    the same name; whole numbers beyond the ends of a dtype are its ends.
+    the same name; whole numbers beyond the ends of a dtype are in a wider one, as `holding` says.
 
     Args:
         values: numbers or objects `[N]`.
@@ -55,17 +58,49 @@ def with_dtype(
     if dtype is None:
         return pd.Series(values).where(~missing, None).infer_objects()
     if pd.api.types.is_integer_dtype(dtype):
-        ends = np.iinfo(_width(dtype))
-        cells = [
-            None if gap else min(max(round(v), ends.min), ends.max) for v, gap in zip(values, missing, strict=True)
-        ]
+        cells = [None if gap else round(v) for v, gap in zip(values, missing, strict=True)]
+        dtype = holding(dtype, [cell for cell in cells if cell is not None])
+        # Arrow takes no integer beyond 64 bits for a float.
+        cells = values if pd.api.types.is_float_dtype(dtype) else cells
     if isinstance(dtype, np.dtype) and dtype.kind in "iub" and missing.any():
-        dtype = pd.api.types.pandas_dtype(_NULLABLE[dtype.name])
+        dtype = _nullable(dtype)
     if isinstance(dtype, np.dtype) and dtype.kind == "f":
         return pd.Series(np.where(missing, np.nan, values), dtype=dtype)
     return pd.Series(cells, dtype=object).where(~missing, None).astype(dtype)
 
 
-def _width(dtype: Any) -> np.dtype:
-    """NumPy's dtype of as many bits."""
+def holding(dtype: Any, numbers: Collection) -> Any:
+    """A dtype of integers, or the narrowest wider one of its kind that holds these whole numbers too.
+
+    Unsigned ones become signed where a number is below 0, and where no integers of pandas are wide enough it is
+    float64; what is NumPy's, nullable or Arrow's stays that. Every other dtype is itself.
+
+    Args:
+        dtype: of pandas or NumPy.
+        numbers: none of them missing.
+
+    Example:
+        >>> holding(np.dtype("int8"), [3, 200])
+        dtype('int16')
+    """
+    if not pd.api.types.is_integer_dtype(dtype) or not len(numbers):
+        return dtype
+    own, low, high = numpy_dtype(dtype), min(numbers), max(numbers)
+    found = next(
+        wider
+        for wider in map(np.dtype, (*(f"{own.kind}{size}" for size in _SIZES), *(f"i{size}" for size in _SIZES), "f8"))
+        if np.can_cast(own, wider) and (wider.kind == "f" or np.iinfo(wider).min <= low <= high <= np.iinfo(wider).max)
+    )
+    if isinstance(dtype, np.dtype) or found == own:
+        return dtype if found == own else found
+    arrow = isinstance(dtype, pd.ArrowDtype)
+    return pd.api.types.pandas_dtype(f"{found.name}[pyarrow]") if arrow else _nullable(found)
+
+
+def _nullable(dtype: np.dtype) -> Any:
+    return pd.api.types.pandas_dtype(_NULLABLE[dtype.name])
+
+
+def numpy_dtype(dtype: Any) -> np.dtype:
+    """NumPy's dtype of the same numbers."""
     return dtype if isinstance(dtype, np.dtype) else np.dtype(getattr(dtype, "numpy_dtype", np.int64))

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
 from keras_iwae.evaluation import Conditional, conditional
-from keras_iwae.foundation import MARK, check_choice, check_dtype, check_integer
+from keras_iwae.foundation import MARK, check_boolean, check_choice, check_dtype, check_integer, masked_as_nan
 from keras_iwae.models import IWAE
 from keras_iwae.tables.calibration import scale_factor
 from keras_iwae.tables.coding import Coding
@@ -20,7 +20,7 @@ from keras_iwae.tables.schema import Column, Schema, check_names
 from keras_iwae.tables.values import refusal
 
 # Seeds are int32, from 0 on.
-SEEDS = 2**31 - 1
+_SEEDS = 2**31 - 1
 
 
 class TableEstimator(BaseEstimator):
@@ -56,7 +56,7 @@ class TableEstimator(BaseEstimator):
 
         Args:
             X: array of numbers or DataFrame `[N, D]`, NaN, or whatever pandas takes for missing, where a cell is not
-                known.
+                known; of a masked array what the mask leaves out.
             y: ignored, as everywhere in scikit-learn where there is nothing to predict.
 
         Returns:
@@ -66,13 +66,12 @@ class TableEstimator(BaseEstimator):
             ValueError: which names the column, if one cannot be learned from, or the argument that is out of range.
         """
         check_integer("num_samples", self.num_samples)
+        seed = seed_of(self.random_state)
+        balanced, verbose = check_boolean("balanced", self.balanced), check_boolean("verbose", self.verbose)
         frame = self._frame(X, reset=True)
-        if not isinstance(self.balanced, (bool, np.bool_)):
-            raise ValueError(f"{MARK}balanced`. Expected True or False. Received: {self.balanced!r}")
         check_choice("missingness", self.missingness, (None, "self_masking"))
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
-        seed = int(check_random_state(self.random_state).randint(SEEDS))
         encoded = coding.encode(frame)
 
         fitting = Fitting(
@@ -81,10 +80,10 @@ class TableEstimator(BaseEstimator):
             self.latent_dim,
             self.hidden,
             self.training_samples,
-            bool(self.balanced),
+            balanced,
             self.max_steps,
             seed,
-            self.verbose,
+            verbose,
             self.missingness is not None,
         )
         self.scale_factor_ = 1.0
@@ -113,6 +112,7 @@ class TableEstimator(BaseEstimator):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
         _check_numbers(X)
+        X = masked_as_nan(X, "X")
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
@@ -142,6 +142,26 @@ class TableEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def seed_of(random_state: Any) -> int:
+    """An integer that is a seed here, of what scikit-learn takes for one.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    # A truth would be the seed 0 or 1.
+    wrong = isinstance(random_state, (bool, np.bool_))
+    try:
+        found = check_random_state(random_state)
+    except (TypeError, ValueError):
+        wrong = True
+    if wrong:
+        raise ValueError(
+            f"{MARK}random_state`. Expected None, an integer from 0 to {2**32 - 1} or a numpy.random.RandomState. "
+            f"Received: {random_state!r}"
+        )
+    return int(found.randint(_SEEDS))
 
 
 def _scaled(coding: Coding) -> np.ndarray:

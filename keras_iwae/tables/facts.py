@@ -18,6 +18,7 @@ class Facts:
         low: the smallest number.
         high: the largest number.
         whole: whether all numbers are whole.
+        coded: whether some number begins with a zero as postal codes do, so that it is none.
         decimals: most digits behind the mark; -1 where a number has an exponent.
         distinct: the different cells, `None` where there are many.
         text: the first cell that is no number.
@@ -26,14 +27,14 @@ class Facts:
 
     def __init__(self):
         self.count = self.count_numbers = self.decimals = self.row = 0
-        self.low, self.high, self.whole = math.inf, -math.inf, True
+        self.low, self.high, self.whole, self.coded = math.inf, -math.inf, True, False
         self.distinct: dict | None = {}
         self.text: str | None = None
 
     @property
     def numeric(self) -> bool:
-        """Whether every observed cell is a number."""
-        return self.count == self.count_numbers
+        """Whether every observed cell is a number, and no code of digits."""
+        return self.count == self.count_numbers and not self.coded
 
     def update(self, cells: pd.Series, numbers: pd.Series, first_row: int, decimals: int = 0) -> None:
         """Take in the next rows.

@@ -21,13 +21,19 @@ _READ = 10_000
 _MOST_GRADES = 10
 
 
-def open_table(path: str | os.PathLike, missing: Collection[str] = (), ignore: Collection[str] = ()) -> TableFile:
+def open_table(
+    path: str | os.PathLike,
+    missing: Collection[str] = (),
+    ignore: Collection[str] = (),
+    kinds: Mapping[str, str] | None = None,
+) -> TableFile:
     """A file of a table, by the end of its name; it is read through once.
 
     Args:
         path: a CSV file with the names of its columns in the first line, or a Parquet file.
         missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others.
         ignore: names of columns that are carried along and not looked at.
+        kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007.
 
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
@@ -39,7 +45,15 @@ def open_table(path: str | os.PathLike, missing: Collection[str] = (), ignore: C
         if missing:
             raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
         return ParquetTable(path, ignore)
-    return CsvTable(path, missing, ignore)
+    numbers = [name for name, kind in (kinds or {}).items() if kind in ("real", "positive", "count")]
+    return CsvTable(path, missing, ignore, numbers)
+
+
+def read_alike(one: TableFile, other: TableFile) -> None:
+    """Have columns that are codes of digits, such as 01800, in one of two tables be that in both."""
+    for name in one.names:
+        coded = one.facts[name].coded or other.facts[name].coded
+        one.facts[name].coded = other.facts[name].coded = coded
 
 
 def is_parquet(path: Path) -> bool:

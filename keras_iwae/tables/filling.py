@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_integer, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import columns_of, dialect_of, is_parquet, open_table, sampled
 from keras_iwae.tables.imputer import IWAEImputer
@@ -91,7 +91,9 @@ def impute_file(
     check_integer("num_imputations", num_imputations, at_least=0)
     check_integer("fit_rows", fit_rows)
     check_integer("chunk_rows", chunk_rows)
-    table = open_table(source, missing, ignore)
+    check_seed("seed", seed)
+    check_boolean("verbose", verbose)
+    table = open_table(source, missing, ignore, kinds)
     if not table.names:
         raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {list(ignore)}")
     kinds = dict(kinds or {})

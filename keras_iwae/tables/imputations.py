@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_iwae.foundation import MARK
 from keras_iwae.tables.pooling import Pooled, pool
 from keras_iwae.tables.trust import RowTrust
 
@@ -40,9 +41,18 @@ class Imputations:
             analysis: from a table to its estimate and the squared standard error of it, numbers or arrays.
             complete_degrees_of_freedom: see `pool`.
 
+        Raises:
+            ValueError: if it gives something else, or as `pool`.
+
         Example:
             >>> pooled = imputations.pool(lambda table: (table[:, 0].mean(), table[:, 0].var() / len(table)))
             >>> print(pooled.estimate, pooled.interval(0.95))
         """
-        estimates, variances = zip(*(analysis(table) for table in self.tables), strict=True)
-        return pool(estimates, variances, complete_degrees_of_freedom)
+        found = [analysis(table) for table in self.tables]
+        for each in found:
+            if not isinstance(each, (tuple, list)) or len(each) != 2:
+                raise ValueError(
+                    f"{MARK}analysis`. Expected a function from a table to (estimates, variances), the squares of "
+                    f"their standard errors. Received: one that gives {each!r:.80}"
+                )
+        return pool([each[0] for each in found], [each[1] for each in found], complete_degrees_of_freedom)

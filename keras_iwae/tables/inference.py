@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_iwae.foundation import MARK, check_choice
+from keras_iwae.foundation import MARK
 from keras_iwae.tables.dtypes import dtype_text
-from keras_iwae.tables.schema import KINDS, Column
+from keras_iwae.tables.schema import Column
 from keras_iwae.tables.values import check_type, levels, numbers, refusal, shown
 
 # Text of more levels is free text or identifiers.
@@ -27,7 +27,7 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
     Args:
         series: its values.
         name: its name.
-        given: its kind, or all of it, where that is known.
+        given: its kind, one of `KINDS`, or all of it, where that is known.
 
     Raises:
         ValueError: which names the column, if it has no kind, or is not what is given.
@@ -44,7 +44,6 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
     if series.isna().all():
         raise refusal(name, "at least one value", "none: all are missing; leave the column out")
     if given is not None:
-        check_choice(f"column {name!r}", given, KINDS)
         column = _of_kind(series, name, given, dtype)
         check_values(series, column)
         return column

@@ -1,5 +1,6 @@
-"""A Parquet file as a table: read in chunks, written with the types that it has."""
+"""A Parquet file as a table: read in chunks, written with the types that it has, or wider ones for larger numbers."""
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
+from keras_iwae.tables.dtypes import holding, numpy_dtype
 from keras_iwae.tables.facts import Facts
 from keras_iwae.tables.values import check_type, numbers
 
@@ -78,7 +80,7 @@ class ParquetTable:
             yield table, frame
 
     def write_part(self, path: Path, table: Any, filled: pd.DataFrame) -> None:
-        """Write rows with their gaps filled in.
+        """Write rows with their gaps filled in, in the types of the file but for integers that they do not hold.
 
         Args:
             path: the file.
@@ -93,17 +95,39 @@ class ParquetTable:
                 continue
             encoded = self._pyarrow.types.is_dictionary(field.type)
             plain = own.dictionary_decode() if encoded else own
-            new = self._pyarrow.array(filled[field.name].astype(object).tolist()).cast(plain.type, safe=False)
-            merged = compute.if_else(gap, new, plain)
+            new = self._pyarrow.array(filled[field.name].astype(object).tolist())
+            if self._pyarrow.types.is_integer(plain.type):
+                wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
+                plain, field = plain.cast(wide), field.with_type(wide)
+            merged = compute.if_else(gap, new.cast(plain.type, safe=False), plain)
             table = table.set_column(place, field, merged.dictionary_encode().cast(field.type) if encoded else merged)
         self._pyarrow.parquet.write_table(table, path)
 
     def join(self, parts: Sequence[Path], path: Path) -> None:
         """Put parts together, whole or not at all."""
         parquet = self._pyarrow.parquet
-        with replacing(path) as temporary, parquet.ParquetWriter(temporary, self._schema) as writer:
+        schemas = [parquet.read_schema(part).remove_metadata() for part in parts]
+        found = self._pyarrow.unify_schemas([self._schema, *schemas], promote_options="permissive")
+        schema = found.with_metadata(_described(self._schema, found))
+        with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
             for part in parts:
-                writer.write_table(parquet.read_table(part, schema=self._schema))
+                writer.write_table(parquet.read_table(part).cast(found).replace_schema_metadata(schema.metadata))
+
+
+def _described(before: Any, after: Any) -> dict | None:
+    """What a schema's metadata say, with pandas' names of the types that became wider."""
+    metadata = dict(before.metadata or {})
+    if b"pandas" in metadata:
+        said = json.loads(metadata[b"pandas"])
+        for column in said["columns"]:
+            name = column["field_name"]
+            if name in before.names and before.field(name).type != after.field(name).type:
+                column["pandas_type"] = str(after.field(name).type)
+                wide = np.dtype(after.field(name).type.to_pandas_dtype())
+                ends = [np.iinfo(wide).min, np.iinfo(wide).max] if wide.kind in "iu" else [np.finfo(wide).max]
+                column["numpy_type"] = str(holding(pd.api.types.pandas_dtype(column["numpy_type"]), ends))
+        metadata[b"pandas"] = json.dumps(said).encode()
+    return metadata or None
 
 
 def _pyarrow() -> Any:

@@ -53,8 +53,9 @@ class Column:
         if self.dtype is not None:
             try:
                 dtype_of(self.dtype, self.categories)
-            except (TypeError, ValueError):
-                raise refusal(self.name, "dtype=a dtype of pandas, as text", repr(self.dtype)) from None
+            except (TypeError, ValueError, NotImplementedError):
+                expected = "dtype=a dtype of pandas that its text alone says; `astype` makes a column one"
+                raise refusal(self.name, expected, repr(self.dtype)) from None
 
     def _check_categories(self, categories: tuple) -> None:
         wrong = [category for category in categories if not isinstance(category, (str, int, float))]
@@ -134,6 +135,9 @@ class Schema:
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
             raise ValueError(f"{MARK}columns`. Expected names of {list(frame.columns)}. Received: {unknown[0]!r}")
+        for name, kind in given.items():
+            if not isinstance(kind, Column):
+                check_choice(f"column {name!r}", kind, KINDS)
         return cls(tuple(infer_column(frame[name], name, given.get(name)) for name in frame.columns))
 
     def check(self, frame: pd.DataFrame) -> pd.DataFrame:

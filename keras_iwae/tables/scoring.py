@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_integer, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled
+from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, read_alike, sampled
 from keras_iwae.tables.work import Work, digest
 
 
@@ -67,16 +67,19 @@ def score_file(
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
             raise ValueError(f"{MARK}out`. Expected another file than those that are read. Received: {out}")
-    if cells and options.get("missingness") is not None:
+    if check_boolean("cells", cells) and options.get("missingness") is not None:
         # Said here, and not after the model was learned.
         expected = f"False beside missingness={options['missingness']!r}: a cell left out would count as one that went"
         raise ValueError(f"{MARK}cells`. Expected {expected} missing. Received: True")
     check_integer("fit_rows", fit_rows)
     check_integer("chunk_rows", chunk_rows)
-    table = open_table(source, missing, ignore)
-    learned = table if train is None else open_table(known, missing, ignore)
+    check_seed("seed", seed)
+    check_boolean("verbose", verbose)
+    table = open_table(source, missing, ignore, kinds)
+    learned = table if train is None else open_table(known, missing, ignore, kinds)
     if table.names != learned.names:
         raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
+    read_alike(table, learned)
     kinds = dict(kinds or {})
     settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
     work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})

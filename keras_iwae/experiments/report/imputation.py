@@ -75,10 +75,10 @@ def _values(parts: list[pd.Series]) -> np.ndarray:
 
 def _contents(files: FilledFiles) -> dict:
     """Every name that the template uses."""
-    ignored, words = files.settings["ignore"], files.settings["missing"]
-    source = open_table(files.source, words, ignored)
+    reading = [files.settings[name] for name in ("missing", "ignore", "kinds")]
+    source = open_table(files.source, *reading)
     drawn = files.imputations[0] if files.imputations else files.filled
-    gaps = _Gaps(source, open_table(drawn, words, ignored))
+    gaps = _Gaps(source, open_table(drawn, *reading))
     total, cells = int(gaps.missing.sum()), files.num_rows * len(source.names)
     verdicts, unsteady = _verdicts(files.rows, source)
     incomplete = sum(verdicts.values())

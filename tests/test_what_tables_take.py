@@ -1,0 +1,99 @@
+"""What estimators of tables are given takes effect, or is refused by its name: masks, wide numbers, settings."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_iwae import IWAEDensity, IWAEImputer
+from keras_iwae.tables.estimator import TableEstimator
+
+TINY = {"latent_dim": 2, "hidden": (8,), "training_samples": 3, "max_steps": 6, "num_samples": 20, "random_state": 0}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3))
+GAPS = RNG.random(X.shape) < 0.3
+WITH_NAN = np.where(GAPS, np.nan, X)
+# What is under a mask is nothing that could be learned.
+MASKED = np.ma.array(np.where(GAPS, 1e6, X), mask=GAPS)
+
+
+@pytest.fixture(scope="module")
+def imputer():
+    return IWAEImputer(**TINY).fit(MASKED)
+
+
+def of_class(kind, fitted):
+    found = kind(**TINY)
+    found.__dict__.update({name: value for name, value in vars(fitted).items() if name.endswith("_")})
+    return found
+
+
+def test_what_a_mask_leaves_out_is_not_learned(imputer):
+    observed = [X[~gaps, place] for place, gaps in enumerate(GAPS.T)]
+    np.testing.assert_allclose(imputer.coding_.centers, [cells.mean() for cells in observed])
+    np.testing.assert_allclose(imputer.coding_.scales, [cells.std() for cells in observed])
+
+
+class Asked(Exception):
+    """Of the model, which need not answer."""
+
+
+@pytest.mark.parametrize("given", [MASKED, list(MASKED), MASKED.astype(np.float32)], ids=["array", "rows", "float32"])
+@pytest.mark.parametrize(
+    ("kind", "ask"),
+    [
+        (IWAEImputer, lambda made, x: made.transform(x)),
+        (IWAEImputer, lambda made, x: made.impute(x, 2)),
+        (IWAEImputer, lambda made, x: made.rows(x)),
+        (IWAEImputer, lambda made, x: made.score_held_out(x, np.ma.array(X, mask=~GAPS))),
+        (IWAEDensity, lambda made, x: made.score_samples(x)),
+        (IWAEDensity, lambda made, x: made.score_cells(x)),
+    ],
+    ids=["transform", "impute", "rows", "score_held_out", "score_samples", "score_cells"],
+)
+def test_what_a_mask_leaves_out_is_missing(kind, ask, given, imputer, monkeypatch):
+    asked = []
+
+    def conditional(self, encoded, **options):
+        asked.append((encoded, options.get("values")))
+        raise Asked
+
+    monkeypatch.setattr(TableEstimator, "_conditional", conditional)
+    for x in (given, WITH_NAN.astype(getattr(given, "dtype", np.float64))):
+        with pytest.raises(Asked):
+            ask(of_class(kind, imputer), x)
+    (one, values), (other, more) = asked
+    np.testing.assert_array_equal(one, other)
+    if values is not None:
+        np.testing.assert_array_equal(values, more)
+
+
+def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
+    visits = pd.array(np.minimum(RNG.poisson(250.0, 30), 255), "UInt8")
+    frame = pd.DataFrame({"visits": visits}).mask(GAPS[:, :1])
+    gaps = frame["visits"].isna()
+    drawn = IWAEImputer(**TINY, columns={"visits": "count"}).fit(frame).impute(frame, 4)
+    # Control: of a negative binomial of mean 250 many are above 255.
+    assert max(table["visits"].max() for table in drawn) > 255
+    for table in drawn:
+        np.testing.assert_array_equal(table["visits"][~gaps].astype(int), frame["visits"][~gaps].astype(int))
+        assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")
+
+
+STATES = ["a", -1, 2**40, 1.5, True, np.random.default_rng(0)]
+
+
+@pytest.mark.parametrize("state", STATES, ids=repr)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda imputer, state: IWAEImputer(**{**TINY, "random_state": state}).fit(X),
+        lambda imputer, state: of_class(IWAEDensity, imputer).sample(2, random_state=state),
+    ],
+    ids=["fit", "sample"],
+)
+def test_seeds_that_are_none_are_refused(ask, state, imputer):
+    expected = (
+        r"`random_state`\. Expected None, an integer from 0 to 4294967295 or a numpy.random.RandomState\. Received: "
+    )
+    with pytest.raises(ValueError, match=expected):
+        ask(imputer, state)
