@@ -82,7 +82,7 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
 STATES = ["a", -1, 2**40, 1.5, True, np.random.default_rng(0)]
 
 
-@pytest.mark.parametrize("state", STATES, ids=repr)
+@pytest.mark.parametrize("state", STATES, ids=lambda state: type(state).__name__ + str(state)[:4])
 @pytest.mark.parametrize(
     "ask",
     [
