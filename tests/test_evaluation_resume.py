@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from keras_iwae import experiments
+from keras_iwae import evaluation, experiments
 from keras_iwae.evaluation import batches
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.experiments.config import ExperimentConfig
@@ -59,6 +59,14 @@ def test_what_decides_the_result_is_compared(make_model, images, tmp_path, chang
     sums, _ = run(model, images, compute, partial, settings)
     assert compute.calls == (1 if changed == "nothing" else 4)
     np.testing.assert_array_equal(sums, images.reshape(7, -1).sum(axis=1))
+
+
+def test_another_file_is_neither_taken_nor_removed(make_model, images, tmp_path):
+    file = tmp_path / "mine.npz"
+    np.savez(file, x=np.arange(3))
+    with pytest.raises(ValueError, match=r"`resume`\. .*mine\.npz, which holds 'x'"):
+        evaluation.importance_weighted_nll(make_model(), images, 5, verbose=False, resume=file)
+    assert file.exists()
 
 
 def test_without_a_file_nothing_is_written(make_model, images, tmp_path, monkeypatch):

@@ -97,3 +97,14 @@ def test_an_analysis_that_gives_no_variances_is_refused(given):
     expected = r"`analysis`\. Expected a function from a table to \(estimates, variances\), .*Received: one that gives "
     with pytest.raises(ValueError, match=expected):
         Imputations([np.zeros((4, 2))] * 2, None, None).pool(lambda table: given)
+
+
+def test_an_analysis_may_write_into_its_table():
+    tables = [np.ones((4, 2)), np.zeros((4, 2))]
+
+    def writing(table):
+        table += 7.0
+        return table.mean(), 0.5
+
+    assert Imputations(tables, None, None).pool(writing).estimate == 7.5
+    np.testing.assert_array_equal(tables[0], 1.0)

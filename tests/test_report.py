@@ -231,6 +231,13 @@ def test_an_empty_folder_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cross_entropy_is_called_one():
+    nll = {"nll": 27.76, "num_samples": 5, "num_examples": 9}
+    assert numbers.headline({"nll_test": nll}, {})[0].label.startswith("test NLL")
+    grey = {**nll, "quantity": "cross-entropy of grey levels"}
+    assert numbers.headline({"nll_test": grey}, {})[0].label.startswith("test cross-entropy")
+
+
 def test_values_as_text():
     cases = {95.289: "95.29", 0.17534: "0.1753", 10.0: "10", -111.257: "-111.26", 5000: "5,000", True: "yes"}
     assert {value: numbers.shown(value) for value in cases} == cases

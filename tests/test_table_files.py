@@ -113,6 +113,13 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
         open_table(path, ignore=["ID"])
 
 
+@pytest.mark.parametrize(("name", "texts"), [("missing", "-999"), ("missing", [-999]), ("ignore", "n")])
+def test_texts_are_several_and_texts(name, texts, tmp_path):
+    path = written(tmp_path, "x,n\n1,2\n-999,3\n")
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        open_table(path, **{name: texts})
+
+
 def test_codes_of_digits_are_text(tmp_path):
     codes = ["01800", "12345", "01800", "00", ""]
     path = written(tmp_path, "zip,x,share\n" + "".join(f"{code},{i},0.{i}\n" for i, code in enumerate(codes)))

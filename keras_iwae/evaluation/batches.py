@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.foundation import check_boolean, read_arrays, value_errors, write_arrays
+from keras_iwae.foundation import MARK, check_boolean, read_arrays, value_errors, write_arrays
 from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
@@ -181,6 +182,11 @@ class _PartialResults:
             return {}
         parts: dict[str, list[np.ndarray]] = {}
         for name, array in read_arrays(self._path).items():
+            if not re.fullmatch(r"[0-9a-f]{64}-\d+", name):
+                raise ValueError(
+                    f"{MARK}resume`. Expected a file of an evaluation that was interrupted, or none. "
+                    f"Received: {self._path}, which holds {name!r}"
+                )
             parts.setdefault(name.split("-")[0], []).append(array)
         return {key: tuple(arrays) for key, arrays in parts.items()}
 

@@ -37,7 +37,7 @@ class Latents:
         kl_is_exact: whether each unit's KL is a closed form rather than an average of draws, bool `[D]`.
         kl: sampled KL of all latents in nats, mean over S of log q(z|x) - log p(z), `[N]`.
         log_likelihood: mean over S of log p(x|z) in nats, `[N]`.
-        squared_error: mean over observed entries of (x - E[x|z])^2, averaged over S, `[N]`.
+        squared_error: mean over observed entries of (x - E[x|z])^2, averaged over S, `[N]`; NaN where none was.
     """
 
     layer_sizes: tuple[int, ...]
@@ -97,7 +97,8 @@ def latents(
             "draws": z,
             "kl": tf.reduce_mean(posterior.log_prob(z) - model.generative.log_prior(z), axis=0),
             "log_likelihood": tf.reduce_mean(model.generative.log_likelihood(x, z), axis=0),
-            "squared_error": tf.math.divide_no_nan(summed, tf.reduce_sum(observed, axis=entries)),
+            # 0 / 0 where nothing is: no number.
+            "squared_error": summed / tf.reduce_sum(observed, axis=entries),
             "layers": _layers(model, posterior, z),
         }
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from keras_iwae.evaluation import LEVEL, paired_difference
 from keras_iwae.experiments.config import settings_of
+from keras_iwae.experiments.evaluation_target import quantity_name
 from keras_iwae.foundation import read_arrays
 from keras_iwae.training import runs
 
 # What two evaluations share if their numbers are to be compared.
-_SAME = ("dataset", "split", "limit", "num_samples", "seed")
+_SAME = ("dataset", "split", "limit", "num_samples", "seed", "quantity", "proposal_scale", "defensive")
 # "static" and "dynamic" are the same single draw for a test split.
 _TEST_IMAGES = {"dynamic": "drawn once", "static": "drawn once"}
 
@@ -100,7 +101,11 @@ def _row(evaluated: Evaluated) -> dict:
 
 def _check_same(first: Evaluated, other: Evaluated) -> None:
     both = first, other
-    found = [{name: e.record.get(name) for name in _SAME} | {"binarization": _binarization(e.run)} for e in both]
+    found = [
+        {name: e.record.get(name) for name in _SAME}
+        | {"binarization": _binarization(e.run), "numbers": _numbers(e.record)}
+        for e in both
+    ]
     different = [name for name in found[0] if found[0][name] != found[1][name]]
     if not different and None not in (first.images, other.images) and first.images != other.images:
         different, found = ["images"], [{"images": e.images} for e in both]
@@ -112,6 +117,11 @@ def _check_same(first: Evaluated, other: Evaluated) -> None:
         )
 
 
+def _numbers(record: dict) -> str:
+    """A density has no bits, and is nothing to compare a probability with."""
+    return "probabilities" if record.get("bits_per_dimension") is not None else "densities"
+
+
 def _binarization(run: Path) -> str:
     name = settings_of(run).get("binarization", "dynamic")
     return _TEST_IMAGES.get(name, name)
@@ -121,7 +131,7 @@ def table(comparison: dict) -> str:
     """What `compare` returned, for people."""
     of = f"{comparison['dataset']}, {comparison['split']} split, {comparison['num_images']} images"
     lines = [
-        f"NLL in nats on {of}, K = {comparison['num_samples']}, seed {comparison['seed']}",
+        f"{quantity_name(comparison)} in nats on {of}, K = {comparison['num_samples']}, seed {comparison['seed']}",
         "",
         f"{'run':<28}{'NLL':>8}   {'to the first':>12}   95 % interval",
     ]

@@ -61,7 +61,7 @@ def diagnose(
     check_boolean("verbose", verbose)
     wanted = None if gap_images is None else check_integer("gap_images", gap_images, at_least=0)
     digest, trained = runs.digest(run), runs.load_model(run)
-    if trained.deterministic:
+    if getattr(trained, "deterministic", False):
         raise ValueError(
             "Invalid value received for `model`. Expected one that was trained with samples of its posterior. "
             f"Received: {run}, a plain autoencoder"
@@ -221,7 +221,7 @@ def _latents_record(
         "marginal_kl": {"lower": information.marginal_kl_lower, "upper": information.marginal_kl_upper},
         "reconstruction": {
             "log_likelihood": mean_and_error(found.log_likelihood),
-            "squared_error_per_pixel": mean_and_error(found.squared_error),
+            "squared_error_per_pixel": mean_and_error(found.squared_error[np.isfinite(found.squared_error)]),
         },
     }
 

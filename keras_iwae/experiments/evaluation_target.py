@@ -35,6 +35,11 @@ def dataset_of(path: str | os.PathLike) -> str:
     return name
 
 
+def quantity_name(record: Mapping) -> str:
+    """What the number of an evaluation's record is called in tables."""
+    return "cross-entropy" if "cross-entropy" in str(record.get("quantity")) else "NLL"
+
+
 def evaluation_images(
     path: str | os.PathLike, limit: int | None, seed: int, dataset: str | None = None, split: str = "test"
 ) -> np.ndarray:

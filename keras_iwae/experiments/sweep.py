@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_iwae.evaluation import latents
 from keras_iwae.experiments.config import ExperimentConfig, settings_of
-from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import check_boolean, check_folder, check_integer, number_text, replacing, write_json
@@ -79,7 +79,7 @@ def sweep(
             seconds[k] = time.perf_counter() - begin
         _write(out, rows)
         nll, epoch = number_text(row["nll"]), f"{row['seconds_per_epoch']:.1f} s an epoch"
-        print(f"K = {k}: NLL {nll} nats, {epoch}{_left(ks, k, seconds)}")
+        print(f"K = {k}: {quantity_name(row)} {nll} nats, {epoch}{_left(ks, k, seconds)}")
     return rows
 
 
@@ -124,9 +124,10 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
         "k": k,
         "validation_bound": history[-1]["val_bound"],
         "nll": record["nll"],
+        "quantity": record["quantity"],
         "nll_error": record["standard_error"],
         "reconstruction": float(found.log_likelihood.mean(dtype=np.float64)),
-        "squared_error": float(found.squared_error.mean(dtype=np.float64)),
+        "squared_error": float(np.nanmean(found.squared_error, dtype=np.float64)),
         "active_units": record["active_units"],
         "latent_dim": record["latent_dim"],
         # The first epoch builds the graph.
@@ -167,7 +168,13 @@ def _write(out: Path, rows: list[dict]) -> None:
 
 def table(rows: Sequence[dict]) -> str:
     """The rows of a sweep as Markdown."""
-    heads = ["K", "validation bound L_K", f"test NLL, K = {rows[0]['eval_k']}", "E_q log p(x\\|z)", "squared error"]
+    heads = [
+        "K",
+        "validation bound L_K",
+        f"test {quantity_name(rows[0])}, K = {rows[0]['eval_k']}",
+        "E_q log p(x\\|z)",
+        "squared error",
+    ]
     heads += ["active units", "s an epoch"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "-|" * len(heads)]
     for row in rows:

@@ -38,6 +38,10 @@ def open_table(
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
     """
+    for name, texts in (("missing", missing), ("ignore", ignore)):
+        # The letters of a text would be texts too.
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{MARK}{name}`. Expected several texts, as ['-999']. Received: {texts!r}")
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")

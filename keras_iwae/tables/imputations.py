@@ -48,7 +48,8 @@ class Imputations:
             >>> pooled = imputations.pool(lambda table: (table[:, 0].mean(), table[:, 0].var() / len(table)))
             >>> print(pooled.estimate, pooled.interval(0.95))
         """
-        found = [analysis(table) for table in self.tables]
+        # Of its own, for an analysis may write into it.
+        found = [analysis(table.copy()) for table in self.tables]
         for each in found:
             if not isinstance(each, (tuple, list)) or len(each) != 2:
                 raise ValueError(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from keras_iwae.experiments.evaluation_target import quantity_name
+
 _OBJECTIVES = {
     "iwae": "Importance weighted autoencoder",
     "elbo": "Variational autoencoder",
@@ -93,7 +95,7 @@ def headline(metrics: Mapping, diagnosis: Mapping) -> list[Fact]:
     facts, nll, training = [], metrics.get("nll_test", {}), metrics.get("training", {})
     if nll.get("nll") is not None:
         error = nll.get("standard_error")
-        of = f"test NLL, K = {shown(nll.get('num_samples'))}, {shown(nll.get('num_examples'))} images"
+        of = f"test {quantity_name(nll)}, K = {shown(nll.get('num_samples'))}, {shown(nll.get('num_examples'))} images"
         facts.append(Fact(f"{nll['nll']:.2f}", "nats" if error is None else f"± {error:.2f} nats", of))
     # A density has none.
     if nll.get("bits_per_dimension") is not None:
