@@ -262,5 +262,6 @@ def test_a_score_is_of_the_gaps_too(imputer):
     scores = density.score_samples(rows)
     # Two of one factor with opposite signs are hardly ever both above their means.
     assert scores[2] < -1.0
-    with pytest.raises(ValueError, match=r"`score_cells`"):
-        density.score_cells(table)
+    for missingness in ("self_masking", None):
+        with pytest.raises(ValueError, match=r"`score_cells`"):
+            density.set_params(missingness=missingness).score_cells(table)

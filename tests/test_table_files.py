@@ -229,7 +229,8 @@ def test_parquet_keeps_its_types(tmp_path):
             "x": np.array([0.5, np.nan, 1.5], np.float32),
             "b": pd.array([True, None, False], dtype="boolean"),
             "w": ["a", None, "b"],
-            "c": pd.Categorical(["u", "v", None]),
+            # Of an order that is neither the alphabet's nor that of the rows.
+            "c": pd.Categorical([None, "v", "u"], ["w", "v", "u"], ordered=True),
             "when": pd.to_datetime(["2020-01-01"] * 3),
         }
     )

@@ -100,10 +100,11 @@ class IWAEDensity(DensityMixin, TableEstimator):
             ValueError: with a `missingness`.
         """
         check_is_fitted(self)
-        if self.missingness is not None:
+        # Of what was fitted, and not of what is to be fitted next.
+        if self.model_.generative.missingness is not None:
             raise ValueError(
                 "Invalid call of `score_cells`. Expected a model with missingness=None: a cell that is left out would "
-                f"count as one that went missing. Received: missingness={self.missingness!r}; use score_samples"
+                "count as one that went missing. Received: one that was fitted with 'self_masking'; use score_samples"
             )
         encoded = self.coding_.encode(self._frame(X))
         scores = self.coding_.log_jacobian(encoded)

@@ -100,8 +100,18 @@ class ParquetTable:
                 wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
                 plain, field = plain.cast(wide), field.with_type(wide)
             merged = compute.if_else(gap, new.cast(plain.type, safe=False), plain)
-            table = table.set_column(place, field, merged.dictionary_encode().cast(field.type) if encoded else merged)
+            table = table.set_column(place, field, self._encoded(merged, own, field.type) if encoded else merged)
         self._pyarrow.parquet.write_table(table, path)
+
+    def _encoded(self, values: Any, own: Any, kind: Any) -> Any:
+        """Values by the categories that a column has, in their order."""
+        known = own.dictionary
+        further = [
+            value for value in values.unique().to_pylist() if value is not None and value not in known.to_pylist()
+        ]
+        categories = self._pyarrow.concat_arrays([known, self._pyarrow.array(further, known.type)])
+        places = self._pyarrow.compute.index_in(values, value_set=categories).cast(kind.index_type)
+        return self._pyarrow.DictionaryArray.from_arrays(places, categories, ordered=kind.ordered)
 
     def join(self, parts: Sequence[Path], path: Path) -> None:
         """Put parts together, whole or not at all."""
