@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation.annealing import Annealer
+from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import Compute, Spread, in_batches
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
@@ -122,16 +122,8 @@ class AnnealedResult:
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 
 
-@dataclass(frozen=True)
-class _Annealing:
+class _Annealing(AnnealingSettings):
     """What is computed of a batch: a `Recipe`."""
-
-    num_chains: int
-    num_temperatures: int
-    num_leapfrog_steps: int
-    step_size: float
-    initial: str
-    seed: int
 
     def on(self, model: IWAE) -> Compute:
         annealer = Annealer.of(model, self.initial, self.num_leapfrog_steps, self.step_size)

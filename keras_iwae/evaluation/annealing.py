@@ -7,6 +7,7 @@ weights; hence this loop around TFP's HMC.
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,18 @@ class Annealed(NamedTuple):
 
     log_weights: np.ndarray
     acceptance: np.ndarray
+
+
+@dataclass(frozen=True)
+class AnnealingSettings:
+    """What decides the chains of an evaluation, beside model and images."""
+
+    num_chains: int
+    num_temperatures: int
+    num_leapfrog_steps: int
+    step_size: float
+    initial: str
+    seed: int
 
 
 class Annealer:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.annealed import log_mean_weight
-from keras_iwae.evaluation.annealing import Annealer
+from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import Compute, Spread, in_batches
 from keras_iwae.evaluation.errors import finite_or_none, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
@@ -115,16 +115,10 @@ class BidirectionalResult:
 
 
 @dataclass(frozen=True)
-class _BothWays:
+class _BothWays(AnnealingSettings):
     """What is computed of a batch of images that the model draws: a `Recipe`."""
 
     num_examples: int
-    num_chains: int
-    num_temperatures: int
-    num_leapfrog_steps: int
-    step_size: float
-    initial: str
-    seed: int
 
     def drawn(self, model: IWAE) -> Samples:
         return model.generative.sample(self.num_examples, key_for(Purpose.SIMULATED, self.seed))
@@ -213,13 +207,13 @@ def bidirectional_gap(
     model.check_finite()
     check_boolean("verbose", verbose)
     recipe = _BothWays(
-        check_integer("num_examples", num_examples),
         num_chains,
         num_temperatures,
         num_leapfrog_steps,
         step_size,
         initial,
         seed,
+        check_integer("num_examples", num_examples),
     )
     compute = recipe.on(model)
     check_integer("batch_size", batch_size)
