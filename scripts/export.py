@@ -18,10 +18,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
     parser.add_argument("--out", help="folder of the versions [serving/ in the run folder]")
     parser.add_argument("--version", type=int, help="version to write [one more than the newest there]")
-    parser.add_argument("--max-rows", type=int, default=10_000, help="most rows of a request or an answer [10000]")
-    parser.add_argument(
-        "--max-samples", type=int, default=1_000_000, help="most importance samples of a request, all rows [1000000]"
-    )
+    parser.add_argument("--max-rows", type=int, help="most rows of a request or an answer [10000]")
+    parser.add_argument("--max-samples", type=int, help="most importance samples of a request, all rows [1000000]")
     return parser.parse_args()
 
 
@@ -30,7 +28,8 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae.training import runs
 
     run = args.model or runs.newest()
-    limits = {"max_rows": args.max_rows, "max_samples": args.max_samples}
+    given = {"max_rows": args.max_rows, "max_samples": args.max_samples}
+    limits = {name: value for name, value in given.items() if value is not None}
     out = args.out or runs.folder(run) / "serving"
     folder = serving.export_saved_model(runs.load_model(run), out, args.version, **limits)
     print(f"exported  {folder}")
