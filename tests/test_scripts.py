@@ -299,7 +299,7 @@ def test_a_users_own_images_from_file_to_evaluation(tmp_path):
 
 @pytest.mark.slow
 def test_demo_ends_by_saying_where_things_are(tmp_path):
-    printed = run("demo", "--epochs", 1, cwd=tmp_path).stdout
+    printed = call("demo", "--epochs", 1, cwd=tmp_path).stdout
     for name in ("model.keras", "reconstructions.png", "curves.png", "metrics.json", "samples-seed0.png", "serving/1"):
         (path,) = (word for word in printed.split() if word.endswith(name))
         assert (tmp_path / path).exists()
