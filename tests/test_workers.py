@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae import experiments
 from keras_iwae.evaluation import (
@@ -18,8 +19,11 @@ from keras_iwae.evaluation import (
     Recipe,
     annealed_nll,
     bidirectional_gap,
+    digests_of,
     importance_weighted_nll,
+    weights_digest,
 )
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.workers import worker_processes
 from keras_iwae.models import IWAE
@@ -92,6 +96,7 @@ def test_a_shard_without_its_place_has_other_draws(model, x, shards):
         ({"latent_dim": 3}, "latent_dim"),
         ({"discrete": False}, "discrete"),
         ({"weights": np.ones(4)}, "weighted"),
+        ({"judged": Judged("of another model", np.zeros([4, 2], np.int32))}, "one model of all.*of another model"),
         ({"first": 3}, "first=2"),
         ({"first": 1}, "first=2"),
     ],
@@ -102,9 +107,28 @@ def test_what_does_not_belong_together_is_not_joined(shards, changed, name):
         NLLResult.join([first, replace(second, **changed)])
 
 
-def test_nothing_is_not_joined():
-    with pytest.raises(ValueError, match="at least one"):
-        NLLResult.join([])
+@pytest.mark.parametrize(
+    ("given", "received"), [([], "none"), (None, "a NoneType"), (["a"], "a str"), ("a", "a str"), (3, "a int")]
+)
+def test_what_are_no_results_is_not_joined(given, received):
+    with pytest.raises(ValueError, match=f"`results`. Expected NLLResults, at least one.*Received: {received}"):
+        NLLResult.join(given)
+
+
+def test_one_result_is_not_several(whole):
+    with pytest.raises(ValueError, match=r"in a list\. Received: a NLLResult"):
+        NLLResult.join(whole)
+
+
+def test_a_result_knows_what_it_is_of(model, x, whole, shards):
+    assert whole.judged.weights == weights_digest(model)
+    examples = digests_of(tf.constant(x)).numpy()
+    np.testing.assert_array_equal(shards[1].judged.examples, examples[2:6])
+    assert len(np.unique(examples, axis=0)) == 7
+    twin = IWAE((4, 3, 1), latent_dim=2, hidden=(8,), num_samples=5, seed=3)
+    assert weights_digest(twin) == weights_digest(model)
+    twin.generative.trainable_variables[0].assign_add(1e-6 * np.ones_like(twin.generative.trainable_variables[0]))
+    assert weights_digest(twin) != weights_digest(model)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])

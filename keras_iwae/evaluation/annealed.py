@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import Compute, Spread, in_batches
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
     bits_row,
@@ -45,6 +46,7 @@ class AnnealedResult:
         discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
+        judged: of which weights and examples; `None` where nobody knows.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -59,6 +61,7 @@ class AnnealedResult:
     discrete: bool = True
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
+    judged: Judged | None = field(default=None, repr=False)
 
     @property
     def nll(self) -> float:
@@ -219,6 +222,7 @@ def annealed_nll(
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
+        judged=found.judged,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from keras_iwae.evaluation.digests import Judged, digests_of, weights_digest
 from keras_iwae.foundation import MARK, check_boolean, read_arrays, value_errors, write_arrays
 from keras_iwae.models import IWAE, check_batch_size, check_weights
 
@@ -54,12 +55,14 @@ class Pass(NamedTuple):
         weights: of the examples, `[N]`; `None` where the data has none.
         entries: how many entries of each example were observed, `[N]`.
         fractional: whether there are values that are no whole numbers.
+        judged: of which weights and examples.
     """
 
     arrays: tuple[np.ndarray, ...]
     weights: np.ndarray | None
     entries: np.ndarray
     fractional: bool
+    judged: Judged
 
 
 def in_batches(
@@ -109,6 +112,7 @@ def in_batches(
     waiting: list[Batch] = []
     entries: list[np.ndarray] = []
     weights: list[np.ndarray] = []
+    digests: list[np.ndarray] = []
     seen, fractional = first, False
     with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
         for number, element in enumerate(opened):
@@ -129,6 +133,7 @@ def in_batches(
             if part is not None:
                 parts[number] = part
             observed = ~np.isnan(x.numpy())
+            digests.append(digests_of(x).numpy())
             entries.append(observed.sum(axis=tuple(range(1, x.shape.rank))))
             fractional = fractional or bool((x.numpy() % 1.0)[observed].any())
             weights += [] if weight is None else [np.asarray(weight).reshape(-1)]
@@ -149,7 +154,8 @@ def in_batches(
         partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
     weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
-    return Pass(arrays, weighted, np.concatenate(entries), fractional)
+    judged = Judged(weights_digest(model), np.concatenate(digests))
+    return Pass(arrays, weighted, np.concatenate(entries), fractional, judged)
 
 
 def _length(batches: Any) -> int:
@@ -172,8 +178,7 @@ class _PartialResults:
     def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
         self._path = Path(path)
         self._common = hashlib.sha256(json.dumps([settings, model.get_config()], sort_keys=True, default=str).encode())
-        for weight in model.get_weights():
-            self._common.update(np.ascontiguousarray(weight).tobytes())
+        self._common.update(weights_digest(model).encode())
         self._found = self._read()
         self._kept: dict[str, tuple[np.ndarray, ...]] = {}
 

@@ -179,4 +179,5 @@ def importance_weighted_nll(
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
         first=first,
+        judged=found.judged,
     )

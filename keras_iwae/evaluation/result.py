@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_iwae.evaluation.diagnostics.units import active_units
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
     bits_row,
@@ -20,17 +21,9 @@ from keras_iwae.evaluation.errors import (
 )
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.evaluation.verdict import verdict_of
 from keras_iwae.foundation import MARK
 
-# What `verdict` calls enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
-TOLERATED_SHARE = 0.05
-TOLERATED_BIAS = 0.1
-# Beside annealing.
-_REMEDIES = {
-    "amortized": "raise K, widen the proposal or fit one to each image, as proposal='adapted' does",
-    "refined": "raise K or take proposal='adapted'",
-    "adapted": "or raise K",
-}
 _CROSS_ENTROPY = (
     "Grey levels under a Bernoulli likelihood: this is their cross-entropy and no likelihood. Binarize them, or train "
     "with the continuous Bernoulli or the discretized logistic likelihood."
@@ -56,6 +49,7 @@ class NLLResult:
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
         first: the place of the first image among all, where these are a shard of them.
+        judged: of which weights and examples; `None` where nobody knows.
     """
 
     num_samples: int
@@ -72,6 +66,7 @@ class NLLResult:
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
     first: int = 0
+    judged: Judged | None = field(default=None, repr=False)
 
     @staticmethod
     def join(results: Iterable["NLLResult"]) -> "NLLResult":
@@ -83,30 +78,32 @@ class NLLResult:
             results: in any order; their images have to be next to each other.
 
         Raises:
-            ValueError: if there are none, their settings differ, or there are images between them or in two of them.
+            ValueError: if there are none, one is something else, their settings or models differ, or there are images
+                between them or in two of them.
 
         Example:
             >>> shards = [importance_weighted_nll(model, x[i : i + 400], first=i) for i in range(0, len(x), 400)]
             >>> NLLResult.join(shards).nll
         """
-        parts = sorted(results, key=lambda result: result.first)
-        if not parts:
-            raise ValueError(f"{MARK}results`. Expected at least one. Received: none")
-        end = parts[0].first
+        parts = sorted(_results(results), key=lambda result: result.first)
+        whole, end = parts[0], parts[0].first
         for part in parts:
-            for name, expected in parts[0]._settings().items():
+            for name, expected in whole._settings().items():
                 if (found := part._settings()[name]) != expected:
                     raise ValueError(f"{MARK}results`. Expected one {name} of all. Received: {expected} and {found}")
             if part.first != end:
                 raise ValueError(f"{MARK}results`. Expected one with first={end}. Received: first={part.first}")
             end += len(part.ess_per_example)
-        names = [each.name for each in fields(parts[0]) if isinstance(getattr(parts[0], each.name), np.ndarray)]
+        names = [each.name for each in fields(whole) if isinstance(getattr(whole, each.name), np.ndarray)]
         arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        bounds = {k: np.concatenate([part.bound_per_example[k] for part in parts]) for k in parts[0].bound_per_example}
+        examples = [part.judged.examples for part in parts if part.judged is not None]
         return replace(
-            parts[0],
-            bound_per_example=bounds,
+            whole,
+            bound_per_example={
+                k: np.concatenate([part.bound_per_example[k] for part in parts]) for k in whole.bound_per_example
+            },
             cross_entropy=any(part.cross_entropy for part in parts),
+            judged=None if whole.judged is None else whole.judged._replace(examples=np.concatenate(examples)),
             **arrays,
         )
 
@@ -114,7 +111,9 @@ class NLLResult:
         """What results of one evaluation have in common."""
         names = "num_samples", "seed", "proposal", "latent_dim", "discrete"
         own = {name: getattr(self, name) for name in names}
-        return {**own, "bounds": list(self.bound_per_example), "weighted": self.weights is not None}
+        # The whole of it would be too long for an error.
+        model = None if self.judged is None else f"of weights {self.judged.weights[:16]}"
+        return {**own, "bounds": list(self.bound_per_example), "weighted": self.weights is not None, "model": model}
 
     @property
     def log_likelihood_per_example(self) -> np.ndarray:
@@ -181,36 +180,8 @@ class NLLResult:
     @property
     def verdict(self) -> str:
         """One sentence that says whether K suffices, and what to do if not."""
-        name, share, bias = f"K = {self.num_samples}", self.share_unreliable, self.nll - self.jackknife_nll
-        if not math.isfinite(self.nll):
-            return (
-                "The NLL is not finite: it is no bound of anything. See which examples have no finite log-likelihood."
-            )
-        if self.rounding > TOLERATED_BIAS:
-            return (
-                f"Float32 rounds log weights of this size by {self.rounding:.2f} nats, so that effective sample sizes, "
-                "k-hat and Monte Carlo errors say nothing. Standardize the data, or see what makes it so unlikely."
-            )
-        if not math.isfinite(bias) and self.num_samples > 1:
-            return f"{name} cannot be judged: some weights leave the jackknife without a finite value."
-        if math.isnan(share):
-            return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
-        if share > TOLERATED_SHARE:
-            return (
-                f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
-                "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
-                "still an upper bound on average. Check it by annealed importance sampling, "
-                f"{_REMEDIES[self.proposal.kind]}."
-            )
-        if bias > TOLERATED_BIAS:
-            return (
-                f"{name} does not suffice: the jackknife puts the NLL {bias:.2f} nats lower, and the weights have "
-                "tails light enough to believe it. Raise K, or report the corrected value too."
-            )
-        return (
-            f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {share:.1%} of the images have a "
-            f"Pareto k-hat above {UNRELIABLE_K}."
-        )
+        share, rounding = self.share_unreliable, self.rounding
+        return verdict_of(self.num_samples, self.proposal.kind, self.nll, self.jackknife_nll, rounding, share)
 
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
@@ -275,6 +246,15 @@ class NLLResult:
             rows.append(("proposal", f"scale {self.proposal.scale:g}, defensive {self.proposal.defensive:g}"))
         note = [_CROSS_ENTROPY] if self.cross_entropy else []
         return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict, *note])
+
+
+def _results(given: Any) -> list[NLLResult]:
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
+    wrong = [type(each).__name__ for each in found if not isinstance(each, NLLResult)]
+    if not found or wrong or not isinstance(given, Iterable):
+        received = "none" if not found else f"a {[*wrong, type(given).__name__][0]}"
+        raise ValueError(f"{MARK}results`. Expected NLLResults, at least one, in a list. Received: {received}")
+    return found
 
 
 def _nats(value: float, spec: str = ".2f") -> str:

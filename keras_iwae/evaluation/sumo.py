@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, quantity, standard_error
 from keras_iwae.foundation import Purpose, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
@@ -42,6 +43,7 @@ class SumoResult:
         seed: seed of the draws.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
+        judged: of which weights and examples; `None` where nobody knows.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -51,6 +53,7 @@ class SumoResult:
     seed: int
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
+    judged: Judged | None = field(default=None, repr=False)
 
     @property
     def nll(self) -> float:
@@ -162,7 +165,8 @@ def sumo_nll(
     found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, variance, counts = found.arrays
     cross_entropy = found.fractional and model.generative.likelihood.gives_cross_entropy
-    return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights, cross_entropy)
+    samples = float(counts.mean())
+    return SumoResult(values, variance, num_estimates, samples, seed, found.weights, cross_entropy, found.judged)
 
 
 def _estimate(log_weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:
