@@ -135,8 +135,10 @@ def in_batches(
             observed = ~np.isnan(x.numpy())
             digests.append(digests_of(x).numpy())
             entries.append(observed.sum(axis=tuple(range(1, x.shape.rank))))
-            fractional = fractional or bool((x.numpy() % 1.0)[observed].any())
-            weights += [] if weight is None else [np.asarray(weight).reshape(-1)]
+            own = None if weight is None else np.asarray(weight).reshape(-1)
+            weights += [] if own is None else [own]
+            says = observed if own is None else observed & (own > 0.0).reshape(-1, *[1] * (observed.ndim - 1))
+            fractional = fractional or bool((x.numpy() % 1.0)[says].any())
             seen += int(x.shape[0])
         if waiting and elsewhere is not None:
             given = {batch.number: batch for batch in waiting}

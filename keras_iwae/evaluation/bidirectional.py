@@ -11,9 +11,10 @@ import tensorflow as tf
 from keras_iwae.evaluation.annealed import log_mean_weight
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import Compute, Spread, in_batches
-from keras_iwae.evaluation.errors import finite_or_none, standard_error
+from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for
+from keras_iwae.evaluation.wording import finite_or_none, nats
+from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for, number_text
 from keras_iwae.models import IWAE, Samples, check_model
 
 
@@ -96,20 +97,20 @@ class BidirectionalResult:
     def __str__(self) -> str:
         record = self.to_dict()
 
-        def nats(name):
+        def of(name):
             entry = record[name]
             error = entry["standard_error"]
-            return f"{entry['mean']:.2f} nats" + ("" if error is None else f" (standard error {error:.2f})")
+            return nats(entry["mean"]) + ("" if error is None else f" (standard error {error:.2f})")
 
         rows = [
             ("simulated images", f"{len(self.lower_per_example)}"),
-            ("AIS, lower bound", nats("lower_bound")),
-            ("AIS, upper bound", nats("upper_bound")),
-            ("gap", nats("gap")),
-            (f"L_{self.num_samples}", nats("importance_bound")),
-            ("  below log p(x) by", f"at least {nats('importance_gap_at_least')}"),
-            ("", f"at most {nats('importance_gap_at_most')}"),
-            ("acceptance", f"{self.acceptance_rate:.2f}"),
+            ("AIS, lower bound", of("lower_bound")),
+            ("AIS, upper bound", of("upper_bound")),
+            ("gap", of("gap")),
+            (f"L_{self.num_samples}", of("importance_bound")),
+            ("  below log p(x) by", f"at least {of('importance_gap_at_least')}"),
+            ("", f"at most {of('importance_gap_at_most')}"),
+            ("acceptance", number_text(self.acceptance_rate)),
         ]
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 

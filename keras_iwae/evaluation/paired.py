@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from keras_iwae.evaluation.annealed import AnnealedResult
-from keras_iwae.evaluation.errors import mean, quantity, standard_error
+from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.sumo import SumoResult
+from keras_iwae.evaluation.weighted import having_say, mean
+from keras_iwae.evaluation.wording import quantity
 from keras_iwae.foundation import MARK, check_number
 
 LEVEL = 0.95
@@ -109,7 +111,7 @@ def paired_difference(
     for name, values in (("log_likelihood", one), ("reference", other)):
         if not np.isfinite(values).all():
             raise ValueError(f"{MARK}{name}`. Expected finite numbers. Received: NaN or infinity")
-    found, count = mean(other - one, weights), len(one) if weights is None else int((weights > 0.0).sum())
+    found, count = mean(other - one, weights), len(having_say(one, weights)[0])
     if count == 1:
         return PairedDifference(found, math.nan, -math.inf, math.inf, 1)
     error = standard_error(other - one, weights)

@@ -11,18 +11,16 @@ from keras_iwae.evaluation.diagnostics.units import active_units
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
-    bits_row,
     error_of_mean,
-    finite_or_none,
     log_mean_error,
-    mean,
-    quantity,
     standard_error,
 )
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.verdict import verdict_of
-from keras_iwae.foundation import MARK
+from keras_iwae.evaluation.weighted import having_say, mean, median
+from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
+from keras_iwae.foundation import MARK, number_text
 
 _CROSS_ENTROPY = (
     "Grey levels under a Bernoulli likelihood: this is their cross-entropy and no likelihood. Binarize them, or train "
@@ -123,7 +121,12 @@ class NLLResult:
     @property
     def active_units(self) -> int:
         """Latent units whose posterior mean varies over the images."""
-        return int(active_units(self.means_per_example).sum())
+        return int(active_units(self.means_per_example, weights=self.weights).sum())
+
+    @property
+    def num_examples(self) -> int:
+        """N, the images whose weight is above 0."""
+        return len(self._of(self.ess_per_example))
 
     @property
     def nll(self) -> float:
@@ -148,13 +151,13 @@ class NLLResult:
     @property
     def rounding(self) -> float:
         """What float32 rounds the log weight of the most extreme example by, in nats."""
-        return float(np.abs(self.log_likelihood_per_example).max() * np.finfo(np.float32).eps)
+        return float(np.abs(self._of(self.log_likelihood_per_example)).max() * np.finfo(np.float32).eps)
 
     @property
     def share_unreliable(self) -> float:
-        """Share of images with Pareto k-hat above 0.7. NaN where K is too small for k-hat."""
+        """Share of images with Pareto k-hat above 0.7, by their weights. NaN where K is too small for k-hat."""
         k = self.pareto_k_per_example
-        return math.nan if np.isnan(k).any() else float((k > UNRELIABLE_K).mean())
+        return math.nan if np.isnan(self._of(k)).any() else mean(k > UNRELIABLE_K, self.weights)
 
     @property
     def bits_per_dimension(self) -> float | None:
@@ -183,6 +186,10 @@ class NLLResult:
         share, rounding = self.share_unreliable, self.rounding
         return verdict_of(self.num_samples, self.proposal.kind, self.nll, self.jackknife_nll, rounding, share)
 
+    def _of(self, per_example: np.ndarray) -> np.ndarray:
+        """What of it has a say."""
+        return having_say(per_example, self.weights)[0]
+
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         ess, k = self.ess_per_example, self.pareto_k_per_example
@@ -195,19 +202,19 @@ class NLLResult:
             "bits_per_dimension": finite_or_none(self.bits_per_dimension),
             "bounds": {str(k): finite_or_none(value) for k, value in self.bounds.items()},
             "effective_sample_size": {
-                "mean": finite_or_none(ess.mean()),
-                "median": finite_or_none(np.median(ess)),
-                "min": finite_or_none(ess.min()),
+                "mean": finite_or_none(mean(ess, self.weights)),
+                "median": finite_or_none(median(ess, self.weights)),
+                "min": finite_or_none(self._of(ess).min()),
             },
             "pareto_k": {
-                "median": finite_or_none(np.median(k)),
-                "max": finite_or_none(k.max()),
+                "median": finite_or_none(median(k, self.weights)),
+                "max": finite_or_none(self._of(k).max()),
                 "share_above_0.7": finite_or_none(self.share_unreliable),
             },
             "verdict": self.verdict,
             "active_units": self.active_units,
             "latent_dim": self.latent_dim,
-            "num_examples": len(ess),
+            "num_examples": self.num_examples,
             "num_samples": self.num_samples,
             "proposal": self.proposal.kind,
             "decoder_evaluations": self.decoder_evaluations,
@@ -218,25 +225,24 @@ class NLLResult:
 
     def __str__(self) -> str:
         ess, k = self.ess_per_example, self.pareto_k_per_example
+        effective = (mean(ess, self.weights), median(ess, self.weights), self._of(ess).min())
+        middle, share = number_text(median(k, self.weights)), number_text(self.share_unreliable, ".1%")
         rows = [
             (
                 "cross-entropy" if self.cross_entropy else "NLL",
-                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)",
+                nll_text(self.nll, self.standard_error, self.num_examples),
             ),
-            ("Monte Carlo error", _nats(self.monte_carlo_error, ".3f")),
-            ("jackknife NLL", _nats(self.jackknife_nll)),
+            ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
+            ("jackknife NLL", nats(self.jackknife_nll)),
             *bits_row(self.bits_per_dimension),
-            *((f"L_{size}", f"{value:.2f} nats") for size, value in self.bounds.items()),
+            *((f"L_{size}", nats(value)) for size, value in self.bounds.items()),
             (
                 "effective samples",
-                f"mean {ess.mean():.1f}, median {np.median(ess):.1f}, min {ess.min():.1f} of {self.num_samples}",
+                "mean {}, median {}, min {} of {}".format(
+                    *(number_text(v, ".1f") for v in effective), self.num_samples
+                ),
             ),
-            (
-                "Pareto k-hat",
-                f"median {np.median(k):.2f}, above {UNRELIABLE_K} for {self.share_unreliable:.1%}"
-                if np.isfinite(k).any()
-                else "-",
-            ),
+            ("Pareto k-hat", "-" if share == "-" else f"median {middle}, above {UNRELIABLE_K} for {share}"),
             ("active units", f"{self.active_units} of {self.latent_dim}"),
         ]
         if self.proposal.fitted:
@@ -255,7 +261,3 @@ def _results(given: Any) -> list[NLLResult]:
         received = "none" if not found else f"a {[*wrong, type(given).__name__][0]}"
         raise ValueError(f"{MARK}results`. Expected NLLResults, at least one, in a list. Received: {received}")
     return found
-
-
-def _nats(value: float, spec: str = ".2f") -> str:
-    return f"{value:{spec}} nats" if np.isfinite(value) else "-"

@@ -2,16 +2,21 @@
 
 import numpy as np
 
+from keras_iwae.evaluation.weighted import having_say
+
 ACTIVE_UNIT_THRESHOLD = 0.01
 
 
-def mean_variances(posterior_means: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+def mean_variances(
+    posterior_means: np.ndarray, noise: np.ndarray | float = 0.0, weights: np.ndarray | None = None
+) -> np.ndarray:
     r"""Variance over images of each unit's posterior mean, $\mathrm{Var}_x(\mathrm{E}_{q(u|x)}[u])$.
 
     Args:
         posterior_means: posterior mean of each unit for each image, `[N, D]`, in units of the latent.
         noise: where the means are averages of draws, the variance of each average about its expectation, `[N, D]`.
             Left in, it would add its mean over images to the result and make silent units look alive.
+        weights: of the images, `[N]`; `None` weighs all alike.
 
     Returns:
         float64 `[D]`, in squared units of the latent; 0 where the noise explains all of it.
@@ -23,12 +28,17 @@ def mean_variances(posterior_means: np.ndarray, noise: np.ndarray | float = 0.0)
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2.
     """
-    between = np.var(np.asarray(posterior_means, np.float64), axis=0)
-    return np.maximum(between - np.mean(np.broadcast_to(noise, np.shape(posterior_means)), axis=0), 0.0)
+    means, shares = having_say(posterior_means, weights)
+    within, _ = having_say(np.broadcast_to(noise, np.shape(posterior_means)), weights)
+    between = np.average((means - np.average(means, axis=0, weights=shares)) ** 2, axis=0, weights=shares)
+    return np.maximum(between - np.average(within, axis=0, weights=shares), 0.0)
 
 
 def active_units(
-    posterior_means: np.ndarray, threshold: float = ACTIVE_UNIT_THRESHOLD, noise: np.ndarray | float = 0.0
+    posterior_means: np.ndarray,
+    threshold: float = ACTIVE_UNIT_THRESHOLD,
+    noise: np.ndarray | float = 0.0,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     r"""Which latent units carry information: $\mathrm{Var}_x(\mathrm{E}_{q(u|x)}[u]) > 0.01$.
 
@@ -36,6 +46,7 @@ def active_units(
         posterior_means: posterior mean of each image, `[N, D]`.
         threshold: the variance above which a unit is active.
         noise: see `mean_variances`.
+        weights: of the images, `[N]`; `None` weighs all alike.
 
     Returns:
         bool `[D]`; its sum is the number of active units.
@@ -47,7 +58,7 @@ def active_units(
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2.
     """
-    return mean_variances(posterior_means, noise) > threshold
+    return mean_variances(posterior_means, noise, weights) > threshold
 
 
 def gaussian_kl(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
