@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,6 +24,7 @@ from keras_iwae.evaluation import (
     importance_weighted_nll,
     weights_digest,
 )
+from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.workers import worker_processes
@@ -48,6 +50,18 @@ def elsewhere(model, order):
             yield number, compute(x, seen, lambda share: None)
 
     return spread
+
+
+class Parts(keras.utils.PyDataset):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +100,45 @@ def test_a_shard_without_its_place_has_other_draws(model, x, shards):
     second = shards[1]
     misplaced = importance_weighted_nll(model, x[2:6], 30, **QUIET)
     assert np.abs(misplaced.log_likelihood_per_example - second.log_likelihood_per_example).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first", "refused"),
+    [([2, 2, 1], 4, None), ([2, 2, 1], 3, 2), ([3, 3], 4, 3), ([1], 6, None), ([5], 7, None)],
+)
+@pytest.mark.parametrize("way", ["array", "PyDataset", "generator"])
+def test_a_shard_begins_with_a_batch_of_the_whole(model, x, way, sizes, first, refused):
+    """Within one it would have draws that the whole has not; with draws of each image it may begin anywhere."""
+    ends = np.cumsum(sizes)
+    parts = [x[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    size = None
+    if way == "array":
+        # Of a single batch it knows the size that there might have been.
+        refused, size = (None if first % max(sizes) == 0 else max(sizes)), max(sizes)
+
+    def run(by_batch):
+        data = {"array": lambda: x[: ends[-1]], "PyDataset": lambda: Parts(parts), "generator": lambda: iter(parts)}
+        computed = []
+
+        def compute(x, seen, advance):
+            computed.append(seen)
+            return (x.numpy(),)
+
+        in_batches(model, data[way](), size, compute, {}, verbose=False, first=first, by_batch=by_batch)
+        return computed
+
+    places = (first + ends - sizes).tolist()
+    assert run(False) == places
+    if refused is None:
+        assert run(True) == places
+    else:
+        with pytest.raises(ValueError, match=f"`first`. Expected a multiple of {refused}, .*Received: {first}"):
+            run(True)
+
+
+def test_which_draws_are_those_of_a_batch(model, x):
+    with pytest.raises(ValueError, match=r"`first`\. Expected a multiple of 2"):
+        importance_weighted_nll(model, x[3:], 30, first=3, **QUIET)
 
 
 @pytest.mark.parametrize(

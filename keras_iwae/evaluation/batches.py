@@ -75,6 +75,7 @@ def in_batches(
     verbose: bool = True,
     default: int = 200,
     first: int = 0,
+    by_batch: bool = False,
     elsewhere: Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None = None,
 ) -> Pass:
     """What `compute` gives for each batch, put together over all examples.
@@ -90,18 +91,23 @@ def in_batches(
         verbose: whether to show progress.
         default: what a `batch_size` of `None` is for an array.
         first: the place of the first example among all of which `data` are some.
+        by_batch: whether the draws of an example depend on its batch, so that `first` has to be where one begins.
         elsewhere: what computes batches in place of `compute`, a `Spread` with its recipe. All of them are given to it
             at once, and it returns when it is ready to compute; each is written into `resume` when it comes.
 
     Raises:
-        ValueError: if the examples are none that the model takes, or there are none, or `verbose` is no boolean.
+        ValueError: if the examples are none that the model takes, or there are none, `verbose` is no boolean, or
+            `first` is within a batch of the whole.
     """
     model.check_finite()
     check_boolean("verbose", verbose)
     check_batch_size(data, batch_size)
     opened = model.door.open(data, "data")
     if isinstance(opened, np.ndarray):
-        opened = tf.data.Dataset.from_tensor_slices(opened).batch(batch_size or default)
+        size = batch_size or default
+        if by_batch:
+            _check_begins(first, size)
+        opened = tf.data.Dataset.from_tensor_slices(opened).batch(size)
     elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
         opened = [opened[index] for index in range(opened.num_batches)]
     count = _length(opened)
@@ -118,6 +124,11 @@ def in_batches(
         for number, element in enumerate(opened):
             x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
             x = tf.convert_to_tensor(x)
+            # The last batch of all may be a short one, and so may a single one be, but none that others follow.
+            if by_batch and seen == first and count > 1:
+                _check_begins(first, len(x))
+            if by_batch and number == 1:
+                _check_begins(first, seen - first)
             part = partial.find(x, seen) if partial is not None else None
             if part is not None:
                 # Found, not computed: of no meaning for the time that is left.
@@ -158,6 +169,14 @@ def in_batches(
     weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
     judged = Judged(weights_digest(model), np.concatenate(digests))
     return Pass(arrays, weighted, np.concatenate(entries), fractional, judged)
+
+
+def _check_begins(first: int, size: int) -> None:
+    if first % size:
+        raise ValueError(
+            f"{MARK}first`. Expected a multiple of {size}, the size of a batch, so that a batch of the whole begins "
+            f"there and has the same draws. Received: {first}"
+        )
 
 
 def _length(batches: Any) -> int:

@@ -119,16 +119,18 @@ def importance_weighted_nll(
         resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
             one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
-        first: the place of the first image among all, where `data` is a shard of them. Shards that begin where a batch
-            of the whole does have its very numbers; `NLLResult.join` puts them together.
+        first: the place of the first image among all, where `data` is a shard of them; a multiple of the batch size
+            unless the proposal is fitted. Such shards have the very numbers of the whole; `NLLResult.join` puts them
+            together.
         spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
         `NLLResult`; printed, it is a table.
 
     Raises:
-        ValueError: if a number is out of range, the posterior has no density, the latents are discrete and the proposal
-            is fitted, or the images are not in [0, 1], of another shape, or none.
+        ValueError: if a number is out of range, `first` is within a batch of the whole, the posterior has no density,
+            the latents are discrete and the proposal is fitted, or the images are not in [0, 1], of another shape, or
+            none.
 
     Example:
         >>> result = importance_weighted_nll(model, keras_iwae.data.load("mnist", "test"), num_samples=5000)
@@ -160,8 +162,19 @@ def importance_weighted_nll(
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
     elsewhere = None if spread is None else functools.partial(spread, recipe)
+    # An image has draws of its own from a fitted proposal, and from the posterior those of its place in a batch.
+    by_batch = not drawn_from.fitted
     found = in_batches(
-        model, data, batch_size, recipe.on(model), settings, resume, verbose, first=first, elsewhere=elsewhere
+        model,
+        data,
+        batch_size,
+        recipe.on(model),
+        settings,
+        resume,
+        verbose,
+        first=first,
+        by_batch=by_batch,
+        elsewhere=elsewhere,
     )
     values, ess, tails, corrected, means = found.arrays
     return NLLResult(

@@ -70,7 +70,7 @@ class NLLResult:
     def join(results: Iterable["NLLResult"]) -> "NLLResult":
         """One result of the images of several, which were evaluated shard by shard with `first=` their places.
 
-        Where each shard begins where a batch of the whole begins, it is the very result of the whole.
+        With batches of the same size, it is the very result of the whole.
 
         Args:
             results: in any order; their images have to be next to each other.
