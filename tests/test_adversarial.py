@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_iwae import AVB, IWAE, experiments, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation.annealed import annealed_nll
 from keras_iwae.evaluation.bidirectional import bidirectional_gap
+from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
 from keras_iwae.evaluation.resampling import resampled_posterior
 from keras_iwae.evaluation.sumo import sumo_nll
 from keras_iwae.networks.dense import dense_encoder
@@ -147,6 +148,8 @@ def test_what_needs_a_density_is_refused_with_what_to_do():
         lambda: importance_weighted_nll(model, X, 10),
         lambda: sumo_nll(model, X, 10),
         lambda: resampled_posterior(model, X, 2),
+        lambda: latents(model, X),
+        lambda: pairwise_log_posterior(model, X, np.zeros((len(X), model.latent_dim))),
     ]
     for call in refused:
         with pytest.raises(ValueError, match=r"evaluate_nll.py --method ais.*fitted proposal"):

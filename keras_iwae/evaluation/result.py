@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwae.evaluation.diagnostics.units import active_units
+from keras_iwae.evaluation.diagnostics.units import ACTIVE_UNIT_THRESHOLD, variances_of
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
@@ -121,7 +121,7 @@ class NLLResult:
     @property
     def active_units(self) -> int:
         """Latent units whose posterior mean varies over the images."""
-        return int(active_units(self.means_per_example, weights=self.weights).sum())
+        return int((variances_of(self.means_per_example, weights=self.weights) > ACTIVE_UNIT_THRESHOLD).sum())
 
     @property
     def num_examples(self) -> int:
