@@ -1,6 +1,5 @@
 r"""Negative log-likelihood by annealed importance sampling, a check of the importance-sampled one."""
 
-import functools
 import math
 import os
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
-from keras_iwae.evaluation.batches import Compute, Spread, in_batches
+from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import bits_per_dimension, error_of_mean, log_mean_error, standard_error
 from keras_iwae.evaluation.weighted import having_say, mean
@@ -177,8 +176,8 @@ def annealed_nll(
             chains may miss it too.
         batch_size: images in a batch where `data` is an array; `None` is 25; chains times images run at once.
         seed: seed of the draws.
-        resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
-            one, of the same weights, images and settings, continues it.
+        resume: file, in a folder that there is, that keeps the results of each batch until all are there. A call that
+            finds those of an interrupted one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
         spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
@@ -207,9 +206,16 @@ def annealed_nll(
     }
     recipe = _Annealing(num_chains, num_temperatures, num_leapfrog_steps, step_size, initial, seed)
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
-    elsewhere = None if spread is None else functools.partial(spread, recipe)
     found = in_batches(
-        model, data, batch_size, recipe.on(model), stored, resume, verbose, _BATCH_SIZE, elsewhere=elsewhere
+        model,
+        data,
+        batch_size,
+        recipe.on(model),
+        stored,
+        resume,
+        verbose,
+        _BATCH_SIZE,
+        elsewhere=elsewhere(spread, recipe),
     )
     log_likelihood, ess, acceptance = found.arrays
     return AnnealedResult(

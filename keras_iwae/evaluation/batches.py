@@ -1,11 +1,11 @@
 """One pass over examples in batches: progress with the time left, and results that a second start finds again."""
 
+import functools
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -14,7 +14,15 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_iwae.evaluation.digests import Judged, digests_of, weights_digest
-from keras_iwae.foundation import MARK, check_boolean, read_arrays, value_errors, write_arrays
+from keras_iwae.foundation import (
+    MARK,
+    check_boolean,
+    check_callable,
+    check_file,
+    read_arrays,
+    value_errors,
+    write_arrays,
+)
 from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
@@ -96,8 +104,8 @@ def in_batches(
             at once, and it returns when it is ready to compute; each is written into `resume` when it comes.
 
     Raises:
-        ValueError: if the examples are none that the model takes, or there are none, `verbose` is no boolean, or
-            `first` is within a batch of the whole.
+        ValueError: if the examples are none that the model takes, or there are none, `verbose` is no boolean, `resume`
+            is no path in a folder that there is, or `first` is within a batch of the whole.
     """
     model.check_finite()
     check_boolean("verbose", verbose)
@@ -193,11 +201,21 @@ def _progress_bar(count: int | None, verbose: bool) -> tqdm:
     return tqdm(total=count, disable=not verbose, bar_format=known if count else None, smoothing=0, leave=False)
 
 
+def elsewhere(
+    spread: Spread | None, recipe: Recipe
+) -> Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None:
+    """What computes the batches of a recipe where other processes do, `None` where this one does."""
+    if spread is None:
+        return None
+    check_callable("spread", spread)
+    return functools.partial(spread, recipe)
+
+
 class _PartialResults:
     """Results of batches in a file, each under a digest of all that decides it: images, weights and settings."""
 
     def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
-        self._path = Path(path)
+        self._path = check_file("resume", path)
         self._common = hashlib.sha256(json.dumps([settings, model.get_config()], sort_keys=True, default=str).encode())
         self._common.update(weights_digest(model).encode())
         self._found = self._read()

@@ -1,6 +1,5 @@
 r"""Bidirectional Monte Carlo: log p(x) between two bounds, on images drawn from the model, and where $L_K$ lies."""
 
-import functools
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +9,11 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.annealed import log_mean_weight
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
-from keras_iwae.evaluation.batches import Compute, Spread, in_batches
+from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
 from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.wording import finite_or_none, nats
-from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for, number_text
+from keras_iwae.foundation import Purpose, check_boolean, check_file, check_integer, key_for, number_text
 from keras_iwae.models import IWAE, Samples, check_model
 
 
@@ -187,7 +186,7 @@ def bidirectional_gap(
         set that the model fits badly may have posteriors that are harder.
 
     Raises:
-        ValueError: if the latents are discrete or an argument is out of range.
+        ValueError: if the latents are discrete, an argument is out of range, or `resume` is in no folder.
 
     Example:
         >>> result = bidirectional_gap(model, num_examples=20)
@@ -218,12 +217,14 @@ def bidirectional_gap(
     )
     compute = recipe.on(model)
     check_integer("batch_size", batch_size)
+    if resume is not None:
+        # Before what comes first, and is none of its business.
+        check_file("resume", resume)
     stored = {"method": "bidirectional Monte Carlo", "step_size": step_size, **settings}
     images = recipe.drawn(model).events.numpy()
     # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
     importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False, spread=spread)
-    elsewhere = None if spread is None else functools.partial(spread, recipe)
-    found = in_batches(model, images, batch_size, compute, stored, resume, verbose, elsewhere=elsewhere)
+    found = in_batches(model, images, batch_size, compute, stored, resume, verbose, elsewhere=elsewhere(spread, recipe))
     lower, upper, acceptance = found.arrays
     return BidirectionalResult(
         lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings

@@ -1,6 +1,5 @@
 r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, K in the thousands, memory flat in K."""
 
-import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation.batches import Compute, Spread, in_batches
+from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
@@ -116,8 +115,8 @@ def importance_weighted_nll(
         defensive: probability that a draw comes from the prior; the weights follow the mixture.
         proposal: "amortized", the posterior, as the two arguments before say; "refined" or "adapted", fitted to each
             image, for continuous latents.
-        resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
-            one, of the same weights, images and settings, continues it.
+        resume: file, in a folder that there is, that keeps the results of each batch until all are there. A call that
+            finds those of an interrupted one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
         first: the place of the first image among all, where `data` is a shard of them; a multiple of the batch size
             unless the proposal is fitted. Such shards have the very numbers of the whole; `NLLResult.join` puts them
@@ -161,7 +160,6 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
-    elsewhere = None if spread is None else functools.partial(spread, recipe)
     # An image has draws of its own from a fitted proposal, and from the posterior those of its place in a batch.
     by_batch = not drawn_from.fitted
     found = in_batches(
@@ -174,7 +172,7 @@ def importance_weighted_nll(
         verbose,
         first=first,
         by_batch=by_batch,
-        elsewhere=elsewhere,
+        elsewhere=elsewhere(spread, recipe),
     )
     values, ess, tails, corrected, means = found.arrays
     return NLLResult(

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_iwae.evaluation.digests import digests_of
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
-from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, seed_of_keys, shape_text
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for, seed_of_keys, shape_text
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
@@ -89,6 +89,7 @@ def conditional(
     num_samples = check_integer("num_samples", num_samples)
     num_draws = check_integer("num_draws", num_draws, at_least=0)
     key_seed = seed_of_keys(seed)
+    check_callable("progress", progress)
     check_density(model.posterior)
     model.check_finite()
     x = model.door.array(x, "x")

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.diagnostics.numbers import numbers
-from keras_iwae.foundation import MARK, Purpose, check_integer, key_for
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import HierarchicalGaussian, check_density
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
@@ -88,6 +88,7 @@ def latents(
     model.check_finite()
     images = model.door.array(images, "images")
     num_draws = check_integer("num_draws", num_draws, at_least=2)
+    check_callable("progress", progress)
 
     def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
         posterior = model.posterior.distribution(x)
@@ -203,6 +204,7 @@ def pairwise_log_posterior(
         )
     model.check_finite()
     images = tf.constant(model.door.array(images, "images"))
+    check_callable("progress", progress)
     draws = numbers("draws", draws, len(images), model.latent_dim)
 
     def of_blocks(x: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_iwae.evaluation import UNRELIABLE_K, NLLResult, Proposal
 from keras_iwae.experiments.log_likelihood import evaluate
-from keras_iwae.foundation import check_choice, check_ending, check_integer
+from keras_iwae.foundation import check_choice, check_ending, check_file, check_integer
 from keras_iwae.training import runs
 
 FITTED = ("refined", "adapted")
@@ -103,7 +103,7 @@ def evaluate_both(
     check_integer("num_samples", num_samples)
     Proposal(proposal_scale, defensive)
     if per_example is not None:
-        check_ending("per_example", per_example, ".npz")
+        check_file("per_example", check_ending("per_example", per_example, ".npz"))
     # Read once where it is the newest, which a run that is written meanwhile might be.
     common = {"model": runs.newest() if model is None else model, "seed": seed, "verbose": verbose, **images}
     fitted, second = evaluate(num_samples=fitted_samples, proposal=proposal, **common)
