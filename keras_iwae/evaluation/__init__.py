@@ -19,6 +19,7 @@ from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
+from keras_iwae.evaluation.wording import nats
 
 __all__ = [
     "ACTIVE_UNIT_THRESHOLD",
@@ -50,6 +51,7 @@ __all__ = [
     "inference_gap",
     "latents",
     "mean_and_error",
+    "nats",
     "paired_difference",
     "pairwise_log_posterior",
     "pareto_k_of",
