@@ -84,6 +84,10 @@ def test_results_are_compared_as_their_numbers():
     weights = {"weights": np.array([1.0, 3.0, 1.0])}
     weighted = paired_difference(result(ONE, **weights), result(OTHER, "two", **weights))
     assert weighted.mean == pytest.approx(-(1.0 + 3.0 * 1.1 + 0.9) / 5.0)
+    # Of weight 0, whatever there is.
+    weights = {"weights": np.array([1.0, 0.0, 1.0])}
+    gone = paired_difference(result([-9.0, -np.inf, -8.1], **weights), result(OTHER, "two", **weights))
+    assert gone == paired_difference([-9.0, -8.1], [-10.0, -9.0])
     # Other settings of the latents are what is compared.
     assert paired_difference(result(ONE, latent_dim=3), result(OTHER, "two")).num_images == 3
 
@@ -125,12 +129,21 @@ def make_run(folder, values, file="per-example-test.npz", digest=None, config=No
         (([1.0, 2.0], [-np.inf, 3.0]), "reference"),
         ((None, [1.0, 3.0]), "log_likelihood"),
         (([1.0, 2.0], "a"), "reference"),
+        ((result(ONE), ONE), "reference"),
+        ((ONE, result(ONE)), "reference"),
         ((object(), [1.0]), "log_likelihood"),
     ],
 )
 def test_differences_that_cannot_be_told_are_refused(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         paired_difference(*arguments)
+
+
+def test_a_model_is_not_compared_with_itself():
+    values = np.array(ONE)
+    for same in (values, result(ONE)):
+        with pytest.raises(ValueError, match=r"`log_likelihood`\. Expected another model's"):
+            paired_difference(same, same)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def paired_difference(
 
     Raises:
         ValueError: if the two are not of the same images or not finite, the level is not in (0, 1), or two results are
-            of one model, or of other settings or weights of examples.
+            of one model, or of other settings or weights of examples, or one is given twice.
 
     Example:
         >>> paired_difference(np.array([-9.0, -7.9, -8.1]), np.array([-10.0, -9.0, -9.0])).verdict
@@ -98,23 +98,29 @@ def paired_difference(
 
     if not 0.0 < check_number("level", level) < 1.0:
         raise ValueError(f"{MARK}level`. Expected a number in (0, 1), as 0.95. Received: {level!r}")
+    if log_likelihood is reference:
+        raise ValueError(f"{MARK}log_likelihood`. Expected another model's than `reference`. Received: the same object")
     weights = None
     if isinstance(log_likelihood, _RESULTS) and isinstance(reference, _RESULTS):
         _check_comparable(log_likelihood, reference)
         weights = log_likelihood.weights
+    elif isinstance(log_likelihood, _RESULTS) or isinstance(reference, _RESULTS):
+        kind = type(log_likelihood).__name__
+        raise ValueError(f"{MARK}reference`. Expected two results or two arrays. Received: one of each, a {kind} first")
     one, other = _numbers("log_likelihood", log_likelihood), _numbers("reference", reference)
     if one.shape != other.shape or one.ndim != 1 or not one.size:
         raise ValueError(
             "Invalid value received for `log_likelihood`. Expected one number for each image of `reference`. "
             f"Received: shapes {list(one.shape)} and {list(other.shape)}"
         )
+    (one, shares), (other, _) = having_say(one, weights), having_say(other, weights)
     for name, values in (("log_likelihood", one), ("reference", other)):
         if not np.isfinite(values).all():
             raise ValueError(f"{MARK}{name}`. Expected finite numbers. Received: NaN or infinity")
-    found, count = mean(other - one, weights), len(having_say(one, weights)[0])
+    found, count = mean(other - one, shares), len(one)
     if count == 1:
         return PairedDifference(found, math.nan, -math.inf, math.inf, 1)
-    error = standard_error(other - one, weights)
+    error = standard_error(other - one, shares)
     half = error * float(stats.t.ppf(0.5 + 0.5 * level, count - 1))
     return PairedDifference(found, error, found - half, found + half, count)
 
