@@ -22,7 +22,7 @@ from keras_iwae.evaluation import (
     bidirectional_gap,
     digests_of,
     importance_weighted_nll,
-    weights_digest,
+    model_digest,
 )
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
@@ -174,14 +174,17 @@ def test_one_result_is_not_several(whole):
 
 
 def test_a_result_knows_what_it_is_of(model, x, whole, shards):
-    assert whole.judged.weights == weights_digest(model)
+    assert whole.judged.model == model_digest(model)
     examples = digests_of(tf.constant(x)).numpy()
     np.testing.assert_array_equal(shards[1].judged.examples, examples[2:6])
     assert len(np.unique(examples, axis=0)) == 7
-    twin = IWAE((4, 3, 1), latent_dim=2, hidden=(8,), num_samples=5, seed=3)
-    assert weights_digest(twin) == weights_digest(model)
+    options = {"event_shape": (4, 3, 1), "latent_dim": 2, "hidden": (8,), "num_samples": 5, "seed": 3}
+    twin = IWAE(**options)
+    assert model_digest(twin) == model_digest(model)
+    for other in ({"activation": "relu"}, {"likelihood": "continuous_bernoulli"}):
+        assert model_digest(IWAE(**options, **other)) != model_digest(model)
     twin.generative.trainable_variables[0].assign_add(1e-6 * np.ones_like(twin.generative.trainable_variables[0]))
-    assert weights_digest(twin) != weights_digest(model)
+    assert model_digest(twin) != model_digest(model)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])

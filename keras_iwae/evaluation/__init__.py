@@ -5,7 +5,7 @@ from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
 from keras_iwae.evaluation.batches import Arrays, Batch, Compute, Recipe, Spread
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
-from keras_iwae.evaluation.digests import digests_of, weights_digest
+from keras_iwae.evaluation.digests import digests_of, model_digest
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.imputation import Conditional, conditional, conditional_graph
 from keras_iwae.evaluation.inference_gap import inference_gap
@@ -51,6 +51,7 @@ __all__ = [
     "inference_gap",
     "latents",
     "mean_and_error",
+    "model_digest",
     "nats",
     "paired_difference",
     "pairwise_log_posterior",
@@ -60,5 +61,4 @@ __all__ = [
     "resampled_reconstruction",
     "stream_log_weights",
     "sumo_nll",
-    "weights_digest",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.evaluation.digests import Judged, digests_of, weights_digest
+from keras_iwae.evaluation.digests import Judged, digests_of, model_digest
 from keras_iwae.foundation import (
     MARK,
     check_boolean,
@@ -63,7 +63,7 @@ class Pass(NamedTuple):
         weights: of the examples, `[N]`; `None` where the data has none.
         entries: how many entries of each example were observed, `[N]`.
         fractional: whether there are values that are no whole numbers.
-        judged: of which weights and examples.
+        judged: of which model and examples.
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -175,7 +175,7 @@ def in_batches(
         partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
     weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
-    judged = Judged(weights_digest(model), np.concatenate(digests))
+    judged = Judged(model_digest(model), np.concatenate(digests))
     return Pass(arrays, weighted, np.concatenate(entries), fractional, judged)
 
 
@@ -217,7 +217,7 @@ class _PartialResults:
     def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
         self._path = check_file("resume", path)
         self._common = hashlib.sha256(json.dumps([settings, model.get_config()], sort_keys=True, default=str).encode())
-        self._common.update(weights_digest(model).encode())
+        self._common.update(model_digest(model).encode())
         self._found = self._read()
         self._kept: dict[str, tuple[np.ndarray, ...]] = {}
 

@@ -1,8 +1,9 @@
-"""Which weights and which examples a number is of: digests, equal where these are."""
+"""Which model and which examples a number is of: digests, equal where these are."""
 
 import hashlib
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,17 +14,21 @@ class Judged(NamedTuple):
     """What numbers are of.
 
     Attributes:
-        weights: `weights_digest` of the model.
+        model: `model_digest` of it.
         examples: `digests_of` the examples, int32 `[N, 2]`.
     """
 
-    weights: str
+    model: str
     examples: np.ndarray
 
 
-def weights_digest(model: IWAE) -> str:
-    """256 bits of all weights of a model, in hexadecimal."""
+def model_digest(model: IWAE) -> str:
+    """256 bits of all weights of a model and of the layers that they are of, in hexadecimal."""
     found = hashlib.sha256()
+    # Models of other activations or likelihoods begin with the same weights.
+    for layer in model._flatten_layers() if isinstance(model, keras.Layer) else ():
+        activation = getattr(layer, "activation", None)
+        found.update(f"{type(layer).__name__} {getattr(activation, '__name__', activation)} ".encode())
     for weight in model.get_weights():
         found.update(f"{weight.dtype} {weight.shape}".encode())
         found.update(np.ascontiguousarray(weight).tobytes())

@@ -151,7 +151,7 @@ def _check_comparable(one: Result, other: Result) -> None:
         raise ValueError(
             f"{MARK}log_likelihood`. Expected the examples of `reference`, in the same order. Received: others"
         )
-    if one.judged.weights == other.judged.weights:
+    if one.judged.model == other.judged.model:
         raise ValueError(f"{MARK}log_likelihood`. Expected another model than `reference`. Received: the same one")
 
 

@@ -47,7 +47,7 @@ class NLLResult:
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
         first: the place of the first image among all, where these are a shard of them.
-        judged: of which weights and examples; `None` where nobody knows.
+        judged: of which model and examples; `None` where nobody knows.
     """
 
     num_samples: int
@@ -110,7 +110,7 @@ class NLLResult:
         names = "num_samples", "seed", "proposal", "latent_dim", "discrete"
         own = {name: getattr(self, name) for name in names}
         # The whole of it would be too long for an error.
-        model = None if self.judged is None else f"of weights {self.judged.weights[:16]}"
+        model = None if self.judged is None else self.judged.model[:16]
         return {**own, "bounds": list(self.bound_per_example), "weighted": self.weights is not None, "model": model}
 
     @property

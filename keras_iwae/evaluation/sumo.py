@@ -45,7 +45,7 @@ class SumoResult:
         seed: seed of the draws.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
-        judged: of which weights and examples; `None` where nobody knows.
+        judged: of which model and examples; `None` where nobody knows.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)

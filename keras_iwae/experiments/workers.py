@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread, weights_digest
+from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread, model_digest
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
@@ -87,7 +87,7 @@ class Workers:
 
     def of(self, path: str | os.PathLike, model: IWAE) -> Spread:
         """What computes batches for a model that lies at `path`, a run folder or a `.keras` file."""
-        return functools.partial(self._spread, Path(path).resolve(), weights_digest(model))
+        return functools.partial(self._spread, Path(path).resolve(), model_digest(model))
 
     def _spread(
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
@@ -172,7 +172,7 @@ def _loads(path: Path, digest: str) -> None:
 @functools.lru_cache(maxsize=1)
 def _loaded(path: Path, digest: str) -> IWAE:
     model = runs.load_model(path)
-    if weights_digest(model) != digest:
+    if model_digest(model) != digest:
         raise ValueError(
             f"{MARK}model`. Expected the same weights for all workers. Received: others in a worker's {path}, "
             "which was written meanwhile or lies on another machine"
