@@ -32,10 +32,17 @@ def parse() -> argparse.Namespace:
         "--stages", type=int, metavar="N", help="of the paper's eight: 1, 4, 13, 40, 121, ... passes [8]"
     )
     parser.add_argument("--budget-minutes", type=float, metavar="M", help="training time of each row over all starts")
-    parser.add_argument("--k", type=int, default=5000, help="importance samples of the evaluation [5000]")
+    parser.add_argument("--k", type=int, help="importance samples of the evaluation [5000]")
     parser.add_argument("--limit", type=int, metavar="N", help="evaluate the first N test images only [all]")
     parser.add_argument("--out", default="saved_models/reproduce", help="folder of runs [saved_models/reproduce]")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.fast and not args.all:
+        parser.error("--fast is of --all; of one row it is another name, which ends in -fast")
+    if args.list:
+        for option in ("stages", "budget_minutes", "k", "limit"):
+            if getattr(args, option) is not None:
+                parser.error(f"--list shows what is there, and takes no --{option.replace('_', '-')}")
+    return args
 
 
 def main(args: argparse.Namespace) -> None:
@@ -49,10 +56,11 @@ def main(args: argparse.Namespace) -> None:
     names = [args.row] if args.row else [row.name for row in ROWS.values() if row.published and row.fast == args.fast]
     words = [f"--row {args.row}" if args.row else "--row NAME"]
     words += [
-        f"--{name} {value}" for name, value in (("stages", args.stages), ("k", args.k)) if value not in (None, 5000)
+        f"--{name} {value}"
+        for name, value in (("stages", args.stages), ("k", args.k), ("limit", args.limit))
+        if value is not None
     ]
-    words += [f"--budget-minutes {args.budget_minutes:g}"] if args.budget_minutes else []
-    words += [f"--limit {args.limit}"] if args.limit else []
+    words += [f"--budget-minutes {args.budget_minutes:g}"] if args.budget_minutes is not None else []
     for i, name in enumerate(names):
         print(f"{name} ({i + 1} of {len(names)})", flush=True)
         said = " ".join(["python scripts/reproduce.py", *words]).replace("NAME", name)

@@ -49,6 +49,9 @@ class LinearGaussian(KeepsGraphs):
     def check_finite(self):
         pass
 
+    def get_weights(self):
+        return [self.weights, self.bias]
+
     def sample_data(self, count, seed=1):
         rng = np.random.default_rng(seed)
         z = rng.normal(size=(count, self.weights.shape[1]))

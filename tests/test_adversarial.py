@@ -4,15 +4,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_scripts import error_line
 
 from keras_iwae import AVB, IWAE, experiments, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation.annealed import annealed_nll
 from keras_iwae.evaluation.bidirectional import bidirectional_gap
+from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
 from keras_iwae.evaluation.resampling import resampled_posterior
 from keras_iwae.evaluation.sumo import sumo_nll
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.networks.discriminator import Discriminator, discrimination
 from keras_iwae.posteriors.implicit import ImplicitPosterior
+from keras_iwae.training import runs
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)
@@ -147,6 +150,8 @@ def test_what_needs_a_density_is_refused_with_what_to_do():
         lambda: importance_weighted_nll(model, X, 10),
         lambda: sumo_nll(model, X, 10),
         lambda: resampled_posterior(model, X, 2),
+        lambda: latents(model, X),
+        lambda: pairwise_log_posterior(model, X, np.zeros((len(X), model.latent_dim))),
     ]
     for call in refused:
         with pytest.raises(ValueError, match=r"evaluate_nll.py --method ais.*fitted proposal"):
@@ -159,6 +164,14 @@ def test_what_needs_a_density_is_refused_with_what_to_do():
         IWAE(SHAPE, latent_dim=2, posterior="adversarial")
     with pytest.raises(ValueError, match=r"`posterior`.*`keras_iwae.IWAE` trains"):
         AVB(SHAPE, latent_dim=2, posterior="gaussian")
+
+
+def test_a_run_is_not_diagnosed_and_the_script_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "load_model", lambda path: make())
+    said = error_line("diagnose", "--model", tmp_path, cwd=tmp_path)
+    assert "`model`. Expected one whose log q(z|x) is known" in said
+    assert "ImplicitPosterior" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_configuration_by_name():

@@ -170,6 +170,9 @@ class Judged(KeepsGraphs, SimpleNamespace):
     def check_finite(self):
         pass
 
+    def get_weights(self):
+        return []
+
 
 @pytest.mark.slow
 def test_two_stochastic_layers_reach_quadrature(images):

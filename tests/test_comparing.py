@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from keras_iwae.evaluation import NLLResult, Proposal, SumoResult
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.paired import paired_difference
 from keras_iwae.experiments.comparison import compare, table
 
@@ -55,6 +57,59 @@ def test_sign_and_verdict():
             paired_difference(wrong, reference if wrong.size else wrong)
 
 
+def result(values, model="one", examples=((1, 2), (3, 4), (5, 6)), **options):
+    """Of three images, as an evaluation gives it."""
+    values = np.asarray(values, np.float64)
+    settings = {
+        "num_samples": 50,
+        "seed": 0,
+        "ess_per_example": np.full(3, 40.0),
+        "pareto_k_per_example": np.full(3, 0.2),
+        "jackknife_per_example": values,
+        "means_per_example": np.zeros([3, 2]),
+        "latent_dim": 2,
+        "proposal": Proposal(),
+        "entries_per_example": np.full(3, 6),
+        **options,
+    }
+    bounds = {settings["num_samples"]: values}
+    return NLLResult(bound_per_example=bounds, judged=Judged(model, np.array(examples)), **settings)
+
+
+ONE, OTHER = [-9.0, -7.9, -8.1], [-10.0, -9.0, -9.0]
+
+
+def test_results_are_compared_as_their_numbers():
+    assert paired_difference(result(ONE), result(OTHER, "two", seed=1)) == paired_difference(ONE, OTHER)
+    weights = {"weights": np.array([1.0, 3.0, 1.0])}
+    weighted = paired_difference(result(ONE, **weights), result(OTHER, "two", **weights))
+    assert weighted.mean == pytest.approx(-(1.0 + 3.0 * 1.1 + 0.9) / 5.0)
+    # Of weight 0, whatever there is.
+    weights = {"weights": np.array([1.0, 0.0, 1.0])}
+    gone = paired_difference(result([-9.0, -np.inf, -8.1], **weights), result(OTHER, "two", **weights))
+    assert gone == paired_difference([-9.0, -8.1], [-10.0, -9.0])
+    # Other settings of the latents are what is compared.
+    assert paired_difference(result(ONE, latent_dim=3), result(OTHER, "two")).num_images == 3
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (result(ONE), "another model"),
+        (result(OTHER, "two", examples=((3, 4), (1, 2), (5, 6))), "same order"),
+        (result(OTHER, "two", num_samples=5), "num_samples = 5"),
+        (result(OTHER, "two", proposal=Proposal(scale=1.2)), "proposal"),
+        (result(OTHER, "two", discrete=False), "discrete = False"),
+        (result(OTHER, "two", cross_entropy=True), "quantity = cross-entropy"),
+        (result(OTHER, "two", weights=np.ones(3)), "weights of examples"),
+        (SumoResult(np.array(OTHER), np.ones(3), 5, 6.0, 0), "kind = SumoResult"),
+    ],
+)
+def test_results_that_do_not_belong_together_are_refused(other, named):
+    with pytest.raises(ValueError, match=f"`log_likelihood`. Expected .*{named}"):
+        paired_difference(result(ONE), other)
+
+
 def make_run(folder, values, file="per-example-test.npz", digest=None, config=None, **changes):
     folder.mkdir()
     record = {**RECORD, "nll": -float(values.mean()), "standard_error": 0.5, "num_examples": len(values), **changes}
@@ -72,11 +127,23 @@ def make_run(folder, values, file="per-example-test.npz", digest=None, config=No
         (([1.0, 2.0], [1.0, 3.0], "x"), "level"),
         (([1.0, np.nan], [1.0, 3.0]), "log_likelihood"),
         (([1.0, 2.0], [-np.inf, 3.0]), "reference"),
+        ((None, [1.0, 3.0]), "log_likelihood"),
+        (([1.0, 2.0], "a"), "reference"),
+        ((result(ONE), ONE), "reference"),
+        ((ONE, result(ONE)), "reference"),
+        ((object(), [1.0]), "log_likelihood"),
     ],
 )
 def test_differences_that_cannot_be_told_are_refused(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         paired_difference(*arguments)
+
+
+def test_a_model_is_not_compared_with_itself():
+    values = np.array(ONE)
+    for same in (values, result(ONE)):
+        with pytest.raises(ValueError, match=r"`log_likelihood`\. Expected another model's"):
+            paired_difference(same, same)
 
 
 @pytest.fixture
@@ -126,11 +193,18 @@ def test_runs_that_were_not_evaluated_alike_are_refused(tmp_path, values, change
 
 
 def test_an_evaluation_of_other_weights_is_refused(tmp_path, values):
-    first, other = (make_run(tmp_path / name, values, model_digest="0123456789abcdef") for name in ("first", "other"))
+    first, other = (make_run(tmp_path / name, values, model_digest=f"of {name}") for name in ("first", "other"))
     compare([first, other])
     (other / "model.keras").write_bytes(b"trained further")
     with pytest.raises(ValueError, match=r"model in .*other as it is now\. .*evaluate_nll\.py"):
         compare([first, other])
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path, values):
+    first, copy = (make_run(tmp_path / name, values, model_digest="0123456789abcdef") for name in ("first", "copy"))
+    for other in (first, tmp_path / "copy" / ".." / "first", copy):
+        with pytest.raises(ValueError, match=r"other runs beside .*first. Received: .*, which holds the same model"):
+            compare([first, other])
 
 
 def test_runs_without_the_numbers_are_refused(tmp_path, values):

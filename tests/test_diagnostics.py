@@ -132,10 +132,64 @@ def test_lower_never_passes_log_n_and_upper_stays_above_the_truth():
     assert found.upper <= found.mean_kl
 
 
-def test_bad_matrices_are_refused():
-    for shape in ((3, 4), (1, 1), (3,)):
-        with pytest.raises(ValueError, match="`log_posterior`"):
-            diagnostics.mutual_information(np.zeros(shape), np.zeros(shape[0]))
+def test_a_density_of_zero_under_another_image_is_taken():
+    """Minus infinity off the diagonal: three images whose posteriors have nothing in common."""
+    apart = np.where(np.eye(3, dtype=bool), 0.0, -np.inf)
+    assert diagnostics.mutual_information(apart, np.full(3, -2.0)).lower == pytest.approx(math.log(3.0))
+
+
+SQUARE, INFORMATION = np.zeros((3, 3)), MutualInformation(1.0, 2.0, 0.1, 0.1, 3.0, 9)
+NAN = np.where(np.arange(12).reshape(4, 3) == 5, np.nan, 0.5)
+REFUSED = {
+    "no square": (lambda d: d.mutual_information(np.zeros((3, 4)), np.zeros(3)), "log_posterior"),
+    "one image": (lambda d: d.mutual_information(np.zeros((1, 1)), np.zeros(1)), "log_posterior"),
+    "no matrix": (lambda d: d.mutual_information(np.zeros(3), np.zeros(3)), "log_posterior"),
+    "NaN among densities": (lambda d: d.mutual_information(NAN[:3], np.zeros(3)), "log_posterior"),
+    "no density of its own": (lambda d: d.mutual_information(np.diag([0.0, -np.inf]), np.zeros(2)), "log_posterior"),
+    "an infinite density": (lambda d: d.mutual_information(SQUARE + np.inf, np.zeros(3)), "log_posterior"),
+    "fewer under the prior": (lambda d: d.mutual_information(SQUARE, np.zeros(2)), "log_prior"),
+    "NaN under the prior": (lambda d: d.mutual_information(SQUARE, NAN[1]), "log_prior"),
+    "text": (lambda d: d.mutual_information("abc", np.zeros(3)), "log_posterior"),
+    "a share in percent": (lambda d: d.units_that_carry([6.0, 0.1], share=95), "share"),
+    "a share of nothing": (lambda d: d.units_that_carry([6.0, 0.1], share=0), "share"),
+    "a share in words": (lambda d: d.units_that_carry([6.0, 0.1], share="most"), "share"),
+    "a KL of NaN": (lambda d: d.units_that_carry([6.0, np.nan]), "kl_per_unit"),
+    "KLs of images": (lambda d: d.units_that_carry(np.ones((4, 3))), "kl_per_unit"),
+    "means of one unit": (lambda d: d.active_units(np.zeros(4)), "posterior_means"),
+    "a mean of NaN": (lambda d: d.active_units(NAN), "posterior_means"),
+    "means of one image": (lambda d: d.mean_variances(np.zeros((1, 3))), "posterior_means"),
+    "a variance below 0": (lambda d: d.active_units(np.zeros((4, 3)), threshold=-1), "threshold"),
+    "a threshold of NaN": (lambda d: d.active_units(np.zeros((4, 3)), threshold=np.nan), "threshold"),
+    "noise of others": (lambda d: d.active_units(np.zeros((4, 3)), noise=np.ones((2, 2))), "noise"),
+    "noise of NaN": (lambda d: d.active_units(np.zeros((4, 3)), noise=NAN), "noise"),
+    "weights of others": (lambda d: d.active_units(np.zeros((4, 3)), weights=np.ones(3)), "weights"),
+    "no weight": (lambda d: d.active_units(np.zeros((4, 3)), weights=np.zeros(4)), "weights"),
+    "a negative scale": (lambda d: d.gaussian_kl([0.0], [-1.0]), "scales"),
+    "scales of others": (lambda d: d.gaussian_kl(np.zeros((2, 3)), np.ones(3)), "scales"),
+    "an infinite mean": (lambda d: d.gaussian_kl([np.inf], [1.0]), "means"),
+    "no probability": (lambda d: d.bernoulli_kl([0.5, 2.0]), "probabilities"),
+    "other densities": (lambda d: d.sampled_kl(np.zeros((2, 3)), np.zeros((3, 2))), "log_prior"),
+    "no draws": (lambda d: d.sampled_kl(np.zeros((0, 3)), np.zeros((0, 3))), "log_posterior"),
+    "no layers": (lambda d: d.collapse_verdict(np.ones(3), INFORMATION), "variances"),
+    "a layer of NaN": (lambda d: d.collapse_verdict([np.full(3, np.nan)], INFORMATION), "variances"),
+    "no information": (lambda d: d.collapse_verdict([np.ones(3)], 3.0), "information"),
+    "a mean of a matrix": (lambda d: d.mean_and_error(np.zeros((3, 2))), "values"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_such_number_is_refused_by_its_name(name):
+    call, argument = REFUSED[name]
+    with pytest.raises(ValueError, match=f"^Invalid value received for `{argument}`. Expected .*Received: "):
+        call(diagnostics)
+
+
+def test_what_is_not_finite_is_not_written_down():
+    for values in ([], [np.nan, 1.0]):
+        assert diagnostics.mean_and_error(np.array(values)) == {"mean": None, "standard_error": None}
+    assert diagnostics.mean_and_error(np.array([2.0])) == {"mean": 2.0, "standard_error": None}
+    # A point has no KL to a normal that is a number.
+    assert diagnostics.gaussian_kl([1.0], [0.0]) == np.inf
 
 
 def test_verdicts():
@@ -167,7 +221,7 @@ def patterns():
 @pytest.mark.parametrize("options", [{}, {"latent_dim": (2, 1), "hidden": ((8,), (4,))}])
 def test_every_draw_is_held_against_every_image(options, patterns, monkeypatch):
     """In blocks that do not divide the draws, of which progress hears."""
-    model, images, done = small_model(**options), patterns[:5], []
+    model, images, done = small_model(**options), patterns[:7], []
     draws = np.random.default_rng(1).normal(size=(7, model.latent_dim)).astype(np.float32)
     # The room has a function of that name too.
     file = sys.modules["keras_iwae.evaluation.latents"]
@@ -175,7 +229,7 @@ def test_every_draw_is_held_against_every_image(options, patterns, monkeypatch):
     monkeypatch.setattr(file, "_PARTS", 2)
     found = pairwise_log_posterior(model, images, draws, done.append)
     expected = [[model.posterior.log_prob(z[np.newaxis, np.newaxis], x[np.newaxis]) for x in images] for z in draws]
-    np.testing.assert_allclose(found, np.array(expected).reshape(7, 5), rtol=1e-5)
+    np.testing.assert_allclose(found, np.array(expected).reshape(7, 7), rtol=1e-5)
     assert (len(done), sum(done)) == (2, 7)
 
 
@@ -277,11 +331,18 @@ def test_reconstructions_are_of_the_draws(patterns):
     assert not np.array_equal(found.kl, latents(model, patterns, num_draws=5, seed=4).kl)
 
 
-def test_bad_input_of_latents(patterns):
+def test_bad_input_of_latents(patterns, monkeypatch):
+    model = small_model()
     with pytest.raises(ValueError, match="`num_draws`"):
-        latents(small_model(), patterns, num_draws=1)
+        latents(model, patterns, num_draws=1)
     with pytest.raises(ValueError, match="`images`"):
-        latents(small_model(), patterns * 3)
+        latents(model, patterns * 3)
+    for draws in (np.zeros((4, 3)), np.zeros((5, 2)), np.full((5, 3), np.nan), None):
+        with pytest.raises(ValueError, match=r"`draws`\. Expected (finite )?numbers.*Received"):
+            pairwise_log_posterior(model, patterns[:5], draws)
+    monkeypatch.setattr(type(model.posterior), "density", "joint")
+    with pytest.raises(ValueError, match=r"`model`\. Expected one whose log q"):
+        pairwise_log_posterior(model, patterns[:5], np.zeros((5, 3)))
 
 
 @pytest.mark.statistical

@@ -9,8 +9,18 @@ from test_door import BATCH, LABELS, QUIET, WEIGHTS, Batches, X, dataset, genera
 from keras_iwae import AVB
 from keras_iwae.bounds import bound_gradients
 from keras_iwae.bounds.estimators import get as estimator_of
-from keras_iwae.evaluation import annealed_nll, importance_weighted_nll, sumo_nll
+from keras_iwae.evaluation import (
+    AnnealedResult,
+    NLLResult,
+    Proposal,
+    SumoResult,
+    annealed_nll,
+    importance_weighted_nll,
+    sumo_nll,
+)
+from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import error_of_mean, standard_error
+from keras_iwae.evaluation.weighted import median
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import log_mean_exp, weighted_mean
 
@@ -167,6 +177,75 @@ def test_errors_of_weighted_means():
     assert standard_error(values, weights) == pytest.approx(np.sqrt(6.0 / 5.0 * squares.sum()))
     assert standard_error(values, np.full(6, 7.0)) == pytest.approx(values.std(ddof=1) / np.sqrt(6.0))
     assert error_of_mean(np.abs(values), weights) == pytest.approx(np.sqrt(((shares * values) ** 2).sum()))
+
+
+def results(rows, weights=None):
+    """Of twelve examples, or some of them, as each evaluation gives them; the first six are not as they should be."""
+    rng, odd = np.random.default_rng(4), np.arange(12) < 6
+    values = np.where(odd, -np.inf, rng.normal(-9.0, 1.0, 12))[rows]
+    ess, k = (
+        np.where(odd, 1.0, rng.uniform(5.0, 20.0, 12))[rows],
+        np.where(odd, np.nan, rng.uniform(0.4, 0.9, 12))[rows],
+    )
+    means, entries = (rng.normal(size=[12, 2]) * [1.0, 0.08] + 5.0 * odd[:, np.newaxis])[rows], np.arange(12)[rows]
+    common = {"seed": 0, "weights": weights}
+    bounds, jackknife = {1: values - 1.0, 50: values}, values + 0.3
+    return (
+        NLLResult(50, 0, bounds, ess, k, jackknife, means, 2, Proposal(), entries, weights=weights),
+        AnnealedResult(values, ess, k, 30, 9, 2, "prior", entries_per_example=entries, **common),
+        SumoResult(values, ess, 5, 6.0, **common),
+    )
+
+
+def test_an_example_of_weight_zero_is_not_there():
+    weights = np.array([0, 0, 0, 0, 0, 0, 1.0, 2.5, 0.5, 0, 1.0, 3.0])
+    for weighted, alone in zip(results(slice(None), weights), results(weights > 0, weights[weights > 0]), strict=True):
+        assert weighted.to_dict() == alone.to_dict()
+        assert str(weighted) == str(alone)
+        assert None not in weighted.to_dict().values()
+    first = results(slice(None), weights)[0]
+    assert (first.num_examples, first.rounding < 1e-4, first.active_units) == (5, True, 1)
+
+
+def test_an_example_of_weight_two_is_there_twice():
+    """But for the errors, which ask how many there are; a share of examples is one of their weights."""
+    times = np.array([0, 0, 0, 0, 0, 0, 1, 4, 1, 1, 2, 3])
+    for weighted, repeated in zip(results(slice(None), times), results(np.repeat(np.arange(12), times)), strict=True):
+        one, other = ({k: v for k, v in each.to_dict().items() if "error" not in k} for each in (weighted, repeated))
+        assert one.pop("num_examples") == 6 < other.pop("num_examples")
+        for name, value in one.items():
+            assert value == (other[name] if isinstance(value, (str, int)) else pytest.approx(other[name])), name
+    weighted, plain = results(slice(6, None), times[6:])[0], results(slice(6, None))[0]
+    above = plain.pareto_k_per_example > 0.7
+    assert weighted.share_unreliable == pytest.approx(times[6:][above].sum() / times.sum())
+    # The control: what it was where weights did not reach it.
+    assert weighted.share_unreliable != pytest.approx(plain.share_unreliable)
+    assert f"{weighted.share_unreliable:.1%} of the images" in weighted.verdict
+
+
+def test_medians_are_of_weights():
+    rng = np.random.default_rng(1)
+    for count in range(1, 9):
+        values, times = rng.normal(size=count), rng.integers(0, 4, size=count)
+        times[rng.integers(count)] += 1
+        assert median(values, times) == np.median(np.repeat(values, times))
+        assert median(values, 0.1 * times) == pytest.approx(np.median(np.repeat(values, times)))
+    assert np.isnan(median(np.array([1.0, np.nan]), np.ones(2)))
+    assert median(np.array([1.0, np.nan]), np.array([1.0, 0.0])) == 1.0
+
+
+def test_grey_levels_without_weight_make_no_cross_entropy(model):
+    grey, weights = X.copy(), np.array([1, 0, 2, 1, 1, 1, 1, 1], np.float32)
+    grey[1] = 0.5
+
+    def fractional(weights):
+        def compute(x, seen, advance):
+            return (x.numpy(),)
+
+        return in_batches(model, dataset(grey, LABELS, weights), None, compute, {}, verbose=False).fractional
+
+    assert not fractional(weights)
+    assert fractional(weights + 1.0)
 
 
 def test_equal_weights_change_nothing():

@@ -86,8 +86,9 @@ def test_an_analysis_of_each_table():
 def test_bad_input(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         pool(*arguments)
-    with pytest.raises(ValueError, match="`level`"):
-        pool([1.0, 2.0], [1.0, 1.0]).interval(95)
+    for level in (95, "0.95", None):
+        with pytest.raises(ValueError, match="`level`"):
+            pool([1.0, 2.0], [1.0, 1.0]).interval(level)
 
 
 @pytest.mark.parametrize(

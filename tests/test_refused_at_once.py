@@ -8,7 +8,16 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import IWAE, IWAEDensity, IWAEImputer, evaluation, experiments, export_saved_model, load_saved_model
+from keras_iwae import (
+    AVB,
+    IWAE,
+    IWAEDensity,
+    IWAEImputer,
+    evaluation,
+    experiments,
+    export_saved_model,
+    load_saved_model,
+)
 from keras_iwae.evaluation import pruned
 from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction, sweep
 from keras_iwae.foundation import Support
@@ -157,6 +166,51 @@ def test_progress_is_shown_or_it_is_not(name, verbose, model):
 def test_what_is_kept_of_each_image_is_no_text(evaluate):
     with pytest.raises(ValueError, match=r"`per_example`\. Expected a file name that ends in .npz\. Received: 'a.csv'"):
         evaluate("run", per_example="a.csv")
+
+
+BY_BATCHES = {name: SHOWN[name] for name in list(SHOWN)[:4]}
+OF_EVALUATIONS = {
+    "spread": ([3, "all"], ("importance_weighted_nll", "annealed_nll", "bidirectional_gap")),
+    "step_size": (["a", None, [1], 0.0, np.nan], ("annealed_nll", "bidirectional_gap")),
+    "initial": ([["prior"], 3, None], ("annealed_nll", "bidirectional_gap")),
+    "defensive": (["a", None, [0.1]], ("importance_weighted_nll",)),
+    "proposal_scale": (["a", None, [1.1]], ("importance_weighted_nll",)),
+    "progress": ([3, "bar"], ("latents", "pairwise_log_posterior", "conditional", "inference_gap")),
+}
+
+
+@pytest.mark.parametrize("argument", OF_EVALUATIONS)
+def test_what_is_of_no_use_to_an_evaluation_is_refused(argument, model):
+    wrong, names = OF_EVALUATIONS[argument]
+    for name in names:
+        data = (3,) if name == "bidirectional_gap" else (X, X[:, :2]) if name == "pairwise_log_posterior" else (X,)
+        for value in wrong:
+            with pytest.raises(ValueError, match=f"^Invalid value received for `{argument}`. Expected "):
+                getattr(evaluation, name)(model, *data, **{argument: value})
+
+
+@pytest.mark.parametrize("name", BY_BATCHES)
+def test_what_is_kept_for_another_start_has_a_folder(name, model, tmp_path):
+    """Refused before there is anything to keep, and no folder is made."""
+    data = (3,) if name == "bidirectional_gap" else (X,)
+    absent = tmp_path / "nowhere"
+    for wrong, said in ((absent / "a.npz", f"no folder {absent}"), (tmp_path, "a folder"), (3, "3"), ("", "''")):
+        with pytest.raises(ValueError, match=rf"^Invalid value received for `resume`\. .*Received: .*{said}"):
+            getattr(evaluation, name)(model, *data, verbose=False, resume=wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_kept_of_each_image_has_a_folder(tmp_path):
+    for evaluate in (experiments.evaluate, experiments.evaluate_both):
+        with pytest.raises(ValueError, match=f"`per_example`. Expected a file in a folder .*no folder {tmp_path}/no"):
+            evaluate("run", per_example=tmp_path / "no" / "a.npz")
+
+
+def test_several_layers_of_a_posterior_that_has_one_are_named():
+    for kind, options in ((AVB, {}), (IWAE, {"posterior": "iaf"}), (IWAE, {"posterior": "bernoulli"})):
+        for hidden in (None, (5,), ((5,), (4,))):
+            with pytest.raises(ValueError, match=r"`latent_dim`\. Expected one number: .*'gaussian' alone. .*\(2, 1\)"):
+                kind(6, latent_dim=(2, 1), hidden=hidden, **options)
 
 
 @pytest.mark.parametrize("name", EVALUATORS)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -69,6 +70,23 @@ def page_of(run):
         content = base64.b64decode(data, validate=True)
         assert imread(io.BytesIO(content)).std() > 0 if kind == "png" else ElementTree.fromstring(content) is not None
     return page
+
+
+def test_a_diagnosis_with_nulls_is_read_without_nan():
+    """As of images of which nothing was observed, and of what was not finite when it was written."""
+    null = {"mean": None, "standard_error": None}
+    layer = {"units": 3, "active": 0, "kl": math.inf, "kl_is_exact": True, "units_of_95_percent_of_kl": 1}
+    record = {
+        "layers": [layer],
+        "mutual_information": {"lower": None, "upper": None, "num_images": 9, "ceiling": 2.2},
+        "marginal_kl": {"lower": None, "upper": None},
+        "kl": null,
+        "reconstruction": {"log_likelihood": null, "squared_error_per_pixel": null},
+        "inference_gap": {**InferenceGap(*[np.full(2, np.nan)] * 4).to_dict()},
+        "verdict": "No collapse.",
+    }
+    printed = diagnosis.table(record)
+    assert not re.search(r"\b(nan|inf|None)\b", printed), printed
 
 
 @pytest.fixture(scope="module")

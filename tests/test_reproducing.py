@@ -231,6 +231,8 @@ def test_bad_requests_are_refused(tmp_path):
         reproduce("digits-iwae-k5-l1", tmp_path, stages=9)
     with pytest.raises(ValueError, match="schedule has no stages"):
         reproduce("digits-iwae-k5-l1-fast", tmp_path, stages=2)
+    with pytest.raises(ValueError, match=r"`num_samples`\. Expected none for 'lecture-ae', which has no NLL"):
+        reproduce("lecture-ae", tmp_path, num_samples=50)
     assert not list(tmp_path.iterdir())
 
 

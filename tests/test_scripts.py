@@ -212,6 +212,22 @@ def test_an_option_that_is_cut_short_is_refused(tmp_path, script):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--row", "digits-iwae-k5-l1", "--fast"], "--fast is of --all"),
+        (["--list", "--fast"], "--fast is of --all"),
+        (["--list", "--stages", "3"], "--list shows what is there, and takes no --stages"),
+        (["--list", "--k", "5000"], "takes no --k"),
+        (["--list", "--limit", "9"], "takes no --limit"),
+        (["--list", "--budget-minutes", "0"], "takes no --budget-minutes"),
+    ],
+)
+def test_an_option_without_effect_on_what_is_reproduced_is_refused(tmp_path, arguments, said):
+    assert said in call("reproduce", *arguments, cwd=tmp_path, status=2).stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_table_of_options_is_the_configuration(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     settings = runpy.run_path(str(SCRIPTS / "train.py"))["SETTINGS"]

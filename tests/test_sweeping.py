@@ -127,6 +127,12 @@ def test_other_settings_in_the_folder_are_refused_before_anything_is_trained(swe
     assert not list(tmp_path.iterdir())
 
 
+def test_a_number_that_is_null_is_a_dash():
+    row = dict.fromkeys(("validation_bound", "nll", "nll_error", "reconstruction", "squared_error"))
+    row |= {"k": 5, "eval_k": 20, "active_units": 0, "latent_dim": 3, "seconds_per_epoch": 0.3}
+    assert sweep.table([row]).splitlines()[-1] == "| 5 | - | - | - | - | 0 of 3 | 0.3 |"
+
+
 def test_time_left_is_a_line_in_k():
     ks = [1, 5, 10, 50]
     assert sweep._left(ks, 1, {}) == ""

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae import experiments
 from keras_iwae.evaluation import (
@@ -18,8 +20,12 @@ from keras_iwae.evaluation import (
     Recipe,
     annealed_nll,
     bidirectional_gap,
+    digests_of,
     importance_weighted_nll,
+    model_digest,
 )
+from keras_iwae.evaluation.batches import in_batches
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.workers import worker_processes
 from keras_iwae.models import IWAE
@@ -44,6 +50,18 @@ def elsewhere(model, order):
             yield number, compute(x, seen, lambda share: None)
 
     return spread
+
+
+class Parts(keras.utils.PyDataset):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +103,45 @@ def test_a_shard_without_its_place_has_other_draws(model, x, shards):
 
 
 @pytest.mark.parametrize(
+    ("sizes", "first", "refused"),
+    [([2, 2, 1], 4, None), ([2, 2, 1], 3, 2), ([3, 3], 4, 3), ([1], 6, None), ([5], 7, None)],
+)
+@pytest.mark.parametrize("way", ["array", "PyDataset", "generator"])
+def test_a_shard_begins_with_a_batch_of_the_whole(model, x, way, sizes, first, refused):
+    """Within one it would have draws that the whole has not; with draws of each image it may begin anywhere."""
+    ends = np.cumsum(sizes)
+    parts = [x[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    size = None
+    if way == "array":
+        # Of a single batch it knows the size that there might have been.
+        refused, size = (None if first % max(sizes) == 0 else max(sizes)), max(sizes)
+
+    def run(by_batch):
+        data = {"array": lambda: x[: ends[-1]], "PyDataset": lambda: Parts(parts), "generator": lambda: iter(parts)}
+        computed = []
+
+        def compute(x, seen, advance):
+            computed.append(seen)
+            return (x.numpy(),)
+
+        in_batches(model, data[way](), size, compute, {}, verbose=False, first=first, by_batch=by_batch)
+        return computed
+
+    places = (first + ends - sizes).tolist()
+    assert run(False) == places
+    if refused is None:
+        assert run(True) == places
+    else:
+        with pytest.raises(ValueError, match=f"`first`. Expected a multiple of {refused}, .*Received: {first}"):
+            run(True)
+
+
+def test_which_draws_are_those_of_a_batch(model, x):
+    with pytest.raises(ValueError, match=r"`first`\. Expected a multiple of 2"):
+        importance_weighted_nll(model, x[3:], 30, first=3, **QUIET)
+
+
+@pytest.mark.parametrize(
     ("changed", "name"),
     [
         ({"seed": 1}, "seed"),
@@ -92,6 +149,7 @@ def test_a_shard_without_its_place_has_other_draws(model, x, shards):
         ({"latent_dim": 3}, "latent_dim"),
         ({"discrete": False}, "discrete"),
         ({"weights": np.ones(4)}, "weighted"),
+        ({"judged": Judged("of another model", np.zeros([4, 2], np.int32))}, "one model of all.*of another model"),
         ({"first": 3}, "first=2"),
         ({"first": 1}, "first=2"),
     ],
@@ -102,9 +160,31 @@ def test_what_does_not_belong_together_is_not_joined(shards, changed, name):
         NLLResult.join([first, replace(second, **changed)])
 
 
-def test_nothing_is_not_joined():
-    with pytest.raises(ValueError, match="at least one"):
-        NLLResult.join([])
+@pytest.mark.parametrize(
+    ("given", "received"), [([], "none"), (None, "a NoneType"), (["a"], "a str"), ("a", "a str"), (3, "a int")]
+)
+def test_what_are_no_results_is_not_joined(given, received):
+    with pytest.raises(ValueError, match=f"`results`. Expected NLLResults, at least one.*Received: {received}"):
+        NLLResult.join(given)
+
+
+def test_one_result_is_not_several(whole):
+    with pytest.raises(ValueError, match=r"in a list\. Received: a NLLResult"):
+        NLLResult.join(whole)
+
+
+def test_a_result_knows_what_it_is_of(model, x, whole, shards):
+    assert whole.judged.model == model_digest(model)
+    examples = digests_of(tf.constant(x)).numpy()
+    np.testing.assert_array_equal(shards[1].judged.examples, examples[2:6])
+    assert len(np.unique(examples, axis=0)) == 7
+    options = {"event_shape": (4, 3, 1), "latent_dim": 2, "hidden": (8,), "num_samples": 5, "seed": 3}
+    twin = IWAE(**options)
+    assert model_digest(twin) == model_digest(model)
+    for other in ({"activation": "relu"}, {"likelihood": "continuous_bernoulli"}):
+        assert model_digest(IWAE(**options, **other)) != model_digest(model)
+    twin.generative.trainable_variables[0].assign_add(1e-6 * np.ones_like(twin.generative.trainable_variables[0]))
+    assert model_digest(twin) != model_digest(model)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])

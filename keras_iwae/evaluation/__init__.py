@@ -5,8 +5,9 @@ from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
 from keras_iwae.evaluation.batches import Arrays, Batch, Compute, Recipe, Spread
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
+from keras_iwae.evaluation.digests import digests_of, model_digest
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.evaluation.imputation import Conditional, conditional, conditional_graph, digests_of
+from keras_iwae.evaluation.imputation import Conditional, conditional, conditional_graph
 from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
@@ -18,6 +19,7 @@ from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
+from keras_iwae.evaluation.wording import nats
 
 __all__ = [
     "ACTIVE_UNIT_THRESHOLD",
@@ -49,6 +51,8 @@ __all__ = [
     "inference_gap",
     "latents",
     "mean_and_error",
+    "model_digest",
+    "nats",
     "paired_difference",
     "pairwise_log_posterior",
     "pareto_k_of",

@@ -1,6 +1,5 @@
 r"""Negative log-likelihood by annealed importance sampling, a check of the importance-sampled one."""
 
-import functools
 import math
 import os
 from dataclasses import dataclass, field
@@ -10,18 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
-from keras_iwae.evaluation.batches import Compute, Spread, in_batches
-from keras_iwae.evaluation.errors import (
-    bits_per_dimension,
-    bits_row,
-    error_of_mean,
-    finite_or_none,
-    log_mean_error,
-    mean,
-    quantity,
-    standard_error,
-)
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
+from keras_iwae.evaluation.digests import Judged
+from keras_iwae.evaluation.errors import bits_per_dimension, error_of_mean, log_mean_error, standard_error
+from keras_iwae.evaluation.weighted import having_say, mean
+from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
+from keras_iwae.foundation import Purpose, check_integer, key_for, number_text
 from keras_iwae.models import IWAE, check_model
 
 _BATCH_SIZE = 25
@@ -45,6 +38,7 @@ class AnnealedResult:
         discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
+        judged: of which model and examples; `None` where nobody knows.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -59,6 +53,7 @@ class AnnealedResult:
     discrete: bool = True
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
+    judged: Judged | None = field(default=None, repr=False)
 
     @property
     def nll(self) -> float:
@@ -78,7 +73,12 @@ class AnnealedResult:
     @property
     def acceptance_rate(self) -> float:
         """Mean acceptance probability of all HMC steps."""
-        return float(self.acceptance_per_example.mean())
+        return mean(self.acceptance_per_example, self.weights)
+
+    @property
+    def num_examples(self) -> int:
+        """N, the images whose weight is above 0."""
+        return len(having_say(self.ess_per_example, self.weights)[0])
 
     @property
     def bits_per_dimension(self) -> float | None:
@@ -95,8 +95,8 @@ class AnnealedResult:
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "bits_per_dimension": finite_or_none(self.bits_per_dimension),
             "acceptance_rate": finite_or_none(self.acceptance_rate),
-            "effective_chains": finite_or_none(self.ess_per_example.mean()),
-            "num_examples": len(self.ess_per_example),
+            "effective_chains": finite_or_none(mean(self.ess_per_example, self.weights)),
+            "num_examples": self.num_examples,
             "num_chains": self.num_chains,
             "num_temperatures": self.num_temperatures,
             "num_leapfrog_steps": self.num_leapfrog_steps,
@@ -105,17 +105,18 @@ class AnnealedResult:
         }
 
     def __str__(self) -> str:
-        ess = self.ess_per_example
-        chains = f"mean {ess.mean():.1f}, min {ess.min():.1f} of {self.num_chains}"
+        fewest = having_say(self.ess_per_example, self.weights)[0].min()
+        effective = number_text(mean(self.ess_per_example, self.weights), ".1f")
+        chains = f"mean {effective}, min {number_text(fewest, '.1f')} of {self.num_chains}"
         rows = [
             (
                 "cross-entropy, AIS" if self.cross_entropy else "NLL by AIS",
-                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)",
+                nll_text(self.nll, self.standard_error, self.num_examples),
             ),
-            ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
+            ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
             *bits_row(self.bits_per_dimension),
             ("effective chains", chains),
-            ("acceptance", f"{self.acceptance_rate:.2f}"),
+            ("acceptance", number_text(self.acceptance_rate)),
             ("annealing", f"{self.num_temperatures} temperatures of {self.num_leapfrog_steps} leapfrog steps"),
             ("from", self.initial),
         ]
@@ -175,8 +176,8 @@ def annealed_nll(
             chains may miss it too.
         batch_size: images in a batch where `data` is an array; `None` is 25; chains times images run at once.
         seed: seed of the draws.
-        resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
-            one, of the same weights, images and settings, continues it.
+        resume: file, in a folder that there is, that keeps the results of each batch until all are there. A call that
+            finds those of an interrupted one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
         spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
@@ -205,9 +206,16 @@ def annealed_nll(
     }
     recipe = _Annealing(num_chains, num_temperatures, num_leapfrog_steps, step_size, initial, seed)
     stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
-    elsewhere = None if spread is None else functools.partial(spread, recipe)
     found = in_batches(
-        model, data, batch_size, recipe.on(model), stored, resume, verbose, _BATCH_SIZE, elsewhere=elsewhere
+        model,
+        data,
+        batch_size,
+        recipe.on(model),
+        stored,
+        resume,
+        verbose,
+        _BATCH_SIZE,
+        elsewhere=elsewhere(spread, recipe),
     )
     log_likelihood, ess, acceptance = found.arrays
     return AnnealedResult(
@@ -219,6 +227,7 @@ def annealed_nll(
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
+        judged=found.judged,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
+from keras_iwae.foundation import check_choice, check_positive
 from keras_iwae.models import IWAE
 
 # Beskos et al. (2013), Optimal tuning of the hybrid Monte Carlo algorithm.
@@ -54,13 +55,10 @@ class Annealer:
         step_size: where the adaptation of the step size starts.
 
     Raises:
-        ValueError: if there is no such f_0 or it has no density, the latents are discrete, or `step_size` is not
-            above 0.
+        ValueError: if f_0 has no density, or the latents are discrete.
     """
 
     def __init__(self, model: IWAE, initial: str, num_leapfrog_steps: int, step_size: float):
-        if initial not in INITIALS:
-            raise ValueError(f"Invalid value received for `initial`. Expected one of {INITIALS}. Received: {initial!r}")
         if not model.posterior.reparameterized:
             raise ValueError(
                 "Invalid value received for `model`. Expected continuous latents, for Hamiltonian Monte Carlo follows "
@@ -70,10 +68,6 @@ class Annealer:
             raise ValueError(
                 "Invalid value received for `initial`. Expected 'prior' where log q(z|x) is not known. "
                 f"Received: {initial!r} with a {type(model.posterior).__name__}"
-            )
-        if not 0.0 < step_size < float("inf"):
-            raise ValueError(
-                f"Invalid value received for `step_size`. Expected a number above 0. Received: {step_size!r}"
             )
         self._model, self._initial, self._num_leapfrog_steps = model, initial, num_leapfrog_steps
         self._log_step_size = np.log(step_size)
@@ -93,8 +87,13 @@ class Annealer:
 
     @classmethod
     def of(cls, model: IWAE, initial: str, num_leapfrog_steps: int, step_size: float) -> "Annealer":
-        """The annealer of these settings, the one that there is already if the model has been annealed with them."""
-        settings = (initial, num_leapfrog_steps, step_size)
+        """The annealer of these settings, the one that there is already if the model has been annealed with them.
+
+        Raises:
+            ValueError: if there is no such f_0, `step_size` is not above 0, or they do not go with the model.
+        """
+        check_choice("initial", initial, INITIALS)
+        settings = (initial, num_leapfrog_steps, check_positive("step_size", step_size))
         return model.kept(("annealer", *settings), lambda: cls(model, *settings))
 
     def step_sizes(self, x: tf.Tensor, num_temperatures: int, seed: tf.Tensor) -> np.ndarray:

@@ -1,11 +1,11 @@
 """One pass over examples in batches: progress with the time left, and results that a second start finds again."""
 
+import functools
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -13,7 +13,16 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, read_arrays, value_errors, write_arrays
+from keras_iwae.evaluation.digests import Judged, digests_of, model_digest
+from keras_iwae.foundation import (
+    MARK,
+    check_boolean,
+    check_callable,
+    check_file,
+    read_arrays,
+    value_errors,
+    write_arrays,
+)
 from keras_iwae.models import IWAE, check_batch_size, check_weights
 
 # From the images of a batch, the images seen before it and a function to call with each further share of the batch's
@@ -54,12 +63,14 @@ class Pass(NamedTuple):
         weights: of the examples, `[N]`; `None` where the data has none.
         entries: how many entries of each example were observed, `[N]`.
         fractional: whether there are values that are no whole numbers.
+        judged: of which model and examples.
     """
 
     arrays: tuple[np.ndarray, ...]
     weights: np.ndarray | None
     entries: np.ndarray
     fractional: bool
+    judged: Judged
 
 
 def in_batches(
@@ -72,6 +83,7 @@ def in_batches(
     verbose: bool = True,
     default: int = 200,
     first: int = 0,
+    by_batch: bool = False,
     elsewhere: Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None = None,
 ) -> Pass:
     """What `compute` gives for each batch, put together over all examples.
@@ -87,18 +99,23 @@ def in_batches(
         verbose: whether to show progress.
         default: what a `batch_size` of `None` is for an array.
         first: the place of the first example among all of which `data` are some.
+        by_batch: whether the draws of an example depend on its batch, so that `first` has to be where one begins.
         elsewhere: what computes batches in place of `compute`, a `Spread` with its recipe. All of them are given to it
             at once, and it returns when it is ready to compute; each is written into `resume` when it comes.
 
     Raises:
-        ValueError: if the examples are none that the model takes, or there are none, or `verbose` is no boolean.
+        ValueError: if the examples are none that the model takes, or there are none, `verbose` is no boolean, `resume`
+            is no path in a folder that there is, or `first` is within a batch of the whole.
     """
     model.check_finite()
     check_boolean("verbose", verbose)
     check_batch_size(data, batch_size)
     opened = model.door.open(data, "data")
     if isinstance(opened, np.ndarray):
-        opened = tf.data.Dataset.from_tensor_slices(opened).batch(batch_size or default)
+        size = batch_size or default
+        if by_batch:
+            _check_begins(first, size)
+        opened = tf.data.Dataset.from_tensor_slices(opened).batch(size)
     elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
         opened = [opened[index] for index in range(opened.num_batches)]
     count = _length(opened)
@@ -109,11 +126,17 @@ def in_batches(
     waiting: list[Batch] = []
     entries: list[np.ndarray] = []
     weights: list[np.ndarray] = []
+    digests: list[np.ndarray] = []
     seen, fractional = first, False
     with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
         for number, element in enumerate(opened):
             x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
             x = tf.convert_to_tensor(x)
+            # The last batch of all may be a short one, and so may a single one be, but none that others follow.
+            if by_batch and seen == first and count > 1:
+                _check_begins(first, len(x))
+            if by_batch and number == 1:
+                _check_begins(first, seen - first)
             part = partial.find(x, seen) if partial is not None else None
             if part is not None:
                 # Found, not computed: of no meaning for the time that is left.
@@ -129,9 +152,12 @@ def in_batches(
             if part is not None:
                 parts[number] = part
             observed = ~np.isnan(x.numpy())
+            digests.append(digests_of(x).numpy())
             entries.append(observed.sum(axis=tuple(range(1, x.shape.rank))))
-            fractional = fractional or bool((x.numpy() % 1.0)[observed].any())
-            weights += [] if weight is None else [np.asarray(weight).reshape(-1)]
+            own = None if weight is None else np.asarray(weight).reshape(-1)
+            weights += [] if own is None else [own]
+            says = observed if own is None else observed & (own > 0.0).reshape(-1, *[1] * (observed.ndim - 1))
+            fractional = fractional or bool((x.numpy() % 1.0)[says].any())
             seen += int(x.shape[0])
         if waiting and elsewhere is not None:
             given = {batch.number: batch for batch in waiting}
@@ -149,7 +175,16 @@ def in_batches(
         partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
     weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
-    return Pass(arrays, weighted, np.concatenate(entries), fractional)
+    judged = Judged(model_digest(model), np.concatenate(digests))
+    return Pass(arrays, weighted, np.concatenate(entries), fractional, judged)
+
+
+def _check_begins(first: int, size: int) -> None:
+    if first % size:
+        raise ValueError(
+            f"{MARK}first`. Expected a multiple of {size}, the size of a batch, so that a batch of the whole begins "
+            f"there and has the same draws. Received: {first}"
+        )
 
 
 def _length(batches: Any) -> int:
@@ -166,14 +201,23 @@ def _progress_bar(count: int | None, verbose: bool) -> tqdm:
     return tqdm(total=count, disable=not verbose, bar_format=known if count else None, smoothing=0, leave=False)
 
 
+def elsewhere(
+    spread: Spread | None, recipe: Recipe
+) -> Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None:
+    """What computes the batches of a recipe where other processes do, `None` where this one does."""
+    if spread is None:
+        return None
+    check_callable("spread", spread)
+    return functools.partial(spread, recipe)
+
+
 class _PartialResults:
     """Results of batches in a file, each under a digest of all that decides it: images, weights and settings."""
 
     def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
-        self._path = Path(path)
+        self._path = check_file("resume", path)
         self._common = hashlib.sha256(json.dumps([settings, model.get_config()], sort_keys=True, default=str).encode())
-        for weight in model.get_weights():
-            self._common.update(np.ascontiguousarray(weight).tobytes())
+        self._common.update(model_digest(model).encode())
         self._found = self._read()
         self._kept: dict[str, tuple[np.ndarray, ...]] = {}
 

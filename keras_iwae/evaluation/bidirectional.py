@@ -1,6 +1,5 @@
 r"""Bidirectional Monte Carlo: log p(x) between two bounds, on images drawn from the model, and where $L_K$ lies."""
 
-import functools
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +9,11 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.annealed import log_mean_weight
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
-from keras_iwae.evaluation.batches import Compute, Spread, in_batches
-from keras_iwae.evaluation.errors import finite_or_none, standard_error
+from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
+from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for
+from keras_iwae.evaluation.wording import finite_or_none, nats
+from keras_iwae.foundation import Purpose, check_boolean, check_file, check_integer, key_for, number_text
 from keras_iwae.models import IWAE, Samples, check_model
 
 
@@ -96,20 +96,20 @@ class BidirectionalResult:
     def __str__(self) -> str:
         record = self.to_dict()
 
-        def nats(name):
+        def of(name):
             entry = record[name]
             error = entry["standard_error"]
-            return f"{entry['mean']:.2f} nats" + ("" if error is None else f" (standard error {error:.2f})")
+            return nats(entry["mean"]) + ("" if error is None else f" (standard error {error:.2f})")
 
         rows = [
             ("simulated images", f"{len(self.lower_per_example)}"),
-            ("AIS, lower bound", nats("lower_bound")),
-            ("AIS, upper bound", nats("upper_bound")),
-            ("gap", nats("gap")),
-            (f"L_{self.num_samples}", nats("importance_bound")),
-            ("  below log p(x) by", f"at least {nats('importance_gap_at_least')}"),
-            ("", f"at most {nats('importance_gap_at_most')}"),
-            ("acceptance", f"{self.acceptance_rate:.2f}"),
+            ("AIS, lower bound", of("lower_bound")),
+            ("AIS, upper bound", of("upper_bound")),
+            ("gap", of("gap")),
+            (f"L_{self.num_samples}", of("importance_bound")),
+            ("  below log p(x) by", f"at least {of('importance_gap_at_least')}"),
+            ("", f"at most {of('importance_gap_at_most')}"),
+            ("acceptance", number_text(self.acceptance_rate)),
         ]
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 
@@ -186,7 +186,7 @@ def bidirectional_gap(
         set that the model fits badly may have posteriors that are harder.
 
     Raises:
-        ValueError: if the latents are discrete or an argument is out of range.
+        ValueError: if the latents are discrete, an argument is out of range, or `resume` is in no folder.
 
     Example:
         >>> result = bidirectional_gap(model, num_examples=20)
@@ -217,12 +217,14 @@ def bidirectional_gap(
     )
     compute = recipe.on(model)
     check_integer("batch_size", batch_size)
+    if resume is not None:
+        # Before what comes first, and is none of its business.
+        check_file("resume", resume)
     stored = {"method": "bidirectional Monte Carlo", "step_size": step_size, **settings}
     images = recipe.drawn(model).events.numpy()
     # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
     importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False, spread=spread)
-    elsewhere = None if spread is None else functools.partial(spread, recipe)
-    found = in_batches(model, images, batch_size, compute, stored, resume, verbose, elsewhere=elsewhere)
+    found = in_batches(model, images, batch_size, compute, stored, resume, verbose, elsewhere=elsewhere(spread, recipe))
     lower, upper, acceptance = found.arrays
     return BidirectionalResult(
         lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings

@@ -4,25 +4,23 @@ import math
 
 import numpy as np
 
-
-def mean(values: np.ndarray, weights: np.ndarray | None = None) -> float:
-    r"""$\sum_i w_i v_i / \sum_i w_i$ in float64, the plain mean where there are no weights."""
-    return float(np.average(np.asarray(values, np.float64), weights=weights))
+from keras_iwae.evaluation.weighted import having_say, mean
 
 
 def standard_error(values: np.ndarray, weights: np.ndarray | None = None) -> float:
     r"""Standard error of the mean over examples, $s / \sqrt{N}$; NaN for a single one.
 
-    Of a weighted mean, $\sqrt{\frac{N}{N - 1} \sum_i w_i^2 (v_i - \bar v)^2} / \sum_i w_i$, which is that for equal
-    weights.
+    Of a weighted mean, $\sqrt{\frac{N}{N - 1} \sum_i w_i^2 (v_i - \bar v)^2} / \sum_i w_i$ over the N examples whose
+    weight is above 0, which is that for equal weights.
     """
+    values, weights = having_say(values, weights)
     count = len(values)
     if count < 2:
         return math.nan
-    shares = np.full(count, 1.0 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
+    shares = np.full(count, 1.0 / count) if weights is None else weights / weights.sum()
     # Infinity less infinity is no number, and so is then the error.
     with np.errstate(invalid="ignore"):
-        squares = (shares * (np.asarray(values, np.float64) - mean(values, weights))) ** 2
+        squares = (shares * (values - mean(values, weights))) ** 2
     return float(math.sqrt(squares.sum() * count / (count - 1.0)))
 
 
@@ -53,8 +51,9 @@ def error_of_mean(errors: np.ndarray, weights: np.ndarray | None = None) -> floa
 
     $\sqrt{\sum_i w_i^2 \mathrm{se}_i^2} / \sum_i w_i$, with $w_i = 1$ where there are no weights.
     """
-    shares = np.full(len(errors), 1.0) if weights is None else np.asarray(weights, np.float64)
-    return float(math.sqrt(np.square(shares * errors, dtype=np.float64).sum()) / shares.sum())
+    errors, weights = having_say(errors, weights)
+    shares = np.full(len(errors), 1.0) if weights is None else weights
+    return float(math.sqrt(np.square(shares * errors).sum()) / shares.sum())
 
 
 def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | None, discrete: bool) -> float | None:
@@ -69,18 +68,3 @@ def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | No
     """
     observed = mean(entries, weights)
     return nll / (observed * math.log(2.0)) if discrete and observed > 0.0 else None
-
-
-def quantity(cross_entropy: bool) -> str:
-    """What a result is of, for JSON: of grey levels under a Bernoulli likelihood there is no likelihood."""
-    return "cross-entropy of grey levels" if cross_entropy else "negative log-likelihood"
-
-
-def bits_row(bits: float | None) -> list[tuple[str, str]]:
-    """The row of a table that says so many bits per dimension, none where there is no such number."""
-    return [] if bits is None else [("bits per dimension", f"{bits:.4f}")]
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """`value` for JSON, which knows neither NaN nor infinity."""
-    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,6 +1,5 @@
 r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, K in the thousands, memory flat in K."""
 
-import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation.batches import Compute, Spread, in_batches
+from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
@@ -116,19 +115,21 @@ def importance_weighted_nll(
         defensive: probability that a draw comes from the prior; the weights follow the mixture.
         proposal: "amortized", the posterior, as the two arguments before say; "refined" or "adapted", fitted to each
             image, for continuous latents.
-        resume: file that keeps the results of each batch until all are there. A call that finds those of an interrupted
-            one, of the same weights, images and settings, continues it.
+        resume: file, in a folder that there is, that keeps the results of each batch until all are there. A call that
+            finds those of an interrupted one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
-        first: the place of the first image among all, where `data` is a shard of them. Shards that begin where a batch
-            of the whole does have its very numbers; `NLLResult.join` puts them together.
+        first: the place of the first image among all, where `data` is a shard of them; a multiple of the batch size
+            unless the proposal is fitted. Such shards have the very numbers of the whole; `NLLResult.join` puts them
+            together.
         spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
         `NLLResult`; printed, it is a table.
 
     Raises:
-        ValueError: if a number is out of range, the posterior has no density, the latents are discrete and the proposal
-            is fitted, or the images are not in [0, 1], of another shape, or none.
+        ValueError: if a number is out of range, `first` is within a batch of the whole, the posterior has no density,
+            the latents are discrete and the proposal is fitted, or the images are not in [0, 1], of another shape, or
+            none.
 
     Example:
         >>> result = importance_weighted_nll(model, keras_iwae.data.load("mnist", "test"), num_samples=5000)
@@ -159,9 +160,19 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
-    elsewhere = None if spread is None else functools.partial(spread, recipe)
+    # An image has draws of its own from a fitted proposal, and from the posterior those of its place in a batch.
+    by_batch = not drawn_from.fitted
     found = in_batches(
-        model, data, batch_size, recipe.on(model), settings, resume, verbose, first=first, elsewhere=elsewhere
+        model,
+        data,
+        batch_size,
+        recipe.on(model),
+        settings,
+        resume,
+        verbose,
+        first=first,
+        by_batch=by_batch,
+        elsewhere=elsewhere(spread, recipe),
     )
     values, ess, tails, corrected, means = found.arrays
     return NLLResult(
@@ -179,4 +190,5 @@ def importance_weighted_nll(
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
         first=first,
+        judged=found.judged,
     )

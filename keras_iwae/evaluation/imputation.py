@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_iwae.evaluation.digests import digests_of
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
-from keras_iwae.foundation import MARK, Purpose, check_integer, key_for, seed_of_keys, shape_text
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for, seed_of_keys, shape_text
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
@@ -88,6 +89,7 @@ def conditional(
     num_samples = check_integer("num_samples", num_samples)
     num_draws = check_integer("num_draws", num_draws, at_least=0)
     key_seed = seed_of_keys(seed)
+    check_callable("progress", progress)
     check_density(model.posterior)
     model.check_finite()
     x = model.door.array(x, "x")
@@ -201,13 +203,3 @@ def _digests(x: np.ndarray) -> np.ndarray:
         digest[:2], digest[2] = own, seen[code]
         seen[code] += 1
     return digests
-
-
-def digests_of(x: tf.Tensor) -> tf.Tensor:
-    """64 bits of the entries of each example `[N, *event_shape]`, int32 `[N, 2]`; a served graph finds the same."""
-    # One zero, and one NaN: what is equal has equal bytes.
-    one = tf.where(tf.math.is_nan(x), np.float32(np.nan), tf.where(tf.equal(x, 0.0), 0.0, x))
-    width = 4 * int(np.prod(x.shape[1:]))
-    return tf.bitcast(
-        tf.reshape(tf.fingerprint(tf.reshape(tf.bitcast(one, tf.uint8), [-1, width])), [-1, 2, 4]), tf.int32
-    )

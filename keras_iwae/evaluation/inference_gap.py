@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from keras_iwae.evaluation.ascent import ascend
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.streaming import stream_log_weights
-from keras_iwae.foundation import DiagonalGaussian, Purpose, check_integer, key_for
+from keras_iwae.foundation import DiagonalGaussian, Purpose, check_callable, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
 
 tfd = tfp.distributions
@@ -73,6 +73,7 @@ def inference_gap(
     """
     check_model(model)
     num_samples, num_steps = check_integer("num_samples", num_samples), check_integer("num_steps", num_steps, 2)
+    check_callable("progress", progress)
     num_draws = check_integer("num_draws", num_draws)
     model.check_finite()
     x = tf.constant(model.door.array(images, "images"))

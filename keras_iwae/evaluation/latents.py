@@ -9,9 +9,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.evaluation.diagnostics.numbers import numbers
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
-from keras_iwae.posteriors import HierarchicalGaussian
+from keras_iwae.posteriors import HierarchicalGaussian, check_density
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
 
 tfd = tfp.distributions
@@ -79,12 +80,15 @@ def latents(
         `Latents`.
 
     Raises:
-        ValueError: if the images are not in [0, 1], of another shape, or none, or `num_draws` is below 2.
+        ValueError: if the images are not in [0, 1], of another shape, or none, `num_draws` is below 2, or the posterior
+            has no density.
     """
     check_model(model)
+    check_density(model.posterior)
     model.check_finite()
     images = model.door.array(images, "images")
     num_draws = check_integer("num_draws", num_draws, at_least=2)
+    check_callable("progress", progress)
 
     def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
         posterior = model.posterior.distribution(x)
@@ -181,18 +185,27 @@ def pairwise_log_posterior(
     Args:
         model: the model.
         images: `[N, *event_shape]`.
-        draws: z_i, `[N, D]`, one from each image's posterior.
+        draws: z_i, `[N, D]`, one from each image's posterior, as `latents` gives them.
         progress: called with the number of rows that are further done.
 
     Returns:
         nats, float32 `[N, N]`: row i, column j.
 
     Raises:
-        ValueError: if the images are none that the model takes, or a weight is not finite.
+        ValueError: if the images are none that the model takes, there is not one draw for each, a weight is not finite,
+            or log q(z|x) is not known.
     """
     check_model(model)
+    check_density(model.posterior)
+    if model.posterior.density != "exact":
+        raise ValueError(
+            f"{MARK}model`. Expected one whose log q(z|x) is known. Received: one with a "
+            f"{type(model.posterior).__name__}, of whose draws only a joint density is"
+        )
     model.check_finite()
     images = tf.constant(model.door.array(images, "images"))
+    check_callable("progress", progress)
+    draws = numbers("draws", draws, len(images), model.latent_dim)
 
     def of_blocks(x: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
         posterior, count = model.posterior.distribution(x), tf.shape(x)[0]

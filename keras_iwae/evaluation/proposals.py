@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.evaluation.adapted import folded
 from keras_iwae.evaluation.refined import fitted, fitting_evaluations
-from keras_iwae.foundation import MARK, DiagonalGaussian, check_choice
+from keras_iwae.foundation import MARK, DiagonalGaussian, check_choice, check_number, check_positive
 from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.posteriors import HierarchicalGaussian, Posterior, check_density
@@ -49,11 +49,8 @@ class Proposal:
 
     def __post_init__(self):
         check_choice("proposal", self.kind, KINDS)
-        if not 0.0 < self.scale < float("inf"):
-            raise ValueError(
-                f"Invalid value received for `proposal_scale`. Expected a number above 0. Received: {self.scale!r}"
-            )
-        if not 0.0 <= self.defensive < 1.0:
+        check_positive("proposal_scale", self.scale)
+        if not 0.0 <= check_number("defensive", self.defensive) < 1.0:
             raise ValueError(
                 f"Invalid value received for `defensive`. Expected a number in [0, 1). Received: {self.defensive!r}"
             )

@@ -7,30 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwae.evaluation.diagnostics.units import active_units
+from keras_iwae.evaluation.diagnostics.units import ACTIVE_UNIT_THRESHOLD, variances_of
+from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import (
     bits_per_dimension,
-    bits_row,
     error_of_mean,
-    finite_or_none,
     log_mean_error,
-    mean,
-    quantity,
     standard_error,
 )
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
-from keras_iwae.foundation import MARK
+from keras_iwae.evaluation.verdict import verdict_of
+from keras_iwae.evaluation.weighted import having_say, mean, median
+from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
+from keras_iwae.foundation import MARK, number_text
 
-# What `verdict` calls enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
-TOLERATED_SHARE = 0.05
-TOLERATED_BIAS = 0.1
-# Beside annealing.
-_REMEDIES = {
-    "amortized": "raise K, widen the proposal or fit one to each image, as proposal='adapted' does",
-    "refined": "raise K or take proposal='adapted'",
-    "adapted": "or raise K",
-}
 _CROSS_ENTROPY = (
     "Grey levels under a Bernoulli likelihood: this is their cross-entropy and no likelihood. Binarize them, or train "
     "with the continuous Bernoulli or the discretized logistic likelihood."
@@ -56,6 +47,7 @@ class NLLResult:
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
         first: the place of the first image among all, where these are a shard of them.
+        judged: of which model and examples; `None` where nobody knows.
     """
 
     num_samples: int
@@ -72,41 +64,44 @@ class NLLResult:
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
     first: int = 0
+    judged: Judged | None = field(default=None, repr=False)
 
     @staticmethod
     def join(results: Iterable["NLLResult"]) -> "NLLResult":
         """One result of the images of several, which were evaluated shard by shard with `first=` their places.
 
-        Where each shard begins where a batch of the whole begins, it is the very result of the whole.
+        With batches of the same size, it is the very result of the whole.
 
         Args:
             results: in any order; their images have to be next to each other.
 
         Raises:
-            ValueError: if there are none, their settings differ, or there are images between them or in two of them.
+            ValueError: if there are none, one is something else, their settings or models differ, or there are images
+                between them or in two of them.
 
         Example:
             >>> shards = [importance_weighted_nll(model, x[i : i + 400], first=i) for i in range(0, len(x), 400)]
             >>> NLLResult.join(shards).nll
         """
-        parts = sorted(results, key=lambda result: result.first)
-        if not parts:
-            raise ValueError(f"{MARK}results`. Expected at least one. Received: none")
-        end = parts[0].first
+        parts = sorted(_results(results), key=lambda result: result.first)
+        whole, end = parts[0], parts[0].first
         for part in parts:
-            for name, expected in parts[0]._settings().items():
+            for name, expected in whole._settings().items():
                 if (found := part._settings()[name]) != expected:
                     raise ValueError(f"{MARK}results`. Expected one {name} of all. Received: {expected} and {found}")
             if part.first != end:
                 raise ValueError(f"{MARK}results`. Expected one with first={end}. Received: first={part.first}")
             end += len(part.ess_per_example)
-        names = [each.name for each in fields(parts[0]) if isinstance(getattr(parts[0], each.name), np.ndarray)]
+        names = [each.name for each in fields(whole) if isinstance(getattr(whole, each.name), np.ndarray)]
         arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        bounds = {k: np.concatenate([part.bound_per_example[k] for part in parts]) for k in parts[0].bound_per_example}
+        examples = [part.judged.examples for part in parts if part.judged is not None]
         return replace(
-            parts[0],
-            bound_per_example=bounds,
+            whole,
+            bound_per_example={
+                k: np.concatenate([part.bound_per_example[k] for part in parts]) for k in whole.bound_per_example
+            },
             cross_entropy=any(part.cross_entropy for part in parts),
+            judged=None if whole.judged is None else whole.judged._replace(examples=np.concatenate(examples)),
             **arrays,
         )
 
@@ -114,7 +109,9 @@ class NLLResult:
         """What results of one evaluation have in common."""
         names = "num_samples", "seed", "proposal", "latent_dim", "discrete"
         own = {name: getattr(self, name) for name in names}
-        return {**own, "bounds": list(self.bound_per_example), "weighted": self.weights is not None}
+        # The whole of it would be too long for an error.
+        model = None if self.judged is None else self.judged.model[:16]
+        return {**own, "bounds": list(self.bound_per_example), "weighted": self.weights is not None, "model": model}
 
     @property
     def log_likelihood_per_example(self) -> np.ndarray:
@@ -124,7 +121,12 @@ class NLLResult:
     @property
     def active_units(self) -> int:
         """Latent units whose posterior mean varies over the images."""
-        return int(active_units(self.means_per_example).sum())
+        return int((variances_of(self.means_per_example, weights=self.weights) > ACTIVE_UNIT_THRESHOLD).sum())
+
+    @property
+    def num_examples(self) -> int:
+        """N, the images whose weight is above 0."""
+        return len(self._of(self.ess_per_example))
 
     @property
     def nll(self) -> float:
@@ -149,13 +151,13 @@ class NLLResult:
     @property
     def rounding(self) -> float:
         """What float32 rounds the log weight of the most extreme example by, in nats."""
-        return float(np.abs(self.log_likelihood_per_example).max() * np.finfo(np.float32).eps)
+        return float(np.abs(self._of(self.log_likelihood_per_example)).max() * np.finfo(np.float32).eps)
 
     @property
     def share_unreliable(self) -> float:
-        """Share of images with Pareto k-hat above 0.7. NaN where K is too small for k-hat."""
+        """Share of images with Pareto k-hat above 0.7, by their weights. NaN where K is too small for k-hat."""
         k = self.pareto_k_per_example
-        return math.nan if np.isnan(k).any() else float((k > UNRELIABLE_K).mean())
+        return math.nan if np.isnan(self._of(k)).any() else mean(k > UNRELIABLE_K, self.weights)
 
     @property
     def bits_per_dimension(self) -> float | None:
@@ -181,36 +183,12 @@ class NLLResult:
     @property
     def verdict(self) -> str:
         """One sentence that says whether K suffices, and what to do if not."""
-        name, share, bias = f"K = {self.num_samples}", self.share_unreliable, self.nll - self.jackknife_nll
-        if not math.isfinite(self.nll):
-            return (
-                "The NLL is not finite: it is no bound of anything. See which examples have no finite log-likelihood."
-            )
-        if self.rounding > TOLERATED_BIAS:
-            return (
-                f"Float32 rounds log weights of this size by {self.rounding:.2f} nats, so that effective sample sizes, "
-                "k-hat and Monte Carlo errors say nothing. Standardize the data, or see what makes it so unlikely."
-            )
-        if not math.isfinite(bias) and self.num_samples > 1:
-            return f"{name} cannot be judged: some weights leave the jackknife without a finite value."
-        if math.isnan(share):
-            return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
-        if share > TOLERATED_SHARE:
-            return (
-                f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
-                "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
-                "still an upper bound on average. Check it by annealed importance sampling, "
-                f"{_REMEDIES[self.proposal.kind]}."
-            )
-        if bias > TOLERATED_BIAS:
-            return (
-                f"{name} does not suffice: the jackknife puts the NLL {bias:.2f} nats lower, and the weights have "
-                "tails light enough to believe it. Raise K, or report the corrected value too."
-            )
-        return (
-            f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {share:.1%} of the images have a "
-            f"Pareto k-hat above {UNRELIABLE_K}."
-        )
+        share, rounding = self.share_unreliable, self.rounding
+        return verdict_of(self.num_samples, self.proposal.kind, self.nll, self.jackknife_nll, rounding, share)
+
+    def _of(self, per_example: np.ndarray) -> np.ndarray:
+        """What of it has a say."""
+        return having_say(per_example, self.weights)[0]
 
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
@@ -224,19 +202,19 @@ class NLLResult:
             "bits_per_dimension": finite_or_none(self.bits_per_dimension),
             "bounds": {str(k): finite_or_none(value) for k, value in self.bounds.items()},
             "effective_sample_size": {
-                "mean": finite_or_none(ess.mean()),
-                "median": finite_or_none(np.median(ess)),
-                "min": finite_or_none(ess.min()),
+                "mean": finite_or_none(mean(ess, self.weights)),
+                "median": finite_or_none(median(ess, self.weights)),
+                "min": finite_or_none(self._of(ess).min()),
             },
             "pareto_k": {
-                "median": finite_or_none(np.median(k)),
-                "max": finite_or_none(k.max()),
+                "median": finite_or_none(median(k, self.weights)),
+                "max": finite_or_none(self._of(k).max()),
                 "share_above_0.7": finite_or_none(self.share_unreliable),
             },
             "verdict": self.verdict,
             "active_units": self.active_units,
             "latent_dim": self.latent_dim,
-            "num_examples": len(ess),
+            "num_examples": self.num_examples,
             "num_samples": self.num_samples,
             "proposal": self.proposal.kind,
             "decoder_evaluations": self.decoder_evaluations,
@@ -247,25 +225,24 @@ class NLLResult:
 
     def __str__(self) -> str:
         ess, k = self.ess_per_example, self.pareto_k_per_example
+        effective = (mean(ess, self.weights), median(ess, self.weights), self._of(ess).min())
+        middle, share = number_text(median(k, self.weights)), number_text(self.share_unreliable, ".1%")
         rows = [
             (
                 "cross-entropy" if self.cross_entropy else "NLL",
-                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f}, {len(ess)} images)",
+                nll_text(self.nll, self.standard_error, self.num_examples),
             ),
-            ("Monte Carlo error", _nats(self.monte_carlo_error, ".3f")),
-            ("jackknife NLL", _nats(self.jackknife_nll)),
+            ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
+            ("jackknife NLL", nats(self.jackknife_nll)),
             *bits_row(self.bits_per_dimension),
-            *((f"L_{size}", f"{value:.2f} nats") for size, value in self.bounds.items()),
+            *((f"L_{size}", nats(value)) for size, value in self.bounds.items()),
             (
                 "effective samples",
-                f"mean {ess.mean():.1f}, median {np.median(ess):.1f}, min {ess.min():.1f} of {self.num_samples}",
+                "mean {}, median {}, min {} of {}".format(
+                    *(number_text(v, ".1f") for v in effective), self.num_samples
+                ),
             ),
-            (
-                "Pareto k-hat",
-                f"median {np.median(k):.2f}, above {UNRELIABLE_K} for {self.share_unreliable:.1%}"
-                if np.isfinite(k).any()
-                else "-",
-            ),
+            ("Pareto k-hat", "-" if share == "-" else f"median {middle}, above {UNRELIABLE_K} for {share}"),
             ("active units", f"{self.active_units} of {self.latent_dim}"),
         ]
         if self.proposal.fitted:
@@ -277,5 +254,10 @@ class NLLResult:
         return "\n".join([*(f"{name:<20}{value}" for name, value in rows), "", self.verdict, *note])
 
 
-def _nats(value: float, spec: str = ".2f") -> str:
-    return f"{value:{spec}} nats" if np.isfinite(value) else "-"
+def _results(given: Any) -> list[NLLResult]:
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
+    wrong = [type(each).__name__ for each in found if not isinstance(each, NLLResult)]
+    if not found or wrong or not isinstance(given, Iterable):
+        received = "none" if not found else f"a {[*wrong, type(given).__name__][0]}"
+        raise ValueError(f"{MARK}results`. Expected NLLResults, at least one, in a list. Received: {received}")
+    return found

@@ -9,8 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.batches import in_batches
-from keras_iwae.evaluation.errors import error_of_mean, finite_or_none, mean, quantity, standard_error
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.evaluation.digests import Judged
+from keras_iwae.evaluation.errors import error_of_mean, standard_error
+from keras_iwae.evaluation.weighted import having_say, mean
+from keras_iwae.evaluation.wording import finite_or_none, nats, nll_text, quantity
+from keras_iwae.foundation import Purpose, check_integer, key_for, number_text
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
@@ -42,6 +45,7 @@ class SumoResult:
         seed: seed of the draws.
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
+        judged: of which model and examples; `None` where nobody knows.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -51,6 +55,7 @@ class SumoResult:
     seed: int
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
+    judged: Judged | None = field(default=None, repr=False)
 
     @property
     def nll(self) -> float:
@@ -67,6 +72,16 @@ class SumoResult:
         """Standard error of `nll` over draws, in nats. NaN for one estimate an image."""
         return error_of_mean(np.sqrt(self.variance_per_example / self.num_estimates), self.weights)
 
+    @property
+    def variance(self) -> float:
+        """Mean over images of the variance of one estimate, in squared nats. NaN for one estimate an image."""
+        return mean(self.variance_per_example, self.weights)
+
+    @property
+    def num_examples(self) -> int:
+        """N, the images whose weight is above 0."""
+        return len(having_say(self.variance_per_example, self.weights)[0])
+
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         return {
@@ -74,22 +89,22 @@ class SumoResult:
             "quantity": quantity(self.cross_entropy),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
-            "variance": finite_or_none(self.variance_per_example.mean()),
+            "variance": finite_or_none(self.variance),
             "num_estimates": self.num_estimates,
             "samples_per_estimate": self.samples_per_estimate,
-            "num_examples": len(self.log_likelihood_per_example),
+            "num_examples": self.num_examples,
             "seed": self.seed,
         }
 
     def __str__(self) -> str:
-        variance = self.variance_per_example.mean()
+        of_one = f"of one estimate of {self.samples_per_estimate:.1f} samples"
         rows = [
             (
                 "cross-entropy, SUMO" if self.cross_entropy else "NLL by SUMO",
-                f"{self.nll:.2f} nats (standard error {self.standard_error:.2f})",
+                nll_text(self.nll, self.standard_error, self.num_examples),
             ),
-            ("Monte Carlo error", f"{self.monte_carlo_error:.3f} nats"),
-            ("variance", f"{variance:.1f} of one estimate of {self.samples_per_estimate:.1f} samples"),
+            ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
+            ("variance", f"{number_text(self.variance, '.1f')} {of_one}"),
         ]
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 
@@ -162,7 +177,8 @@ def sumo_nll(
     found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, variance, counts = found.arrays
     cross_entropy = found.fractional and model.generative.likelihood.gives_cross_entropy
-    return SumoResult(values, variance, num_estimates, float(counts.mean()), seed, found.weights, cross_entropy)
+    samples = mean(counts, found.weights)
+    return SumoResult(values, variance, num_estimates, samples, seed, found.weights, cross_entropy, found.judged)
 
 
 def _estimate(log_weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:

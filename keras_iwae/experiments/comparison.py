@@ -39,7 +39,8 @@ def compare(folders: Sequence[str | os.PathLike]) -> dict:
         `difference`: of the NLL to the first run's with standard error, 95 % interval and verdict.
 
     Raises:
-        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed.
+        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, or two
+            of the runs are one.
     """
     first, *others = (per_example(folder) for folder in folders)
     rows: list[dict] = [_row(first)]
@@ -106,6 +107,9 @@ def _check_same(first: Evaluated, other: Evaluated) -> None:
         | {"binarization": _binarization(e.run), "numbers": _numbers(e.record)}
         for e in both
     ]
+    digests = [e.record.get("model_digest") for e in both]
+    if first.run.resolve() == other.run.resolve() or (digests[0] is not None and digests[0] == digests[1]):
+        raise ValueError(f"Expected other runs beside {first.run}. Received: {other.run}, which holds the same model")
     different = [name for name in found[0] if found[0][name] != found[1][name]]
     if not different and None not in (first.images, other.images) and first.images != other.images:
         different, found = ["images"], [{"images": e.images} for e in both]

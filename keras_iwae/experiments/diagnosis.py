@@ -13,6 +13,7 @@ from keras_iwae.evaluation import (
     diagnostics,
     latents,
     mean_and_error,
+    nats,
     pairwise_log_posterior,
 )
 from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images
@@ -125,7 +126,7 @@ def rows(record: Mapping) -> list[tuple[str, str]]:
         kl = "no KL by unit"
         if layer["kl"] is not None:
             how = "" if layer["kl_is_exact"] else ", sampled"
-            kl = f"KL {layer['kl']:.2f} nats{how}, 95 % of it in {layer['units_of_95_percent_of_kl']} units"
+            kl = f"KL {nats(layer['kl'])}{how}, 95 % of it in {layer['units_of_95_percent_of_kl']} units"
         found.append((f"layer {i + 1}", f"{layer['active']} of {layer['units']} units active, {kl}"))
     information, marginal = record["mutual_information"], record["marginal_kl"]
     reconstruction = record["reconstruction"]
@@ -133,10 +134,10 @@ def rows(record: Mapping) -> list[tuple[str, str]]:
         ("KL of all latents", f"{_with_error(record['kl'])} nats"),
         (
             "mutual information",
-            f"{information['lower']:.2f} to {information['upper']:.2f} nats "
+            f"{number_text(information['lower'])} to {nats(information['upper'])} "
             f"({information['num_images']} images can show {information['ceiling']:.2f} at most)",
         ),
-        ("aggregate to prior", f"KL {marginal['lower']:.2f} to {marginal['upper']:.2f} nats"),
+        ("aggregate to prior", f"KL {number_text(marginal['lower'])} to {nats(marginal['upper'])}"),
         ("reconstruction", f"{_with_error(reconstruction['log_likelihood'])} nats, E_q log p(x|z)"),
         ("squared error", f"{_with_error(reconstruction['squared_error_per_pixel'], 4)} a pixel"),
     ]
@@ -145,8 +146,8 @@ def rows(record: Mapping) -> list[tuple[str, str]]:
         found += [
             (
                 "inference gap",
-                f"of {gap['num_images']} images: log p(x) {gap['log_likelihood']['mean']:.2f}, best Gaussian's ELBO "
-                f"{gap['best_elbo']['mean']:.2f}, encoder's ELBO {gap['elbo']['mean']:.2f} nats",
+                f"of {gap['num_images']} images: log p(x) {number_text(gap['log_likelihood']['mean'])}, best "
+                f"Gaussian's ELBO {number_text(gap['best_elbo']['mean'])}, encoder's ELBO {nats(gap['elbo']['mean'])}",
             ),
             ("  approximation", f"{_with_error(gap['approximation_gap'])} nats, what no diagonal Gaussian can do"),
             ("  amortization", f"{_with_error(gap['amortization_gap'])} nats, what the encoder leaves"),

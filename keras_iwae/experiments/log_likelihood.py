@@ -18,7 +18,7 @@ from keras_iwae.evaluation import (
 )
 from keras_iwae.experiments.evaluation_target import Subject
 from keras_iwae.experiments.workers import Workers
-from keras_iwae.foundation import check_ending
+from keras_iwae.foundation import check_ending, check_file
 from keras_iwae.training import runs
 
 _BATCH_SIZE = 200
@@ -58,7 +58,7 @@ def evaluate(
         proposal_scale: what the posterior's standard deviations are multiplied by for drawing.
         defensive: probability that a draw comes from the prior.
         proposal: "amortized", "refined" or "adapted"; see `keras_iwae.evaluation.importance_weighted_nll`.
-        per_example: a further .npz file for the arrays of each image.
+        per_example: a further .npz file for the arrays of each image, in a folder that there is.
         verbose: whether to show progress.
         workers: processes that compute the batches, of `worker_processes`; `None` is this one.
 
@@ -69,7 +69,7 @@ def evaluate(
         ValueError: if there is no such model, data set or split, a number is out of range, or a file is no .npz.
     """
     if per_example is not None:
-        check_ending("per_example", per_example, ".npz")
+        check_file("per_example", check_ending("per_example", per_example, ".npz"))
     subject = Subject.open(model, dataset, split, limit, seed)
     begin = time.perf_counter()
     result = importance_weighted_nll(

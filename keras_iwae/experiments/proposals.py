@@ -4,11 +4,9 @@ import math
 import os
 from dataclasses import dataclass
 
-import numpy as np
-
-from keras_iwae.evaluation import UNRELIABLE_K, NLLResult, Proposal
+from keras_iwae.evaluation import UNRELIABLE_K, NLLResult, Proposal, nats
 from keras_iwae.experiments.log_likelihood import evaluate
-from keras_iwae.foundation import check_choice, check_ending, check_integer
+from keras_iwae.foundation import check_choice, check_ending, check_file, check_integer, number_text
 from keras_iwae.training import runs
 
 FITTED = ("refined", "adapted")
@@ -52,18 +50,22 @@ class BothProposals:
 
     def __str__(self) -> str:
         both = self.amortized, self.fitted
+        records = [result.to_dict() for result in both]
+        tails, effective = ([record[name] for record in records] for name in ("pareto_k", "effective_sample_size"))
         rows = [
             ("", *(result.name for result in both)),
-            ("NLL", *(f"{result.nll:.2f} nats" for result in both)),
-            ("Monte Carlo error", *(f"{result.monte_carlo_error:.3f} nats" for result in both)),
-            ("Pareto k-hat, median", *(f"{np.median(result.pareto_k_per_example):.2f}" for result in both)),
-            (f"k-hat above {UNRELIABLE_K}", *(f"{result.share_unreliable:.1%}" for result in both)),
-            ("effective samples", *(f"median {np.median(result.ess_per_example):.1f}" for result in both)),
+            ("NLL", *(nats(result.nll) for result in both)),
+            ("Monte Carlo error", *(nats(result.monte_carlo_error, ".3f") for result in both)),
+            ("Pareto k-hat, median", *(number_text(tail["median"]) for tail in tails)),
+            (f"k-hat above {UNRELIABLE_K}", *(number_text(tail["share_above_0.7"], ".1%") for tail in tails)),
+            ("effective samples", *(f"median {number_text(ess['median'], '.1f')}" for ess in effective)),
             ("decoder evaluations", *(f"{result.decoder_evaluations:,} an image" for result in both)),
             ("time", *(f"{seconds:.1f} s" for seconds in self.seconds)),
         ]
         table = "\n".join(f"{name:<22}{first:<20}{second}" for name, first, second in rows)
-        return f"{self.amortized}\n\n{table}\n\n{self.believe}"
+        unknown = [result.name for result in both if math.isnan(result.share_unreliable)]
+        note = [f"No k-hat of {' and '.join(unknown)}: it needs at least 21 samples of each image."] if unknown else []
+        return "\n\n".join([str(self.amortized), table, *note, self.believe])
 
 
 def evaluate_both(
@@ -103,7 +105,7 @@ def evaluate_both(
     check_integer("num_samples", num_samples)
     Proposal(proposal_scale, defensive)
     if per_example is not None:
-        check_ending("per_example", per_example, ".npz")
+        check_file("per_example", check_ending("per_example", per_example, ".npz"))
     # Read once where it is the newest, which a run that is written meanwhile might be.
     common = {"model": runs.newest() if model is None else model, "seed": seed, "verbose": verbose, **images}
     fitted, second = evaluate(num_samples=fitted_samples, proposal=proposal, **common)

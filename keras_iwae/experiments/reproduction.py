@@ -20,7 +20,7 @@ from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import check_folder, check_integer, check_positive, number_text, write_json
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, number_text, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.training import STAGES, passes_of, runs, stage_of
 
@@ -29,6 +29,8 @@ ROOT = runs.ROOT / "reproduce"
 _TRAIN_IMAGES = 2000
 # Test images on which the model without its inactive units is compared with the whole one.
 _PRUNED_IMAGES = 2000
+# K of the paper's evaluations.
+_SAMPLES = 5000
 _PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy"
 
 
@@ -59,7 +61,7 @@ def reproduce(
     out: str | os.PathLike = ROOT,
     stages: int | None = None,
     budget_minutes: float | None = None,
-    num_samples: int = 5000,
+    num_samples: int | None = None,
     limit: int | None = None,
     command: str = "",
 ) -> dict:
@@ -70,7 +72,7 @@ def reproduce(
         out: the folder of runs and results.
         stages: of the paper's eight, for a row of the paper's protocol; `None` is all.
         budget_minutes: training time of the row over all starts, after which it stops; `None` is no limit.
-        num_samples: K of the evaluation.
+        num_samples: K of the evaluation; `None` is 5000, and all that the autoencoder's row takes, which has no NLL.
         limit: only the first so many test images; `None` is all.
         command: the command line, to be kept with the result.
 
@@ -79,11 +81,16 @@ def reproduce(
         its end and evaluated on the whole test set.
 
     Raises:
-        ValueError: if there is no such row, `stages` is not for it, or its data set is not there.
+        ValueError: if there is no such row, `stages` or `num_samples` is not for it, or its data set is not there.
     """
     row, root = find_row(name), check_folder("out", out)
     # Training may take days before the evaluation asks.
-    check_integer("num_samples", num_samples)
+    if num_samples is not None:
+        check_integer("num_samples", num_samples)
+        if row.config.objective.objective == "ae":
+            raise ValueError(
+                f"{MARK}num_samples`. Expected none for {name!r}, which has no NLL. Received: {num_samples}"
+            )
     if limit is not None:
         check_integer("limit", limit)
     if budget_minutes is not None:
@@ -94,7 +101,8 @@ def reproduce(
         start = str(root / row.starts_from)
     run = _train(row, _epochs(row, stages), root / name, start, budget_minutes)
     done, before = passes_done(row, root), result_of(row, root)
-    asked = {"passes": done, "num_samples": num_samples, "limit": limit}
+    samples = _SAMPLES if num_samples is None else num_samples
+    asked = {"passes": done, "num_samples": samples, "limit": limit}
     if before and all(before[key] == value for key, value in asked.items()):
         return before
     begin = time.perf_counter()
@@ -105,7 +113,7 @@ def reproduce(
         "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
         "complete": done == row.config.run.epochs and limit is None,
         "from": result_of(ROWS[row.starts_from], root) if row.starts_from else None,
-        **_judge(run, row, num_samples, limit),
+        **_judge(run, row, samples, limit),
         "curve": runs.read_rows(run / "nll.csv", "passes", "nll"),
         "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),
         "seconds_evaluation": round(time.perf_counter() - begin, 1),

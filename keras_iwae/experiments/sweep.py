@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_iwae.evaluation import latents
+from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
 from keras_iwae.experiments.log_likelihood import evaluate
@@ -126,8 +126,9 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
         "nll": record["nll"],
         "quantity": record["quantity"],
         "nll_error": record["standard_error"],
-        "reconstruction": float(found.log_likelihood.mean(dtype=np.float64)),
-        "squared_error": float(np.nanmean(found.squared_error, dtype=np.float64)),
+        "reconstruction": mean_and_error(found.log_likelihood)["mean"],
+        # Of images of which something was observed.
+        "squared_error": mean_and_error(found.squared_error[np.isfinite(found.squared_error)])["mean"],
         "active_units": record["active_units"],
         "latent_dim": record["latent_dim"],
         # The first epoch builds the graph.
@@ -181,10 +182,10 @@ def table(rows: Sequence[dict]) -> str:
         error = "" if row["nll_error"] is None else f" ± {row['nll_error']:.2f}"
         cells = [
             row["k"],
-            f"{row['validation_bound']:.2f}",
+            number_text(row["validation_bound"]),
             f"{number_text(row['nll'])}{error}",
-            f"{row['reconstruction']:.2f}",
-            f"{row['squared_error']:.4f}",
+            number_text(row["reconstruction"]),
+            number_text(row["squared_error"], ".4f"),
             f"{row['active_units']} of {row['latent_dim']}",
             f"{row['seconds_per_epoch']:.1f}",
         ]

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import itertools
 import logging
 import os
@@ -12,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread
+from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread, model_digest
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
@@ -89,7 +87,7 @@ class Workers:
 
     def of(self, path: str | os.PathLike, model: IWAE) -> Spread:
         """What computes batches for a model that lies at `path`, a run folder or a `.keras` file."""
-        return functools.partial(self._spread, Path(path).resolve(), _digest(model))
+        return functools.partial(self._spread, Path(path).resolve(), model_digest(model))
 
     def _spread(
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
@@ -174,19 +172,12 @@ def _loads(path: Path, digest: str) -> None:
 @functools.lru_cache(maxsize=1)
 def _loaded(path: Path, digest: str) -> IWAE:
     model = runs.load_model(path)
-    if _digest(model) != digest:
+    if model_digest(model) != digest:
         raise ValueError(
             f"{MARK}model`. Expected the same weights for all workers. Received: others in a worker's {path}, "
             "which was written meanwhile or lies on another machine"
         )
     return model
-
-
-def _digest(model: IWAE) -> str:
-    found = hashlib.sha256()
-    for weight in model.get_weights():
-        found.update(np.ascontiguousarray(weight).tobytes())
-    return found.hexdigest()
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -89,6 +89,26 @@ def check_folder(argument: str, path: str | os.PathLike) -> Path:
     return found
 
 
+def check_file(argument: str, path: Any) -> Path:
+    """`path` as a Path if a file can be there, in a folder that there is; else a ValueError that names `argument`."""
+    # An integer would be taken for an open file.
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise ValueError(f"{MARK}{argument}`. Expected the path of a file. Received: {path!r}")
+    found = Path(path)
+    if found.is_dir():
+        raise ValueError(f"{MARK}{argument}`. Expected the path of a file. Received: {found}, which is a folder")
+    if not found.parent.is_dir():
+        where = f"{found}, and no folder {found.parent}"
+        raise ValueError(f"{MARK}{argument}`. Expected a file in a folder that there is. Received: {where}")
+    return found
+
+
+def check_callable(argument: str, value: object) -> None:
+    """Refuse what cannot be called, by `argument`."""
+    if not callable(value):
+        raise ValueError(f"{MARK}{argument}`. Expected a function. Received: {value!r}")
+
+
 def shape_text(*shape: object) -> str:
     """A shape as it is written in errors, `[N, 28, 28, 1]`."""
     return f"[{', '.join(map(str, shape))}]"

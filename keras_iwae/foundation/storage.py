@@ -88,8 +88,8 @@ def _finite(value):
 
 
 def number_text(value: float | None, spec: str = ".2f") -> str:
-    """A number of a JSON file for people; "-" for null, which stands for one that was not finite."""
-    return "-" if value is None else format(value, spec)
+    """A number for people; "-" where it is not finite, or null in a JSON file, which stands for that."""
+    return "-" if value is None or not math.isfinite(value) else format(value, spec)
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_iwae import networks
+from keras_iwae.foundation import MARK
 from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood, SelfMasking
 from keras_iwae.models.generative import GenerativeModel
 from keras_iwae.models.sizes import HIDDEN
@@ -66,7 +67,7 @@ def make_components(
         posterior: a name in `POSTERIORS`, or a Keras layer under the contract of `keras_iwae.posteriors`, which has an
             encoder and a number of latent units of its own.
         event_shape: shape of one event.
-        latent_dims: latent units of each stochastic layer, of a posterior by name.
+        latent_dims: latent units of each stochastic layer, of a posterior by name; several are for "gaussian" alone.
         hidden: units of the encoder's dense layers, with several stochastic layers one such sequence for each; the
             decoder's are the same in reverse. Beside a posterior that is given, one sequence, the decoder's in reverse;
             beside an encoder and a decoder, sequences for the layers above the first alone, `None` where there are
@@ -86,8 +87,8 @@ def make_components(
         the posterior and the generative model, not built yet.
 
     Raises:
-        ValueError: if there is no such posterior, it does not go with several stochastic layers, `hidden` does not fit
-            them, an encoder is given beside a posterior that has one, or that one does not see what it should.
+        ValueError: if there is no such posterior, `hidden` does not fit the layers, an encoder is given beside a
+            posterior that has one, or that one does not see what it should.
     """
     likelihood = likelihood or BernoulliLikelihood()
     inputs = encoder_inputs(likelihood, missing, mask_input)
@@ -182,11 +183,9 @@ def _plain(inputs: dict) -> bool:
 
 
 def _named(name: str, encoder: keras.Layer, latent_dims, upper, activation, seed: int, dtype) -> Posterior:
-    several = len(latent_dims) > 1
-    if not isinstance(name, str) or name not in POSTERIORS or (several and name != "gaussian"):
-        expected = "'gaussian' for several stochastic layers" if several else f"one of {tuple(POSTERIORS)}, or a layer"
-        raise ValueError(f"Invalid value received for `posterior`. Expected {expected}. Received: {name!r}")
-    if several:
+    if not isinstance(name, str) or name not in POSTERIORS:
+        raise ValueError(f"{MARK}posterior`. Expected one of {tuple(POSTERIORS)}, or a layer. Received: {name!r}")
+    if len(latent_dims) > 1:
         return HierarchicalPosterior(encoder, latent_dims, upper, activation, seed, dtype=dtype, name="posterior")
     return POSTERIORS[name](encoder, latent_dims[0], seed, dtype=dtype, name="posterior")
 

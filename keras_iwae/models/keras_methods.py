@@ -56,7 +56,7 @@ class CheckedModel(CompiledModel):
         _refuse_labels(y, class_weight)
         check_batch_size(x, batch_size)
         check_passes(epochs, initial_epoch, steps_per_epoch, validation_steps)
-        check_split(validation_split, validation_data)
+        check_split(validation_split, validation_data, x)
         check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
             every = None if np.array_equal(validation_freq, 1) else validation_freq

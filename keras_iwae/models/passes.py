@@ -69,8 +69,8 @@ def settle_validation_freq(freq: Any, epochs: int, initial_epoch: int) -> int | 
     return given if several else given[0]
 
 
-def check_split(validation_split: Any, validation_data: Any) -> None:
-    """Refuse a share that is none, and one beside validation data, which would be taken in its place.
+def check_split(validation_split: Any, validation_data: Any, x: Any) -> None:
+    """Refuse a share that is none, one beside validation data, which would be taken in its place, and one of batches.
 
     Raises:
         ValueError: which names the argument.
@@ -78,6 +78,11 @@ def check_split(validation_split: Any, validation_data: Any) -> None:
     if not 0.0 <= check_number("validation_split", validation_split or 0.0) < 1.0:
         raise ValueError(
             f"{MARK}validation_split`. Expected a share of at least 0 and below 1. Received: {validation_split}"
+        )
+    if validation_split and isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, Iterator)):
+        raise ValueError(
+            f"{MARK}validation_split`. Expected none beside batches, of which no share can be cut off; give "
+            f"`validation_data`. Received: {validation_split} beside a {type(x).__name__}"
         )
     if validation_split and validation_data is not None:
         raise ValueError(

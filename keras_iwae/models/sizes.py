@@ -10,6 +10,8 @@ from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.networks import check_activation
 from keras_iwae.posteriors import Posterior
 
+# The posterior, by its name, that goes with several stochastic layers.
+_OF_SEVERAL = "gaussian"
 LATENT_DIM, HIDDEN, ACTIVATION = 50, (200, 200), "tanh"
 
 
@@ -29,6 +31,12 @@ def settle_latent_dims(posterior: str | Posterior, latent_dim: int | Sequence[in
     """
     given = None if latent_dim is None else sizes("latent_dim", latent_dim)
     if not isinstance(posterior, Posterior):
+        # Before units are asked for each of several layers.
+        if given is not None and len(given) > 1 and posterior != _OF_SEVERAL:
+            raise ValueError(
+                f"{MARK}latent_dim`. Expected one number: several stochastic layers are for the posterior "
+                f"{_OF_SEVERAL!r} alone. Received: {latent_dim!r} with {posterior!r}"
+            )
         return given or (LATENT_DIM,)
     if not hasattr(posterior, "latent_dim"):
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, check_number
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pooled:
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end of the interval that covers the quantity with probability `level`."""
-        if not 0.0 < level < 1.0:
+        if not 0.0 < check_number("level", level) < 1.0:
             raise ValueError(f"{MARK}level`. Expected a number between 0 and 1. Received: {level!r}")
         # scipy.stats takes half a second to import, and nothing but an interval needs it.
         from scipy import stats

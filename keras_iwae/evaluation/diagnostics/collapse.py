@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_iwae.evaluation.diagnostics.information import MutualInformation
+from keras_iwae.evaluation.diagnostics.numbers import numbers
 from keras_iwae.evaluation.diagnostics.units import ACTIVE_UNIT_THRESHOLD
+from keras_iwae.foundation import MARK
 
 # Below this many nats the latents cannot even halve the images, for which log 2 = 0.69 would be needed.
 _NOTHING = 0.1
@@ -27,9 +29,20 @@ def collapse_verdict(
 
     Returns:
         a sentence that begins with "The posterior has collapsed", "Layer ... has collapsed" or "No collapse".
+
+    Raises:
+        ValueError: if there is no layer, or one is no vector of variances, `information` is something else, or the
+            threshold is below 0.
     """
-    active = [int((np.asarray(layer) > threshold).sum()) for layer in variances]
-    sizes = [len(layer) for layer in variances]
+    if not isinstance(variances, (list, tuple, np.ndarray)) or not np.size(variances[:1]):
+        raise ValueError(f"{MARK}variances`. Expected an array for each stochastic layer. Received: {variances!r}")
+    layers = [numbers("variances", layer, "D", low=0.0) for layer in variances]
+    if not isinstance(information, MutualInformation):
+        kind = type(information).__name__
+        raise ValueError(f"{MARK}information`. Expected what `mutual_information` gave. Received: a {kind}")
+    numbers("threshold", threshold, low=0.0)
+    active = [int((layer > threshold).sum()) for layer in layers]
+    sizes = [len(layer) for layer in layers]
     known = f"between {information.lower:.1f} and {information.upper:.1f} nats about the image"
     if not sum(active) or information.upper < _NOTHING:
         return (

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_iwae.evaluation.diagnostics.numbers import numbers
+
 
 class MutualInformation(NamedTuple):
     """Two numbers that enclose I(x; z) in expectation, and what they leave for KL(q(z) || p(z)); all in nats.
@@ -65,14 +67,15 @@ def mutual_information(log_posterior: np.ndarray, log_prior: np.ndarray) -> Mutu
     and upper agree, N was enough.
 
     Args:
-        log_posterior: log q(z_i|x_j) in nats, row i, column j, `[N, N]`.
+        log_posterior: log q(z_i|x_j) in nats, row i, column j, `[N, N]`; minus infinity where i is not j may be.
         log_prior: log p(z_i) in nats, `[N]`.
 
     Returns:
         `MutualInformation`.
 
     Raises:
-        ValueError: if the matrix is not square or N is below 2.
+        ValueError: if the matrix is not square, N is below 2, there is not a log p(z) for each row, or one of the
+            numbers is none.
 
     Example:
         >>> mutual_information(np.zeros((3, 3)), np.zeros(3)).upper
@@ -82,18 +85,20 @@ def mutual_information(log_posterior: np.ndarray, log_prior: np.ndarray) -> Mutu
         Hoffman, Johnson (2016), ELBO surgery: yet another way to carve up the variational evidence lower bound.
         Poole, Ozair, van den Oord, Alemi, Tucker (2019), On variational bounds of mutual information, section 2.
     """
-    log_posterior = np.asarray(log_posterior, np.float64)
+    log_posterior = numbers("log_posterior", log_posterior, finite=False)
     if log_posterior.ndim != 2 or len(set(log_posterior.shape)) > 1 or len(log_posterior) < 2:
         raise ValueError(
             "Invalid value received for `log_posterior`. Expected shape [N, N] with N of at least 2. "
             f"Received: {list(log_posterior.shape)}"
         )
     count = len(log_posterior)
-    own = np.diag(log_posterior)
+    log_prior = numbers("log_prior", log_prior, count)
+    own = numbers("log_posterior", np.diag(log_posterior))
+    numbers("log_posterior", log_posterior, high=np.finfo(np.float64).max, finite=False)
     others = np.where(np.eye(count, dtype=bool), -np.inf, log_posterior)
     lower = own - (np.logaddexp.reduce(log_posterior, axis=1) - math.log(count))
     upper = own - (np.logaddexp.reduce(others, axis=1) - math.log(count - 1))
-    kl = own - np.asarray(log_prior, np.float64)
+    kl = own - log_prior
     upper = min(upper, kl, key=np.mean)
     lower_error, upper_error = (float(values.std(ddof=1) / math.sqrt(count)) for values in (lower, upper))
     return MutualInformation(

@@ -2,19 +2,29 @@
 
 import numpy as np
 
+from keras_iwae.evaluation.diagnostics.numbers import numbers
+from keras_iwae.evaluation.weighted import having_say
+from keras_iwae.foundation import MARK, check_number
+
 ACTIVE_UNIT_THRESHOLD = 0.01
 
 
-def mean_variances(posterior_means: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+def mean_variances(
+    posterior_means: np.ndarray, noise: np.ndarray | float = 0.0, weights: np.ndarray | None = None
+) -> np.ndarray:
     r"""Variance over images of each unit's posterior mean, $\mathrm{Var}_x(\mathrm{E}_{q(u|x)}[u])$.
 
     Args:
         posterior_means: posterior mean of each unit for each image, `[N, D]`, in units of the latent.
         noise: where the means are averages of draws, the variance of each average about its expectation, `[N, D]`.
             Left in, it would add its mean over images to the result and make silent units look alive.
+        weights: of the images, `[N]`; `None` weighs all alike.
 
     Returns:
         float64 `[D]`, in squared units of the latent; 0 where the noise explains all of it.
+
+    Raises:
+        ValueError: if an array has another shape or holds what cannot be, or there is only one image.
 
     Example:
         >>> mean_variances(np.array([[-1.0, 0.0], [1.0, 0.0]]))
@@ -23,12 +33,32 @@ def mean_variances(posterior_means: np.ndarray, noise: np.ndarray | float = 0.0)
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2.
     """
-    between = np.var(np.asarray(posterior_means, np.float64), axis=0)
-    return np.maximum(between - np.mean(np.broadcast_to(noise, np.shape(posterior_means)), axis=0), 0.0)
+    posterior_means, shape = numbers("posterior_means", posterior_means, "N", "D"), np.shape(noise)
+    if len(posterior_means) < 2:
+        raise ValueError(f"{MARK}posterior_means`. Expected those of at least 2 images. Received: of 1")
+    noise = numbers("noise", noise, *(posterior_means.shape if shape else ()), low=0.0)
+    if weights is not None:
+        weights = numbers("weights", weights, len(posterior_means), low=0.0)
+        if not weights.any():
+            raise ValueError(f"{MARK}weights`. Expected some above 0. Received: zeros only")
+    return variances_of(posterior_means, noise, weights)
+
+
+def variances_of(
+    posterior_means: np.ndarray, noise: np.ndarray | float = 0.0, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """As `mean_variances`, of whatever a model gave: what is no number stays none."""
+    means, shares = having_say(posterior_means, weights)
+    within, _ = having_say(np.broadcast_to(noise, np.shape(posterior_means)), weights)
+    between = np.average((means - np.average(means, axis=0, weights=shares)) ** 2, axis=0, weights=shares)
+    return np.maximum(between - np.average(within, axis=0, weights=shares), 0.0)
 
 
 def active_units(
-    posterior_means: np.ndarray, threshold: float = ACTIVE_UNIT_THRESHOLD, noise: np.ndarray | float = 0.0
+    posterior_means: np.ndarray,
+    threshold: float = ACTIVE_UNIT_THRESHOLD,
+    noise: np.ndarray | float = 0.0,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     r"""Which latent units carry information: $\mathrm{Var}_x(\mathrm{E}_{q(u|x)}[u]) > 0.01$.
 
@@ -36,9 +66,13 @@ def active_units(
         posterior_means: posterior mean of each image, `[N, D]`.
         threshold: the variance above which a unit is active.
         noise: see `mean_variances`.
+        weights: of the images, `[N]`; `None` weighs all alike.
 
     Returns:
         bool `[D]`; its sum is the number of active units.
+
+    Raises:
+        ValueError: as `mean_variances`, or if the threshold is below 0.
 
     Example:
         >>> int(active_units(np.array([[-1.0, 0.0], [1.0, 0.0]])).sum())
@@ -47,7 +81,7 @@ def active_units(
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2.
     """
-    return mean_variances(posterior_means, noise) > threshold
+    return mean_variances(posterior_means, noise, weights) > numbers("threshold", threshold, low=0.0)
 
 
 def gaussian_kl(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -58,7 +92,10 @@ def gaussian_kl(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
         scales: standard deviations sigma, not variances and not their logarithms, `[..., D]`.
 
     Returns:
-        nats, float64 `[..., D]`; the sum over D is the KL of the diagonal Gaussian.
+        nats, float64 `[..., D]`; the sum over D is the KL of the diagonal Gaussian. It is infinite where sigma is 0.
+
+    Raises:
+        ValueError: if the two differ in shape, one is not finite, or a standard deviation is below 0.
 
     Example:
         >>> gaussian_kl(np.array([0.0, 2.0]), np.array([1.0, 1.0]))
@@ -67,8 +104,10 @@ def gaussian_kl(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
     References:
         Kingma, Welling (2013), Auto-encoding variational Bayes, appendix B.
     """
-    means, scales = np.asarray(means, np.float64), np.asarray(scales, np.float64)
-    return 0.5 * (means**2 + scales**2 - 1.0) - np.log(scales)
+    means = numbers("means", means)
+    scales = numbers("scales", scales, *means.shape, low=0.0)
+    with np.errstate(divide="ignore"):
+        return 0.5 * (means**2 + scales**2 - 1.0) - np.log(scales)
 
 
 def bernoulli_kl(probabilities: np.ndarray) -> np.ndarray:
@@ -79,10 +118,13 @@ def bernoulli_kl(probabilities: np.ndarray) -> np.ndarray:
 
     Returns:
         nats, float64 `[..., D]`, from 0 to log 2.
+
+    Raises:
+        ValueError: if one is not in [0, 1].
     """
     from scipy.special import xlogy
 
-    p = np.asarray(probabilities, np.float64)
+    p = numbers("probabilities", probabilities, low=0.0, high=1.0)
     return np.log(2.0) + xlogy(p, p) + xlogy(1.0 - p, 1.0 - p)
 
 
@@ -99,9 +141,14 @@ def sampled_kl(log_posterior: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
 
     Returns:
         nats, float64 `[..., D]`.
+
+    Raises:
+        ValueError: if the two differ in shape, have no axis of draws, or one is NaN.
     """
-    difference = np.asarray(log_posterior, np.float64) - np.asarray(log_prior, np.float64)
-    return difference.mean(axis=0)
+    log_posterior = numbers("log_posterior", log_posterior, finite=False)
+    if not log_posterior.size or not log_posterior.ndim:
+        raise ValueError(f"{MARK}log_posterior`. Expected shape [S, ..., D]. Received: {list(log_posterior.shape)}")
+    return (log_posterior - numbers("log_prior", log_prior, *log_posterior.shape, finite=False)).mean(axis=0)
 
 
 def units_that_carry(kl_per_unit: np.ndarray, share: float = 0.95) -> int:
@@ -116,11 +163,16 @@ def units_that_carry(kl_per_unit: np.ndarray, share: float = 0.95) -> int:
     Returns:
         a number of units, from 0 where the whole KL is not above 0.
 
+    Raises:
+        ValueError: if the share is not in (0, 1], or there is not one number a unit.
+
     Example:
         >>> units_that_carry(np.array([6.0, 0.1, 3.9, 0.0]))
         2
     """
-    falling = np.sort(np.asarray(kl_per_unit, np.float64))[::-1]
+    if not 0.0 < check_number("share", share) <= 1.0:
+        raise ValueError(f"{MARK}share`. Expected a number above 0 and at most 1, as 0.95. Received: {share!r}")
+    falling = np.sort(numbers("kl_per_unit", kl_per_unit, "D", finite=False))[::-1]
     whole = falling.sum()
     # What is in the way of an exact comparison is the rounding of the sums.
     return int(np.argmax(np.cumsum(falling) >= share * whole - 1e-12) + 1) if whole > 0.0 else 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_iwae.evaluation import nats
 from keras_iwae.experiments import diagnosis
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.report import numbers
@@ -110,7 +111,7 @@ def _curves(folder: Path) -> Picture:
         raise ValueError("The run has no history.csv.")
     columns = {name: [row[name] for row in history] for name in history[0]}
     ends = [name for name in ("bound", "val_bound") if name in columns]
-    last = ", ".join(f"{numbers.readable(name)} {columns[name][-1]:.1f} nats" for name in ends)
+    last = ", ".join(f"{numbers.readable(name)} {nats(columns[name][-1], '.1f')}" for name in ends)
     return chart(
         charts.training_curves(columns), f"Training metrics up to epoch {history[-1]['epoch']:g}; at the end {last}"
     )
