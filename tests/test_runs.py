@@ -304,7 +304,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(finished, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(OSError, match="model.keras"):
+        with pytest.raises(OSError, match=r"model\.keras"):
             runs.save_model(model, finished / "model.keras")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
