@@ -438,3 +438,9 @@ def test_load_names_the_argument_that_is_wrong(grey, arguments, message):
 
 def test_a_small_test_split_is_one_partial_batch(grey):
     assert [len(batch) for batch in data.load(grey, "test", batch_size=51)] == [50]
+
+
+def test_an_iterator_ends_when_it_is_told_to():
+    """What tunes a pipeline would keep its end waiting, by chance, for as long again as it has lived."""
+    for split in ("train", "test"):
+        assert data.load("digits", split, 50).options().autotune.enabled is False

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_iwae.data.binarization import above_half, check_binarization, drawn_once
 from keras_iwae.data.catalog import SPLITS, Source, examples, grey_levels, whole_numbers
-from keras_iwae.foundation import check_integer, check_seed
+from keras_iwae.foundation import check_integer, check_seed, untuned
 
 # Streams of random numbers that share the user's seed.
 _SHUFFLE, _PIXELS = 0, 1
@@ -133,7 +133,8 @@ def _as_grey(levels: tf.Tensor) -> tf.Tensor:
 def _in_order(levels: np.ndarray, batch_size: int) -> tf.data.Dataset:
     with tf.device("CPU:0"):
         dataset = tf.data.Dataset.from_tensor_slices(levels).batch(batch_size)
-    return dataset.map(_as_grey, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(_as_grey, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
 
 def _shuffled(levels: np.ndarray, batch_size: int, dynamic: bool, seed: int, first_epoch: int) -> tf.data.Dataset:
@@ -165,7 +166,7 @@ def _shuffled(levels: np.ndarray, batch_size: int, dynamic: bool, seed: int, fir
 
     # The generator runs once for each iteration over the dataset, so it is where an epoch gets its number.
     dataset = tf.data.Dataset.from_generator(next_epoch, output_signature=tf.TensorSpec((), tf.int64)).flat_map(batches)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE))
 
 
 def _key(seed: int, stream: int, epoch: tf.Tensor) -> tf.Tensor:

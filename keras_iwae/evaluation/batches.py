@@ -115,7 +115,7 @@ def in_batches(
         size = batch_size or default
         if by_batch:
             _check_begins(first, size)
-        opened = tf.data.Dataset.from_tensor_slices(opened).batch(size)
+        opened = [opened[start : start + size] for start in range(0, len(opened), size)]
     elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
         opened = [opened[index] for index in range(opened.num_batches)]
     count = _length(opened)

@@ -28,8 +28,8 @@ _ROUNDING = 1e-4
 _LEAST_LOG = math.log(np.finfo(np.float64).tiny)
 _GRID, _PRIOR_THETA = 30, 3.0
 _PRIOR_K, _PRIOR_WEIGHTS = 0.5, 10.0
-# Images whose tails are fitted together: memory does not grow with their number.
-_TOGETHER = 1024
+# Images whose tails are fitted together: memory grows neither with their number nor, to speak of, with K.
+_TOGETHER = 100
 
 
 def tail_length(num_samples: int) -> int:

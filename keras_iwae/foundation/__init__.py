@@ -29,6 +29,7 @@ from keras_iwae.foundation.numerics import (
     log_power_mean,
     weighted_mean,
 )
+from keras_iwae.foundation.pipelines import untuned
 from keras_iwae.foundation.storage import (
     is_running,
     json_text,
@@ -76,6 +77,7 @@ __all__ = [
     "seed_of_keys",
     "shape_text",
     "standard_normal_log_prob",
+    "untuned",
     "value_errors",
     "weighted_mean",
     "write_arrays",

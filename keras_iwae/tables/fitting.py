@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.foundation import MARK, check_integer, untuned
 from keras_iwae.likelihoods import GaussianLikelihood, SelfMasking, StudentTLikelihood
 from keras_iwae.models import IWAE
 from keras_iwae.tables.coding import Coding
@@ -108,7 +108,7 @@ class Fitting:
             state.assign(tf.zeros_like(state))
         rows, records = tf.data.Dataset.from_tensor_slices(encoded).shuffle(len(encoded), self._seed), self._records
         found = self.model.fit(
-            rows.repeat().batch(self._size, drop_remainder=True),
+            untuned(rows.repeat().batch(self._size, drop_remainder=True)),
             epochs=records,
             steps_per_epoch=self._together,
             callbacks=[
