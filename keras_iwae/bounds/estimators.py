@@ -24,34 +24,39 @@ from keras_iwae.bounds.objectives import Objective, Term, grouped
 
 
 class Coefficients(NamedTuple):
-    """What multiplies each sample's gradients, float32 `[K, B]` each: c, a and s of this module's docstring."""
+    """What multiplies each sample's gradients, float32 `[K, B]` each: c, a and s of this module's docstring.
+
+    `None` is what an estimator does not have: a where it takes no path, s where it has no score.
+    """
 
     generative: tf.Tensor
-    path: tf.Tensor
-    score: tf.Tensor
+    path: tf.Tensor | None
+    score: tf.Tensor | None
 
-    def weighted(self, example_weights: tf.Tensor) -> "Coefficients":
-        """The same, each example's times its weight `[B]`."""
-        return Coefficients(*(part * example_weights for part in self))
+    def each(self, change: Callable[[tf.Tensor], tf.Tensor]) -> "Coefficients":
+        """The same, each of them changed."""
+        return Coefficients(*(part if part is None else change(part) for part in self))
 
 
 Terms = tuple[Term, ...]
+PathAndScore = tuple[tf.Tensor | None, tf.Tensor | None]
 
 
 def _summed(terms: Terms, log_weights: tf.Tensor, per_term: Callable[[Term, tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """Sum over terms of a group's coefficient times `per_term(term, log weights [groups, size, B])`, `[K, B]`."""
-    total = tf.zeros_like(log_weights)
-    for term in terms:
-        groups = grouped(log_weights, term.group_size)
-        share = term.coefficient / tf.cast(tf.shape(groups)[0], log_weights.dtype)
-        total += share * tf.reshape(per_term(term, groups), tf.shape(log_weights))
-    return total
+    samples = log_weights.shape[0]
+    parts = [
+        term.coefficient / (samples // term.group_size) * per_term(term, grouped(log_weights, term.group_size))
+        for term in terms
+    ]
+    return tf.add_n([tf.reshape(part, [samples, -1]) for part in parts])
 
 
 def _weights(term: Term, groups: tf.Tensor) -> tf.Tensor:
     # Along an axis that is not the last, tf.nn.softmax transposes twice.
     powers = term.power * groups
-    return tf.exp(powers - tf.reduce_logsumexp(powers, axis=1, keepdims=True))
+    weights = tf.exp(powers - tf.reduce_max(powers, axis=1, keepdims=True))
+    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
 
 
 def derivative(terms: Terms, log_weights: tf.Tensor) -> tf.Tensor:
@@ -59,52 +64,53 @@ def derivative(terms: Terms, log_weights: tf.Tensor) -> tf.Tensor:
     return _summed(terms, log_weights, _weights)
 
 
-def _reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     weights = derivative(terms, log_weights)
     return weights, kl_weight * weights
 
 
-def _sticking_the_landing(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return derivative(terms, log_weights), tf.zeros_like(log_weights)
+def _sticking_the_landing(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
+    return derivative(terms, log_weights), None
 
 
-def _doubly_reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _doubly_reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     def path(term: Term, groups: tf.Tensor) -> tf.Tensor:
         weights, power = _weights(term, groups), term.power * kl_weight
         return weights * (1.0 - power + power * weights)
 
-    return _summed(terms, log_weights, path), tf.zeros_like(log_weights)
+    return _summed(terms, log_weights, path), None
 
 
-def _vimco(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _vimco(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     def signal(term: Term, groups: tf.Tensor) -> tf.Tensor:
         # The bound without sample k: its weight swapped for the geometric mean of the others'.
         without, whole = tfp.stats.log_soomean_exp(term.power * groups, axis=1, keepdims=True)
         return (whole - without) / term.power
 
     score = kl_weight * derivative(terms, log_weights) - _summed(terms, log_weights, signal)
-    return tf.zeros_like(log_weights), score
+    return None, score
 
 
-def _reinforce(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _reinforce(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     def signal(term: Term, groups: tf.Tensor) -> tf.Tensor:
         size = tf.cast(tf.shape(groups)[1], groups.dtype)
         bound = (tf.reduce_logsumexp(term.power * groups, axis=1, keepdims=True) - tf.math.log(size)) / term.power
         return tf.broadcast_to(bound, tf.shape(groups))
 
     score = kl_weight * derivative(terms, log_weights) - _summed(terms, log_weights, signal)
-    return tf.zeros_like(log_weights), score
+    return None, score
 
 
-def _reweighted_wake_sleep(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.zeros_like(log_weights), -0.5 * derivative(terms, log_weights)
+def _reweighted_wake_sleep(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
+    return None, -0.5 * derivative(terms, log_weights)
 
 
 class Estimator(NamedTuple):
     """A gradient estimator.
 
     Attributes:
-        posterior_coefficients: from terms, log weights `[K, B]` and the KL weight to (path, score), `[K, B]` each.
+        posterior_coefficients: from terms, log weights `[K, B]` and the KL weight to (path, score), `[K, B]` each
+            or `None`.
         reparameterizes: whether it differentiates through the samples, which discrete latents do not allow.
         sleeps: whether the posterior is also trained on samples of the model.
         resamples: whether its coefficients vanish with the weights, as the resampled backward pass needs.
@@ -112,7 +118,7 @@ class Estimator(NamedTuple):
             whole, through the samples and the parameters at once.
     """
 
-    posterior_coefficients: Callable[[Terms, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    posterior_coefficients: Callable[[Terms, tf.Tensor, tf.Tensor], PathAndScore]
     reparameterizes: bool
     sleeps: bool = False
     resamples: bool = True

@@ -90,17 +90,19 @@ def bound_gradients(
             # Where none has a weight nothing is climbed, dreams neither, and 0 / 0 would be NaN.
             some = tf.cast(whole > 0.0, tf.float32)
             batch = (whole + (1.0 - some)) / scale
-            coefficients = coefficients.weighted(example_weights)
+            coefficients = coefficients.each(lambda values: values * example_weights)
         joint = terms.likelihood + kl_weight * terms.prior
         climbed = tf.reduce_sum(coefficients.generative * joint) / batch
-        path_density = None
+        path_joint = path_density = None
+        if estimator.reparameterizes and objective.inference_terms(num_samples) != objective.terms(num_samples):
+            path_joint = tf.reduce_sum(coefficients.path * joint) / batch
         if estimator.reparameterizes and not estimator.total:
             path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
-        score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
+        score = None
+        if coefficients.score is not None:
+            score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
         if estimator.sleeps:
             score += some * 0.5 * scale * _sleep(posterior, generative, tf.shape(x)[0], dream_seed)
-        shared = objective.inference_terms(num_samples) == objective.terms(num_samples)
-        path_joint = None if shared else tf.reduce_sum(coefficients.path * joint) / batch
 
     thetas = [variable.value for variable in generative.trainable_variables]
     phis = [variable.value for variable in posterior.trainable_variables]
@@ -118,9 +120,10 @@ def bound_gradients(
         d_joint = tape.gradient(path_joint, z)
     d_z = d_joint if path_density is None else d_joint - tape.gradient(path_density, z)
     through = thetas if posterior.through_generative else []
-    found = tape.gradient(
-        [connected, score], [*phis, *through], output_gradients=[d_z, tf.ones_like(score)], unconnected_gradients=zero
-    )
+    targets, slopes = [connected], [d_z]
+    if score is not None:
+        targets, slopes = [connected, score], [d_z, tf.ones_like(score)]
+    found = tape.gradient(targets, [*phis, *through], output_gradients=slopes, unconnected_gradients=zero)
     for_posterior = found[: len(phis)]
     if through:
         # Of a variable of both parts this is among the posterior's already.

@@ -32,9 +32,8 @@ class Term(NamedTuple):
 
 
 def grouped(log_weights: tf.Tensor, group_size: int) -> tf.Tensor:
-    """Log weights `[K, B]` as `[groups, group_size, B]`, successive samples together."""
-    shape = tf.shape(log_weights)
-    return tf.reshape(log_weights, [shape[0] // group_size, group_size, shape[1]])
+    """Log weights `[K, B]`, whose K is known, as `[groups, group_size, B]`, successive samples together."""
+    return tf.reshape(log_weights, [log_weights.shape[0] // group_size, group_size, -1])
 
 
 def term_value(term: Term, log_weights: tf.Tensor) -> tf.Tensor:

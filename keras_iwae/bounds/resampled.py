@@ -25,7 +25,7 @@ class _Drawn(NamedTuple):
     expected: tf.Tensor
 
     def divide(self, coefficients: Coefficients) -> Coefficients:
-        return Coefficients(*(_pick(values, self.index) / self.expected for values in coefficients))
+        return coefficients.each(lambda values: _pick(values, self.index) / self.expected)
 
 
 def _pick(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

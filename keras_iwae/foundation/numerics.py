@@ -73,7 +73,8 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
     References:
         Kong (1992), A note on importance sampling using standardized weights.
     """
-    return tf.exp(2.0 * tf.reduce_logsumexp(log_weights, axis=0) - tf.reduce_logsumexp(2.0 * log_weights, axis=0))
+    weights = tf.exp(log_weights - tf.reduce_max(log_weights, axis=0, keepdims=True))
+    return tf.square(tf.reduce_sum(weights, axis=0)) / tf.reduce_sum(tf.square(weights), axis=0)
 
 
 def antithetic_noise(draws: int, size: int, seed: int | Sequence[int] = 0) -> tf.Tensor:

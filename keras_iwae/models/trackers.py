@@ -22,7 +22,8 @@ def update_trackers(
     """
     examples = tf.cast(tf.size(values["loss"]), tf.float32)
     total_weight = examples if weights is None else tf.reduce_sum(weights)
-    seen.total.assign_add(examples)
+    # Of TensorFlow's variables: Keras' own `assign_add` reads, adds and assigns.
+    seen.total.value.assign_add(examples)
     for name, tracker in trackers.items():
         value = values[name]
         # One number for the batch, such as a learned coefficient, has no weights.
@@ -30,5 +31,5 @@ def update_trackers(
         weighted = weights * value if of_examples and weights is not None else value
         # Nothing is counted in a step that gets no batch.
         with tf.control_dependencies([examples]):
-            tracker.total.assign_add(tf.reduce_sum(weighted))
-            tracker.count.assign_add(total_weight if of_examples else 1.0)
+            tracker.total.value.assign_add(tf.reduce_sum(weighted))
+            tracker.count.value.assign_add(total_weight if of_examples else 1.0)
