@@ -8,7 +8,7 @@ import pytest
 
 from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, read_alike, sampled
+from keras_iwae.tables.files import columns_of, open_table, sampled
 from keras_iwae.tables.work import Work
 
 
@@ -113,6 +113,15 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
         open_table(path, ignore=["ID"])
 
 
+@pytest.mark.parametrize("text", ["-999", "UNKNOWN", "p1"])
+def test_words_for_what_is_missing_that_no_cell_is_are_refused(text, tmp_path):
+    # Of another spelling, or in no column that is looked at.
+    path = written(tmp_path, "id,x,w\np1,-999.0,unknown\np2,2.5,a\n")
+    with pytest.raises(ValueError, match=rf"`missing`\. Expected texts that are a cell of .*Received: '{text}', which"):
+        open_table(path, missing=["unknown", text], ignore=["id"])
+    assert read(path, missing=["unknown", "-999.0"], ignore=["id"]).isna().sum().tolist() == [1, 1]
+
+
 @pytest.mark.parametrize(("name", "texts"), [("missing", "-999"), ("missing", [-999]), ("ignore", "n")])
 def test_texts_are_several_and_texts(name, texts, tmp_path):
     path = written(tmp_path, "x,n\n1,2\n-999,3\n")
@@ -145,14 +154,6 @@ def test_codes_that_are_many_are_refused_as_other_names_are(tmp_path):
         columns_of(table, sampled(table, 100, 0), {})
 
 
-def test_codes_in_one_of_two_files_are_codes_in_both(tmp_path):
-    texts = {"old": "zip,x\n01800,1\n12345,2\n", "new": "zip,x\n12345,1\n,2\n"}
-    old, new = (open_table(written(tmp_path, text, f"{name}.csv")) for name, text in texts.items())
-    assert next(new.chunks(2))[1]["zip"].dtype == "Int64"
-    read_alike(new, old)
-    assert next(new.chunks(2))[1]["zip"].dropna().tolist() == ["12345"]
-
-
 def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
     path = written(tmp_path, "children\n0\n1\n2\n3+\n0\n")
     assert read(path)["children"].tolist() == ["0", "1", "2", "3+", "0"]
@@ -160,6 +161,11 @@ def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
     path = written(tmp_path, f"age\n{many}about 30\n{many}")
     with pytest.raises(ValueError, match=r"`column 'age'`.*'about 30' among `missing` .*'about 30' in row 21 among"):
         open_table(path)
+    # Nor is 1,5 another way to write 15, where 1,500 is 1500; in India 1,00,000 is 100000.
+    many = "".join(f'"{1 + i % 990},500"\n' for i in range(1199))
+    with pytest.raises(ValueError, match=r"`column 'age'`.*'1,5' in row 1200 among"):
+        open_table(written(tmp_path, f'age\n{many}"1,5"\n'))
+    assert open_table(written(tmp_path, f'age\n{many}"10,00,000"\n')).facts["age"].high == 1_000_000
 
 
 REFUSED = {

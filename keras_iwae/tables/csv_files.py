@@ -35,6 +35,9 @@ class CsvTable:
         names: of the columns that are looked at.
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
+        unseen: those of `missing` that no cell is.
+        has_marks: whether some number has a mark of decimals or thousands.
+        doubt: one whose mark may be either, where no other number of the file says which; `None` elsewhere.
 
     Raises:
         ValueError: which names the file with the line, or the column, that cannot be read.
@@ -49,12 +52,17 @@ class CsvTable:
         # A first column without a name is the numbers of rows, as pandas writes them.
         self.names = [name for name in self._header if name and name not in ignore]
         self.facts = {name: Facts() for name in self.names}
-        self.num_rows = 0
+        self.num_rows, self.unseen = 0, set(missing)
+        self.has_marks = False
+        self.doubt: str | None = None
         for texts in self._texts(_SCANNED):
             for name in self.names:
+                if self.unseen:
+                    self.unseen.difference_update(texts[name].str.strip())
                 cells = self._observed(texts[name])
                 found = self.dialect.numbers(cells)
                 decimals = self.dialect.decimals(cells[found.notna()])
+                self._look_at_marks(cells[found.notna()])
                 self.facts[name].update(cells, found, self.num_rows, decimals)
                 self.facts[name].coded |= name not in numbers and bool(cells.str.fullmatch(_CODE).any())
             self.num_rows += len(texts)
@@ -152,6 +160,17 @@ class CsvTable:
 
     def _frame(self, rows: list[list[str]]) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=self._header, dtype=object)
+
+    def _look_at_marks(self, numbers: pd.Series) -> None:
+        if self.has_marks and self.doubt is None:
+            return
+        marked = self.dialect.marked(numbers)
+        doubtful = self.dialect.doubtful(marked)
+        if len(marked) > len(doubtful):
+            self.doubt = None
+        elif len(doubtful) and self.doubt is None:
+            self.doubt = str(doubtful.iloc[0])
+        self.has_marks |= len(marked) > 0
 
     def _observed(self, texts: pd.Series) -> pd.Series:
         texts = texts.str.strip()

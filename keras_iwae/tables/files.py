@@ -38,6 +38,15 @@ def open_table(
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
     """
+    table = opened(path, missing, ignore, kinds)
+    check_seen(missing, table)
+    return table
+
+
+def opened(
+    path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, str] | None
+) -> TableFile:
+    """As `open_table`, of a file in which not every text for what is missing need be."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
         # The letters of a text would be texts too.
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
@@ -53,11 +62,17 @@ def open_table(
     return CsvTable(path, missing, ignore, numbers)
 
 
-def read_alike(one: TableFile, other: TableFile) -> None:
-    """Have columns that are codes of digits, such as 01800, in one of two tables be that in both."""
-    for name in one.names:
-        coded = one.facts[name].coded or other.facts[name].coded
-        one.facts[name].coded = other.facts[name].coded = coded
+def check_seen(missing: Collection[str], *tables: TableFile) -> None:
+    """Refuse texts for what is missing that no cell of these tables is: 9999 says nothing of a file with 9999.0.
+
+    Raises:
+        ValueError: which names the first of them.
+    """
+    unseen = [text for text in missing if all(text in t.unseen for t in tables if isinstance(t, CsvTable))]
+    if unseen:
+        paths = " or ".join(str(path) for path in dict.fromkeys(table.path for table in tables))
+        expected = f"texts that are a cell of {paths}, to the letter, in a column that is looked at"
+        raise ValueError(f"{MARK}missing`. Expected {expected}. Received: {unseen[0]!r}, which no cell is")
 
 
 def is_parquet(path: Path) -> bool:

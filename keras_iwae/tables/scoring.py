@@ -11,7 +11,8 @@ from tqdm import tqdm
 from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, read_alike, sampled
+from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled
+from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.work import Work, digest
 
 
@@ -75,11 +76,10 @@ def score_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
-    table = open_table(source, missing, ignore, kinds)
-    learned = table if train is None else open_table(known, missing, ignore, kinds)
-    if table.names != learned.names:
-        raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
-    read_alike(table, learned)
+    if train is None:
+        table = learned = open_table(source, missing, ignore, kinds)
+    else:
+        table, learned = open_pair(source, known, missing, ignore, kinds)
     kinds = dict(kinds or {})
     settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
     work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})

@@ -75,10 +75,11 @@ def _values(parts: list[pd.Series]) -> np.ndarray:
 
 def _contents(files: FilledFiles) -> dict:
     """Every name that the template uses."""
-    reading = [files.settings[name] for name in ("missing", "ignore", "kinds")]
-    source = open_table(files.source, *reading)
+    missing, *reading = (files.settings[name] for name in ("missing", "ignore", "kinds"))
+    source = open_table(files.source, missing, *reading)
     drawn = files.imputations[0] if files.imputations else files.filled
-    gaps = _Gaps(source, open_table(drawn, *reading))
+    # In which nothing is missing.
+    gaps = _Gaps(source, open_table(drawn, (), *reading))
     total, cells = int(gaps.missing.sum()), files.num_rows * len(source.names)
     verdicts, unsteady = _verdicts(files.rows, source)
     incomplete = sum(verdicts.values())
