@@ -67,6 +67,35 @@ def test_what_a_mask_leaves_out_is_missing(kind, ask, given, imputer, monkeypatc
         np.testing.assert_array_equal(values, more)
 
 
+@pytest.fixture
+def of_frames(imputer):
+    """As if it had been fitted to a DataFrame with the columns 0, 1 and 2."""
+    found = of_class(IWAEImputer, imputer)
+    found._gives_frames = True
+    return found
+
+
+def test_held_out_cells_are_of_the_same_rows(of_frames, monkeypatch):
+    def conditional(self, encoded, **options):
+        raise Asked
+
+    monkeypatch.setattr(TableEstimator, "_conditional", conditional)
+    index = [f"r{i}" for i in range(30)]
+    holes, known = (pd.DataFrame(x, index) for x in (WITH_NAN, X))
+    with pytest.raises(ValueError, match=r"`values`\. Expected the index of `X`, as .*Received: 'r29' in the place of"):
+        of_frames.score_held_out(holes, known[::-1])
+    with pytest.raises(ValueError, match=r"`values`\. Expected the index of `X`"):
+        of_frames.score_held_out(holes, known.reset_index(drop=True))
+    with pytest.raises(ValueError, match=r"`values`\. Expected shape \[30, 3\]\. Received: \[29, 3\]"):
+        of_frames.score_held_out(holes, known[1:])
+    with pytest.raises(ValueError, match=r"`X`\. Expected the columns \[0, 1, 2\], in this order\. Rec"):
+        of_frames.score_held_out(holes, known[[2, 1, 0]])
+    # Control: the same rows, and rows of which nothing but their number is known.
+    for values in (known, X):
+        with pytest.raises(Asked):
+            of_frames.score_held_out(holes, values)
+
+
 def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     visits = pd.array(np.minimum(RNG.poisson(250.0, 30), 255), "UInt8")
     frame = pd.DataFrame({"visits": visits}).mask(GAPS[:, :1])

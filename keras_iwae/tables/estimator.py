@@ -109,8 +109,17 @@ class TableEstimator(BaseEstimator):
         """The table as a DataFrame with the names of the schema; an array's columns are called 0, 1, ..."""
         if _is_frame(X) and 0 not in X.shape:
             check_names(X.columns)
+            if len({isinstance(name, str) for name in X.columns}) > 1:
+                expected = "names that are all strings, or none of them"
+                raise ValueError(f"{MARK}columns`. Expected {expected}. Received: {list(X.columns)}")
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
+            if reset:
+                return X
+            names = self.coding_.schema.names
+            # Of numbers scikit-learn does not look whether they are the same.
+            if self._gives_frames and list(X.columns) != names:
+                raise ValueError(f"{MARK}X`. Expected the columns {names}, in this order. Received: {list(X.columns)}")
+            return X.set_axis(names, axis=1)
         _check_numbers(X)
         X = masked_as_nan(X, "X")
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
