@@ -165,6 +165,11 @@ def test_names_that_tensorflow_takes():
         names(Column("a_b", "real"), Column("a b", "real"))
     with pytest.raises(ValueError, match=r"`column 'x'`. Expected levels that are all numbers or all text, none of it"):
         names(Column("x", "binary", ("a", "")))
+    columns = (Column("x", "binary", (2**53, 2**53 + 1)),)
+    with pytest.raises(
+        ValueError, match=r"`column 'x'`. Expected levels that float64 holds, .*Received: 9007199254740993"
+    ):
+        served_columns(Coding(Schema(columns), (0.0,), (1.0,), (False,), (1.0,)))
 
 
 def test_an_estimator_that_was_not_fitted_is_refused(tmp_path):

@@ -138,5 +138,11 @@ def served_columns(coding: Coding) -> list[Cells]:
                 f"{MARK}column {column.name!r}`. Expected levels that are all numbers or all text, none of it empty, "
                 f"to be served. Received: {levels}"
             )
+        far = [level for level in levels if not isinstance(level, str) and float(level) != level]
+        if far:
+            raise ValueError(
+                f"{MARK}column {column.name!r}`. Expected levels that float64 holds, which is what is served; make "
+                f"them text. Received: {far[0]}"
+            )
         found.append(Cells(name, column, coding.centers[place], coding.scales[place], coding.constant[place]))
     return found

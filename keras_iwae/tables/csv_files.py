@@ -10,11 +10,10 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
 from keras_iwae.tables.dialect import MISSING, Dialect
+from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.facts import Facts
 from keras_iwae.tables.values import refusal
 
-# Numbers of more digits than float64 keeps are not whole numbers that anyone counts.
-_LARGEST_WHOLE = 2.0**53
 _SCANNED = 10_000
 # So many different cells, some of them numbers, may be levels, such as 0, 1, 2, 3+.
 _MOST_LEVELS = 10
@@ -184,7 +183,8 @@ class CsvTable:
                 columns[name] = cells.reindex(texts.index).where(lambda values: values.notna(), None)
                 continue
             numbers = self.dialect.numbers(cells).reindex(texts.index)
-            whole = facts.whole and max(abs(facts.low), abs(facts.high)) < _LARGEST_WHOLE
+            # Numbers of more digits than float64 keeps are not whole numbers that anyone counts.
+            whole = facts.whole and max(abs(facts.low), abs(facts.high)) < LARGEST_WHOLE
             columns[name] = numbers.astype("Int64") if whole else numbers
         return pd.DataFrame(columns, index=texts.index)
 
