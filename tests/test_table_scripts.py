@@ -181,6 +181,30 @@ def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch
     assert out.read_bytes() != whole.read_bytes()
 
 
+def test_draws_of_an_earlier_run_do_not_stay_beside_fewer(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    Quick.stops_at = 0
+    source, out = write(tmp_path / "out-03.csv", table()), tmp_path / "out.csv"
+    # One of the user's own, of a like name.
+    for number in (5, 6):
+        (tmp_path / f"out-{number:02d}.csv").write_text("a,b\n1,2\n")
+    impute_file(source, out, ignore=["id"], num_imputations=2)
+    impute_file(source, out, ignore=["id"], num_imputations=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for fewer, files in ((1, "out-02.csv"), (0, "out-01.csv to out-02.csv")):
+        with pytest.raises(ValueError, match=f"`out`. Expected a name without draws of an earlier run .*{files}"):
+            impute_file(source, out, ignore=["id"], num_imputations=fewer)
+    # Nor is what is read overwritten by the draws, or by the verdicts.
+    with pytest.raises(ValueError, match=r"`out`\. Expected another file .*out.csv, to which out-03.csv belongs"):
+        impute_file(source, out, ignore=["id"], num_imputations=3)
+    with pytest.raises(ValueError, match=r"to which out-rows.csv belongs"):
+        impute_file(tmp_path / "out-rows.csv", out)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for name in ("out-01.csv", "out-02.csv"):
+        (tmp_path / name).unlink()
+    impute_file(source, out, ignore=["id"])
+
+
 @pytest.mark.slow
 def test_odd_rows_and_cells_have_low_scores(tmp_path):
     rows = table(gaps=False)
