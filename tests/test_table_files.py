@@ -8,7 +8,7 @@ import pytest
 
 from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, sampled
+from keras_iwae.tables.files import columns_of, open_table, sampled, warn_of_carried
 from keras_iwae.tables.work import Work
 
 
@@ -101,6 +101,59 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
     mark = dialect.decimal
     assert after[2][0] == ("0.126" if decimals < 0 else f"{0.126:.{decimals}f}").replace(".", mark)
     assert (after[3][1], after[4][2]) == ("7", "b c")
+
+
+def test_names_of_rows_are_carried_along_and_it_is_said(tmp_path):
+    text = ",Unnamed: 0,x\na,0,1.5\nb,1,\na,2,2.5\n"
+    table = open_table(written(tmp_path, text))
+    assert (table.names, table.carried) == (["x"], ["", "Unnamed: 0"])
+    expected = "table.csv: the (first column, which has no name,|column 'Unnamed: 0') is taken for the names of"
+    with pytest.warns(UserWarning, match=expected) as said:
+        warn_of_carried(table)
+    assert len(said) == 2
+    ((cells, frame),) = table.chunks(3)
+    table.write_part(tmp_path / "part.csv", cells, frame.fillna(2.0))
+    assert (tmp_path / "part.csv").read_text() == "a,0,1.5\nb,1,2.0\na,2,2.5\n"
+    # Unless it is said what they are, that is already said, or they have gaps as no names do.
+    known = open_table(tmp_path / "table.csv", kinds={"Unnamed: 0": "real"})
+    assert (known.names, known.carried) == (["Unnamed: 0", "x"], [""])
+    known = open_table(tmp_path / "table.csv", ignore=["", "Unnamed: 0"])
+    assert (known.names, known.carried) == (["x"], [])
+    assert open_table(written(tmp_path, text.replace("b,1", "b,"))).names == ["Unnamed: 0", "x"]
+    with pytest.raises(ValueError, match=r"Expected a name for each column with gaps\. Received: none for column 1"):
+        open_table(written(tmp_path, text.replace("b,1", ",1")))
+    # Control: a name like any other, in another place.
+    assert open_table(written(tmp_path, "x,Unnamed: 0\n1,2\n")).carried == []
+    with pytest.raises(ValueError, match=r"`ignore`\. Expected a column that is left\. Received: \['x', ''\]"):
+        open_table(written(tmp_path, ",x\n1,2\n"), ignore=["x"])
+
+
+def test_the_index_of_a_parquet_file_is_carried_along(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": [1.5, None]}, pd.Index(["p1", "p2"], name="id"))
+    for name, index in (("id", frame), ("__index_level_0__", frame.rename_axis(None))):
+        index.to_parquet(tmp_path / "in.parquet")
+        table = open_table(tmp_path / "in.parquet")
+        assert (table.names, table.carried) == (["x"], [name])
+        assert open_table(tmp_path / "in.parquet", kinds={name: "categorical"}).names == ["x", name]
+        ((cells, values),) = table.chunks(2)
+        table.write_part(tmp_path / "part", cells, values.fillna(2.5))
+        table.join([tmp_path / "part"], tmp_path / "out.parquet")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), index.fillna(2.5))
+    frame.reset_index(drop=True).to_parquet(tmp_path / "in.parquet")
+    assert open_table(tmp_path / "in.parquet").carried == []
+
+
+def test_a_blank_line_is_the_empty_cell_of_an_only_column(tmp_path):
+    path = written(tmp_path, "\nx\n1.5\n\n2.5\n\n")
+    table = open_table(path)
+    assert table.num_rows == 4
+    assert read(path)["x"].isna().tolist() == [False, True, False, True]
+    ((cells, frame),) = table.chunks(9)
+    table.write_part(tmp_path / "part.csv", cells, frame.fillna(2.0))
+    assert (tmp_path / "part.csv").read_text().split() == ["1.5", "2.0", "2.5", "2.0"]
+    # Control: with another column it is no row.
+    assert open_table(written(tmp_path, "\nx,n\n1.5,1\n\n2.5,2\n\n")).num_rows == 2
 
 
 def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_path):

@@ -1,6 +1,7 @@
 """impute.py and score.py as a person uses them: files in, files out, whole or not at all, or a sentence."""
 
 import csv
+import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -311,6 +312,16 @@ def test_an_option_that_is_given_again_adds_to_it(monkeypatch, tmp_path):
     assert error_line("impute", "a.csv", "--out", "b.csv", *twice, cwd=tmp_path).endswith("error: seen")
     assert (given["ignore"], given["missing"]) == (["id", "name"], ["x", "y"])
     assert (given["kinds"], given["seed"]) == ({"a": "real", "b": "count"}, 0)
+
+
+def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):
+    def seen(*files, **options):
+        warnings.warn("the first column is taken for names", stacklevel=2)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(tables, "score_file", seen)
+    process = call("score", "a.csv", cwd=tmp_path, status=2)
+    assert process.stderr == "score.py: warning: the first column is taken for names\nscore.py: error: seen\n"
 
 
 @pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])

@@ -1,6 +1,7 @@
 """Files of tables, by the ends of their names; and what their columns are, of all rows and not of a sample alone."""
 
 import os
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,8 @@ def open_table(
         path: a CSV file with the names of its columns in the first line, or a Parquet file.
         missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others.
         ignore: names of columns that are carried along and not looked at.
-        kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007.
+        kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007, and pandas'
+            index is a column like others.
 
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
@@ -54,12 +56,24 @@ def opened(
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")
-    if is_parquet(path):
-        if missing:
-            raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
-        return ParquetTable(path, ignore)
-    numbers = [name for name, kind in (kinds or {}).items() if kind in ("real", "positive", "count")]
-    return CsvTable(path, missing, ignore, numbers)
+    if missing and is_parquet(path):
+        raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
+    table = ParquetTable(path, ignore, kinds) if is_parquet(path) else CsvTable(path, missing, ignore, kinds)
+    if not table.names:
+        raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {[*ignore, *table.carried]}")
+    return table
+
+
+def warn_of_carried(*tables: TableFile) -> None:
+    """Say which columns are taken for the names of the rows, that nobody called that."""
+    for table in tables:
+        for name in table.carried:
+            called = f"the column {name!r}" if name else "the first column, which has no name,"
+            warnings.warn(
+                f"{table.path}: {called} is taken for the names of the rows: it is carried along, and neither learned "
+                "from nor filled in",
+                stacklevel=3,
+            )
 
 
 def check_seen(missing: Collection[str], *tables: TableFile) -> None:

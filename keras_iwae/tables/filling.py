@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
+from keras_iwae.foundation import check_boolean, check_integer, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled
+from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_carried
 from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
 from keras_iwae.tables.schema import Column
@@ -93,8 +93,7 @@ def impute_file(
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
     table = open_table(source, missing, ignore, kinds)
-    if not table.names:
-        raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {list(ignore)}")
+    warn_of_carried(table)
     kinds = dict(kinds or {})
     settings = {
         "num_imputations": num_imputations,

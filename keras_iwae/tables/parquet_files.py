@@ -1,7 +1,7 @@
 """A Parquet file as a table: read in chunks, written with the types that it has, or wider ones for larger numbers."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ class ParquetTable:
     Args:
         path: the file.
         ignore: names of columns that are carried along and not looked at.
+        kinds: what some columns are, by name.
 
     Attributes:
         names: of the columns that are looked at.
+        carried: of those that are pandas' index, and so not looked at where no kind of them is said.
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
 
@@ -30,7 +32,7 @@ class ParquetTable:
         ValueError: if it is no Parquet file, or there is nothing to read such files with.
     """
 
-    def __init__(self, path: Path, ignore: Collection[str] = ()):
+    def __init__(self, path: Path, ignore: Collection[str] = (), kinds: Mapping[str, str] | None = None):
         self._pyarrow = _pyarrow()
         self.path = path
         try:
@@ -47,7 +49,9 @@ class ParquetTable:
                 raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows. Received: none")
-        self.names = [name for name in header if name not in ignore]
+        index = (self._schema.pandas_metadata or {}).get("index_columns", [])
+        self.carried = [name for name in header if name in index and name not in {*ignore, *(kinds or {})}]
+        self.names = [name for name in header if name not in {*ignore, *self.carried}]
         self.facts = {name: Facts() for name in self.names}
         seen = 0
         for _, frame in self.chunks(10_000):
