@@ -172,6 +172,12 @@ def test_names_that_tensorflow_takes():
         served_columns(Coding(Schema(columns), (0.0,), (1.0,), (False,), (1.0,)))
 
 
+def test_a_limit_of_samples_lets_one_row_through(imputer, tmp_path):
+    with pytest.raises(ValueError, match=r"`max_samples`. Expected an integer of at least .*num_samples, 40, .*: 39"):
+        keras_iwae.export_saved_model(imputer, tmp_path, max_samples=39)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_estimator_that_was_not_fitted_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not fitted"):
         keras_iwae.export_saved_model(IWAEImputer(), tmp_path)

@@ -14,7 +14,8 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
 
     Args:
         endpoint: the endpoint; where it takes rows and `num_samples`, that many importance samples are drawn for each
-            row, and where it takes `num_samples` alone, that many rows are answered.
+            row, or else as many as its own `samples`, and where it takes `num_samples` alone, that many rows are
+            answered.
         max_rows: most rows of a request or an answer.
         max_samples: most importance samples of a request, those of all rows together.
 
@@ -25,19 +26,21 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
     # All inputs with rows have as many.
     first = next((place for place, spec in enumerate(endpoint.inputs) if spec.shape.rank), None)
     of_rows = f"{max_rows} rows (max_rows)"
+    of_samples = f"{max_samples} importance samples over all rows (max_samples)"
 
     def function(*inputs: tf.Tensor) -> Tensors:
         checks = []
         if first is not None:
             rows = tf.shape(inputs[first], tf.int64)[0]
             checks.append(_at_most(max_rows, rows, names[first], of_rows))
+            if endpoint.samples:
+                checks.append(_at_most(max_samples, rows * endpoint.samples, names[first], of_samples))
         if "num_samples" in names:
             count = tf.cast(inputs[names.index("num_samples")], tf.int64)
             if first is None:
                 checks.append(_at_most(max_rows, count, "num_samples", of_rows))
             else:
-                limit = f"{max_samples} importance samples over all rows (max_samples)"
-                checks.append(_at_most(max_samples, rows * count, "num_samples", limit))
+                checks.append(_at_most(max_samples, rows * count, "num_samples", of_samples))
         with tf.control_dependencies(checks):
             return endpoint.function(*map(tf.identity, inputs))
 
