@@ -108,6 +108,32 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
         assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")
 
 
+# Of each argument of the constructor what it cannot be.
+NONE_OF_THEM = {
+    "columns": ["real", ["real"], 3],
+    "latent_dim": [None, 0, -1, 2.0, "2", True, (2, 3)],
+    "hidden": [None, 8, (), "88", (8, 0), (8.0,), (None,), ((8,),)],
+    "training_samples": [None, 0, 1.5, True],
+    "balanced": [None, "yes", 1],
+    "max_steps": [None, 0, 1.5, True],
+    "num_samples": [None, 0, 1e3, True],
+    "random_state": ["a", -1, 2**40, 1.5, True],
+    "missingness": [False, True, "", "mnar"],
+    "verbose": [None, 1, "x"],
+}
+
+
+@pytest.mark.parametrize("kind", [IWAEImputer, IWAEDensity])
+def test_what_the_constructor_took_is_refused_at_fit(kind):
+    assert NONE_OF_THEM.keys() == kind().get_params().keys()
+    for name, values in NONE_OF_THEM.items():
+        for value in values:
+            made = kind(**{**TINY, name: value})
+            assert getattr(made, name) is value
+            with pytest.raises(ValueError, match=f"^Invalid value received for `{name}`\\. Expected "):
+                made.fit(X)
+
+
 STATES = ["a", -1, 2**40, 1.5, True, np.random.default_rng(0)]
 
 

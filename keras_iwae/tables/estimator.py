@@ -65,11 +65,9 @@ class TableEstimator(BaseEstimator):
         Raises:
             ValueError: which names the column, if one cannot be learned from, or the argument that is out of range.
         """
-        check_integer("num_samples", self.num_samples)
+        self._check_settings()
         seed = seed_of(self.random_state)
-        balanced, verbose = check_boolean("balanced", self.balanced), check_boolean("verbose", self.verbose)
         frame = self._frame(X, reset=True)
-        check_choice("missingness", self.missingness, (None, "self_masking"))
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         encoded = coding.encode(frame)
@@ -80,10 +78,10 @@ class TableEstimator(BaseEstimator):
             self.latent_dim,
             self.hidden,
             self.training_samples,
-            balanced,
+            self.balanced,
             self.max_steps,
             seed,
-            verbose,
+            self.verbose,
             self.missingness is not None,
         )
         self.scale_factor_ = 1.0
@@ -95,10 +93,24 @@ class TableEstimator(BaseEstimator):
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 
-    def _given(self, X: Any, frame: pd.DataFrame) -> dict:
-        """What is known of the columns: an array says nothing of levels or counts, so that all of its are real."""
+    def _check_settings(self) -> None:
+        """Refuse what the constructor took and cannot be; under scikit-learn's rules that is said at `fit`."""
         if not isinstance(self.columns, (Mapping, type(None))):
             raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {self.columns!r}")
+        for name in ("latent_dim", "training_samples", "max_steps", "num_samples"):
+            check_integer(name, getattr(self, name))
+        if not isinstance(self.hidden, (tuple, list, np.ndarray)) or not len(self.hidden):
+            raise ValueError(
+                f"{MARK}hidden`. Expected the units of each layer, as (128, 128). Received: {self.hidden!r}"
+            )
+        for units in self.hidden:
+            check_integer("hidden", units)
+        for name in ("balanced", "verbose"):
+            check_boolean(name, getattr(self, name))
+        check_choice("missingness", self.missingness, (None, "self_masking"))
+
+    def _given(self, X: Any, frame: pd.DataFrame) -> dict:
+        """What is known of the columns: an array says nothing of levels or counts, so that all of its are real."""
         given = dict(self.columns or {})
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
