@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_iwae.foundation import MARK
+
 _CATEGORY = "category["
 _ORDERED = ", ordered"
 _NULLABLE = {
@@ -32,15 +34,22 @@ def dtype_of(text: str, categories: Sequence | None) -> object:
     Args:
         text: what it made.
         categories: all of the column, in their order, where it has any.
+
+    Raises:
+        ValueError: if it is none, or one of categories that these are not.
     """
-    if text == "category":
-        return pd.CategoricalDtype(list(categories or ()))
-    if not text.startswith(_CATEGORY):
-        return pd.api.types.pandas_dtype(text)
-    inner = text[len(_CATEGORY) : -1]
-    ordered = inner.endswith(_ORDERED)
-    index = pd.Index(list(categories or ()), dtype=inner.removesuffix(_ORDERED))
-    return pd.CategoricalDtype(index, ordered=ordered)
+    try:
+        if text == "category":
+            return pd.CategoricalDtype(list(categories or ()))
+        if not text.startswith(_CATEGORY):
+            return pd.api.types.pandas_dtype(text)
+        inner = text[len(_CATEGORY) : -1]
+        ordered = inner.endswith(_ORDERED)
+        index = pd.Index(list(categories or ()), dtype=inner.removesuffix(_ORDERED))
+        return pd.CategoricalDtype(index, ordered=ordered)
+    except (AttributeError, TypeError, ValueError, NotImplementedError):
+        expected = "a dtype of pandas as text, as 'Int64', and for a categorical one categories of its own type"
+        raise ValueError(f"{MARK}text`. Expected {expected}. Received: {text!r}, {categories!r:.80}") from None
 
 
 def holds_numbers(dtype: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pandas as pd
@@ -63,7 +63,7 @@ class Column:
     def _check_dtype(self, dtype: str) -> None:
         try:
             found = dtype_of(dtype, self.categories)
-        except (AttributeError, TypeError, ValueError, NotImplementedError):
+        except ValueError:
             expected = "dtype=a dtype of pandas that its text alone says, and that its levels have; `astype` makes a "
             raise refusal(self.name, f"{expected}column one", repr(dtype)) from None
         if self.categories is None:
@@ -88,6 +88,9 @@ class Column:
         return self.kind in LEVELLED
 
 
+_FIELDS = {field.name for field in fields(Column)}
+
+
 @dataclass(frozen=True)
 class Schema:
     """The columns of a table, in their order.
@@ -96,7 +99,7 @@ class Schema:
         columns: a `Column` for each.
 
     Raises:
-        ValueError: if there is none, or two have the same name.
+        ValueError: if there is none, one is none, or two have the same name.
 
     Example:
         >>> schema = Schema.infer(frame, {"stage": Column("stage", "ordinal", ("I", "II", "III"))})
@@ -107,7 +110,10 @@ class Schema:
     columns: tuple[Column, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "columns", tuple(self.columns))
+        columns = tuple(self.columns) if isinstance(self.columns, Iterable) else (self.columns,)
+        if wrong := [column for column in columns if not isinstance(column, Column)]:
+            raise ValueError(f"{MARK}columns`. Expected a Column for each. Received: {wrong[0]!r}")
+        object.__setattr__(self, "columns", columns)
         if not self.columns:
             raise ValueError(f"{MARK}columns`. Expected at least one. Received: none")
         check_names(self.names)
@@ -177,14 +183,13 @@ class Schema:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Schema":
         """The schema of which `to_dict` made this dictionary."""
-        return cls(
-            tuple(
-                Column(
-                    **{**column, "categories": None if column["categories"] is None else tuple(column["categories"])}
-                )
-                for column in value["columns"]
-            )
-        )
+        made = []
+        for column in value.get("columns", [{}]):
+            if column.keys() != _FIELDS:
+                raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a schema. Received: {value!r:.200}")
+            levels = column["categories"]
+            made.append(Column(**{**column, "categories": None if levels is None else tuple(levels)}))
+        return cls(tuple(made))
 
 
 def check_frame(frame: Any) -> None:
