@@ -1,6 +1,7 @@
 """Files of tables as people have them: read as they mean it, written as they were, or refused with a sentence."""
 
 import csv
+import decimal
 
 import numpy as np
 import pandas as pd
@@ -319,6 +320,27 @@ def test_parquet_keeps_its_types(tmp_path):
         open_table(tmp_path / "in.parquet", missing=["?"])
 
 
+@pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]"])
+def test_booleans_that_are_to_be_numbers_are_numbers_in_parquet_too(dtype, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"flag": pd.array([True, None, False, True], dtype), "x": [0.5, 1.5, 2.5, 3.5]})
+    frame.to_parquet(tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", kinds={"flag": "real"})
+    parts = []
+    # With a gap, and without one.
+    for cells, values in table.chunks(2):
+        parts.append(tmp_path / f"{len(parts)}")
+        coding = Coding.fit(values, Schema.infer(values, {"flag": "real", "x": "real"}))
+        center = coding.centers[0]
+        table.write_part(parts[-1], cells, coding.fill(values, np.full((2, 2), 0.375 - center)))
+    table.join(parts, tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert found["flag"].tolist() == [1.0, 0.375, 0.0, 1.0]
+    assert found["flag"].dtype == np.float64
+    # Control: as levels they stay what they are.
+    assert open_table(tmp_path / "in.parquet", kinds={"flag": "binary"}).levels("flag") == [False, True]
+
+
 @pytest.mark.parametrize("dtype", ["Int8", "UInt8", "int8[pyarrow]"])
 def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
@@ -342,6 +364,24 @@ def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp
     schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "narrow", "wide")]
     assert schemas[0].equals(schemas[1], check_metadata=True)
     assert schemas[2].field("n").type == (pyarrow.uint16() if dtype[0] == "U" else pyarrow.int16())
+
+
+def test_parquet_has_wider_decimals_for_numbers_that_its_own_do_not_hold(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    cells = [decimal.Decimal("1.25"), None, decimal.Decimal("9.99"), None]
+    frame = pd.DataFrame({"price": pd.Series(cells, dtype=pd.ArrowDtype(pyarrow.decimal128(3, 2))), "x": range(4)})
+    frame.to_parquet(tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet")
+    for value, digits in ((2.346, 3), (-1234.5, 6), (1e40, 43)):
+        parts = []
+        for place, (cells, values) in enumerate(table.chunks(2)):
+            parts.append(tmp_path / f"{place}")
+            # The rounded one in the first part alone, so that the file has to have the type of both.
+            table.write_part(parts[-1], cells, values.fillna(value if place else 0.5))
+        table.join(parts, tmp_path / "out.parquet")
+        found = pd.read_parquet(tmp_path / "out.parquet")
+        assert found["price"].tolist() == [decimal.Decimal(f"{number:.2f}") for number in (1.25, 0.5, 9.99, value)]
+        assert pyarrow.parquet.read_schema(tmp_path / "out.parquet").field("price").type.precision == digits
 
 
 def test_work_goes_on_under_the_same_settings_alone(tmp_path):
