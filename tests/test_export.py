@@ -345,6 +345,13 @@ def test_limits_are_those_of_the_export():
     assert not Endpoint(len, specs[1:]).has_samples
 
 
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_path_is_one(tiny, path):
+    for ask in (lambda: export_saved_model(tiny, path), lambda: load_saved_model(path)):
+        with pytest.raises(ValueError, match=r"`path`\. Expected a path\. Received: "):
+            ask()
+
+
 @pytest.mark.parametrize("limit", [{"max_rows": 0}, {"max_samples": 1.5}])
 def test_a_limit_is_a_positive_integer(tiny, tmp_path, limit):
     with pytest.raises(ValueError, match=f"`{next(iter(limit))}`"):

@@ -9,7 +9,7 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
-from keras_iwae import tables
+from keras_iwae import IWAEImputer, tables
 from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
 
 ROWS = 120
@@ -135,17 +135,15 @@ def test_the_page_says_what_was_missing_and_loads_nothing(filled):
         assert text in page.text, text
 
 
-class Quick:
+class Quick(IWAEImputer):
     """An imputer that knows the middle of each column, and counts what it is asked."""
 
     asked: ClassVar[list] = []
     stops_at = 0
 
-    def __init__(self, columns, **options):
-        self.columns, self.history_ = columns, [{"step": 1.0, "bound": 0.0}]
-
     def fit(self, frame):
         Quick.asked.append("fit")
+        self.history_ = [{"step": 1.0, "bound": 0.0}]
         self.coding_ = Coding.fit(frame, Schema(tuple(self.columns.values())))
         return self
 
@@ -322,6 +320,37 @@ def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "score_file", seen)
     process = call("score", "a.csv", cwd=tmp_path, status=2)
     assert process.stderr == "score.py: warning: the first column is taken for names\nscore.py: error: seen\n"
+
+
+@pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": {"x": "real"}}, r"`columns`\. Expected `kinds` in its place"),
+        ({"random_state": 3}, r"`random_state`\. Expected `seed` in its place\. Received: 3"),
+        ({"steps": 3}, r"`steps`\. Expected one of the arguments \[.*'max_steps'.*Received: steps=3"),
+        ({"latent_dim": None}, r"`latent_dim`\. Expected an integer"),
+        ({"missingness": "mnar"}, r"`missingness`\. Expected one of"),
+        ({"kinds": "real"}, r"`kinds`\. Expected a dictionary of kinds by name\. Received: 'real'"),
+        ({"kinds": ["x"]}, r"`kinds`\. Expected a dictionary"),
+        ({"kinds": {"x": "number"}}, r"`kinds\['x'\]`\. Expected one of \('real', "),
+        ({"kinds": {"x": tables.Column("x", "real")}}, r"`kinds\['x'\]`\. Expected one of"),
+        ({"kinds": {"z": "real"}}, r"`kinds`\. Expected names of \['x', 'n'\]\. Received: 'z'"),
+        ({"kinds": {"n": "real"}, "ignore": ["n"]}, r"`kinds`\. Expected names of \['x'\]\. Received: 'n'"),
+        ({"ignore": 3}, r"`ignore`\. Expected several texts"),
+        ({"ignore": ["x", "n"]}, r"`ignore`\. Expected a column that is left"),
+        ({"missing": None}, r"`missing`\. Expected several texts"),
+        ({"source": 3}, r"`source`\. Expected a path\. Received: 3"),
+        ({"out": None}, r"`out`\. Expected a path\. Received: None"),
+    ],
+)
+def test_what_a_file_is_read_by_is_refused_by_name(filled_or_scored, options, message, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text("x,n\n1.5,1\n2.5,\n")
+    given = {"source": source, "out": tmp_path / "out.csv", **options}
+    with pytest.raises(ValueError, match=f"^Invalid value received for {message}"):
+        filled_or_scored(**given)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
 @pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])

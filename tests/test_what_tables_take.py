@@ -108,6 +108,36 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
         assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": [1.0, 2.0]}, r"`X`\. Expected an array or a DataFrame, as pd.DataFrame\(X\) .*Received: a dict"),
+        ("table.csv", r"`X`\. Expected an array or a DataFrame, .*Received: a str"),
+        (
+            [[1.0, "a", 2.0]],
+            r"`column 1`\. Expected numbers; a DataFrame may have columns of text\. Received: text \('a'\)",
+        ),
+        (pd.DataFrame(X, columns=["a", 1, 2]), r"`columns`\. Expected names that are all strings, or none of them"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_refused(given, message, imputer):
+    for ask in (IWAEImputer(**TINY).fit, imputer.transform):
+        with pytest.raises(ValueError, match=f"^Invalid value received for {message}"):
+            ask(given)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list])
+def test_what_pandas_takes_for_missing_is_missing_among_objects(kind, imputer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(TableEstimator, "_conditional", lambda self, encoded, **options: asked.append(encoded))
+    objects = np.where(GAPS, pd.NA, X.astype(object))
+    objects[GAPS[:, 0], 0] = None
+    for given in (kind(objects), WITH_NAN):
+        with pytest.raises(AttributeError):
+            of_class(IWAEDensity, imputer).score_samples(given)
+    np.testing.assert_array_equal(*asked)
+
+
 # Of each argument of the constructor what it cannot be.
 NONE_OF_THEM = {
     "columns": ["real", ["real"], 3],

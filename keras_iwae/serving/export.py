@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
-from keras_iwae.foundation import MARK, check_folder, check_integer, is_running
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_path, is_running
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
@@ -190,7 +190,8 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
         >>> served.signatures["decode"](latents=tf.zeros([5, 50]))["probabilities"].shape
         TensorShape([5, 28, 28, 1])
     """
-    versions = {n: folder for n, folder in _versions(Path(path)).items() if (folder / "saved_model.pb").is_file()}
+    found = _versions(check_path("path", path))
+    versions = {n: folder for n, folder in found.items() if (folder / "saved_model.pb").is_file()}
     if not versions:
         raise ValueError(
             f"Invalid value received for `path`. Expected a folder of versions 1, 2, .... Received: {path}"

@@ -31,7 +31,8 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
         """Averages, log-likelihoods, effective sample sizes and k-hats; memory does not grow with a request's rows."""
         count = tf.shape(rows)[0]
         size = tf.clip_by_value(count, 1, examples_together(model, num_samples))
-        parts = -(-count // size)
+        # Of no row too there is a part, of which nothing is kept: a map over none has nothing to stack.
+        parts = tf.maximum(-(-count // size), 1)
         padded = tf.pad(rows, [[0, parts * size - count], [0, 0]], constant_values=math.nan)
         like = Statistics.zeros(model, tf.constant(1)), tf.zeros([1]), tf.zeros([1]), tf.zeros([1], tf.float64)
         specs = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in tf.nest.flatten(like)]

@@ -104,6 +104,8 @@ class Coding:
             far = np.abs(np.nan_to_num(encoded[:, place])) > _LARGEST_ENCODED
             if far.any():
                 expected = f"numbers within {_LARGEST_ENCODED:g} standard deviations of those that were learned from"
+                if column.kind == "count":
+                    expected = f"counts up to {_LARGEST_ENCODED:g}"
                 raise refusal(column.name, expected, f"{frame[column.name].iloc[int(far.argmax())]}")
         return encoded.astype(np.float32)
 

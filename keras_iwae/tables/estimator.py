@@ -1,5 +1,6 @@
 """What the estimators of tables share: from an array or a DataFrame to a trained model, under scikit-learn's rules."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ class TableEstimator(BaseEstimator):
         Raises:
             ValueError: which names the column, if one cannot be learned from, or the argument that is out of range.
         """
-        self._check_settings()
+        self.check_settings()
         seed = seed_of(self.random_state)
         frame = self._frame(X, reset=True)
         schema = Schema.infer(frame, self._given(X, frame))
@@ -93,8 +94,12 @@ class TableEstimator(BaseEstimator):
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 
-    def _check_settings(self) -> None:
-        """Refuse what the constructor took and cannot be; under scikit-learn's rules that is said at `fit`."""
+    def check_settings(self) -> None:
+        """Refuse what the constructor took and cannot be; under scikit-learn's rules that is said at `fit`.
+
+        Raises:
+            ValueError: which names the argument.
+        """
         if not isinstance(self.columns, (Mapping, type(None))):
             raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {self.columns!r}")
         for name in ("latent_dim", "training_samples", "max_steps", "num_samples"):
@@ -132,8 +137,7 @@ class TableEstimator(BaseEstimator):
             if self._gives_frames and list(X.columns) != names:
                 raise ValueError(f"{MARK}X`. Expected the columns {names}, in this order. Received: {list(X.columns)}")
             return X.set_axis(names, axis=1)
-        _check_numbers(X)
-        X = masked_as_nan(X, "X")
+        X = _cells(X)
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
@@ -191,16 +195,32 @@ def _scaled(coding: Coding) -> np.ndarray:
     return np.array(real) & ~np.array(coding.constant)
 
 
-def _check_numbers(X: Any) -> None:
-    """Refuse arrays that hold something else; of text they say of no column that it has levels."""
+def _cells(X: Any) -> Any:
+    """What is no DataFrame, with NaN where a mask or pandas says that a cell is missing; what is no table is refused.
+
+    Text is too: an array says of no column that it has levels.
+    """
+    # Some sparse arrays are mappings too.
+    if isinstance(X, (Mapping, str)) and not hasattr(X, "shape"):
+        expected = "an array or a DataFrame, as pd.DataFrame(X) or pd.read_csv(X) makes one"
+        raise ValueError(f"{MARK}X`. Expected {expected}. Received: a {type(X).__name__}")
     # Complex numbers and objects scikit-learn refuses in words of its own, which its checks ask for.
     if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
         check_dtype(X.dtype, "X")
+    X = masked_as_nan(X, "X")
+    if isinstance(X, (list, tuple)):
+        # Rows of several lengths are refused there too.
+        with contextlib.suppress(ValueError):
+            X = np.asarray(X, object) if np.asarray(X).dtype.kind in "OUS" else X
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
         for place, cells in enumerate(X.T):
             words = [cell for cell in cells if isinstance(cell, (str, bytes))]
             if words:
                 raise refusal(place, "numbers; a DataFrame may have columns of text", f"text ({words[0]!r})")
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        # Which knows of no pd.NA.
+        X = np.where(pd.isna(X), np.nan, X)
+    return X
 
 
 def _is_frame(X: Any) -> bool:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, check_choice, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.parquet_files import ParquetTable
-from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.schema import KINDS, Column, Schema
 
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 TableFile = CsvTable | ParquetTable
@@ -51,14 +51,22 @@ def opened(
     """As `open_table`, of a file in which not every text for what is missing need be."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
         # The letters of a text would be texts too.
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        several = isinstance(texts, Collection) and not isinstance(texts, str)
+        if not several or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{MARK}{name}`. Expected several texts, as ['-999']. Received: {texts!r}")
-    path = Path(path)
+    if not isinstance(kinds, (Mapping, type(None))):
+        raise ValueError(f"{MARK}kinds`. Expected a dictionary of kinds by name. Received: {kinds!r}")
+    for name, kind in (kinds or {}).items():
+        check_choice(f"kinds[{name!r}]", kind, KINDS)
+    path = check_path("path", path)
     if not path.is_file():
         raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")
     if missing and is_parquet(path):
         raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
     table = ParquetTable(path, ignore, kinds) if is_parquet(path) else CsvTable(path, missing, ignore, kinds)
+    unknown = [name for name in kinds or {} if name not in table.names]
+    if unknown:
+        raise ValueError(f"{MARK}kinds`. Expected names of {table.names}. Received: {unknown[0]!r}")
     if not table.names:
         raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {[*ignore, *table.carried]}")
     return table

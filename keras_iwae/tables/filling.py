@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import check_boolean, check_integer, check_seed, replacing
+from keras_iwae.foundation import check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_carried
 from keras_iwae.tables.imputer import IWAEImputer
+from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.trust import RowTrust
@@ -74,7 +75,7 @@ def impute_file(
         chunk_rows: rows that are filled in at a time.
         seed: the same seed gives the same files.
         verbose: whether to show progress.
-        **options: passed to `IWAEImputer`.
+        **options: passed to `IWAEImputer`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
     Returns:
         `FilledFiles`.
@@ -85,13 +86,14 @@ def impute_file(
     Example:
         >>> impute_file("survey.csv", "survey-filled.csv", num_imputations=20, ignore=["id"])
     """
-    source, out = Path(source), Path(out)
+    source, out = check_path("source", source), check_path("out", out)
     num_imputations = check_integer("num_imputations", num_imputations, at_least=0)
     check_outputs(source, out, num_imputations)
     check_integer("fit_rows", fit_rows)
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
+    imputer = estimator_of(IWAEImputer, seed, verbose, options)
     table = open_table(source, missing, ignore, kinds)
     warn_of_carried(table)
     kinds = dict(kinds or {})
@@ -109,8 +111,7 @@ def impute_file(
 
     def fit() -> IWAEImputer:
         sample = sampled(table, fit_rows, seed)
-        columns = columns_of(table, sample, kinds)
-        return IWAEImputer(columns=columns, random_state=seed, verbose=verbose, **options).fit(sample)
+        return imputer.set_params(columns=columns_of(table, sample, kinds)).fit(sample)
 
     imputer = work.kept("model.pickle", fit)
     numbers = range(num_imputations + 1)

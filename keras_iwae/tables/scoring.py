@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_carried
+from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.work import Work, digest
 
@@ -50,7 +51,7 @@ def score_file(
         chunk_rows: rows that are scored at a time.
         seed: the same seed gives the same scores.
         verbose: whether to show progress.
-        **options: passed to `IWAEDensity`.
+        **options: passed to `IWAEDensity`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
     Returns:
         the file that was written.
@@ -61,8 +62,8 @@ def score_file(
     Example:
         >>> score_file("transactions.csv", "scores.csv", cells=True)
     """
-    source, out = Path(source), Path(out)
-    known = Path(train) if train is not None else source
+    source, out = check_path("source", source), check_path("out", out)
+    known = check_path("train", train) if train is not None else source
     if is_parquet(out):
         raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
     for path in (source, known):
@@ -76,6 +77,7 @@ def score_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
+    density = estimator_of(IWAEDensity, seed, verbose, options)
     if train is None:
         table = learned = open_table(source, missing, ignore, kinds)
     else:
@@ -87,8 +89,7 @@ def score_file(
 
     def fit() -> IWAEDensity:
         sample = sampled(learned, fit_rows, seed)
-        columns = columns_of(learned, sample, kinds)
-        return IWAEDensity(columns=columns, random_state=seed, verbose=verbose, **options).fit(sample)
+        return density.set_params(columns=columns_of(learned, sample, kinds)).fit(sample)
 
     density, parts = work.kept("model.pickle", fit), []
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
