@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_iwae.tables.files import open_table
 from keras_iwae.tables.pairs import open_pair
 
 
@@ -56,6 +57,22 @@ def test_files_that_say_what_their_marks_are_have_their_own(one, tmp_path):
         found = open_pair(*(written(tmp_path, name, text) for name, text in names.items()))
         first = {"American": 1234, "European": 1234, "no marks": 1234}
         assert [values(table)[0] for table in found] == [first.get(one, 1.234), first.get(other, 1.234)]
+
+
+@pytest.mark.parametrize("mark", [",", "."])
+def test_thousands_that_would_be_read_as_decimals_are_refused(mark, tmp_path):
+    several = [f"{n // 1000}{mark}{n % 1000:03d}" if n >= 1000 else str(n) for n in range(800, 1400, 13)]
+    path = written(tmp_path, "one.csv", "\n".join(["x;n", *(f"{text};1" for text in several)]))
+    with pytest.raises(
+        ValueError, match=rf"`column 'x'`. Expected numbers that say .*'1\{mark}008' beside 995, and none"
+    ):
+        open_table(path)
+    # Controls: another number says that they are decimals, a large one has none, or all have.
+    for more, column in (("8{mark}5;1", "x"), ("1995;1", "x"), ("2;8{mark}5", "n")):
+        written(tmp_path, "one.csv", "\n".join(["x;n", *(f"{text};1" for text in several), more.format(mark=mark)]))
+        assert open_table(path).facts[column].numeric
+    written(tmp_path, "one.csv", "\n".join(["x;n", *(f"{text};1" for text in several if mark in text)]))
+    assert open_table(path).facts["x"].high < 2.0
 
 
 def test_columns_that_are_not_looked_at_leave_nothing_open(tmp_path):

@@ -14,6 +14,7 @@ from keras_iwae.foundation import MARK, replacing
 from keras_iwae.tables.dialect import MISSING, Dialect
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.facts import Facts
+from keras_iwae.tables.marks import Marks
 from keras_iwae.tables.values import refusal
 
 _SCANNED = 10_000
@@ -42,8 +43,7 @@ class CsvTable:
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
         unseen: those of `missing` that no cell is.
-        has_marks: whether some number has a mark of decimals or thousands.
-        doubt: one whose mark may be either, where no other number of the file says which; `None` elsewhere.
+        marks: of decimals and thousands, in the numbers.
 
     Raises:
         ValueError: which names the file with the line, or the column, that cannot be read.
@@ -64,8 +64,7 @@ class CsvTable:
         self.names = [name for name in self._header if name not in ignore]
         self.facts = {name: Facts() for name in self.names}
         self.num_rows, self.unseen = 0, set(missing)
-        self.has_marks = False
-        self.doubt: str | None = None
+        self.marks = Marks(self.dialect)
         for texts in self._texts(_SCANNED):
             for name in self.names:
                 if self.unseen:
@@ -73,7 +72,7 @@ class CsvTable:
                 cells = self._observed(texts[name])
                 found = self.dialect.numbers(cells)
                 decimals = self.dialect.decimals(cells[found.notna()])
-                self._look_at_marks(cells[found.notna()])
+                self.marks.update(name, cells[found.notna()], found.dropna())
                 self.facts[name].update(cells, found, self.num_rows, decimals)
                 self.facts[name].coded |= name not in numbers and bool(cells.str.fullmatch(_CODE).any())
             self.num_rows += len(texts)
@@ -86,6 +85,7 @@ class CsvTable:
             raise ValueError(f"{MARK}{path}`. Expected a name for each column with gaps. Received: none for column 1")
         for name in self.names:
             _check_numbers(name, self.facts[name])
+            self.marks.check(name)
 
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
@@ -178,17 +178,6 @@ class CsvTable:
 
     def _frame(self, rows: list[list[str]]) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=self._header, dtype=object)
-
-    def _look_at_marks(self, numbers: pd.Series) -> None:
-        if self.has_marks and self.doubt is None:
-            return
-        marked = self.dialect.marked(numbers)
-        doubtful = self.dialect.doubtful(marked)
-        if len(marked) > len(doubtful):
-            self.doubt = None
-        elif len(doubtful) and self.doubt is None:
-            self.doubt = str(doubtful.iloc[0])
-        self.has_marks |= len(marked) > 0
 
     def _observed(self, texts: pd.Series) -> pd.Series:
         texts = texts.str.strip()

@@ -31,7 +31,7 @@ _COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _POINTS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3})+,\d+|(\.\d{3}){2,})")
 _COMMAS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})")
 # One of them, which may be decimals too; no number of thousands begins with a zero.
-_GROUP = r"[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}"
+GROUP = r"[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}"
 # With the groups of two digits that India writes above the first thousand.
 _GROUPED = r"[+-]?[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?(?:[eE][+-]?\d+)?"
 # What Western text of a byte a letter has none of.
@@ -105,20 +105,6 @@ class Dialect:
             texts = texts.str.replace(".", "x", regex=False).str.replace(self.decimal, ".", regex=False)
         return pd.to_numeric(texts, errors="coerce").astype(float)
 
-    def marked(self, numbers: pd.Series) -> pd.Series:
-        """Those of some numbers, as text, that have a mark."""
-        return numbers[numbers.str.contains(f"[{re.escape(self.decimal + self.thousands)}]")]
-
-    def doubtful(self, marked: pd.Series) -> pd.Series:
-        """Those of marked numbers that another reading of their mark makes a thousand times as large or small.
-
-        A point between columns that commas separate is a mark of decimals.
-        """
-        mark = self.thousands or self.decimal
-        if mark == "." and self.separator == ",":
-            return marked[:0]
-        return marked[marked.str.fullmatch(_GROUP.format(mark=re.escape(mark)))]
-
     def decimals(self, texts: pd.Series) -> int:
         """Most digits behind the mark of some numbers, -1 where one has an exponent."""
         if texts.str.contains("e", case=False, regex=False).any():
@@ -182,7 +168,7 @@ def _marks(cells: list[str], separator: str, path: Path) -> tuple[str, str]:
     if first(_COMMAS_IN_THOUSANDS):
         return ".", ","
     comma, point = first(_COMMA), first(_POINT)
-    group = re.compile(_GROUP.format(mark=","))
+    group = re.compile(GROUP.format(mark=","))
     if comma and separator == "," and all(group.fullmatch(cell) for cell in cells if _COMMA.fullmatch(cell)):
         return ".", ","
     if comma and point:

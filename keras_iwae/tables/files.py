@@ -97,8 +97,8 @@ def check_seen(missing: Collection[str], *tables: TableFile) -> None:
         raise ValueError(f"{MARK}missing`. Expected {expected}. Received: {unseen[0]!r}, which no cell is")
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file is of the one kind, and not of the other.
+def is_parquet(path: Path, argument: str = "path") -> bool:
+    """Whether a file is of the one kind, and not of the other; `argument` is what the caller knows it by.
 
     Raises:
         ValueError: if it is of neither.
@@ -106,7 +106,9 @@ def is_parquet(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in CSV + PARQUET:
         remedy = "; save it as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
-        raise ValueError(f"{MARK}path`. Expected a name that ends in one of {CSV + PARQUET}{remedy}. Received: {path}")
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a name that ends in one of {CSV + PARQUET}{remedy}. Received: {path}"
+        )
     return suffix in PARQUET
 
 

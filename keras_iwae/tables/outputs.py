@@ -26,13 +26,13 @@ def check_outputs(source: Path, out: Path, num_imputations: int) -> None:
     Raises:
         ValueError: if it is so.
     """
+    if is_parquet(out, "out") != is_parquet(source, "source"):
+        raise ValueError(f"{MARK}out`. Expected a file of the format of {source.name}. Received: {out}")
     draws = [draws_file(out, number) for number in range(1, num_imputations + 1)]
     for path in (out, rows_file(out), *draws):
         if _same(path, source):
             written = f", to which {path.name} belongs" if path != out else ""
             raise ValueError(f"{MARK}out`. Expected another file than the one that is read. Received: {out}{written}")
-    if is_parquet(out) != is_parquet(source):
-        raise ValueError(f"{MARK}out`. Expected a file of the format of {source.name}. Received: {out}")
     if stale := _stale(source, out, num_imputations):
         files = stale[0].name if len(stale) == 1 else f"{stale[0].name} to {stale[-1].name}"
         raise ValueError(

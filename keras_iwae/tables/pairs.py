@@ -35,12 +35,12 @@ def open_pair(
         raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
     check_seen(missing, table, learned)
     for one, other in ((table, learned), (learned, table)):
-        if isinstance(one, CsvTable) and one.doubt is not None and not _settled(one, other):
+        if isinstance(one, CsvTable) and one.marks.doubt is not None and not _settled(one, other):
             read = "a mark of thousands" if one.dialect.thousands else "a mark of decimals"
+            found = f"{one.marks.doubt!r} in {one.path}, read with {read}, and nothing like it in {other.path}"
             raise ValueError(
-                f"{MARK}train`. Expected files that say alike what marks decimals and what thousands. Received: "
-                f"{one.doubt!r} in {one.path}, read with {read}, and nothing like it in {other.path}; write both in "
-                "the same way"
+                f"{MARK}train`. Expected files that say alike what marks decimals and what thousands; write both in "
+                f"the same way. Received: {found}"
             )
     for name in table.names:
         coded = table.facts[name].coded or learned.facts[name].coded
@@ -54,5 +54,5 @@ def _settled(one: CsvTable, other: TableFile) -> bool:
         return False
     ours, theirs = one.dialect, other.dialect
     alike = ours.thousands == theirs.thousands
-    says = other.has_marks and (other.doubt is None or alike)
+    says = other.marks.seen and (other.marks.doubt is None or alike)
     return ours.decimal == theirs.decimal and (bool(ours.thousands) or says)

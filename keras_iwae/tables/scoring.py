@@ -64,7 +64,7 @@ def score_file(
     """
     source, out = check_path("source", source), check_path("out", out)
     known = check_path("train", train) if train is not None else source
-    if is_parquet(out):
+    if is_parquet(out, "out"):
         raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
