@@ -10,6 +10,7 @@ from test_report import Page
 from test_scripts import call, error_line
 
 from keras_iwae import IWAEImputer, tables
+from keras_iwae.experiments.report import imputation
 from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
 
 ROWS = 120
@@ -178,6 +179,17 @@ def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch
     impute_file(source, out, chunk_rows=50, ignore=["id"])
     assert Quick.asked == ["fit", 50, 50, 20]
     assert out.read_bytes() != whole.read_bytes()
+
+
+def test_the_page_looks_at_the_columns_that_were_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    Quick.stops_at = 0
+    source = tmp_path / "in.csv"
+    source.write_text("Unnamed: 0,n,flag\n0,-9,yes\n,2,no\n2,3,\n")
+    files = impute_file(source, tmp_path / "out.csv", missing=["-9"], num_imputations=1)
+    before, after = imputation._opened(files)
+    assert before.names == after.names == ["Unnamed: 0", "n", "flag"]
+    assert [facts.count for facts in after.facts.values()] == [3, 3, 3]
 
 
 def test_draws_of_an_earlier_run_do_not_stay_beside_fewer(tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def impute_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
-    imputer = estimator_of(IWAEImputer, seed, verbose, options)
+    unfitted = estimator_of(IWAEImputer, seed, verbose, options)
     table = open_table(source, missing, ignore, kinds)
     warn_of_carried(table)
     kinds = dict(kinds or {})
@@ -111,7 +111,7 @@ def impute_file(
 
     def fit() -> IWAEImputer:
         sample = sampled(table, fit_rows, seed)
-        return imputer.set_params(columns=columns_of(table, sample, kinds)).fit(sample)
+        return unfitted.set_params(columns=columns_of(table, sample, kinds)).fit(sample)
 
     imputer = work.kept("model.pickle", fit)
     numbers = range(num_imputations + 1)

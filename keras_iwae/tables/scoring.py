@@ -77,7 +77,7 @@ def score_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
-    density = estimator_of(IWAEDensity, seed, verbose, options)
+    unfitted = estimator_of(IWAEDensity, seed, verbose, options)
     if train is None:
         table = learned = open_table(source, missing, ignore, kinds)
     else:
@@ -89,7 +89,7 @@ def score_file(
 
     def fit() -> IWAEDensity:
         sample = sampled(learned, fit_rows, seed)
-        return density.set_params(columns=columns_of(learned, sample, kinds)).fit(sample)
+        return unfitted.set_params(columns=columns_of(learned, sample, kinds)).fit(sample)
 
     density, parts = work.kept("model.pickle", fit), []
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
