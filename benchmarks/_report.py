@@ -21,11 +21,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy", "torch", "pythae", "pyro-ppl", "jax", "optax"
 
 
-def parser(description: str, rounds: int = 7) -> argparse.ArgumentParser:
-    """A parser with the arguments that every benchmark has."""
+def parser(description: str, rounds: int | None = 7) -> argparse.ArgumentParser:
+    """A parser with the arguments that every benchmark has; `rounds` of one that has none is `None`."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    turns = f"rounds, in each of which every side takes its turn [{rounds}]"
-    made.add_argument("--rounds", type=positive, default=rounds, help=turns)
+    if rounds is not None:
+        turns = f"rounds, in each of which every side takes its turn [{rounds}]"
+        made.add_argument("--rounds", type=positive, default=rounds, help=turns)
     made.add_argument("--quick", action="store_true", help="the smallest sizes, to see that it works; no measurement")
     made.add_argument(
         "--out",
@@ -43,13 +44,34 @@ def positive(text: str) -> int:
     return value
 
 
+def settle(args: argparse.Namespace, whole: dict, smallest: dict) -> None:
+    """Give options that were not given those of a whole run, or of a quick one; what is said of that is done too."""
+    for option, value in (smallest if args.quick else whole).items():
+        if getattr(args, option) is None:
+            setattr(args, option, value)
+
+
 def kept(args: argparse.Namespace, name: str) -> list[dict]:
-    """Settle where the results of `name` go, docs/results/ but for a quick run, and give the rows that are there."""
+    """Settle where the results of `name` go, docs/results/ but for a quick run, and give the rows that are there.
+
+    Rows of a quick run are not taken for those of another, nor written over others.
+
+    Raises:
+        ValueError: if what is there is of something else, or of a full run, and a quick one would write over it.
+    """
     if args.out is None:
         folder = Path(tempfile.gettempdir()) / "keras_iwae-benchmarks" if args.quick else ROOT / "docs" / "results"
         args.out = folder / f"{name}.json"
-    done = args.out.exists() and not args.quick
-    return json.loads(args.out.read_text())["rows"] if done else []
+    if not args.out.exists():
+        return []
+    found = json.loads(args.out.read_text())
+    head = found if isinstance(found, dict) else {}
+    if head.get("benchmark") != name:
+        raise ValueError(f"--out: expected a file of {name}.py, or none; received {args.out}, which is something else")
+    was_quick = head["settings"]["quick"]
+    if args.quick and not was_quick:
+        raise ValueError(f"--out: expected another file beside --quick than {args.out}, which holds results")
+    return [] if was_quick else head["rows"]
 
 
 class Report:

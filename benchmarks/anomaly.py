@@ -20,8 +20,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from _report import Report, frameworks, kept, parser, positive, run, table
+from _report import Report, frameworks, kept, parser, positive, run, settle, table
 
+DATA = "digits", "breast_cancer"
 LEARNED, NEIGHBOURS, VARIANCE = 2 / 3, 5, 0.95
 COMPONENTS = (1, 2, 3, 5)
 
@@ -102,10 +103,9 @@ def main(args: argparse.Namespace) -> None:
     from sklearn.metrics import roc_auc_score
 
     rows = kept(args, "anomaly")
+    settle(args, {"data": list(DATA), "seeds": 3}, {"data": ["breast_cancer"], "seeds": 1})
     report = Report("anomaly", args)
     frameworks()
-    if args.quick:
-        args.data, args.seeds = ["breast_cancer"], 1
     known = {(r["data"], r["kind"], r["seed"], r["side"]) for r in rows}
     for seed, name, side in product(range(args.seeds), args.data, args.side):
         x, target, learned = kinds(name)
@@ -119,6 +119,7 @@ def main(args: argparse.Namespace) -> None:
             scores = SIDES[side](x[own], x[others], seed, args.quick)
             auroc = float(roc_auc_score(target[others] == kind, scores))
             rows.append(place | {"auroc": auroc, "seconds": time.perf_counter() - begin})
+            known.add(tuple(place.values()))
             print(rows[-1], flush=True)
             report.write({"rows": rows})
     show(rows)
@@ -137,8 +138,8 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    arguments = parser(__doc__)
-    for option, choices in (("data", ("digits", "breast_cancer")), ("side", tuple(SIDES))):
-        arguments.add_argument(f"--{option}", nargs="+", choices=choices, default=list(choices), help="[all]")
-    arguments.add_argument("--seeds", type=positive, default=3, help="splits of each kind [3]")
+    arguments = parser(__doc__, rounds=None)
+    arguments.add_argument("--data", nargs="+", choices=DATA, help="[all; of a quick run one]")
+    arguments.add_argument("--side", nargs="+", choices=tuple(SIDES), default=list(SIDES), help="[all]")
+    arguments.add_argument("--seeds", type=positive, help="splits of each kind [3]")
     run(main, arguments)

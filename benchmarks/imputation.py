@@ -25,13 +25,23 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from _report import Report, frameworks, kept, parser, positive, run, table
+from _report import Report, frameworks, kept, parser, positive, run, settle, table
 
 DATA, PATTERNS, SHARES = ("wine", "diabetes", "breast_cancer", "digits"), ("MCAR", "MAR", "MNAR"), (0.2, 0.5)
 LEVEL, DRAWS = 0.9, 100
 IWAE, MASKING, ITERATIVE = "IWAEImputer", "IWAEImputer, self-masking", "IterativeImputer"
+# Under MAR, where the columns that stay leave the others more to lose.
+MOST_OF_A_COLUMN = 0.9
 # Chained equations of their own for each draw: fewer of them say as much.
 CHAINS = 20
+
+
+def part(text: str) -> float:
+    """A share of a whole of which some stays."""
+    value = float(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text}")
+    return value
 
 
 def complete(name: str) -> np.ndarray:
@@ -56,11 +66,16 @@ def taken_out(x: np.ndarray, pattern: str, share: float, seed: int) -> np.ndarra
         order = rng.permutation(x.shape[1])
         whole = order[: max(1, x.shape[1] // 3)]
         rest = np.setdiff1d(order, whole)
-        chances = np.zeros(x.shape)
-        chances[:, rest] = by_size(x[:, rng.choice(whole, len(rest))], min(0.9, share * x.shape[1] / len(rest)))
+        chances, of_rest = np.zeros(x.shape), share * x.shape[1] / len(rest)
+        if of_rest > MOST_OF_A_COLUMN:
+            expected = f"at most {MOST_OF_A_COLUMN * len(rest) / x.shape[1]:.3g} where a third of the columns stays"
+            raise ValueError(f"--share: expected {expected}; received {share}")
+        chances[:, rest] = by_size(x[:, rng.choice(whole, len(rest))], of_rest)
     mask = rng.random(x.shape) < chances
     # Two cells of each column at least are seen.
     mask[rng.permutation(len(x))[:2]] = False
+    if not mask.any():
+        raise ValueError(f"--share: expected one that takes a cell out; received {share}, of {x.size} cells")
     return mask
 
 
@@ -196,18 +211,22 @@ def measured(side: str, x: np.ndarray, mask: np.ndarray, seed: int, quick: bool)
 
 def main(args: argparse.Namespace) -> None:
     rows = kept(args, "imputation")
+    whole = {"data": list(DATA), "pattern": list(PATTERNS), "share": list(SHARES), "seeds": 5}
+    settle(args, whole, {"data": ["wine"], "pattern": ["MCAR"], "share": [0.5], "seeds": 1})
     report = Report("imputation", args)
     frameworks()
-    if args.quick:
-        args.data, args.pattern, args.share, args.seeds = ["wine"], ["MCAR"], [0.5], 1
     known = {(r["data"], r["pattern"], r["share"], r["seed"], r["side"]) for r in rows}
     tables = {name: complete(name)[: 40 if args.quick else None] for name in args.data}
+    for name, pattern, share in product(args.data, args.pattern, args.share):
+        # Said before the first of them is measured.
+        taken_out(tables[name], pattern, share, 0)
     # A seed of every table before the next: what is stopped has seen all of them.
     for seed, side, name, pattern, share in product(range(args.seeds), args.side, args.data, args.pattern, args.share):
         place = {"data": name, "pattern": pattern, "share": share, "seed": seed, "side": side}
         if asked(side, pattern) and tuple(place.values()) not in known:
             mask = taken_out(tables[name], pattern, share, seed)
             rows.append(place | measured(side, tables[name], mask, seed, args.quick))
+            known.add(tuple(place.values()))
             print(rows[-1], flush=True)
             report.write({"level": LEVEL, "draws": DRAWS, "chains": CHAINS, "rows": rows})
     show(rows)
@@ -227,10 +246,15 @@ def show(rows: list[dict[str, Any]]) -> None:
     table(["data", "pattern", "share", "side", "seeds", *(key.replace("_", " ") for key in keys)], cells)
 
 
+def arguments() -> argparse.ArgumentParser:
+    made = parser(__doc__, rounds=None)
+    for option, choices in (("data", DATA), ("pattern", PATTERNS)):
+        made.add_argument(f"--{option}", nargs="+", choices=choices, help="[all; of a quick run one]")
+    made.add_argument("--side", nargs="+", choices=tuple(SIDES), default=list(SIDES), help="[all]")
+    made.add_argument("--share", nargs="+", type=part, help="of cells taken out [0.2 0.5]")
+    made.add_argument("--seeds", type=positive, help="tables of each kind [5]")
+    return made
+
+
 if __name__ == "__main__":
-    arguments = parser(__doc__)
-    for option, choices in (("data", DATA), ("pattern", PATTERNS), ("side", tuple(SIDES))):
-        arguments.add_argument(f"--{option}", nargs="+", choices=choices, default=list(choices), help="[all]")
-    arguments.add_argument("--share", nargs="+", type=float, default=list(SHARES), help="of cells taken out [0.2 0.5]")
-    arguments.add_argument("--seeds", type=positive, default=5, help="tables of each kind [5]")
-    run(main, arguments)
+    run(main, arguments())

@@ -59,4 +59,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, parser(__doc__))
+    run(main, parser(__doc__, rounds=None))

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,10 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
             # The search for a GPU, and its complaint where there is none, would otherwise come later.
             tf.config.list_physical_devices("GPU")
             import keras_iwae  # noqa: F401
-        main(args)
+        with warnings.catch_warnings():
+            # A sentence to the person, and not where in a library it was said.
+            warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
+            main(args)
     except (ValueError, OSError) as error:
         # python -X dev shows where an error came from.
         if sys.flags.dev_mode:

@@ -6,8 +6,9 @@ most probable level. --imputations also writes files with draws in place of thes
 do your analysis on each and pool the results. A cell that was there is written as it was. Separators, decimal commas
 and the usual words for a missing cell (nothing, NA, NaN, ?, NULL, ...) are found out.
 
-Beside OUT there will be OUT-rows.csv, a verdict on each row that had gaps. Files may be larger than memory. What was
-stopped goes on when the same command is started again.
+Beside OUT there will be OUT-rows.csv, a verdict on each row that had gaps. Where an earlier run left more files with
+draws than this one would write, it is refused until they are removed. Files may be larger than memory. What was stopped
+goes on when the same command is started again.
 
 examples:
   python scripts/impute.py survey.csv --out filled.csv

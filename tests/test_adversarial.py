@@ -197,6 +197,8 @@ def test_every_weight_is_trained_saved_loaded_and_exported(tmp_path):
         each.train_on_batch(X)
     for one, other in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    with pytest.raises(ValueError, match=r"`max_samples`. Expected None beside a posterior without a density"):
+        export_saved_model(model, tmp_path / "serving", max_samples=1000)
     served = tf.saved_model.load(str(export_saved_model(model, tmp_path / "serving"))).signatures
     assert set(served) == {"serving_default", "sample", "sample_n", "decode", "encode", "reconstruct"}
     np.testing.assert_allclose(served["encode"](images=tf.constant(X))["mean"], model.posterior.mean(X), rtol=1e-4)

@@ -332,6 +332,41 @@ def test_as_many_cells_are_taken_out_as_were_asked_for(pattern):
     assert (not mask.any(axis=0).all()) == (pattern == "MAR")
 
 
+def measured(monkeypatch, out, *arguments):
+    """What a run of the one side that costs nothing adds to a file."""
+    monkeypatch.setattr(sys, "argv", ["imputation.py", "--side", "mean", "--out", str(out), *arguments])
+    imputation.main(imputation.arguments().parse_args())
+    return [(row["data"], row["share"], row["seed"]) for row in json.loads(out.read_text())["rows"]]
+
+
+def test_rows_of_a_quick_run_are_none_of_a_full_one(monkeypatch, tmp_path, capsys):
+    full = "--data", "wine", "--pattern", "MCAR", "--share", "0.5", "0.5"
+    out = tmp_path / "rows.json"
+    # What is said of a quick run is done.
+    assert measured(monkeypatch, out, "--quick", "--seeds", "2") == [("wine", 0.5, 0), ("wine", 0.5, 1)]
+    monkeypatch.setattr(imputation, "complete", lambda name: np.random.default_rng(0).normal(size=(30, 4)))
+    found = measured(monkeypatch, out, *full, "--seeds", "1")
+    assert found == [("wine", 0.5, 0)]
+    before = out.read_text()
+    assert measured(monkeypatch, out, *full, "--seeds", "2") == [*found, ("wine", 0.5, 1)]
+    assert json.loads(out.read_text())["rows"][0] == json.loads(before)["rows"][0]
+    before = out.read_text()
+    with pytest.raises(ValueError, match="--out: expected another file beside --quick"):
+        measured(monkeypatch, out, "--quick")
+    with pytest.raises(ValueError, match=r"--share: expected at most 0\.675 where a third of the columns stays"):
+        measured(monkeypatch, out, "--data", "wine", "--share", "0.9")
+    with pytest.raises(ValueError, match="--share: expected one that takes a cell out"):
+        measured(monkeypatch, out, *full[:4], "--share", "1e-9")
+    assert out.read_text() == before
+    out.write_text(before.replace('"imputation"', '"anomaly"'))
+    with pytest.raises(ValueError, match=r"--out: expected a file of imputation\.py, or none"):
+        measured(monkeypatch, out, *full)
+    for wrong in (["--share", "1.5"], ["--share", "0"], ["--share", "nan"], ["--rounds", "3"]):
+        with pytest.raises(SystemExit):
+            measured(monkeypatch, out, *wrong)
+        assert wrong[0] in capsys.readouterr().err
+
+
 def test_intervals_of_draws_from_the_truth_cover_what_they_should():
     rng = np.random.default_rng(0)
     for count in (imputation.CHAINS, imputation.DRAWS):

@@ -11,6 +11,7 @@ from scipy.integrate import trapezoid
 
 from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, StudentTLikelihood
 from keras_iwae.tables.coding import Coding
+from keras_iwae.tables.dtypes import dtype_of
 from keras_iwae.tables.schema import Column, Schema
 
 WORDS = ("no", "yes", "it depends")
@@ -358,6 +359,69 @@ def test_cells_that_a_column_cannot_have_are_refused_by_name(cells, message):
         coding.encode(row)
     # A row of which nothing was observed is one, whatever its dtypes.
     assert np.isnan(coding.encode(pd.DataFrame({name: [None] for name in frame}))).all()
+
+
+TWO = Schema((Column("a", "real"), Column("n", "count")))
+FITTED = {"schema": TWO, "centers": (2.0, 0.0), "scales": (3.0, 1.0), "constant": (False, False), "entropies": (1, 1)}
+
+
+def test_a_coding_of_lists_and_arrays_is_one():
+    coding = Coding(TWO, [2, 0], np.array([3.0, 1.0], np.float32), [np.False_, False], (1, 1))
+    assert coding == Coding(**FITTED)
+    assert Coding.from_dict(json.loads(json.dumps(coding.to_dict()))) == coding
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        # Of one column it would be broadcast over all.
+        ({"centers": (2.0,)}, r"`centers`\. Expected one for each of 2 columns\. Received: \(2.0,\)"),
+        ({"scales": 3.0}, r"`scales`\. Expected one for each"),
+        ({"entropies": (1.0, 1.0, 1.0)}, r"`entropies`\. Expected one for each"),
+        ({"constant": np.zeros((2, 1), bool)}, r"`constant`\. Expected one for each"),
+        ({"scales": (0.0, 1.0)}, r"`scales`\. Expected a number above 0\. Received: 0.0"),
+        ({"scales": (-1.0, 1.0)}, r"`scales`\. Expected a number above 0"),
+        ({"centers": (np.nan, 0.0)}, r"`centers`\. Expected a finite number"),
+        ({"constant": (0, 0)}, r"`constant`\. Expected True or False"),
+        ({"scales": (3.0, 2.0)}, r"`column 'n'`\. Expected center 0, scale 1 and constant=False of the kind 'count'"),
+        ({"schema": (Column("a", "real"),)}, r"`schema`\. Expected a Schema\. Received: a tuple"),
+    ],
+)
+def test_a_coding_that_is_none_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=f"Invalid value received for {message}"):
+        Coding(**{**FITTED, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda c, f: c.log_jacobian(np.zeros((2, 1))), r"`encoded`\. Expected shape \[N, 2\]\. Received: \[2, 1\]"),
+        (lambda c, f: c.decode(np.zeros((2, 2)), f.index), r"`encoded`\. Expected shape \[3, 2\]\. Received: \[2, 2\]"),
+        (lambda c, f: c.fill(f, np.zeros((1, 2))), r"`encoded`\. Expected shape \[3, 2\]"),
+        (lambda c, f: c.decode([[np.inf, 0.0]]), r"`encoded`\. Expected finite numbers"),
+        (lambda c, f: c.decode("numbers"), r"`encoded`\. Expected numbers\. Received: 'numbers'"),
+        (lambda c, f: c.likelihood(real="poisson"), r"`real`\. Expected a likelihood with a density at every"),
+        (
+            lambda c, f: c.likelihood(count="student_t"),
+            r"`count`\. Expected a likelihood with a probability of every count",
+        ),
+        (lambda c, f: c.likelihood(balanced="no"), r"`balanced`\. Expected True or False"),
+        (lambda c, f: Coding.fit(TWO, f), r"`schema`\. Expected a Schema\. Received: a DataFrame"),
+        (
+            lambda c, f: Coding.from_dict(TWO.to_dict()),
+            r"`value`\. Expected what `to_dict` makes of a coding",
+        ),
+        (lambda c, f: Schema.from_dict({}), r"`value`\. Expected what `to_dict` makes of a schema"),
+        (lambda c, f: Schema.from_dict({"columns": [{"name": "a"}]}), r"`value`\. Expected what `to_dict` makes"),
+        (lambda c, f: Schema(("a", "n")), r"`columns`\. Expected a Column for each\. Received: 'a'"),
+        (lambda c, f: Schema(3), r"`columns`\. Expected a Column for each\. Received: 3"),
+        (lambda c, f: dtype_of("numbers", None), r"`text`\. Expected a dtype of pandas as text"),
+    ],
+)
+def test_what_a_coding_cannot_do_is_refused_by_name(ask, message):
+    frame = pd.DataFrame({"a": [0.5, 1.0, None], "n": [1, 2, 7]})
+    with pytest.raises(ValueError, match=f"Invalid value received for {message}"):
+        ask(Coding(**FITTED), frame)
 
 
 def test_a_column_of_which_nothing_is_known_cannot_be_coded():

@@ -334,6 +334,22 @@ def test_limits_are_those_of_the_export():
     for inputs, message in (([1.0, 2.0], 11), "at most 20 importance"), (([1.0] * 3, 1), "`events`. .* at most 2 rows"):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             served(*inputs)
+    # Of a table, where the export says how many samples a row takes.
+    rows = Endpoint(lambda x: {"y": x}, specs[:1], samples=10)
+    served = limited(rows, max_rows=3, max_samples=20)
+    assert served(tf.ones(2))["y"].shape == [2]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`events`. .* at most 20 importance .*\(max_samples\)"):
+        served(tf.ones(3))
+    for asked, has in ((rows, True), (rows._replace(samples=0), False), (Endpoint(len, specs), True)):
+        assert asked.has_samples is has
+    assert not Endpoint(len, specs[1:]).has_samples
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_path_is_one(tiny, path):
+    for ask in (lambda: export_saved_model(tiny, path), lambda: load_saved_model(path)):
+        with pytest.raises(ValueError, match=r"`path`\. Expected a path\. Received: "):
+            ask()
 
 
 @pytest.mark.parametrize("limit", [{"max_rows": 0}, {"max_samples": 1.5}])

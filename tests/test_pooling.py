@@ -80,15 +80,22 @@ def test_an_analysis_of_each_table():
         (([1.0, np.nan], [1.0, 1.0]), "estimates"),
         (([1.0, 2.0], [1.0]), "variances"),
         (([1.0, 2.0], [1.0, -1.0]), "variances"),
+        ((["a", "b"], [1.0, 1.0]), "estimates"),
+        (([1.0, 2.0], [1.0, {}]), "variances"),
         (([1.0, 2.0], [1.0, 1.0], 0.0), "complete_degrees_of_freedom"),
+        (([1.0, 2.0], [1.0, 1.0], "a"), "complete_degrees_of_freedom"),
+        (([1.0, 2.0], [1.0, 1.0], None), "complete_degrees_of_freedom"),
+        (([1.0, 2.0], [1.0, 1.0], np.array([1.0, 2.0])), "complete_degrees_of_freedom"),
     ],
 )
 def test_bad_input(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         pool(*arguments)
-    for level in (95, "0.95", None):
+    for level in (95, "a", None, True, np.nan, [0.9, 0.95]):
         with pytest.raises(ValueError, match="`level`"):
             pool([1.0, 2.0], [1.0, 1.0]).interval(level)
+    with pytest.raises(ValueError, match=r"`analysis`\. Expected a function of a table\. Received: 3"):
+        Imputations([np.zeros((4, 2))] * 2, None, None).pool(3)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.schema import Column, Schema
 
 N = 60
@@ -185,14 +186,80 @@ def test_what_is_said_has_to_be_true(columns, message):
         (("a", "binary", ("x",)), r"`column 'a'`\. Expected two levels"),
         (("a", "categorical", ()), r"`column 'a'`\. Expected at least one level"),
         (("a", "categorical", ("x", "x")), r"`column 'a'`\. Expected levels that all differ"),
-        (("a", "categorical", ("x", None)), r"`column 'a'`\. Expected levels that are strings, numbers or booleans"),
+        (
+            ("a", "categorical", ("x", None)),
+            r"`column 'a'`\. Expected levels that are strings, finite numbers or booleans",
+        ),
         (("a", "real", None, None, "float63"), r"`column 'a'`\. Expected dtype=a dtype of pandas"),
+        (("a", "real", None, None, np.float64), r"`column 'a'`\. Expected dtype=a dtype of pandas"),
+        (("a", "real", None, None, "datetime64[ns]"), r"`column 'a'`\. Expected dtype=one of numbers.*'datetime64"),
+        (("a", "real", None, None, "object[x]"), r"`column 'a'`\. Expected dtype=a dtype"),
+        (("a", "real", None, None, "string"), r"`column 'a'`\. Expected dtype=one of numbers"),
+        (("a", "real", None, None, "bool"), r"`column 'a'`\. Expected dtype=one of numbers"),
+        (("a", "count", None, None, "category"), r"`column 'a'`\. Expected dtype=one of numbers"),
+        (("a", "count", None, None, "category[int64]"), r"`column 'a'`\. Expected dtype=one of numbers"),
+        (("a", "positive", None, None, "complex128"), r"`column 'a'`\. Expected dtype=one of numbers"),
+        (
+            ("a", "binary", ("x", "y"), None, "float64"),
+            r"`column 'a'`\. Expected dtype=one that its levels have, as they",
+        ),
+        (("a", "binary", (0, 5), None, "bool"), r"`column 'a'`\. Expected dtype=one that.*Received: 'bool' for 5"),
+        (("a", "binary", (False, True), None, "str"), r"`column 'a'`\. Expected dtype=one that"),
+        (("a", "ordinal", (1, 300), None, "Int8"), r"`column 'a'`\. Expected dtype=one that.*Received: 'Int8' for 300"),
+        (
+            ("a", "ordinal", (1.5, 2), None, "int64"),
+            r"`column 'a'`\. Expected dtype=one that.*Received: 'int64' for 1.5",
+        ),
+        (("a", "ordinal", (0.5, 0.1), None, "float32"), r"`column 'a'`\. Expected dtype=one that.*'float32' for 0.1"),
+        (
+            ("a", "ordinal", (2**53 + 1, 0), None, "float64"),
+            r"`column 'a'`\. Expected dtype=one that.*for 9007199254740993",
+        ),
+        (("a", "binary", ("x", "y"), None, "category[int64]"), r"`column 'a'`\. Expected dtype="),
+        (("a", "binary", "xy"), r"`column 'a'`\. Expected levels, as \('no', 'yes'\)"),
+        (("a", "categorical", 3), r"`column 'a'`\. Expected levels, as"),
+        (("a", "categorical", (1.0, np.nan)), r"`column 'a'`\. Expected levels that are strings, finite numbers"),
+        (("a", "real", None, 3), r"`column 'a'`\. Expected unit=a text"),
         ((("a", "b"), "real"), r"`name`"),
     ],
 )
 def test_columns_that_are_none_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"Invalid value received for {message}"):
         Column(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("levels", "dtype"),
+    [
+        (("x", "y"), "category"),
+        (("x", "y"), "category[object, ordered]"),
+        ((0, 1), "bool"),
+        ((False, True), "Int8"),
+        ((1, 2), "float32"),
+        ((2**53 + 1, 2**60), "int64"),
+    ],
+)
+def test_levels_come_back_in_any_dtype_that_has_them(levels, dtype):
+    column = Column("a", "binary", levels, dtype=dtype)
+    coding = Coding(Schema((column,)), (0.0,), (1.0,), (False,), (1.0,))
+    found = coding.decode([[1.0], [1.0], [0.0]])["a"]
+    assert found.tolist() == [levels[1], levels[1], levels[0]]
+    assert str(found.dtype) == dtype.partition("[")[0]
+
+
+def test_a_table_of_small_integers_has_larger_ones_where_a_level_is_larger():
+    frame = pd.DataFrame({"a": pd.array([1, None, 1], "Int8"), "b": [True, False, True]})
+    given = {"a": Column("a", "binary", (1, 300)), "b": Column("b", "real")}
+    coding = Coding.fit(frame, Schema.infer(frame, given))
+    assert coding.decode([[1.0, 0.0], [0.0, 0.0]])["a"].tolist() == [300, 1]
+    # A number comes back as one.
+    assert coding.schema.columns[1].dtype == "float64"
+
+
+def test_integers_that_float64_does_not_tell_apart_are_no_levels():
+    frame = pd.DataFrame({"id": np.resize([2**53, 2**53 + 1, 5], 90)})
+    assert Schema.infer(frame).columns[0].kind == "real"
+    assert Schema.infer(frame, {"id": "ordinal"}).columns[0].categories == (5, 2**53, 2**53 + 1)
 
 
 def test_the_columns_of_another_table():

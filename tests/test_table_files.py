@@ -1,6 +1,7 @@
 """Files of tables as people have them: read as they mean it, written as they were, or refused with a sentence."""
 
 import csv
+import decimal
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, read_alike, sampled
+from keras_iwae.tables.files import columns_of, open_table, sampled, warn_of_carried
 from keras_iwae.tables.work import Work
 
 
@@ -103,6 +104,59 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
     assert (after[3][1], after[4][2]) == ("7", "b c")
 
 
+def test_names_of_rows_are_carried_along_and_it_is_said(tmp_path):
+    text = ",Unnamed: 0,x\na,0,1.5\nb,1,\na,2,2.5\n"
+    table = open_table(written(tmp_path, text))
+    assert (table.names, table.carried) == (["x"], ["", "Unnamed: 0"])
+    expected = "table.csv: the (first column, which has no name,|column 'Unnamed: 0') is taken for the names of"
+    with pytest.warns(UserWarning, match=expected) as said:
+        warn_of_carried(table)
+    assert len(said) == 2
+    ((cells, frame),) = table.chunks(3)
+    table.write_part(tmp_path / "part.csv", cells, frame.fillna(2.0))
+    assert (tmp_path / "part.csv").read_text() == "a,0,1.5\nb,1,2.0\na,2,2.5\n"
+    # Unless it is said what they are, that is already said, or they have gaps as no names do.
+    known = open_table(tmp_path / "table.csv", kinds={"Unnamed: 0": "real"})
+    assert (known.names, known.carried) == (["Unnamed: 0", "x"], [""])
+    known = open_table(tmp_path / "table.csv", ignore=["", "Unnamed: 0"])
+    assert (known.names, known.carried) == (["x"], [])
+    assert open_table(written(tmp_path, text.replace("b,1", "b,"))).names == ["Unnamed: 0", "x"]
+    with pytest.raises(ValueError, match=r"Expected a name for each column with gaps\. Received: none for column 1"):
+        open_table(written(tmp_path, text.replace("b,1", ",1")))
+    # Control: a name like any other, in another place.
+    assert open_table(written(tmp_path, "x,Unnamed: 0\n1,2\n")).carried == []
+    with pytest.raises(ValueError, match=r"`ignore`\. Expected a column that is left\. Received: \['x', ''\]"):
+        open_table(written(tmp_path, ",x\n1,2\n"), ignore=["x"])
+
+
+def test_the_index_of_a_parquet_file_is_carried_along(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": [1.5, None]}, pd.Index(["p1", "p2"], name="id"))
+    for name, index in (("id", frame), ("__index_level_0__", frame.rename_axis(None))):
+        index.to_parquet(tmp_path / "in.parquet")
+        table = open_table(tmp_path / "in.parquet")
+        assert (table.names, table.carried) == (["x"], [name])
+        assert open_table(tmp_path / "in.parquet", kinds={name: "categorical"}).names == ["x", name]
+        ((cells, values),) = table.chunks(2)
+        table.write_part(tmp_path / "part", cells, values.fillna(2.5))
+        table.join([tmp_path / "part"], tmp_path / "out.parquet")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), index.fillna(2.5))
+    frame.reset_index(drop=True).to_parquet(tmp_path / "in.parquet")
+    assert open_table(tmp_path / "in.parquet").carried == []
+
+
+def test_a_blank_line_is_the_empty_cell_of_an_only_column(tmp_path):
+    path = written(tmp_path, "\nx\n1.5\n\n2.5\n\n")
+    table = open_table(path)
+    assert table.num_rows == 4
+    assert read(path)["x"].isna().tolist() == [False, True, False, True]
+    ((cells, frame),) = table.chunks(9)
+    table.write_part(tmp_path / "part.csv", cells, frame.fillna(2.0))
+    assert (tmp_path / "part.csv").read_text().split() == ["1.5", "2.0", "2.5", "2.0"]
+    # Control: with another column it is no row.
+    assert open_table(written(tmp_path, "\nx,n\n1.5,1\n\n2.5,2\n\n")).num_rows == 2
+
+
 def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_path):
     path = written(tmp_path, ",id,x\n0,p1,1.5\n1,p2,-999\n2,p3,unknown\n")
     frame = read(path, missing=["-999", "unknown"], ignore=["id"])
@@ -111,6 +165,15 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
     assert frame["x"].isna().tolist() == [False, True, True]
     with pytest.raises(ValueError, match=r"`ignore`\. Expected names of .*Received: 'ID'"):
         open_table(path, ignore=["ID"])
+
+
+@pytest.mark.parametrize("text", ["-999", "UNKNOWN", "p1"])
+def test_words_for_what_is_missing_that_no_cell_is_are_refused(text, tmp_path):
+    # Of another spelling, or in no column that is looked at.
+    path = written(tmp_path, "id,x,w\np1,-999.0,unknown\np2,2.5,a\n")
+    with pytest.raises(ValueError, match=rf"`missing`\. Expected texts that are a cell of .*Received: '{text}', which"):
+        open_table(path, missing=["unknown", text], ignore=["id"])
+    assert read(path, missing=["unknown", "-999.0"], ignore=["id"]).isna().sum().tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("name", "texts"), [("missing", "-999"), ("missing", [-999]), ("ignore", "n")])
@@ -145,14 +208,6 @@ def test_codes_that_are_many_are_refused_as_other_names_are(tmp_path):
         columns_of(table, sampled(table, 100, 0), {})
 
 
-def test_codes_in_one_of_two_files_are_codes_in_both(tmp_path):
-    texts = {"old": "zip,x\n01800,1\n12345,2\n", "new": "zip,x\n12345,1\n,2\n"}
-    old, new = (open_table(written(tmp_path, text, f"{name}.csv")) for name, text in texts.items())
-    assert next(new.chunks(2))[1]["zip"].dtype == "Int64"
-    read_alike(new, old)
-    assert next(new.chunks(2))[1]["zip"].dropna().tolist() == ["12345"]
-
-
 def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
     path = written(tmp_path, "children\n0\n1\n2\n3+\n0\n")
     assert read(path)["children"].tolist() == ["0", "1", "2", "3+", "0"]
@@ -160,6 +215,11 @@ def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
     path = written(tmp_path, f"age\n{many}about 30\n{many}")
     with pytest.raises(ValueError, match=r"`column 'age'`.*'about 30' among `missing` .*'about 30' in row 21 among"):
         open_table(path)
+    # Nor is 1,5 another way to write 15, where 1,500 is 1500; in India 1,00,000 is 100000.
+    many = "".join(f'"{1 + i % 990},500"\n' for i in range(1199))
+    with pytest.raises(ValueError, match=r"`column 'age'`.*'1,5' in row 1200 among"):
+        open_table(written(tmp_path, f'age\n{many}"1,5"\n'))
+    assert open_table(written(tmp_path, f'age\n{many}"10,00,000"\n')).facts["age"].high == 1_000_000
 
 
 REFUSED = {
@@ -260,6 +320,27 @@ def test_parquet_keeps_its_types(tmp_path):
         open_table(tmp_path / "in.parquet", missing=["?"])
 
 
+@pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]"])
+def test_booleans_that_are_to_be_numbers_are_numbers_in_parquet_too(dtype, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"flag": pd.array([True, None, False, True], dtype), "x": [0.5, 1.5, 2.5, 3.5]})
+    frame.to_parquet(tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", kinds={"flag": "real"})
+    parts = []
+    # With a gap, and without one.
+    for cells, values in table.chunks(2):
+        parts.append(tmp_path / f"{len(parts)}")
+        coding = Coding.fit(values, Schema.infer(values, {"flag": "real", "x": "real"}))
+        center = coding.centers[0]
+        table.write_part(parts[-1], cells, coding.fill(values, np.full((2, 2), 0.375 - center)))
+    table.join(parts, tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert found["flag"].tolist() == [1.0, 0.375, 0.0, 1.0]
+    assert found["flag"].dtype == np.float64
+    # Control: as levels they stay what they are.
+    assert open_table(tmp_path / "in.parquet", kinds={"flag": "binary"}).levels("flag") == [False, True]
+
+
 @pytest.mark.parametrize("dtype", ["Int8", "UInt8", "int8[pyarrow]"])
 def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
@@ -283,6 +364,24 @@ def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp
     schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "narrow", "wide")]
     assert schemas[0].equals(schemas[1], check_metadata=True)
     assert schemas[2].field("n").type == (pyarrow.uint16() if dtype[0] == "U" else pyarrow.int16())
+
+
+def test_parquet_has_wider_decimals_for_numbers_that_its_own_do_not_hold(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    cells = [decimal.Decimal("1.25"), None, decimal.Decimal("9.99"), None]
+    frame = pd.DataFrame({"price": pd.Series(cells, dtype=pd.ArrowDtype(pyarrow.decimal128(3, 2))), "x": range(4)})
+    frame.to_parquet(tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet")
+    for value, digits in ((2.346, 3), (-1234.5, 6), (1e40, 43)):
+        parts = []
+        for place, (cells, values) in enumerate(table.chunks(2)):
+            parts.append(tmp_path / f"{place}")
+            # The rounded one in the first part alone, so that the file has to have the type of both.
+            table.write_part(parts[-1], cells, values.fillna(value if place else 0.5))
+        table.join(parts, tmp_path / "out.parquet")
+        found = pd.read_parquet(tmp_path / "out.parquet")
+        assert found["price"].tolist() == [decimal.Decimal(f"{number:.2f}") for number in (1.25, 0.5, 9.99, value)]
+        assert pyarrow.parquet.read_schema(tmp_path / "out.parquet").field("price").type.precision == digits
 
 
 def test_work_goes_on_under_the_same_settings_alone(tmp_path):

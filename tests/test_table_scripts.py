@@ -1,6 +1,7 @@
 """impute.py and score.py as a person uses them: files in, files out, whole or not at all, or a sentence."""
 
 import csv
+import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
-from keras_iwae import tables
+from keras_iwae import IWAEImputer, tables
+from keras_iwae.experiments.report import imputation
 from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
 
 ROWS = 120
@@ -134,17 +136,15 @@ def test_the_page_says_what_was_missing_and_loads_nothing(filled):
         assert text in page.text, text
 
 
-class Quick:
+class Quick(IWAEImputer):
     """An imputer that knows the middle of each column, and counts what it is asked."""
 
     asked: ClassVar[list] = []
     stops_at = 0
 
-    def __init__(self, columns, **options):
-        self.columns, self.history_ = columns, [{"step": 1.0, "bound": 0.0}]
-
     def fit(self, frame):
         Quick.asked.append("fit")
+        self.history_ = [{"step": 1.0, "bound": 0.0}]
         self.coding_ = Coding.fit(frame, Schema(tuple(self.columns.values())))
         return self
 
@@ -179,6 +179,41 @@ def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch
     impute_file(source, out, chunk_rows=50, ignore=["id"])
     assert Quick.asked == ["fit", 50, 50, 20]
     assert out.read_bytes() != whole.read_bytes()
+
+
+def test_the_page_looks_at_the_columns_that_were_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    Quick.stops_at = 0
+    source = tmp_path / "in.csv"
+    source.write_text("Unnamed: 0,n,flag\n0,-9,yes\n,2,no\n2,3,\n")
+    files = impute_file(source, tmp_path / "out.csv", missing=["-9"], num_imputations=1)
+    before, after = imputation._opened(files)
+    assert before.names == after.names == ["Unnamed: 0", "n", "flag"]
+    assert [facts.count for facts in after.facts.values()] == [3, 3, 3]
+
+
+def test_draws_of_an_earlier_run_do_not_stay_beside_fewer(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    Quick.stops_at = 0
+    source, out = write(tmp_path / "out-03.csv", table()), tmp_path / "out.csv"
+    # One of the user's own, of a like name.
+    for number in (5, 6):
+        (tmp_path / f"out-{number:02d}.csv").write_text("a,b\n1,2\n")
+    impute_file(source, out, ignore=["id"], num_imputations=2)
+    impute_file(source, out, ignore=["id"], num_imputations=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for fewer, files in ((1, "out-02.csv"), (0, "out-01.csv to out-02.csv")):
+        with pytest.raises(ValueError, match=f"`out`. Expected a name without draws of an earlier run .*{files}"):
+            impute_file(source, out, ignore=["id"], num_imputations=fewer)
+    # Nor is what is read overwritten by the draws, or by the verdicts.
+    with pytest.raises(ValueError, match=r"`out`\. Expected another file .*out.csv, to which out-03.csv belongs"):
+        impute_file(source, out, ignore=["id"], num_imputations=3)
+    with pytest.raises(ValueError, match=r"to which out-rows.csv belongs"):
+        impute_file(tmp_path / "out-rows.csv", out)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for name in ("out-01.csv", "out-02.csv"):
+        (tmp_path / name).unlink()
+    impute_file(source, out, ignore=["id"])
 
 
 @pytest.mark.slow
@@ -287,6 +322,47 @@ def test_an_option_that_is_given_again_adds_to_it(monkeypatch, tmp_path):
     assert error_line("impute", "a.csv", "--out", "b.csv", *twice, cwd=tmp_path).endswith("error: seen")
     assert (given["ignore"], given["missing"]) == (["id", "name"], ["x", "y"])
     assert (given["kinds"], given["seed"]) == ({"a": "real", "b": "count"}, 0)
+
+
+def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):
+    def seen(*files, **options):
+        warnings.warn("the first column is taken for names", stacklevel=2)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(tables, "score_file", seen)
+    process = call("score", "a.csv", cwd=tmp_path, status=2)
+    assert process.stderr == "score.py: warning: the first column is taken for names\nscore.py: error: seen\n"
+
+
+@pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": {"x": "real"}}, r"`columns`\. Expected `kinds` in its place"),
+        ({"random_state": 3}, r"`random_state`\. Expected `seed` in its place\. Received: 3"),
+        ({"steps": 3}, r"`steps`\. Expected one of the arguments \[.*'max_steps'.*Received: steps=3"),
+        ({"latent_dim": None}, r"`latent_dim`\. Expected an integer"),
+        ({"missingness": "mnar"}, r"`missingness`\. Expected one of"),
+        ({"kinds": "real"}, r"`kinds`\. Expected a dictionary of kinds by name\. Received: 'real'"),
+        ({"kinds": ["x"]}, r"`kinds`\. Expected a dictionary"),
+        ({"kinds": {"x": "number"}}, r"`kinds\['x'\]`\. Expected one of \('real', "),
+        ({"kinds": {"x": tables.Column("x", "real")}}, r"`kinds\['x'\]`\. Expected one of"),
+        ({"kinds": {"z": "real"}}, r"`kinds`\. Expected names of \['x', 'n'\]\. Received: 'z'"),
+        ({"kinds": {"n": "real"}, "ignore": ["n"]}, r"`kinds`\. Expected names of \['x'\]\. Received: 'n'"),
+        ({"ignore": 3}, r"`ignore`\. Expected several texts"),
+        ({"ignore": ["x", "n"]}, r"`ignore`\. Expected a column that is left"),
+        ({"missing": None}, r"`missing`\. Expected several texts"),
+        ({"source": 3}, r"`source`\. Expected a path\. Received: 3"),
+        ({"out": None}, r"`out`\. Expected a path\. Received: None"),
+    ],
+)
+def test_what_a_file_is_read_by_is_refused_by_name(filled_or_scored, options, message, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text("x,n\n1.5,1\n2.5,\n")
+    given = {"source": source, "out": tmp_path / "out.csv", **options}
+    with pytest.raises(ValueError, match=f"^Invalid value received for {message}"):
+        filled_or_scored(**given)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
 @pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])

@@ -138,10 +138,12 @@ def test_draws_are_those_of_their_seeds(imputer, served, monkeypatch):
     [
         ("stage", "IV", "`column 'stage'`. Expected one of the 3 levels 'I', 'II', 'III'. Received: "),
         ("grade", 4.0, "`column 'grade'`. Expected one of the 4 levels 2.0, 3.0, 5.0, 7.0. Received: "),
-        ("visits", 1.5, "`column 'visits'`. Expected counts, whole numbers from 0 on. Received: "),
+        ("visits", 1.5, "`column 'visits'`. Expected counts, whole numbers from 0 to 1e+15. Received: "),
         ("visits", -1.0, "`column 'visits'`. Expected counts"),
-        ("income", 0.0, "`column 'income'`. Expected numbers above 0"),
-        ("weight__kg_", np.inf, "`column 'weight__kg_'`. Expected finite numbers. Received: "),
+        ("visits", 2.0**60, "`column 'visits'`. Expected counts, whole numbers from 0 to 1e+15. Received: "),
+        ("income", 0.0, "`column 'income'`. Expected finite numbers above 0"),
+        ("weight__kg_", np.inf, "`column 'weight__kg_'`. Expected finite numbers within 1e+15 standard deviations of"),
+        ("weight__kg_", 1e30, "`column 'weight__kg_'`. Expected finite numbers within 1e+15 standard deviations of"),
     ],
 )
 def test_cells_that_a_column_cannot_have_are_refused_by_name(served, name, value, message):
@@ -153,6 +155,18 @@ def test_cells_that_a_column_cannot_have_are_refused_by_name(served, name, value
     assert message in str(error.value).replace("\\", "")
 
 
+def test_requests_of_no_row_and_of_rows_that_differ(served):
+    none = {name: values[:0] for name, values in cells(FRAME[:1]).items()}
+    for name in ("impute", "draw", "score"):
+        seed = {"seed": tf.zeros([0], tf.int32)} if name == "draw" else {}
+        answer = served.signatures[name](**none, **seed)
+        assert {len(values) for values in answer.values()} == {0}
+    request = {**cells(FRAME[:3]), "stage": cells(FRAME[:2])["stage"]}
+    expected = r"`stage`\. Expected as many rows as `weight__kg_` has, 3\. Received: 2"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=expected):
+        served.signatures["score"](**request)
+
+
 def names(*columns):
     frame = pd.DataFrame({column.name: [1.0, 2.0] if column.categories is None else ["a", ""] for column in columns})
     return [column.name for column in served_columns(Coding.fit(frame, Schema(columns)))]
@@ -161,10 +175,24 @@ def names(*columns):
 def test_names_that_tensorflow_takes():
     columns = [Column(name, "real") for name in (0, "seed", "class", "größe", "_x")]
     assert names(*columns) == ["column_0", "column_seed", "class", "gr__e", "column__x"]
+    assert names(Column("self", "real"), Column("Seed", "real")) == ["column_self", "column_Seed"]
+    with pytest.raises(ValueError, match=r"`column 'a'`. Expected a name that differs from 'A' in letters, large"):
+        names(Column("A", "real"), Column("a", "real"))
     with pytest.raises(ValueError, match=r"`column 'a b'`. Expected a name that differs from 'a_b'"):
         names(Column("a_b", "real"), Column("a b", "real"))
     with pytest.raises(ValueError, match=r"`column 'x'`. Expected levels that are all numbers or all text, none of it"):
         names(Column("x", "binary", ("a", "")))
+    columns = (Column("x", "binary", (2**53, 2**53 + 1)),)
+    with pytest.raises(
+        ValueError, match=r"`column 'x'`. Expected levels that float64 holds, .*Received: 9007199254740993"
+    ):
+        served_columns(Coding(Schema(columns), (0.0,), (1.0,), (False,), (1.0,)))
+
+
+def test_a_limit_of_samples_lets_one_row_through(imputer, tmp_path):
+    with pytest.raises(ValueError, match=r"`max_samples`. Expected an integer of at least .*num_samples, 40, .*: 39"):
+        keras_iwae.export_saved_model(imputer, tmp_path, max_samples=39)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_estimator_that_was_not_fitted_is_refused(tmp_path):

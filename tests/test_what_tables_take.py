@@ -67,6 +67,35 @@ def test_what_a_mask_leaves_out_is_missing(kind, ask, given, imputer, monkeypatc
         np.testing.assert_array_equal(values, more)
 
 
+@pytest.fixture
+def of_frames(imputer):
+    """As if it had been fitted to a DataFrame with the columns 0, 1 and 2."""
+    found = of_class(IWAEImputer, imputer)
+    found._gives_frames = True
+    return found
+
+
+def test_held_out_cells_are_of_the_same_rows(of_frames, monkeypatch):
+    def conditional(self, encoded, **options):
+        raise Asked
+
+    monkeypatch.setattr(TableEstimator, "_conditional", conditional)
+    index = [f"r{i}" for i in range(30)]
+    holes, known = (pd.DataFrame(x, index) for x in (WITH_NAN, X))
+    with pytest.raises(ValueError, match=r"`values`\. Expected the index of `X`, as .*Received: 'r29' in the place of"):
+        of_frames.score_held_out(holes, known[::-1])
+    with pytest.raises(ValueError, match=r"`values`\. Expected the index of `X`"):
+        of_frames.score_held_out(holes, known.reset_index(drop=True))
+    with pytest.raises(ValueError, match=r"`values`\. Expected shape \[30, 3\]\. Received: \[29, 3\]"):
+        of_frames.score_held_out(holes, known[1:])
+    with pytest.raises(ValueError, match=r"`X`\. Expected the columns \[0, 1, 2\], in this order\. Rec"):
+        of_frames.score_held_out(holes, known[[2, 1, 0]])
+    # Control: the same rows, and rows of which nothing but their number is known.
+    for values in (known, X):
+        with pytest.raises(Asked):
+            of_frames.score_held_out(holes, values)
+
+
 def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     visits = pd.array(np.minimum(RNG.poisson(250.0, 30), 255), "UInt8")
     frame = pd.DataFrame({"visits": visits}).mask(GAPS[:, :1])
@@ -77,6 +106,62 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     for table in drawn:
         np.testing.assert_array_equal(table["visits"][~gaps].astype(int), frame["visits"][~gaps].astype(int))
         assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": [1.0, 2.0]}, r"`X`\. Expected an array or a DataFrame, as pd.DataFrame\(X\) .*Received: a dict"),
+        ("table.csv", r"`X`\. Expected an array or a DataFrame, .*Received: a str"),
+        (
+            [[1.0, "a", 2.0]],
+            r"`column 1`\. Expected numbers; a DataFrame may have columns of text\. Received: text \('a'\)",
+        ),
+        (pd.DataFrame(X, columns=["a", 1, 2]), r"`columns`\. Expected names that are all strings, or none of them"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_refused(given, message, imputer):
+    for ask in (IWAEImputer(**TINY).fit, imputer.transform):
+        with pytest.raises(ValueError, match=f"^Invalid value received for {message}"):
+            ask(given)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list])
+def test_what_pandas_takes_for_missing_is_missing_among_objects(kind, imputer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(TableEstimator, "_conditional", lambda self, encoded, **options: asked.append(encoded))
+    objects = np.where(GAPS, pd.NA, X.astype(object))
+    objects[GAPS[:, 0], 0] = None
+    for given in (kind(objects), WITH_NAN):
+        with pytest.raises(AttributeError):
+            of_class(IWAEDensity, imputer).score_samples(given)
+    np.testing.assert_array_equal(*asked)
+
+
+# Of each argument of the constructor what it cannot be.
+NONE_OF_THEM = {
+    "columns": ["real", ["real"], 3],
+    "latent_dim": [None, 0, -1, 2.0, "2", True, (2, 3)],
+    "hidden": [None, 8, (), "88", (8, 0), (8.0,), (None,), ((8,),)],
+    "training_samples": [None, 0, 1.5, True],
+    "balanced": [None, "yes", 1],
+    "max_steps": [None, 0, 1.5, True],
+    "num_samples": [None, 0, 1e3, True],
+    "random_state": ["a", -1, 2**40, 1.5, True],
+    "missingness": [False, True, "", "mnar"],
+    "verbose": [None, 1, "x"],
+}
+
+
+@pytest.mark.parametrize("kind", [IWAEImputer, IWAEDensity])
+def test_what_the_constructor_took_is_refused_at_fit(kind):
+    assert NONE_OF_THEM.keys() == kind().get_params().keys()
+    for name, values in NONE_OF_THEM.items():
+        for value in values:
+            made = kind(**{**TINY, name: value})
+            assert getattr(made, name) is value
+            with pytest.raises(ValueError, match=f"^Invalid value received for `{name}`\\. Expected "):
+                made.fit(X)
 
 
 STATES = ["a", -1, 2**40, 1.5, True, np.random.default_rng(0)]

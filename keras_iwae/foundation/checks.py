@@ -70,9 +70,16 @@ def check_choice(argument: str, value: object, allowed: tuple) -> None:
         raise ValueError(f"{MARK}{argument}`. Expected one of {allowed}. Received: {value!r}")
 
 
+def check_path(argument: str, path: object) -> Path:
+    """`path` as a Path if it is a name of a file or folder; else a ValueError that names `argument`."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"{MARK}{argument}`. Expected a path. Received: {path!r}")
+    return Path(path)
+
+
 def check_ending(argument: str, path: str | os.PathLike, *endings: str) -> Path:
     """`path` as a Path if its name ends as what is written there does; else a ValueError that names `argument`."""
-    found = Path(path)
+    found = check_path(argument, path)
     if found.suffix.lower() not in endings:
         expected = " or ".join(endings)
         raise ValueError(f"{MARK}{argument}`. Expected a file name that ends in {expected}. Received: {str(path)!r}")
@@ -81,7 +88,7 @@ def check_ending(argument: str, path: str | os.PathLike, *endings: str) -> Path:
 
 def check_folder(argument: str, path: str | os.PathLike) -> Path:
     """`path` as a Path if it is a folder or one can be made there; else a ValueError that names `argument`."""
-    found = Path(path)
+    found = check_path(argument, path)
     files = [part for part in (found, *found.parents) if part.exists() and not part.is_dir()]
     if files or not str(path):
         received = f"{found}, where {files[0]} is a file" if files else "an empty name"

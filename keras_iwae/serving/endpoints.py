@@ -13,16 +13,30 @@ Tensors = dict[str, tf.Tensor]
 
 
 class Endpoint(NamedTuple):
-    """A function of tensors that gives tensors by name, the specs of what it takes, and a number that it takes."""
+    """One thing that is answered.
+
+    Attributes:
+        function: of tensors, gives tensors by name.
+        inputs: specs of what it takes.
+        number: one that it takes.
+        samples: importance samples of each row, where it does not take `num_samples`; 0 where it draws none.
+    """
 
     function: Callable[..., Tensors]
     inputs: tuple[tf.TensorSpec, ...]
     number: float = 0.0
+    samples: int = 0
 
     @property
     def has_rows(self) -> bool:
         """Whether every input has a batch axis: what the row format and server-side batching ask for."""
         return all(spec.shape.rank > 0 for spec in self.inputs)
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether importance samples are drawn for its rows."""
+        named = any(spec.name == "num_samples" for spec in self.inputs)
+        return self.samples > 0 or (named and any(spec.shape.rank for spec in self.inputs))
 
 
 def _positive(num_samples: tf.Tensor) -> tf.Tensor:

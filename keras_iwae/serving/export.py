@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
-from keras_iwae.foundation import MARK, check_folder, check_integer, is_running
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_path, is_running
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
 from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
@@ -37,7 +37,7 @@ def export_saved_model(
     version: int | None = None,
     *,
     max_rows: int = MAX_ROWS,
-    max_samples: int = MAX_SAMPLES,
+    max_samples: int | None = None,
 ) -> Path:
     """Write `model` as the SavedModel `<path>/<version>/`, for TF Serving to pick up.
 
@@ -73,14 +73,16 @@ def export_saved_model(
         path: folder of all versions of this model.
         version: number of this version; `None` is one above the highest that is there, 1 in an empty folder.
         max_rows: most rows that a request may hold or `sample_n` may be asked for.
-        max_samples: most importance samples of a `log_likelihood` request: its rows times its `num_samples`.
+        max_samples: most importance samples of a `log_likelihood` request, its rows times its `num_samples`, or of one
+            about a table, its rows times the estimator's; `None` is 1,000,000.
 
     Returns:
         the version's folder.
 
     Raises:
-        ValueError: if the version exists, or it or a limit is no positive integer, the model is none, or an estimator
-            that was not fitted or has columns that cannot be served, or the path a file.
+        ValueError: if the version exists, or it or a limit is no positive integer, or would allow nothing or limit
+            nothing, the model is none, or an estimator that was not fitted or has columns that cannot be served, or the
+            path a file.
 
     Example:
         >>> folder = export_saved_model(model, "saved_models/iwae/serving")
@@ -91,7 +93,8 @@ def export_saved_model(
         Olston et al. (2017), TensorFlow-Serving: flexible, high-performance ML serving.
     """
     path = check_folder("path", path)
-    limits = check_integer("max_rows", max_rows), check_integer("max_samples", max_samples)
+    most = MAX_SAMPLES if max_samples is None else check_integer("max_samples", max_samples)
+    limits = check_integer("max_rows", max_rows), most
     existing = _versions(path)
     number = max(existing, default=0) + 1 if version is None else check_integer("version", version)
     target = path / str(number)
@@ -102,9 +105,17 @@ def export_saved_model(
 
     served, model = _endpoints(model), model if isinstance(model, LatentModel) else model.model_
     model.check_finite()
+    of_a_row = max(endpoint.samples for endpoint in served.values())
+    if of_a_row > most:
+        expected = f"an integer of at least the estimator's num_samples, {of_a_row}, which a single row takes"
+        raise ValueError(f"{MARK}max_samples`. Expected {expected}. Received: {most}")
+    if max_samples is not None and not any(endpoint.has_samples for endpoint in served.values()):
+        expected = "None beside a posterior without a density, of which there is no `log_likelihood`"
+        raise ValueError(f"{MARK}max_samples`. Expected {expected}. Received: {most}")
     # Signatures alone: a function that is an attribute of what is saved would be traced a second time.
     signatures = {
-        name: model.traced(("served", name, *limits), limited(one, *limits), one.inputs) for name, one in served.items()
+        name: model.traced(("served", name, one.samples, *limits), limited(one, *limits), one.inputs)
+        for name, one in served.items()
     }
     signatures["serving_default"] = next(iter(signatures.values()))
     root = tf.Module()
@@ -179,7 +190,8 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
         >>> served.signatures["decode"](latents=tf.zeros([5, 50]))["probabilities"].shape
         TensorShape([5, 28, 28, 1])
     """
-    versions = {n: folder for n, folder in _versions(Path(path)).items() if (folder / "saved_model.pb").is_file()}
+    found = _versions(check_path("path", path))
+    versions = {n: folder for n, folder in found.items() if (folder / "saved_model.pb").is_file()}
     if not versions:
         raise ValueError(
             f"Invalid value received for `path`. Expected a folder of versions 1, 2, .... Received: {path}"

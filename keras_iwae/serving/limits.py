@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_iwae.foundation import MARK
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 
 MAX_ROWS, MAX_SAMPLES = 10_000, 1_000_000
@@ -14,7 +15,8 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
 
     Args:
         endpoint: the endpoint; where it takes rows and `num_samples`, that many importance samples are drawn for each
-            row, and where it takes `num_samples` alone, that many rows are answered.
+            row, or else as many as its own `samples`, and where it takes `num_samples` alone, that many rows are
+            answered.
         max_rows: most rows of a request or an answer.
         max_samples: most importance samples of a request, those of all rows together.
 
@@ -22,26 +24,40 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
         a function of the same tensors, in whose graph InvalidArgument names the limit.
     """
     names = [spec.name for spec in endpoint.inputs]
-    # All inputs with rows have as many.
-    first = next((place for place, spec in enumerate(endpoint.inputs) if spec.shape.rank), None)
+    with_rows = [place for place, spec in enumerate(endpoint.inputs) if spec.shape.rank]
+    first = with_rows[0] if with_rows else None
     of_rows = f"{max_rows} rows (max_rows)"
+    of_samples = f"{max_samples} importance samples over all rows (max_samples)"
 
     def function(*inputs: tf.Tensor) -> Tensors:
         checks = []
         if first is not None:
             rows = tf.shape(inputs[first], tf.int64)[0]
             checks.append(_at_most(max_rows, rows, names[first], of_rows))
+            if len(with_rows) > 1:
+                counts = tf.stack([tf.shape(inputs[place], tf.int64)[0] for place in with_rows])
+                checks.append(_alike(counts, [names[place] for place in with_rows]))
+            if endpoint.samples:
+                checks.append(_at_most(max_samples, rows * endpoint.samples, names[first], of_samples))
         if "num_samples" in names:
             count = tf.cast(inputs[names.index("num_samples")], tf.int64)
             if first is None:
                 checks.append(_at_most(max_rows, count, "num_samples", of_rows))
             else:
-                limit = f"{max_samples} importance samples over all rows (max_samples)"
-                checks.append(_at_most(max_samples, rows * count, "num_samples", limit))
+                checks.append(_at_most(max_samples, rows * count, "num_samples", of_samples))
         with tf.control_dependencies(checks):
             return endpoint.function(*map(tf.identity, inputs))
 
     return function
+
+
+def _alike(counts: tf.Tensor, names: list[str]) -> tf.Operation:
+    """Refuse inputs of which one has other rows than the first, `counts` of each, by its name."""
+    other = tf.argmax(tf.cast(tf.not_equal(counts, counts[0]), tf.int32))
+    expected = f"`. Expected as many rows as `{names[0]}` has, "
+    first, found = tf.strings.as_string(counts[0]), tf.strings.as_string(counts[other])
+    message = tf.strings.join([MARK, tf.gather(names, other), expected, first, ". Received: ", found])
+    return tf.debugging.Assert(tf.reduce_all(tf.equal(counts, counts[0])), [message])
 
 
 def _at_most(most: int, count: tf.Tensor, name: str, limit: str) -> tf.Operation:

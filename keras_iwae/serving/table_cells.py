@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras_iwae.foundation import MARK
 from keras_iwae.tables import Coding, Column, dtype_of
 
-# Names of what is asked and answered beside the columns.
-_TAKEN = ("seed", "log_likelihood", "effective_sample_size", "pareto_k")
+# Names of what is asked and answered beside the columns, and what TensorFlow calls its own functions' first argument.
+_TAKEN = ("seed", "log_likelihood", "effective_sample_size", "pareto_k", "self")
 # As in a support: squares, and sums of a few of those, are within float32.
 _LARGEST = 1e15
 _LARGEST_LOG = 700.0
@@ -62,12 +62,13 @@ class Cells(NamedTuple):
         numbers = tf.math.log(tf.maximum(ones, np.finfo(np.float64).tiny)) if positive else ones
         encoded = tf.cast((numbers - self.center) / self.scale, tf.float32)
         known = tf.logical_and(tf.math.is_finite(ones), tf.abs(encoded) <= _LARGEST)
-        expected = "finite numbers"
+        expected = f"finite numbers within {_LARGEST:g} standard deviations of those that were learned from"
         if positive:
-            known, expected = tf.logical_and(known, ones > 0.0), "numbers above 0"
+            # The logarithm of no number is as far away.
+            known, expected = tf.logical_and(known, ones > 0.0), "finite numbers above 0"
         if self.column.kind == "count":
             known = known & (ones >= 0.0) & tf.equal(ones, tf.round(ones))
-            expected = "counts, whole numbers from 0 on"
+            expected = f"counts, whole numbers from 0 to {_LARGEST:g}"
         return tf.where(self._checked(missing, missing | known, cells, expected), math.nan, encoded)
 
     def fill(self, cells: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
@@ -115,28 +116,36 @@ def served_columns(coding: Coding) -> list[Cells]:
     """The columns of a table as they are served.
 
     A name is that of the column with `_` in the place of what is no letter of ASCII, digit or underscore; one that
-    begins otherwise than with a letter, or is that of another input or answer, has `column_` before it.
+    begins otherwise than with a letter, or is that of another input or answer, has `column_` before it. Large letters
+    and small ones are the same there, as they are to TensorFlow.
 
     Raises:
         ValueError: which names the column, if two would have one name, or levels are of several types or empty text.
     """
-    names: dict[str, object] = {}
+    names: dict[str, tuple] = {}
     found = []
     for place, column in enumerate(coding.schema):
         name = re.sub(r"[^0-9A-Za-z_]", "_", str(column.name))
-        name = name if name[:1].isalpha() and name not in _TAKEN else f"column_{name}"
-        if name in names:
+        name = name if name[:1].isalpha() and name.lower() not in _TAKEN else f"column_{name}"
+        if name.lower() in names:
+            other, own = names[name.lower()]
             raise ValueError(
-                f"{MARK}column {column.name!r}`. Expected a name that differs from {names[name]!r} in letters, digits "
-                f"or underscores. Received: both would be served as {name!r}"
+                f"{MARK}column {column.name!r}`. Expected a name that differs from {other!r} in letters, large ones "
+                f"taken for small, digits or underscores. Received: they would be served as {own!r} and {name!r}"
             )
-        names[name] = column.name
+        names[name.lower()] = column.name, name
         levels = column.categories or ()
         texts = [isinstance(level, str) for level in levels]
         if any(texts) and (not all(texts) or "" in levels):
             raise ValueError(
                 f"{MARK}column {column.name!r}`. Expected levels that are all numbers or all text, none of it empty, "
                 f"to be served. Received: {levels}"
+            )
+        far = [level for level in levels if not isinstance(level, str) and float(level) != level]
+        if far:
+            raise ValueError(
+                f"{MARK}column {column.name!r}`. Expected levels that float64 holds, which is what is served; make "
+                f"them text. Received: {far[0]}"
             )
         found.append(Cells(name, column, coding.centers[place], coding.scales[place], coding.constant[place]))
     return found

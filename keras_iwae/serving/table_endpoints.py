@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from keras_iwae.evaluation import Statistics, conditional_graph, digests_of, examples_together, pareto_k_of
+from keras_iwae.foundation import check_integer
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import IWAEDensity, TableEstimator
@@ -13,9 +14,10 @@ from keras_iwae.tables import IWAEDensity, TableEstimator
 def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
     """The endpoints of a fitted estimator; the first is TF Serving's `serving_default` as well."""
     model, coding = estimator.model_, estimator.coding_
+    num_samples = check_integer("num_samples", estimator.num_samples)
     columns = served_columns(coding)
     settled = tf.constant(estimator.seed_)
-    graphs = {m: conditional_graph(model, estimator.num_samples, m, False) for m in (0, 1)}
+    graphs = {m: conditional_graph(model, num_samples, m, False) for m in (0, 1)}
 
     def encoded(cells: tuple[tf.Tensor, ...]) -> tf.Tensor:
         return tf.stack([column.encode(values) for column, values in zip(columns, cells, strict=True)], axis=1)
@@ -28,8 +30,9 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
     def in_parts(rows: tf.Tensor) -> tuple[Statistics, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Averages, log-likelihoods, effective sample sizes and k-hats; memory does not grow with a request's rows."""
         count = tf.shape(rows)[0]
-        size = tf.clip_by_value(count, 1, examples_together(model, estimator.num_samples))
-        parts = -(-count // size)
+        size = tf.clip_by_value(count, 1, examples_together(model, num_samples))
+        # Of no row too there is a part, of which nothing is kept: a map over none has nothing to stack.
+        parts = tf.maximum(-(-count // size), 1)
         padded = tf.pad(rows, [[0, parts * size - count], [0, 0]], constant_values=math.nan)
         like = Statistics.zeros(model, tf.constant(1)), tf.zeros([1]), tf.zeros([1]), tf.zeros([1], tf.float64)
         specs = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in tf.nest.flatten(like)]
@@ -37,7 +40,7 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
 
         def of_part(part: tf.Tensor) -> list[tf.Tensor]:
             averages, log_likelihood, ess, largest, *_ = found(part, settled, 0)
-            return tf.nest.flatten((averages, log_likelihood, ess, pareto_k_of(largest, estimator.num_samples)))
+            return tf.nest.flatten((averages, log_likelihood, ess, pareto_k_of(largest, num_samples)))
 
         answers = tf.map_fn(of_part, split, fn_output_signature=specs)
         whole = [tf.reshape(each, [-1, *spec.shape[1:]])[:count] for each, spec in zip(answers, specs, strict=True)]
@@ -81,9 +84,9 @@ def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
     specs = tuple(column.spec for column in columns)
     seed = tf.TensorSpec([None], tf.int32, "seed")
     answers = {
-        "impute": Endpoint(impute, specs, math.nan),
-        "draw": Endpoint(draw, (*specs, seed), math.nan),
-        "score": Endpoint(score, specs, math.nan),
+        "impute": Endpoint(impute, specs, math.nan, num_samples),
+        "draw": Endpoint(draw, (*specs, seed), math.nan, num_samples),
+        "score": Endpoint(score, specs, math.nan, num_samples),
     }
     order = ("score", "impute", "draw") if isinstance(estimator, IWAEDensity) else tuple(answers)
     return {name: answers[name] for name in order}

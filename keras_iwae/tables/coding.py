@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_iwae.foundation import MARK
-from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood
+from keras_iwae.foundation import MARK, check_boolean, check_number, check_positive, shape_text
+from keras_iwae.likelihoods import Likelihood, MixedLikelihood
 from keras_iwae.tables.dtypes import holding, with_dtype
+from keras_iwae.tables.families import balanced_weights, families_of
 from keras_iwae.tables.inference import check_values
 from keras_iwae.tables.schema import Column, Schema
 from keras_iwae.tables.values import refusal
@@ -22,8 +23,7 @@ from keras_iwae.tables.values import refusal
 # A column that varies by less of its size is constant: float64 has 16 digits.
 _CONSTANT = 1e-12
 _OF_NORMAL = 0.5 * math.log(2.0 * math.pi * math.e)
-# A column that hardly varies is not made loud.
-_LEAST_ENTROPY = 0.25
+_STANDARDIZED = ("real", "positive")
 _FITTED = ("centers", "scales", "constant", "entropies")
 # Its square, and a sum of those, is within float64; and what it is standardized to is within float32.
 _LARGEST, _LARGEST_ENCODED = 1e150, 1e15
@@ -43,6 +43,10 @@ class Coding:
         entropies: in nats, of each column by itself: of a normal distribution of scale 1 where it is real or positive,
             and else of the shares of its values.
 
+    Raises:
+        ValueError: if there is not one of each for each column, a number is not finite, a scale not above 0, or what is
+            not standardized has a center, or a scale but 1.
+
     Example:
         >>> coding = Coding.fit(frame, Schema.infer(frame))
         >>> coding.decode(coding.encode(frame)).dtypes.equals(frame.dtypes)
@@ -55,6 +59,24 @@ class Coding:
     constant: tuple[bool, ...]
     entropies: tuple[float, ...]
 
+    def __post_init__(self):
+        _check_schema(self.schema)
+        for name, check in (
+            ("centers", check_number),
+            ("scales", check_positive),
+            ("constant", check_boolean),
+            ("entropies", check_number),
+        ):
+            given = getattr(self, name)
+            if np.ndim(given) != 1 or len(given) != len(self.schema):
+                expected = f"one for each of {len(self.schema)} columns"
+                raise ValueError(f"{MARK}{name}`. Expected {expected}. Received: {given!r}")
+            object.__setattr__(self, name, tuple(check(name, value) for value in given))
+        for column, *given in zip(self.schema, self.centers, self.scales, self.constant, strict=True):
+            if column.kind not in _STANDARDIZED and given != [0.0, 1.0, False]:
+                expected = f"center 0, scale 1 and constant=False of the kind {column.kind!r}"
+                raise refusal(column.name, expected, ", ".join(map(str, given)))
+
     @classmethod
     def fit(cls, frame: pd.DataFrame, schema: Schema) -> "Coding":
         """The coding of a schema, of the observed cells of a table.
@@ -62,6 +84,7 @@ class Coding:
         Raises:
             ValueError: which names the column, if one is all missing, or the table is not of the schema.
         """
+        _check_schema(schema)
         values = _numbers(frame, schema)
         for column, cells in zip(schema, values.T, strict=True):
             if np.isnan(cells).all():
@@ -81,6 +104,8 @@ class Coding:
             far = np.abs(np.nan_to_num(encoded[:, place])) > _LARGEST_ENCODED
             if far.any():
                 expected = f"numbers within {_LARGEST_ENCODED:g} standard deviations of those that were learned from"
+                if column.kind == "count":
+                    expected = f"counts up to {_LARGEST_ENCODED:g}"
                 raise refusal(column.name, expected, f"{frame[column.name].iloc[int(far.argmax())]}")
         return encoded.astype(np.float32)
 
@@ -94,10 +119,13 @@ class Coding:
         Args:
             encoded: float `[N, D]`.
             index: of the rows; `None` counts them.
+
+        Raises:
+            ValueError: if they are of another shape, or infinite.
         """
-        encoded = np.asarray(encoded, np.float64)
-        if encoded.ndim != 2 or encoded.shape[1] != len(self.schema):
-            raise ValueError(f"{MARK}encoded`. Expected shape [N, {len(self.schema)}]. Received: {list(encoded.shape)}")
+        encoded = self._checked(encoded, None if index is None else len(index))
+        if np.isinf(encoded).any():
+            raise ValueError(f"{MARK}encoded`. Expected finite numbers, and NaN where one is missing. Received: inf")
         values = encoded * self.scales + self.centers
         cells = [_cells(column, cells) for column, cells in zip(self.schema, values.T, strict=True)]
         # By number, for names may be anything.
@@ -111,6 +139,9 @@ class Coding:
         Args:
             frame: a table of the schema.
             encoded: float `[N, D]`.
+
+        Raises:
+            ValueError: if the table is not of the schema, or has not as many rows.
         """
         frame = self.schema.check(frame)
         filled, gaps = self.decode(encoded, frame.index), frame.isna()
@@ -126,7 +157,7 @@ class Coding:
         Args:
             encoded: e, float `[N, D]`.
         """
-        encoded = np.asarray(encoded, np.float64)
+        encoded = self._checked(encoded)
         logs = np.array([column.kind == "positive" for column in self.schema])
         numbers = encoded * self.scales + self.centers
         slopes = -np.log(self.scales) - np.where(logs, numbers, 0.0)
@@ -149,25 +180,23 @@ class Coding:
             balanced: whether training hears all columns alike, where a real one is otherwise worth several binary
                 ones: with entropies $H_d$, of at least 0.25 nats, column d has the weight $\bar H / H_d$, which leaves
                 the sum of all as it is. What is then climbed is no bound of log p(x); see `MixedLikelihood`.
-        """
-        weights = None
-        if balanced:
-            entropies = np.maximum(self.entropies, _LEAST_ENTROPY)
-            weights = (entropies.mean() / entropies).tolist()
-        return MixedLikelihood([self._family(i, real, count) for i in range(len(self.schema))], weights)
 
-    def _family(self, index: int, real: str | Likelihood, count: str | Likelihood) -> str | Likelihood:
-        column = self.schema.columns[index]
-        if column.categories is not None:
-            # A constant one has a second level that never comes.
-            return "bernoulli" if column.kind == "binary" else CategoricalLikelihood(max(2, len(column.categories)))
-        if column.kind == "count":
-            return count
-        if self.constant[index]:
-            return GaussianLikelihood(scale=1.0)
-        if column.kind == "real":
-            return real
-        return GaussianLikelihood(scale="example", widened=isinstance(real, Likelihood) and real.widened)
+        Raises:
+            ValueError: if a family has no density at every real number, or no probability of every count.
+        """
+        weights = balanced_weights(self.entropies) if check_boolean("balanced", balanced) else None
+        return MixedLikelihood(families_of(self.schema, self.constant, real, count), weights)
+
+    def _checked(self, encoded: Any, rows: int | None = None) -> np.ndarray:
+        """Numbers as float64, of this shape; another one would be broadcast."""
+        try:
+            found = np.asarray(encoded, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{MARK}encoded`. Expected numbers. Received: {encoded!r:.80}") from None
+        if found.ndim != 2 or found.shape[1] != len(self.schema) or rows not in (None, len(found)):
+            expected = shape_text("N" if rows is None else rows, len(self.schema))
+            raise ValueError(f"{MARK}encoded`. Expected shape {expected}. Received: {list(found.shape)}")
+        return found
 
     def to_dict(self) -> dict:
         """As a dictionary that JSON can hold."""
@@ -176,7 +205,15 @@ class Coding:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Coding":
         """The coding of which `to_dict` made this dictionary."""
+        lacking = [name for name in _FITTED if name not in value]
+        if lacking:
+            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a coding. Received: no {lacking[0]!r}")
         return cls(Schema.from_dict(value), *(tuple(value[name]) for name in _FITTED))
+
+
+def _check_schema(schema: Any) -> None:
+    if not isinstance(schema, Schema):
+        raise ValueError(f"{MARK}schema`. Expected a Schema. Received: a {type(schema).__name__}")
 
 
 def _numbers(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
@@ -189,7 +226,7 @@ def _numbers(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
 
 def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool, float]:
     """What the cells are standardized by, whether they are all the same, and their entropy."""
-    if column.kind not in ("real", "positive"):
+    if column.kind not in _STANDARDIZED:
         shares = np.unique(cells[~np.isnan(cells)], return_counts=True)[1] / np.count_nonzero(~np.isnan(cells))
         return 0.0, 1.0, False, float(-(shares * np.log(shares)).sum())
     if np.nanmax(np.abs(cells)) > _LARGEST:

@@ -1,8 +1,10 @@
 """A CSV file as a table: read in chunks, written in its own dialect, with every cell that was there as it was."""
 
 import csv
+import itertools
+import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,18 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
 from keras_iwae.tables.dialect import MISSING, Dialect
+from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.facts import Facts
+from keras_iwae.tables.marks import Marks
 from keras_iwae.tables.values import refusal
 
-# Numbers of more digits than float64 keeps are not whole numbers that anyone counts.
-_LARGEST_WHOLE = 2.0**53
 _SCANNED = 10_000
 # So many different cells, some of them numbers, may be levels, such as 0, 1, 2, 3+.
 _MOST_LEVELS = 10
 # What no number is written like, but a postal code or another name of digits.
 _CODE = r"0\d+"
+# What pandas calls the index of a table that it wrote without a name and read again, once or more often.
+_INDEX = re.compile(r"(Unnamed: 0(\.\d+)?)?")
 
 
 class CsvTable:
@@ -29,39 +33,59 @@ class CsvTable:
         path: the file; its encoding, separator and decimal mark are found out.
         missing: texts that stand for a cell that is not known, beside the usual ones.
         ignore: names of columns that are carried along and not looked at.
-        numbers: names of columns that are numbers even where some begin with a zero, as 007 does; others are then text.
+        kinds: what some columns are, by name: those of numbers are numbers even where some begin with a zero, as 007
+            does; others are then text.
 
     Attributes:
         names: of the columns that are looked at.
+        carried: of first columns that are taken for the names of the rows, and so not looked at: without gaps and
+            without a name, or with pandas' "Unnamed: 0" of which no kind is said.
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
+        unseen: those of `missing` that no cell is.
+        marks: of decimals and thousands, in the numbers.
 
     Raises:
         ValueError: which names the file with the line, or the column, that cannot be read.
     """
 
     def __init__(
-        self, path: Path, missing: Collection[str] = (), ignore: Collection[str] = (), numbers: Collection[str] = ()
+        self,
+        path: Path,
+        missing: Collection[str] = (),
+        ignore: Collection[str] = (),
+        kinds: Mapping[str, str] | None = None,
     ):
+        kinds = kinds or {}
+        numbers = {name for name, kind in kinds.items() if kind in ("real", "positive", "count")}
         self.path, self.dialect = path, Dialect.of(path)
         self._missing = {*MISSING, *missing}
         self._header = self._checked_header(ignore)
-        # A first column without a name is the numbers of rows, as pandas writes them.
-        self.names = [name for name in self._header if name and name not in ignore]
+        self.names = [name for name in self._header if name not in ignore]
         self.facts = {name: Facts() for name in self.names}
-        self.num_rows = 0
+        self.num_rows, self.unseen = 0, set(missing)
+        self.marks = Marks(self.dialect)
         for texts in self._texts(_SCANNED):
             for name in self.names:
+                if self.unseen:
+                    self.unseen.difference_update(texts[name].str.strip())
                 cells = self._observed(texts[name])
                 found = self.dialect.numbers(cells)
                 decimals = self.dialect.decimals(cells[found.notna()])
+                self.marks.update(name, cells[found.notna()], found.dropna())
                 self.facts[name].update(cells, found, self.num_rows, decimals)
                 self.facts[name].coded |= name not in numbers and bool(cells.str.fullmatch(_CODE).any())
             self.num_rows += len(texts)
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
-        for name, facts in self.facts.items():
-            _check_numbers(name, facts)
+        first = itertools.takewhile(_INDEX.fullmatch, self.names)
+        self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
+        self.names = [name for name in self.names if name not in self.carried]
+        if "" in self.names:
+            raise ValueError(f"{MARK}{path}`. Expected a name for each column with gaps. Received: none for column 1")
+        for name in self.names:
+            _check_numbers(name, self.facts[name])
+            self.marks.check(name)
 
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
@@ -102,15 +126,17 @@ class CsvTable:
                         shutil.copyfileobj(written, file)
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows that are not blank, with the lines that they end in."""
+        """Rows with the lines that they end in; a blank line is none, unless it is the empty cell of an only column."""
+        width = 0
         with open(self.path, encoding=self.dialect.encoding, newline="") as file:
             for _ in range(self.dialect.skipped):
                 next(file)
             reader = csv.reader(file, delimiter=self.dialect.separator)
             try:
                 for row in reader:
-                    if row:
-                        yield reader.line_num + self.dialect.skipped, row
+                    if row or width == 1:
+                        yield reader.line_num + self.dialect.skipped, row or [""]
+                        width = width or len(row)
             except (csv.Error, UnicodeDecodeError) as error:
                 line = reader.line_num + self.dialect.skipped
                 raise ValueError(f"{MARK}{self.path}`. Expected CSV. Received: after line {line}, {error}") from None
@@ -165,7 +191,8 @@ class CsvTable:
                 columns[name] = cells.reindex(texts.index).where(lambda values: values.notna(), None)
                 continue
             numbers = self.dialect.numbers(cells).reindex(texts.index)
-            whole = facts.whole and max(abs(facts.low), abs(facts.high)) < _LARGEST_WHOLE
+            # Numbers of more digits than float64 keeps are not whole numbers that anyone counts.
+            whole = facts.whole and max(abs(facts.low), abs(facts.high)) < LARGEST_WHOLE
             columns[name] = numbers.astype("Int64") if whole else numbers
         return pd.DataFrame(columns, index=texts.index)
 

@@ -28,9 +28,12 @@ _BLOCK = 1 << 20
 _POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 # Groups of three digits that can be nothing else.
-_POINTS_IN_THOUSANDS = re.compile(r"[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})")
-_COMMAS_IN_THOUSANDS = re.compile(r"[+-]?\d{1,3}((,\d{3})+\.\d+|(,\d{3}){2,})")
-_GROUP = re.compile(r"[+-]?\d{1,3},\d{3}")
+_POINTS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3})+,\d+|(\.\d{3}){2,})")
+_COMMAS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})")
+# One of them, which may be decimals too; no number of thousands begins with a zero.
+GROUP = r"[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}"
+# With the groups of two digits that India writes above the first thousand.
+_GROUPED = r"[+-]?[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?(?:[eE][+-]?\d+)?"
 # What Western text of a byte a letter has none of.
 _NO_LETTERS = bytes([0x00, 0x81, 0x8D, 0x8F, 0x90, 0x9D])
 
@@ -93,7 +96,10 @@ class Dialect:
     def numbers(self, texts: pd.Series) -> pd.Series:
         """Texts as float64, NaN where one is no number."""
         if self.thousands:
-            texts = texts.str.replace(self.thousands, "", regex=False)
+            # Where 1,500 is 1500, 1,5 is no number, and not 15.
+            grouped = re.compile(_GROUPED.format(thousands=re.escape(self.thousands), decimal=re.escape(self.decimal)))
+            wrong = texts.str.contains(self.thousands, regex=False) & ~texts.str.fullmatch(grouped)
+            texts = texts.mask(wrong).str.replace(self.thousands, "", regex=False)
         if self.decimal != ".":
             # A point is then no part of a number.
             texts = texts.str.replace(".", "x", regex=False).str.replace(self.decimal, ".", regex=False)
@@ -162,7 +168,8 @@ def _marks(cells: list[str], separator: str, path: Path) -> tuple[str, str]:
     if first(_COMMAS_IN_THOUSANDS):
         return ".", ","
     comma, point = first(_COMMA), first(_POINT)
-    if comma and separator == "," and all(_GROUP.fullmatch(cell) for cell in cells if _COMMA.fullmatch(cell)):
+    group = re.compile(GROUP.format(mark=","))
+    if comma and separator == "," and all(group.fullmatch(cell) for cell in cells if _COMMA.fullmatch(cell)):
         return ".", ","
     if comma and point:
         raise ValueError(

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_iwae.foundation import MARK
+
 _CATEGORY = "category["
 _ORDERED = ", ordered"
 _NULLABLE = {
@@ -13,6 +15,8 @@ _NULLABLE = {
     "float64": "Float64",
     **{f"{sign}int{bits}": f"{'U' if sign else ''}Int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+# Beyond it whole numbers of float64 are further apart than 1.
+LARGEST_WHOLE = 2.0**53
 # Bytes of an integer.
 _SIZES = (1, 2, 4, 8)
 
@@ -30,13 +34,51 @@ def dtype_of(text: str, categories: Sequence | None) -> object:
     Args:
         text: what it made.
         categories: all of the column, in their order, where it has any.
+
+    Raises:
+        ValueError: if it is none, or one of categories that these are not.
     """
-    if not text.startswith(_CATEGORY):
-        return pd.api.types.pandas_dtype(text)
-    inner = text[len(_CATEGORY) : -1]
-    ordered = inner.endswith(_ORDERED)
-    index = pd.Index(list(categories or ()), dtype=inner.removesuffix(_ORDERED))
-    return pd.CategoricalDtype(index, ordered=ordered)
+    try:
+        if text == "category":
+            return pd.CategoricalDtype(list(categories or ()))
+        if not text.startswith(_CATEGORY):
+            return pd.api.types.pandas_dtype(text)
+        inner = text[len(_CATEGORY) : -1]
+        ordered = inner.endswith(_ORDERED)
+        index = pd.Index(list(categories or ()), dtype=inner.removesuffix(_ORDERED))
+        return pd.CategoricalDtype(index, ordered=ordered)
+    except (AttributeError, TypeError, ValueError, NotImplementedError):
+        expected = "a dtype of pandas as text, as 'Int64', and for a categorical one categories of its own type"
+        raise ValueError(f"{MARK}text`. Expected {expected}. Received: {text!r}, {categories!r:.80}") from None
+
+
+def holds_numbers(dtype: Any) -> bool:
+    """Whether real numbers, or some of them, are values of a dtype; not where they are booleans."""
+    types = pd.api.types
+    if types.is_bool_dtype(dtype) or types.is_complex_dtype(dtype) or isinstance(dtype, pd.CategoricalDtype):
+        return False
+    return types.is_numeric_dtype(dtype) or types.is_object_dtype(dtype)
+
+
+def not_held(text: str, levels: Sequence) -> list:
+    """Those of some levels that are others, or none, in the dtype that `text` stands for.
+
+    Example:
+        >>> not_held("int8", (1, 300, 2.5))
+        [300, 2.5]
+    """
+
+    def held(level: object) -> bool:
+        cells = np.empty(1, object)
+        cells[:] = [level]
+        try:
+            found = with_dtype(cells, np.array([False]), text, levels)
+        except (TypeError, ValueError, OverflowError):
+            return False
+        # One that is wider is another dtype.
+        return found.dtype == dtype_of(text, levels) and found.tolist() == [level]
+
+    return [level for level in levels if not held(level)]
 
 
 def with_dtype(

@@ -1,5 +1,6 @@
 """What the estimators of tables share: from an array or a DataFrame to a trained model, under scikit-learn's rules."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,11 +66,9 @@ class TableEstimator(BaseEstimator):
         Raises:
             ValueError: which names the column, if one cannot be learned from, or the argument that is out of range.
         """
-        check_integer("num_samples", self.num_samples)
+        self.check_settings()
         seed = seed_of(self.random_state)
-        balanced, verbose = check_boolean("balanced", self.balanced), check_boolean("verbose", self.verbose)
         frame = self._frame(X, reset=True)
-        check_choice("missingness", self.missingness, (None, "self_masking"))
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         encoded = coding.encode(frame)
@@ -80,10 +79,10 @@ class TableEstimator(BaseEstimator):
             self.latent_dim,
             self.hidden,
             self.training_samples,
-            balanced,
+            self.balanced,
             self.max_steps,
             seed,
-            verbose,
+            self.verbose,
             self.missingness is not None,
         )
         self.scale_factor_ = 1.0
@@ -95,10 +94,28 @@ class TableEstimator(BaseEstimator):
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 
-    def _given(self, X: Any, frame: pd.DataFrame) -> dict:
-        """What is known of the columns: an array says nothing of levels or counts, so that all of its are real."""
+    def check_settings(self) -> None:
+        """Refuse what the constructor took and cannot be; under scikit-learn's rules that is said at `fit`.
+
+        Raises:
+            ValueError: which names the argument.
+        """
         if not isinstance(self.columns, (Mapping, type(None))):
             raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {self.columns!r}")
+        for name in ("latent_dim", "training_samples", "max_steps", "num_samples"):
+            check_integer(name, getattr(self, name))
+        if not isinstance(self.hidden, (tuple, list, np.ndarray)) or not len(self.hidden):
+            raise ValueError(
+                f"{MARK}hidden`. Expected the units of each layer, as (128, 128). Received: {self.hidden!r}"
+            )
+        for units in self.hidden:
+            check_integer("hidden", units)
+        for name in ("balanced", "verbose"):
+            check_boolean(name, getattr(self, name))
+        check_choice("missingness", self.missingness, (None, "self_masking"))
+
+    def _given(self, X: Any, frame: pd.DataFrame) -> dict:
+        """What is known of the columns: an array says nothing of levels or counts, so that all of its are real."""
         given = dict(self.columns or {})
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
@@ -109,10 +126,18 @@ class TableEstimator(BaseEstimator):
         """The table as a DataFrame with the names of the schema; an array's columns are called 0, 1, ..."""
         if _is_frame(X) and 0 not in X.shape:
             check_names(X.columns)
+            if len({isinstance(name, str) for name in X.columns}) > 1:
+                expected = "names that are all strings, or none of them"
+                raise ValueError(f"{MARK}columns`. Expected {expected}. Received: {list(X.columns)}")
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return X if reset else X.set_axis(self.coding_.schema.names, axis=1)
-        _check_numbers(X)
-        X = masked_as_nan(X, "X")
+            if reset:
+                return X
+            names = self.coding_.schema.names
+            # Of numbers scikit-learn does not look whether they are the same.
+            if self._gives_frames and list(X.columns) != names:
+                raise ValueError(f"{MARK}X`. Expected the columns {names}, in this order. Received: {list(X.columns)}")
+            return X.set_axis(names, axis=1)
+        X = _cells(X)
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
@@ -170,16 +195,32 @@ def _scaled(coding: Coding) -> np.ndarray:
     return np.array(real) & ~np.array(coding.constant)
 
 
-def _check_numbers(X: Any) -> None:
-    """Refuse arrays that hold something else; of text they say of no column that it has levels."""
+def _cells(X: Any) -> Any:
+    """What is no DataFrame, with NaN where a mask or pandas says that a cell is missing; what is no table is refused.
+
+    Text is too: an array says of no column that it has levels.
+    """
+    # Some sparse arrays are mappings too.
+    if isinstance(X, (Mapping, str)) and not hasattr(X, "shape"):
+        expected = "an array or a DataFrame, as pd.DataFrame(X) or pd.read_csv(X) makes one"
+        raise ValueError(f"{MARK}X`. Expected {expected}. Received: a {type(X).__name__}")
     # Complex numbers and objects scikit-learn refuses in words of its own, which its checks ask for.
     if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
         check_dtype(X.dtype, "X")
+    X = masked_as_nan(X, "X")
+    if isinstance(X, (list, tuple)):
+        # Rows of several lengths are refused there too.
+        with contextlib.suppress(ValueError):
+            X = np.asarray(X, object) if np.asarray(X).dtype.kind in "OUS" else X
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
         for place, cells in enumerate(X.T):
             words = [cell for cell in cells if isinstance(cell, (str, bytes))]
             if words:
                 raise refusal(place, "numbers; a DataFrame may have columns of text", f"text ({words[0]!r})")
+    if isinstance(X, np.ndarray) and X.dtype == object:
+        # Which knows of no pd.NA.
+        X = np.where(pd.isna(X), np.nan, X)
+    return X
 
 
 def _is_frame(X: Any) -> bool:

@@ -1,6 +1,7 @@
 """Files of tables, by the ends of their names; and what their columns are, of all rows and not of a sample alone."""
 
 import os
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, check_choice, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.parquet_files import ParquetTable
-from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.schema import KINDS, Column, Schema
 
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 TableFile = CsvTable | ParquetTable
@@ -33,35 +34,71 @@ def open_table(
         path: a CSV file with the names of its columns in the first line, or a Parquet file.
         missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others.
         ignore: names of columns that are carried along and not looked at.
-        kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007.
+        kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007, and pandas'
+            index is a column like others.
 
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
     """
+    table = opened(path, missing, ignore, kinds)
+    check_seen(missing, table)
+    return table
+
+
+def opened(
+    path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, str] | None
+) -> TableFile:
+    """As `open_table`, of a file in which not every text for what is missing need be."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
         # The letters of a text would be texts too.
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        several = isinstance(texts, Collection) and not isinstance(texts, str)
+        if not several or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{MARK}{name}`. Expected several texts, as ['-999']. Received: {texts!r}")
-    path = Path(path)
+    if not isinstance(kinds, (Mapping, type(None))):
+        raise ValueError(f"{MARK}kinds`. Expected a dictionary of kinds by name. Received: {kinds!r}")
+    for name, kind in (kinds or {}).items():
+        check_choice(f"kinds[{name!r}]", kind, KINDS)
+    path = check_path("path", path)
     if not path.is_file():
         raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")
-    if is_parquet(path):
-        if missing:
-            raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
-        return ParquetTable(path, ignore)
-    numbers = [name for name, kind in (kinds or {}).items() if kind in ("real", "positive", "count")]
-    return CsvTable(path, missing, ignore, numbers)
+    if missing and is_parquet(path):
+        raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
+    table = ParquetTable(path, ignore, kinds) if is_parquet(path) else CsvTable(path, missing, ignore, kinds)
+    unknown = [name for name in kinds or {} if name not in table.names]
+    if unknown:
+        raise ValueError(f"{MARK}kinds`. Expected names of {table.names}. Received: {unknown[0]!r}")
+    if not table.names:
+        raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {[*ignore, *table.carried]}")
+    return table
 
 
-def read_alike(one: TableFile, other: TableFile) -> None:
-    """Have columns that are codes of digits, such as 01800, in one of two tables be that in both."""
-    for name in one.names:
-        coded = one.facts[name].coded or other.facts[name].coded
-        one.facts[name].coded = other.facts[name].coded = coded
+def warn_of_carried(*tables: TableFile) -> None:
+    """Say which columns are taken for the names of the rows, that nobody called that."""
+    for table in tables:
+        for name in table.carried:
+            called = f"the column {name!r}" if name else "the first column, which has no name,"
+            warnings.warn(
+                f"{table.path}: {called} is taken for the names of the rows: it is carried along, and neither learned "
+                "from nor filled in",
+                stacklevel=3,
+            )
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file is of the one kind, and not of the other.
+def check_seen(missing: Collection[str], *tables: TableFile) -> None:
+    """Refuse texts for what is missing that no cell of these tables is: 9999 says nothing of a file with 9999.0.
+
+    Raises:
+        ValueError: which names the first of them.
+    """
+    unseen = [text for text in missing if all(text in t.unseen for t in tables if isinstance(t, CsvTable))]
+    if unseen:
+        paths = " or ".join(str(path) for path in dict.fromkeys(table.path for table in tables))
+        expected = f"texts that are a cell of {paths}, to the letter, in a column that is looked at"
+        raise ValueError(f"{MARK}missing`. Expected {expected}. Received: {unseen[0]!r}, which no cell is")
+
+
+def is_parquet(path: Path, argument: str = "path") -> bool:
+    """Whether a file is of the one kind, and not of the other; `argument` is what the caller knows it by.
 
     Raises:
         ValueError: if it is of neither.
@@ -69,7 +106,9 @@ def is_parquet(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in CSV + PARQUET:
         remedy = "; save it as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
-        raise ValueError(f"{MARK}path`. Expected a name that ends in one of {CSV + PARQUET}{remedy}. Received: {path}")
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a name that ends in one of {CSV + PARQUET}{remedy}. Received: {path}"
+        )
     return suffix in PARQUET
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
+from keras_iwae.foundation import check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, dialect_of, is_parquet, open_table, sampled
+from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_carried
 from keras_iwae.tables.imputer import IWAEImputer
+from keras_iwae.tables.options import estimator_of
+from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.trust import RowTrust
 from keras_iwae.tables.work import Work, digest
-
-_ROWS = ("row", "missing", "effective_sample_size", "pareto_k", "verdict")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def impute_file(
         chunk_rows: rows that are filled in at a time.
         seed: the same seed gives the same files.
         verbose: whether to show progress.
-        **options: passed to `IWAEImputer`.
+        **options: passed to `IWAEImputer`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
     Returns:
         `FilledFiles`.
@@ -86,16 +86,16 @@ def impute_file(
     Example:
         >>> impute_file("survey.csv", "survey-filled.csv", num_imputations=20, ignore=["id"])
     """
-    source, out = Path(source), Path(out)
-    check_out(source, out)
-    check_integer("num_imputations", num_imputations, at_least=0)
+    source, out = check_path("source", source), check_path("out", out)
+    num_imputations = check_integer("num_imputations", num_imputations, at_least=0)
+    check_outputs(source, out, num_imputations)
     check_integer("fit_rows", fit_rows)
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
+    unfitted = estimator_of(IWAEImputer, seed, verbose, options)
     table = open_table(source, missing, ignore, kinds)
-    if not table.names:
-        raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {list(ignore)}")
+    warn_of_carried(table)
     kinds = dict(kinds or {})
     settings = {
         "num_imputations": num_imputations,
@@ -111,8 +111,7 @@ def impute_file(
 
     def fit() -> IWAEImputer:
         sample = sampled(table, fit_rows, seed)
-        columns = columns_of(table, sample, kinds)
-        return IWAEImputer(columns=columns, random_state=seed, verbose=verbose, **options).fit(sample)
+        return unfitted.set_params(columns=columns_of(table, sample, kinds)).fit(sample)
 
     imputer = work.kept("model.pickle", fit)
     numbers = range(num_imputations + 1)
@@ -134,37 +133,19 @@ def impute_file(
             verdicts.append(rows)
             begin += len(frame)
             bar.update(len(frame))
-    imputations = [beside(out, f"{number:02d}") for number in numbers[1:]]
+    imputations = [draws_file(out, number) for number in numbers[1:]]
     for files, path in zip(parts, [out, *imputations], strict=True):
         table.join(files, path)
-    rows_file = beside(out, "rows").with_suffix(".csv")
-    _join_verdicts(verdicts, rows_file, dialect_of(table))
+    _join_verdicts(verdicts, rows_file(out), dialect_of(table))
     work.done()
     columns = {str(column.name): column for column in imputer.coding_.schema}
-    return FilledFiles(source, out, imputations, rows_file, columns, imputer.history_, table.num_rows, settings)
-
-
-def check_out(source: Path, out: Path) -> None:
-    """Refuse to write over what is read, or into another format.
-
-    Raises:
-        ValueError: if it is so.
-    """
-    if out.exists() and source.exists() and out.samefile(source):
-        raise ValueError(f"{MARK}out`. Expected another file than the one that is read. Received: {out}")
-    if is_parquet(out) != is_parquet(source):
-        raise ValueError(f"{MARK}out`. Expected a file of the format of {source.name}. Received: {out}")
-
-
-def beside(out: Path, mark: str) -> Path:
-    """The file of that mark that goes with `out`."""
-    return out.with_name(f"{out.stem}-{mark}{out.suffix}")
+    return FilledFiles(source, out, imputations, rows_file(out), columns, imputer.history_, table.num_rows, settings)
 
 
 def _write_verdicts(path: Path, trust: RowTrust, begin: int) -> None:
     """Verdicts on the rows of a chunk, `begin` of the file before it."""
     gaps = np.flatnonzero(trust.missing)
-    columns = {name: getattr(trust, name)[gaps] for name in _ROWS[1:]}
+    columns = {name: getattr(trust, name)[gaps] for name in VERDICTS[1:]}
     with open(path, "wb") as file:
         np.savez(file, row=begin + 1 + gaps, **{**columns, "verdict": columns["verdict"].astype(str)})
 
@@ -174,9 +155,9 @@ def _join_verdicts(parts: Collection[Path], path: Path, dialect: Dialect) -> Non
     rows: list[list[str]] = []
     for part in parts:
         with np.load(part) as found:
-            row, missing, *numbers = [found[name].tolist() for name in _ROWS]
+            row, missing, *numbers = [found[name].tolist() for name in VERDICTS]
         verdicts = numbers.pop()
         short = [["" if np.isnan(value) else dialect.text(value, -1) for value in column] for column in numbers]
         rows += map(list, zip(map(str, row), map(str, missing), *short, verdicts, strict=True))
     with replacing(path) as temporary:
-        dialect.write(temporary, [list(_ROWS), *rows], start=True)
+        dialect.write(temporary, [list(VERDICTS), *rows], start=True)

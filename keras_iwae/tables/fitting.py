@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer, untuned
+from keras_iwae.foundation import MARK, untuned
 from keras_iwae.likelihoods import GaussianLikelihood, SelfMasking, StudentTLikelihood
 from keras_iwae.models import IWAE
 from keras_iwae.tables.coding import Coding
@@ -70,7 +70,6 @@ class Fitting:
         verbose: bool,
         self_masking: bool,
     ):
-        most = check_integer("max_steps", max_steps)
         mechanism = SelfMasking(_with_gaps(coding, encoded)) if self_masking else None
         # With a closed form for what goes missing; a heavy tail would explain as well why values are not seen.
         family = GaussianLikelihood if self_masking else StudentTLikelihood
@@ -79,7 +78,7 @@ class Fitting:
             encoded.shape[1],
             latent_dim,
             hidden,
-            num_samples=check_integer("training_samples", training_samples),
+            num_samples=training_samples,
             likelihood=coding.likelihood(real, balanced=balanced),
             missing="nan",
             # What is missing says something.
@@ -90,7 +89,7 @@ class Fitting:
         self.model.initialize_output_bias(np.nanmean(encoded, axis=0))
         self._start, self._seed, self._verbose = self.model.get_weights(), seed, verbose
         self._size = min(len(encoded), max(_LEAST_BATCH, min(_LARGEST_BATCH, len(encoded) // _STEPS_A_PASS)))
-        steps = min(most, max(_FEWEST_STEPS, _PASSES * len(encoded) // self._size))
+        steps = min(max_steps, max(_FEWEST_STEPS, _PASSES * len(encoded) // self._size))
         self._together, self._records = min(_TOGETHER, steps), math.ceil(steps / _TOGETHER)
         self._bound = "weighted_bound" if balanced else "bound"
         self.model.compile(FusedAdam(_RATE), steps_per_execution=self._together)

@@ -48,6 +48,8 @@ class Imputations:
             >>> pooled = imputations.pool(lambda table: (table[:, 0].mean(), table[:, 0].var() / len(table)))
             >>> print(pooled.estimate, pooled.interval(0.95))
         """
+        if not callable(analysis):
+            raise ValueError(f"{MARK}analysis`. Expected a function of a table. Received: {analysis!r:.80}")
         # Of its own, for an analysis may write into it.
         found = [analysis(table.copy()) for table in self.tables]
         for each in found:

@@ -126,15 +126,26 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
 
         Args:
             X: array or DataFrame `[N, D]` with the columns that were learned.
-            values: the same table with the cells that were left out, and anything or nothing elsewhere.
+            values: the same rows, in the same order, with the cells that were left out, and anything or nothing
+                elsewhere.
 
         Returns:
             nats, float64 `[N, D]`; NaN where a cell of `X` is observed, or `values` has none.
+
+        Raises:
+            ValueError: if `values` has other rows, by number or, of two DataFrames, by index, or as `transform`.
         """
         check_is_fitted(self)
         encoded, held_out = (self.coding_.encode(self._frame(table)) for table in (X, values))
         if held_out.shape != encoded.shape:
             raise ValueError(f"{MARK}values`. Expected shape {list(encoded.shape)}. Received: {list(held_out.shape)}")
+        if isinstance(X, pd.DataFrame) and isinstance(values, pd.DataFrame) and not X.index.equals(values.index):
+            pairs = enumerate(zip(X.index, values.index, strict=True))
+            place = next((n for n, (one, other) in pairs if one != other), 0)
+            raise ValueError(
+                f"{MARK}values`. Expected the index of `X`, as values.loc[X.index] has it. Received: "
+                f"{values.index[place]!r} in the place of {X.index[place]!r}"
+            )
         held_out[~np.isnan(encoded)] = np.nan
         scores = np.full(encoded.shape, np.nan)
         rows = ~np.isnan(held_out).all(axis=1)

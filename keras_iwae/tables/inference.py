@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK
-from keras_iwae.tables.dtypes import dtype_text
+from keras_iwae.tables.dtypes import LARGEST_WHOLE, dtype_text, not_held
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.values import check_type, levels, numbers, refusal, shown
 
@@ -38,9 +38,12 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
     if isinstance(given, Column):
         if given.name != name:
             raise refusal(name, "a Column of the same name", repr(given.name))
-        column = replace(given, dtype=given.dtype or dtype)
-        check_values(series, column)
-        return column
+        check_values(series, given)
+        if given.dtype is not None:
+            return given
+        if given.categories is None:
+            return replace(given, dtype=_of_numbers(series))
+        return given if not_held(dtype, given.categories) else replace(given, dtype=dtype)
     if series.isna().all():
         raise refusal(name, "at least one value", "none: all are missing; leave the column out")
     if given is not None:
@@ -86,10 +89,9 @@ def check_values(series: pd.Series, column: Column) -> np.ndarray:
 
 def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
     if kind in ("real", "positive", "count"):
-        if isinstance(series.dtype, pd.CategoricalDtype):
-            dtype = dtype_text(series.dtype.categories.dtype)
-        # What is modelled as a number comes back as one.
-        return Column(name, kind, dtype="float64" if pd.api.types.is_bool_dtype(series.dtype) else dtype)
+        # Which says of text that it is none.
+        numbers(series, name)
+        return Column(name, kind, dtype=_of_numbers(series))
     if isinstance(series.dtype, pd.CategoricalDtype):
         return Column(name, kind, tuple(series.dtype.categories), dtype=dtype)
     text = check_type(series, name) == "text"
@@ -104,6 +106,12 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
     return Column(name, kind, found, dtype=dtype)
 
 
+def _of_numbers(series: pd.Series) -> str:
+    """The dtype of what is modelled as a number, and so comes back as one."""
+    dtype = series.dtype.categories.dtype if isinstance(series.dtype, pd.CategoricalDtype) else series.dtype
+    return "float64" if pd.api.types.is_bool_dtype(dtype) else dtype_text(dtype)
+
+
 def _levelled(name: Any, found: list, dtype: str, ordered: bool = False) -> Column:
     kind = "binary" if len(found) == 2 else "ordinal" if ordered else "categorical"
     return Column(name, kind, tuple(found), dtype=dtype)
@@ -115,7 +123,7 @@ def _numeric(series: pd.Series, name: Any, dtype: str) -> Column:
     different = np.unique(values)
     if len(different) == 1:
         return Column(name, "real", dtype=dtype)
-    whole = bool((values == np.round(values)).all())
+    whole = bool((values == np.round(values)).all()) and np.abs(values).max() < LARGEST_WHOLE
     integer = pd.api.types.is_integer_dtype(series.dtype)
     # Floats may be whole by chance where there are few of them.
     if whole and (integer or len(values) >= _FEWEST):

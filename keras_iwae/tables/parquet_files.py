@@ -1,7 +1,8 @@
 """A Parquet file as a table: read in chunks, written with the types that it has, or wider ones for larger numbers."""
 
+import decimal
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from keras_iwae.tables.dtypes import holding, numpy_dtype
 from keras_iwae.tables.facts import Facts
 from keras_iwae.tables.values import check_type, numbers
 
+# Of decimals in 128 bits.
+_DIGITS = 38
+
 
 class ParquetTable:
     """A Parquet file.
@@ -20,9 +24,11 @@ class ParquetTable:
     Args:
         path: the file.
         ignore: names of columns that are carried along and not looked at.
+        kinds: what some columns are, by name; booleans that are to be numbers are 0 and 1, and written as such.
 
     Attributes:
         names: of the columns that are looked at.
+        carried: of those that are pandas' index, and so not looked at where no kind of them is said.
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
 
@@ -30,7 +36,7 @@ class ParquetTable:
         ValueError: if it is no Parquet file, or there is nothing to read such files with.
     """
 
-    def __init__(self, path: Path, ignore: Collection[str] = ()):
+    def __init__(self, path: Path, ignore: Collection[str] = (), kinds: Mapping[str, str] | None = None):
         self._pyarrow = _pyarrow()
         self.path = path
         try:
@@ -47,7 +53,12 @@ class ParquetTable:
                 raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows. Received: none")
-        self.names = [name for name in header if name not in ignore]
+        index = (self._schema.pandas_metadata or {}).get("index_columns", [])
+        self.carried = [name for name in header if name in index and name not in {*ignore, *(kinds or {})}]
+        self.names = [name for name in header if name not in {*ignore, *self.carried}]
+        numeric = {name for name, kind in (kinds or {}).items() if kind in ("real", "positive", "count")}
+        flags = (field.name for field in self._schema if self._pyarrow.types.is_boolean(field.type))
+        self._flags = numeric.intersection(flags)
         self.facts = {name: Facts() for name in self.names}
         seen = 0
         for _, frame in self.chunks(10_000):
@@ -77,10 +88,12 @@ class ParquetTable:
             for field in table.schema:
                 if field.name in frame and kinds.is_decimal(field.type):
                     frame[field.name] = frame[field.name].astype(float)
+                if field.name in self._flags and field.name in frame:
+                    frame[field.name] = frame[field.name].astype("Float64")
             yield table, frame
 
     def write_part(self, path: Path, table: Any, filled: pd.DataFrame) -> None:
-        """Write rows with their gaps filled in, in the types of the file but for integers that they do not hold.
+        """Write rows with their gaps filled in, in the types of the file but for numbers that they do not hold.
 
         Args:
             path: the file.
@@ -90,18 +103,34 @@ class ParquetTable:
         compute = self._pyarrow.compute
         for place, field in enumerate(table.schema):
             own = table.column(place).combine_chunks()
+            if field.name in self._flags:
+                # In every part, for a column has one type.
+                field = field.with_type(self._pyarrow.float64())
+                own = own.cast(field.type)
+                table = table.set_column(place, field, own)
             gap = own.is_null(nan_is_null=True)
             if field.name not in filled or not compute.any(gap).as_py():
                 continue
             encoded = self._pyarrow.types.is_dictionary(field.type)
             plain = own.dictionary_decode() if encoded else own
-            new = self._pyarrow.array(filled[field.name].astype(object).tolist())
+            values = filled[field.name].astype(object).where(gap.to_numpy(zero_copy_only=False), None)
             if self._pyarrow.types.is_integer(plain.type):
                 wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
                 plain, field = plain.cast(wide), field.with_type(wide)
-            merged = compute.if_else(gap, new.cast(plain.type, safe=False), plain)
+            if self._pyarrow.types.is_decimal(plain.type):
+                values = values.map(lambda value, scale=plain.type.scale: _decimal(value, scale), na_action="ignore")
+                wide = self._wide_decimal(plain.type, values.dropna())
+                plain, field = plain.cast(wide), field.with_type(wide)
+            new = self._pyarrow.array(values.tolist()).cast(plain.type, safe=False)
+            merged = compute.if_else(gap, new, plain)
             table = table.set_column(place, field, self._encoded(merged, own, field.type) if encoded else merged)
         self._pyarrow.parquet.write_table(table, path)
+
+    def _wide_decimal(self, own: Any, values: Iterable[decimal.Decimal]) -> Any:
+        """The type of decimals of as many digits as these take; one that is too narrow makes others of them."""
+        digits = max([own.precision, *(len(value.as_tuple().digits) for value in values)])
+        kind = self._pyarrow.decimal128 if digits <= _DIGITS else self._pyarrow.decimal256
+        return kind(digits, own.scale)
 
     def _encoded(self, values: Any, own: Any, kind: Any) -> Any:
         """Values by the categories that a column has, in their order."""
@@ -116,12 +145,20 @@ class ParquetTable:
     def join(self, parts: Sequence[Path], path: Path) -> None:
         """Put parts together, whole or not at all."""
         parquet = self._pyarrow.parquet
+        before = self._schema
+        for name in self._flags:
+            place = before.get_field_index(name)
+            before = before.set(place, before.field(place).with_type(self._pyarrow.float64()))
         schemas = [parquet.read_schema(part).remove_metadata() for part in parts]
-        found = self._pyarrow.unify_schemas([self._schema, *schemas], promote_options="permissive")
+        found = self._pyarrow.unify_schemas([before, *schemas], promote_options="permissive")
         schema = found.with_metadata(_described(self._schema, found))
         with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
             for part in parts:
                 writer.write_table(parquet.read_table(part).cast(found).replace_schema_metadata(schema.metadata))
+
+
+def _decimal(value: float, scale: int) -> decimal.Decimal:
+    return decimal.Decimal(f"{value:.{scale}f}")
 
 
 def _described(before: Any, after: Any) -> dict | None:
@@ -131,11 +168,16 @@ def _described(before: Any, after: Any) -> dict | None:
         said = json.loads(metadata[b"pandas"])
         for column in said["columns"]:
             name = column["field_name"]
-            if name in before.names and before.field(name).type != after.field(name).type:
-                column["pandas_type"] = str(after.field(name).type)
-                wide = np.dtype(after.field(name).type.to_pandas_dtype())
+            if name in before.names and before.field(name).type != (kind := after.field(name).type):
+                if column["pandas_type"] == "decimal":
+                    column["metadata"] = {"precision": kind.precision, "scale": kind.scale}
+                    continue
+                column["pandas_type"] = str(kind)
+                wide = np.dtype(kind.to_pandas_dtype())
                 ends = [np.iinfo(wide).min, np.iinfo(wide).max] if wide.kind in "iu" else [np.finfo(wide).max]
-                column["numpy_type"] = str(holding(pd.api.types.pandas_dtype(column["numpy_type"]), ends))
+                own = pd.api.types.pandas_dtype(column["numpy_type"])
+                # Of booleans, numbers.
+                column["numpy_type"] = str(wide if pd.api.types.is_bool_dtype(own) else holding(own, ends))
         metadata[b"pandas"] = json.dumps(said).encode()
     return metadata or None
 

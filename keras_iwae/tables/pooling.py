@@ -34,7 +34,11 @@ class Pooled:
     fraction_missing: np.ndarray
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end of the interval that covers the quantity with probability `level`."""
+        """Lower and upper end of the interval that covers the quantity with probability `level`.
+
+        Raises:
+            ValueError: if `level` is none between 0 and 1.
+        """
         if not 0.0 < check_number("level", level) < 1.0:
             raise ValueError(f"{MARK}level`. Expected a number between 0 and 1. Received: {level!r}")
         # scipy.stats takes half a second to import, and nothing but an interval needs it.
@@ -72,7 +76,7 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
         Rubin (1987), Multiple imputation for nonresponse in surveys, section 3.3.
         Barnard, Rubin (1999), Small-sample degrees of freedom with multiple imputation, equations 1 to 3.
     """
-    found, squares = np.asarray(estimates, np.float64), np.asarray(variances, np.float64)
+    found, squares = _numbers("estimates", estimates), _numbers("variances", variances)
     if found.ndim < 1 or len(found) < 2:
         raise ValueError(f"{MARK}estimates`. Expected those of at least two tables. Received: shape {found.shape}")
     if squares.shape != found.shape:
@@ -81,7 +85,7 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
         raise ValueError(f"{MARK}estimates`. Expected finite numbers. Received: NaN or infinity")
     if not (np.isfinite(squares).all() and (squares >= 0.0).all()):
         raise ValueError(f"{MARK}variances`. Expected finite numbers of at least 0. Received: others")
-    if not complete_degrees_of_freedom > 0.0:
+    if not _is_number(complete_degrees_of_freedom) or not complete_degrees_of_freedom > 0.0:
         raise ValueError(
             f"{MARK}complete_degrees_of_freedom`. Expected a number above 0. Received: {complete_degrees_of_freedom!r}"
         )
@@ -100,3 +104,15 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
     # (r + 2 / (nu + 3)) / (r + 1), of which r may be infinite.
     fraction = share + (1.0 - share) * 2.0 / (degrees + 3.0)
     return Pooled(found.mean(axis=0), np.sqrt(total), within, between, degrees, fraction)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _numbers(argument: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        expected = "numbers of one shape for each table"
+        raise ValueError(f"{MARK}{argument}`. Expected {expected}. Received: {values!r:.80}") from None

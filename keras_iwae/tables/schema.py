@@ -1,13 +1,14 @@
 """What each column of a table is: its kind, its levels, its unit."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pandas as pd
 
 from keras_iwae.foundation import MARK, check_choice
-from keras_iwae.tables.dtypes import dtype_of
+from keras_iwae.tables.dtypes import dtype_of, holds_numbers, not_held
 from keras_iwae.tables.values import refusal
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
@@ -27,7 +28,8 @@ class Column:
         dtype: pandas' dtype, as text, that filled-in values come back in; `None` is that of the table.
 
     Raises:
-        ValueError: if there is no such kind, or levels are missing, given twice, or given where there are none.
+        ValueError: if there is no such kind, levels are missing, given twice, or given where there are none, or the
+            dtype does not have them, or no numbers where there are none.
 
     Example:
         >>> Column("smoker", "binary", ("no", "yes")).categories
@@ -48,19 +50,33 @@ class Column:
             expected = "levels" if self.has_levels else "None"
             raise refusal(self.name, f"categories={expected} of the kind {self.kind!r}", repr(self.categories))
         if self.categories is not None:
+            # The letters of a text would be levels too.
+            if isinstance(self.categories, str) or not isinstance(self.categories, Iterable):
+                raise refusal(self.name, "levels, as ('no', 'yes')", f"categories={self.categories!r}")
             object.__setattr__(self, "categories", tuple(getattr(c, "item", lambda c=c: c)() for c in self.categories))
             self._check_categories(self.categories)
+        if not isinstance(self.unit, (str, type(None))):
+            raise refusal(self.name, "unit=a text, or None", repr(self.unit))
         if self.dtype is not None:
-            try:
-                dtype_of(self.dtype, self.categories)
-            except (TypeError, ValueError, NotImplementedError):
-                expected = "dtype=a dtype of pandas that its text alone says; `astype` makes a column one"
-                raise refusal(self.name, expected, repr(self.dtype)) from None
+            self._check_dtype(self.dtype)
+
+    def _check_dtype(self, dtype: str) -> None:
+        try:
+            found = dtype_of(dtype, self.categories)
+        except ValueError:
+            expected = "dtype=a dtype of pandas that its text alone says, and that its levels have; `astype` makes a "
+            raise refusal(self.name, f"{expected}column one", repr(dtype)) from None
+        if self.categories is None:
+            if not holds_numbers(found):
+                raise refusal(self.name, f"dtype=one of numbers, of the kind {self.kind!r}", repr(dtype))
+        elif unheld := not_held(dtype, self.categories):
+            raise refusal(self.name, "dtype=one that its levels have, as they are", f"{dtype!r} for {unheld[0]!r}")
 
     def _check_categories(self, categories: tuple) -> None:
-        wrong = [category for category in categories if not isinstance(category, (str, int, float))]
+        wrong = [c for c in categories if not isinstance(c, (str, int, float)) or c in (math.inf, -math.inf) or c != c]
         if wrong:
-            raise refusal(self.name, "levels that are strings, numbers or booleans", f"{wrong[0]!r}; name them in text")
+            expected = "levels that are strings, finite numbers or booleans"
+            raise refusal(self.name, expected, f"{wrong[0]!r}; name them in text")
         if len(set(categories)) < len(categories):
             raise refusal(self.name, "levels that all differ", repr(categories))
         if not categories or (self.kind == "binary" and len(categories) != 2):
@@ -72,6 +88,9 @@ class Column:
         return self.kind in LEVELLED
 
 
+_FIELDS = {field.name for field in fields(Column)}
+
+
 @dataclass(frozen=True)
 class Schema:
     """The columns of a table, in their order.
@@ -80,7 +99,7 @@ class Schema:
         columns: a `Column` for each.
 
     Raises:
-        ValueError: if there is none, or two have the same name.
+        ValueError: if there is none, one is none, or two have the same name.
 
     Example:
         >>> schema = Schema.infer(frame, {"stage": Column("stage", "ordinal", ("I", "II", "III"))})
@@ -91,7 +110,10 @@ class Schema:
     columns: tuple[Column, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "columns", tuple(self.columns))
+        columns = tuple(self.columns) if isinstance(self.columns, Iterable) else (self.columns,)
+        if wrong := [column for column in columns if not isinstance(column, Column)]:
+            raise ValueError(f"{MARK}columns`. Expected a Column for each. Received: {wrong[0]!r}")
+        object.__setattr__(self, "columns", columns)
         if not self.columns:
             raise ValueError(f"{MARK}columns`. Expected at least one. Received: none")
         check_names(self.names)
@@ -161,14 +183,13 @@ class Schema:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Schema":
         """The schema of which `to_dict` made this dictionary."""
-        return cls(
-            tuple(
-                Column(
-                    **{**column, "categories": None if column["categories"] is None else tuple(column["categories"])}
-                )
-                for column in value["columns"]
-            )
-        )
+        made = []
+        for column in value.get("columns", [{}]):
+            if column.keys() != _FIELDS:
+                raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a schema. Received: {value!r:.200}")
+            levels = column["categories"]
+            made.append(Column(**{**column, "categories": None if levels is None else tuple(levels)}))
+        return cls(tuple(made))
 
 
 def check_frame(frame: Any) -> None:

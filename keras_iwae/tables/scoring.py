@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, check_seed, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, read_alike, sampled
+from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_carried
+from keras_iwae.tables.options import estimator_of
+from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.work import Work, digest
 
 
@@ -49,7 +51,7 @@ def score_file(
         chunk_rows: rows that are scored at a time.
         seed: the same seed gives the same scores.
         verbose: whether to show progress.
-        **options: passed to `IWAEDensity`.
+        **options: passed to `IWAEDensity`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
     Returns:
         the file that was written.
@@ -60,9 +62,9 @@ def score_file(
     Example:
         >>> score_file("transactions.csv", "scores.csv", cells=True)
     """
-    source, out = Path(source), Path(out)
-    known = Path(train) if train is not None else source
-    if is_parquet(out):
+    source, out = check_path("source", source), check_path("out", out)
+    known = check_path("train", train) if train is not None else source
+    if is_parquet(out, "out"):
         raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
@@ -75,19 +77,19 @@ def score_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
-    table = open_table(source, missing, ignore, kinds)
-    learned = table if train is None else open_table(known, missing, ignore, kinds)
-    if table.names != learned.names:
-        raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
-    read_alike(table, learned)
+    unfitted = estimator_of(IWAEDensity, seed, verbose, options)
+    if train is None:
+        table = learned = open_table(source, missing, ignore, kinds)
+    else:
+        table, learned = open_pair(source, known, missing, ignore, kinds)
+    warn_of_carried(*dict.fromkeys((table, learned)))
     kinds = dict(kinds or {})
     settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
     work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})
 
     def fit() -> IWAEDensity:
         sample = sampled(learned, fit_rows, seed)
-        columns = columns_of(learned, sample, kinds)
-        return IWAEDensity(columns=columns, random_state=seed, verbose=verbose, **options).fit(sample)
+        return unfitted.set_params(columns=columns_of(learned, sample, kinds)).fit(sample)
 
     density, parts = work.kept("model.pickle", fit), []
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:

@@ -48,6 +48,15 @@ def write_imputation_report(files: FilledFiles, path: str | os.PathLike) -> Path
     return path
 
 
+def _opened(files: FilledFiles) -> tuple[TableFile, TableFile]:
+    """The file with gaps, and one without, of the same columns."""
+    missing, ignore, kinds = (files.settings[name] for name in ("missing", "ignore", "kinds"))
+    drawn = files.imputations[0] if files.imputations else files.filled
+    # A first column without gaps might be taken for the names of the rows, unless it is said what it is.
+    known = {name: column.kind for name, column in files.columns.items()}
+    return open_table(files.source, missing, ignore, kinds), open_table(drawn, (), ignore, known)
+
+
 class _Gaps:
     """What was missing and what was put in, of the file with gaps and of one without, read side by side."""
 
@@ -75,10 +84,8 @@ def _values(parts: list[pd.Series]) -> np.ndarray:
 
 def _contents(files: FilledFiles) -> dict:
     """Every name that the template uses."""
-    reading = [files.settings[name] for name in ("missing", "ignore", "kinds")]
-    source = open_table(files.source, *reading)
-    drawn = files.imputations[0] if files.imputations else files.filled
-    gaps = _Gaps(source, open_table(drawn, *reading))
+    source, drawn = _opened(files)
+    gaps = _Gaps(source, drawn)
     total, cells = int(gaps.missing.sum()), files.num_rows * len(source.names)
     verdicts, unsteady = _verdicts(files.rows, source)
     incomplete = sum(verdicts.values())

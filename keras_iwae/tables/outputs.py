@@ -1,0 +1,62 @@
+"""The files that a filled-in table consists of, and where they may not be written."""
+
+from pathlib import Path
+
+from keras_iwae.foundation import MARK
+from keras_iwae.tables.files import is_parquet
+
+# The columns of the file with a verdict on each row.
+VERDICTS = ("row", "missing", "effective_sample_size", "pareto_k", "verdict")
+_LOOKED_AT = 200
+
+
+def draws_file(out: Path, number: int) -> Path:
+    """The file with draws of that number, from 1 on, that goes with `out`."""
+    return out.with_name(f"{out.stem}-{number:02d}{out.suffix}")
+
+
+def rows_file(out: Path) -> Path:
+    """The file with a verdict on each row that goes with `out`."""
+    return out.with_name(f"{out.stem}-rows.csv")
+
+
+def check_outputs(source: Path, out: Path, num_imputations: int) -> None:
+    """Refuse to write over what is read, into another format, or beside draws of an earlier run that would stay.
+
+    Raises:
+        ValueError: if it is so.
+    """
+    if is_parquet(out, "out") != is_parquet(source, "source"):
+        raise ValueError(f"{MARK}out`. Expected a file of the format of {source.name}. Received: {out}")
+    draws = [draws_file(out, number) for number in range(1, num_imputations + 1)]
+    for path in (out, rows_file(out), *draws):
+        if _same(path, source):
+            written = f", to which {path.name} belongs" if path != out else ""
+            raise ValueError(f"{MARK}out`. Expected another file than the one that is read. Received: {out}{written}")
+    if stale := _stale(source, out, num_imputations):
+        files = stale[0].name if len(stale) == 1 else f"{stale[0].name} to {stale[-1].name}"
+        raise ValueError(
+            f"{MARK}out`. Expected a name without draws of an earlier run that this one, with num_imputations="
+            f"{num_imputations}, would leave there; remove them, or write to another file. Received: {out}, beside "
+            f"which there are {files}"
+        )
+
+
+def _stale(source: Path, out: Path, num_imputations: int) -> list[Path]:
+    """Draws of an earlier run with more of them: files of their names, where one with its verdicts is."""
+    rows = rows_file(out)
+    if not rows.is_file():
+        return []
+    with open(rows, "rb") as file:
+        # Whatever its encoding.
+        header = file.read(_LOOKED_AT).replace(b"\0", b"")
+    if not all(name.encode() in header for name in VERDICTS):
+        return []
+    found: list[Path] = []
+    while (path := draws_file(out, num_imputations + len(found) + 1)).is_file() and not _same(path, source):
+        found.append(path)
+    return found
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)

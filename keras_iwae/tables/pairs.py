@@ -1,0 +1,58 @@
+"""Two files of the same columns, in which the same text is the same value, or a sentence says why it may not be."""
+
+import os
+from collections.abc import Collection, Mapping
+
+from keras_iwae.foundation import MARK
+from keras_iwae.tables.csv_files import CsvTable
+from keras_iwae.tables.files import TableFile, check_seen, opened
+
+
+def open_pair(
+    source: str | os.PathLike,
+    train: str | os.PathLike,
+    missing: Collection[str] = (),
+    ignore: Collection[str] = (),
+    kinds: Mapping[str, str] | None = None,
+) -> tuple[TableFile, TableFile]:
+    """The file of a table, and another one that a model of it learns from.
+
+    Columns that are codes of digits, such as 01800, in one of them are that in both.
+
+    Args:
+        source: as for `open_table`.
+        train: the file that is learned from.
+        missing: texts that stand for a cell that is not known, each of which some cell of either file is.
+        ignore: as for `open_table`.
+        kinds: as for `open_table`.
+
+    Raises:
+        ValueError: as `open_table`, or if the files have other columns, or one has numbers such as 1,234 alone, which
+            may be 1234, and the other does not say which.
+    """
+    table, learned = opened(source, missing, ignore, kinds), opened(train, missing, ignore, kinds)
+    if table.names != learned.names:
+        raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
+    check_seen(missing, table, learned)
+    for one, other in ((table, learned), (learned, table)):
+        if isinstance(one, CsvTable) and one.marks.doubt is not None and not _settled(one, other):
+            read = "a mark of thousands" if one.dialect.thousands else "a mark of decimals"
+            found = f"{one.marks.doubt!r} in {one.path}, read with {read}, and nothing like it in {other.path}"
+            raise ValueError(
+                f"{MARK}train`. Expected files that say alike what marks decimals and what thousands; write both in "
+                f"the same way. Received: {found}"
+            )
+    for name in table.names:
+        coded = table.facts[name].coded or learned.facts[name].coded
+        table.facts[name].coded = learned.facts[name].coded = coded
+    return table, learned
+
+
+def _settled(one: CsvTable, other: TableFile) -> bool:
+    """Whether the numbers of another file have the marks that those of one in doubt were read by."""
+    if not isinstance(other, CsvTable):
+        return False
+    ours, theirs = one.dialect, other.dialect
+    alike = ours.thousands == theirs.thousands
+    says = other.marks.seen and (other.marks.doubt is None or alike)
+    return ours.decimal == theirs.decimal and (bool(ours.thousands) or says)
