@@ -19,6 +19,7 @@ from oracles import (
     rounded_logistic_log_prob,
     student_t_log_prob,
 )
+from scipy import stats
 
 from keras_iwae import IWAE, likelihoods
 from keras_iwae.foundation import Support
@@ -448,3 +449,14 @@ def test_a_support_without_zero_may_have_missing_entries():
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(model.generative.log_likelihood(x, z))
     assert all(np.all(np.isfinite(gradient)) for gradient in tape.gradient(value, sources))
+
+
+@pytest.mark.parametrize("df", [2.5, 30.0, 1e5])
+def test_student_t_of_many_degrees_and_far_out(df):
+    """Where a difference of log-gammas has lost its digits, and where float32 has no square."""
+    likelihood = StudentTLikelihood(df, 1.0)
+    x = np.array([0.0, 1.5, -40.0, 1e12, 1e25])
+    found = likelihood.entry_log_prob(tf.constant(x, tf.float32), tf.zeros([5]))
+    np.testing.assert_allclose(found, stats.t.logpdf(x, df), rtol=2e-6, atol=2e-6)
+    direct = tf.math.lgamma(0.5 * (df + 1.0)) - tf.math.lgamma(0.5 * df) - 0.5 * math.log(math.pi * df)
+    assert (abs(float(direct) - stats.t.logpdf(0.0, df)) > 1e-4) == (df == 1e5)

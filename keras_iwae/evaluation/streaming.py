@@ -98,6 +98,8 @@ def stream_log_weights(
 
     def samples(begin: tf.Tensor, end: tf.Tensor) -> list[tf.Tensor]:
         first = begin // DRAWN_TOGETHER
+        if chunk_size == DRAWN_TOGETHER:
+            return [one[: end - begin] for one in draw(first)]
         blocks = tf.range(first, (end - 1) // DRAWN_TOGETHER + 1)
         drawn = tf.map_fn(draw, blocks, fn_output_signature=(tf.float32, tf.float32))
         skipped = first * DRAWN_TOGETHER

@@ -58,6 +58,12 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
     def _log_prob(self, value):
         return standard_normal_log_prob(self._noise(value)) - tf.reduce_sum(tf.math.log(self.scale.diag), -1)
 
+    def _mean(self):
+        return self.loc + tf.zeros_like(self.scale.diag)
+
+    def _stddev(self):
+        return self.scale.diag + tf.zeros_like(self.loc)
+
     def _noise(self, z):
         if self._drawn is not None and self._drawn[0]() is z:
             return self._drawn[1]

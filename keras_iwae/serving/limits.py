@@ -62,4 +62,5 @@ def _alike(counts: tf.Tensor, names: list[str]) -> tf.Operation:
 
 def _at_most(most: int, count: tf.Tensor, name: str, limit: str) -> tf.Operation:
     message = f"Invalid value received for `{name}`. Expected at most {limit}, which were set at export. Received:"
-    return tf.debugging.Assert(count <= most, [message, count])
+    # Of a string it is one operation, of an int64 a branch.
+    return tf.debugging.Assert(count <= most, [message, tf.strings.as_string(count)])
