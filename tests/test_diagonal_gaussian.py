@@ -75,3 +75,13 @@ def test_reparameterized_values_move_with_the_parameters():
     by_loc, by_scale = tape.gradient(again, [LOC, SCALE])
     np.testing.assert_allclose(by_loc, np.full((4, 5), 2.0))
     np.testing.assert_allclose(by_scale, 2.0 * (1.0 - LOC) / SCALE, rtol=1e-5)
+
+
+def test_the_slope_is_the_tapes():
+    rng = np.random.default_rng(4)
+    q = DiagonalGaussian(tf.constant(rng.normal(size=(3, 2))), tf.constant(rng.gamma(3.0, size=(3, 2))))
+    z = tf.constant(rng.normal(size=(5, 3, 2)))
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        log_q = q.log_prob(z)
+    np.testing.assert_allclose(q.slope(z), tape.gradient(log_q, z), rtol=1e-12)

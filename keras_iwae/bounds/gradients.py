@@ -8,6 +8,7 @@ from keras_iwae.bounds.estimators import Estimator
 from keras_iwae.bounds.log_terms import LogTerms
 from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.resampled import resample, streamed
+from keras_iwae.foundation import DiagonalGaussian
 from keras_iwae.posteriors import check_reparameterized
 
 
@@ -96,8 +97,11 @@ def bound_gradients(
         path_joint = path_density = None
         if estimator.reparameterizes and objective.inference_terms(num_samples) != objective.terms(num_samples):
             path_joint = tf.reduce_sum(coefficients.path * joint) / batch
+        share = None
         if estimator.reparameterizes and not estimator.total:
-            path_density = kl_weight * tf.reduce_sum(coefficients.path * terms.posterior) / batch
+            share = kl_weight * coefficients.path / batch
+            if not isinstance(q, DiagonalGaussian):
+                path_density = tf.reduce_sum(share * terms.posterior)
         score = None
         if coefficients.score is not None:
             score = -tf.reduce_sum(coefficients.score * terms.posterior) / batch
@@ -118,7 +122,9 @@ def bound_gradients(
         d_joint = ratio[..., tf.newaxis] * d_joint
     else:
         d_joint = tape.gradient(path_joint, z)
-    d_z = d_joint if path_density is None else d_joint - tape.gradient(path_density, z)
+    d_z = d_joint
+    if share is not None:
+        d_z -= share[..., tf.newaxis] * q.slope(z) if path_density is None else tape.gradient(path_density, z)
     through = thetas if posterior.through_generative else []
     targets, slopes = [connected], [d_z]
     if score is not None:

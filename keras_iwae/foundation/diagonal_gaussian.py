@@ -58,6 +58,10 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
     def _log_prob(self, value):
         return standard_normal_log_prob(self._noise(value)) - tf.reduce_sum(tf.math.log(self.scale.diag), -1)
 
+    def slope(self, z: tf.Tensor) -> tf.Tensor:
+        """The gradient of the log density in z `[..., D]`, at z: what a tape gives in a tenth of the operations."""
+        return -self._noise(z) * (1.0 / self.scale.diag)
+
     def _mean(self):
         return self.loc + tf.zeros_like(self.scale.diag)
 
