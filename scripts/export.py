@@ -20,6 +20,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--version", type=int, help="version to write [one more than the newest there]")
     parser.add_argument("--max-rows", type=int, help="most rows of a request or an answer [10000]")
     parser.add_argument("--max-samples", type=int, help="most importance samples of a request, all rows [1000000]")
+    parser.add_argument("--proposal", help="what log_likelihood draws from: amortized, refined or adapted [amortized]")
     return parser.parse_args()
 
 
@@ -28,10 +29,10 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae.training import runs
 
     run = args.model or runs.newest()
-    given = {"max_rows": args.max_rows, "max_samples": args.max_samples}
-    limits = {name: value for name, value in given.items() if value is not None}
+    given = {"max_rows": args.max_rows, "max_samples": args.max_samples, "proposal": args.proposal}
+    options = {name: value for name, value in given.items() if value is not None}
     out = args.out or runs.folder(run) / "serving"
-    folder = serving.export_saved_model(runs.load_model(run), out, args.version, **limits)
+    folder = serving.export_saved_model(runs.load_model(run), out, args.version, **options)
     print(f"exported  {folder}")
     # What the compose file mounts.
     if args.out is None and runs.folder(run).resolve().parent == runs.ROOT.resolve():

@@ -241,6 +241,23 @@ def test_log_likelihood_is_the_importance_sampled_bound(model, signatures):
 
 
 @pytest.mark.slow
+def test_log_likelihood_by_a_proposal_fitted_to_each_image(model, signatures, tmp_path):
+    """Closer to log p(x), and the same for an image wherever it stands in a request."""
+    export_saved_model(model, tmp_path, proposal="refined")
+    loaded = load_saved_model(tmp_path)
+    fitted = _Numpy(loaded, loaded.signatures["log_likelihood"])
+    x, scalars = images(5), {"num_samples": np.int32(20), "seed": np.int32(3)}
+    found = fitted(images=x, **scalars)["log_likelihood"]
+    np.testing.assert_allclose(fitted(images=x[::-1], **scalars)["log_likelihood"], found[::-1], rtol=1e-5)
+    many = fitted(images=x, num_samples=np.int32(2000), seed=np.int32(4))["log_likelihood"]
+    np.testing.assert_allclose(found, many, atol=0.2)
+    # The encoder of this model knows nothing of its decoder.
+    assert np.all(signatures["log_likelihood"](images=x, **scalars)["log_likelihood"] < many - 0.5)
+    with pytest.raises(ValueError, match="`proposal`"):
+        export_saved_model(model, tmp_path, proposal="best")
+
+
+@pytest.mark.slow
 def test_convolutions_export_too(tmp_path):
     shape = (10, 9, 2)
     encoder, decoder = networks.conv_encoder((4, 4), units=8), networks.conv_decoder(shape, (4, 4), units=8)

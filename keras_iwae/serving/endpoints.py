@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_iwae.evaluation import stream_log_weights
+from keras_iwae.evaluation import Proposal, digests_of, stream_log_weights
 from keras_iwae.foundation import Purpose, key_for
 from keras_iwae.models import IWAE
 
@@ -51,8 +51,18 @@ def _finite(latents: tf.Tensor) -> tf.Tensor:
         return tf.identity(latents)
 
 
-def endpoints(model: IWAE) -> dict[str, Endpoint]:
-    """The endpoints of `model`; the first is TF Serving's `serving_default` as well."""
+def _own_keys(key: tf.Tensor, events: tf.Tensor) -> tf.Tensor:
+    """A key for each example, int32 `[n, 2]`, of its entries: it has the same draws whatever its neighbours."""
+    return tf.map_fn(lambda own: tf.random.fold_in(tf.random.fold_in(key, own[0]), own[1]), digests_of(events))
+
+
+def endpoints(model: IWAE, proposal: Proposal) -> dict[str, Endpoint]:
+    """The endpoints of `model`; the first is TF Serving's `serving_default` as well.
+
+    Args:
+        model: the model.
+        proposal: what `log_likelihood` draws from.
+    """
     likelihood, door = model.generative.likelihood, model.door
     # What events and their means are called in requests and answers.
     events_name, mean_name = likelihood.served_names
@@ -91,7 +101,9 @@ def endpoints(model: IWAE) -> dict[str, Endpoint]:
             door.support.nearest_to_zero, [tf.cast(tf.equal(rows, 0), tf.int32), *model.event_shape]
         )
         some = tf.concat([checked(events), filler], axis=0)
-        result = stream_log_weights(model, some, _positive(num_samples), key_for(Purpose.SERVED, seed))
+        key = key_for(Purpose.SERVED, seed)
+        keys = _own_keys(key, some) if proposal.fitted else key
+        result = stream_log_weights(model, some, _positive(num_samples), keys, proposal=proposal)
         found = {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
         return {name: values[:rows] for name, values in found.items()}
 

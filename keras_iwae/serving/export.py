@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
+from keras_iwae.evaluation import Proposal
 from keras_iwae.foundation import MARK, check_folder, check_integer, check_path, is_running
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
@@ -38,6 +39,7 @@ def export_saved_model(
     *,
     max_rows: int = MAX_ROWS,
     max_samples: int | None = None,
+    proposal: str = "amortized",
 ) -> Path:
     """Write `model` as the SavedModel `<path>/<version>/`, for TF Serving to pick up.
 
@@ -75,14 +77,16 @@ def export_saved_model(
         max_rows: most rows that a request may hold or `sample_n` may be asked for.
         max_samples: most importance samples of a `log_likelihood` request, its rows times its `num_samples`, or of one
             about a table, its rows times the estimator's; `None` is 1,000,000.
+        proposal: what `log_likelihood` draws from: "amortized", the posterior; "refined" or "adapted", fitted to each
+            image of a request, which has the same answer whatever its neighbours; see `importance_weighted_nll`.
 
     Returns:
         the version's folder.
 
     Raises:
         ValueError: if the version exists, or it or a limit is no positive integer, or would allow nothing or limit
-            nothing, the model is none, or an estimator that was not fitted or has columns that cannot be served, or the
-            path a file.
+            nothing, `proposal` is none or none of the posterior's, the model is none, or an estimator that was not
+            fitted or has columns that cannot be served, or the path a file.
 
     Example:
         >>> folder = export_saved_model(model, "saved_models/iwae/serving")
@@ -103,7 +107,8 @@ def export_saved_model(
             f"Invalid value received for `version`. Expected one that is not in {path}. Received: {version}"
         )
 
-    served, model = _endpoints(model), model if isinstance(model, LatentModel) else model.model_
+    drawn_from = Proposal(kind=proposal)
+    served, model = _endpoints(model, drawn_from), model if isinstance(model, LatentModel) else model.model_
     model.check_finite()
     of_a_row = max(endpoint.samples for endpoint in served.values())
     if of_a_row > most:
@@ -114,7 +119,7 @@ def export_saved_model(
         raise ValueError(f"{MARK}max_samples`. Expected {expected}. Received: {most}")
     # Signatures alone: a function that is an attribute of what is saved would be traced a second time.
     signatures = {
-        name: model.traced(("served", name, one.samples, *limits), limited(one, *limits), one.inputs)
+        name: model.traced(("served", name, one.samples, *limits, drawn_from), limited(one, *limits), one.inputs)
         for name, one in served.items()
     }
     signatures["serving_default"] = next(iter(signatures.values()))
@@ -139,9 +144,11 @@ def export_saved_model(
     return target
 
 
-def _endpoints(model: "IWAE | TableEstimator") -> dict[str, Endpoint]:
+def _endpoints(model: "IWAE | TableEstimator", proposal: Proposal) -> dict[str, Endpoint]:
     if isinstance(model, LatentModel):
-        return endpoints(model)
+        if proposal.fitted:
+            proposal.check(model.posterior)
+        return endpoints(model, proposal)
     # Here, for scikit-learn and pandas take a second to import, and images need neither.
     from sklearn.utils.validation import check_is_fitted
 
@@ -152,6 +159,11 @@ def _endpoints(model: "IWAE | TableEstimator") -> dict[str, Endpoint]:
         raise ValueError(
             f"{MARK}model`. Expected an IWAE, an AVB, an IWAEImputer or an IWAEDensity. Received: a "
             f"{type(model).__name__}"
+        )
+    if proposal.fitted:
+        raise ValueError(
+            f"{MARK}proposal`. Expected 'amortized' for the estimator of a table, whose endpoints draw from its own. "
+            f"Received: {proposal.kind!r}"
         )
     check_is_fitted(model)
     return table_endpoints(model)
