@@ -29,10 +29,16 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
             tf.get_logger().setLevel("ERROR")
             # The search for a GPU, and its complaint where there is none, would otherwise come later.
             tf.config.list_physical_devices("GPU")
-            import keras_iwae  # noqa: F401
+            import keras_iwae
+        ours = str(Path(keras_iwae.__file__).parent), str(Path(__file__).parent.resolve())
+
+        def said(message: Warning | str, category: type[Warning], filename: str, *_, **__) -> None:
+            # A sentence to the person, and not where it was said; other packages' are for those who write them.
+            if filename.startswith(ours):
+                print(f"{name}: warning: {message}", file=sys.stderr)
+
         with warnings.catch_warnings():
-            # A sentence to the person, and not where in a library it was said.
-            warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
+            warnings.showwarning = said
             main(args)
     except (ValueError, OSError) as error:
         # python -X dev shows where an error came from.
