@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from keras_iwae.foundation import MARK, check_boolean, check_integer
+from keras_iwae.models.graphs import KeepsGraphs
 
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
@@ -14,7 +15,7 @@ _NOT_CALLED = "compute_loss", "compute_metrics", "get_metrics_result", "stateles
 _PACKAGE = __name__.split(".")[0]
 
 
-class CompiledModel(keras.Model):
+class CompiledModel(KeepsGraphs, keras.Model):
     """`keras.Model` with a loss of its own, which refuses to be changed where a step would not follow."""
 
     def __setattr__(self, name, value):
@@ -48,6 +49,9 @@ class CompiledModel(keras.Model):
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
 
+        What was done to a layer before, as another activation, `enable_lora` or `adapt`, holds for steps, evaluations
+        and exports from here on.
+
         Args:
             optimizer: a Keras optimizer, by name or object.
             jit_compile: whether steps run in XLA; "auto" means on a GPU, also for a model that was saved on a CPU.
@@ -74,6 +78,11 @@ class CompiledModel(keras.Model):
         self._compiled_as_asked = False
         super().compile(optimizer=found, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile, self._compiled_as_asked = jit_compile, True
+        for layer in self._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                # Its constants are made of weights, and `set_weights` does not make them anew.
+                layer.finalize_state()
+        self.drop_graphs()
 
     def get_compile_config(self):
         # Keras stores what "auto" meant on this machine.

@@ -23,7 +23,6 @@ from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
-from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
@@ -33,7 +32,7 @@ from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior, check_contract
 
 
-class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
+class LatentModel(FixedArguments, CheckedModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
     `objects` names what else in the configuration is an object, and not a value; `always_dense` says whether there is a
