@@ -6,6 +6,7 @@ import keras
 
 from keras_iwae.foundation import MARK, check_boolean, check_integer
 from keras_iwae.models.graphs import KeepsGraphs
+from keras_iwae.models.repeated_runs import refuse_differing_runs
 
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
@@ -58,9 +59,11 @@ class CompiledModel(KeepsGraphs, keras.Model):
             **kwargs: `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
 
         Raises:
-            ValueError: if a loss or metrics are given, or a class of the user's own overrides what steps do not call.
+            ValueError: if a loss or metrics are given, a class of the user's own overrides what steps do not call, or a
+                network that was frozen and is not any more does not go with the step.
         """
         _refuse_overridden(self)
+        refuse_differing_runs(self)
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None) is not None:
                 raise ValueError(

@@ -26,6 +26,7 @@ from keras_iwae.models.generative import Samples
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
+from keras_iwae.models.repeated_runs import refuse_differing_runs
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.models.stopping import first_not_finite
 from keras_iwae.models.trackers import update_trackers
@@ -150,6 +151,7 @@ class LatentModel(FixedArguments, CheckedModel):
         check_contract(self.posterior, self.event_shape)
         self.generative.build((None, self.latent_dim))
         refuse_activity_regularizers(self)
+        refuse_differing_runs(self)
         self.built = True
 
     def call(self, events, training=False):
@@ -291,8 +293,7 @@ class LatentModel(FixedArguments, CheckedModel):
             if not isinstance(config[name], str)
         }
         trainable = config.get("trainable_layers")
-        options = {name: value for name, value in config.items() if name != "trainable_layers"}
-        model = cls(**{**options, **parts})
+        model = cls(**{name: value for name, value in {**config, **parts}.items() if name != "trainable_layers"})
         # Those that hold others come before them.
         for layer, flag in zip(model._flatten_layers(), trainable or (), strict=bool(trainable)):
             layer.trainable = flag
