@@ -1,12 +1,11 @@
 """One pass over examples in batches: progress with the time left, and results that a second start finds again."""
 
-import functools
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,45 +13,16 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_iwae.evaluation.digests import Judged, digests_of, model_digest
+from keras_iwae.evaluation.spreading import Arrays, Batch, Compute
 from keras_iwae.foundation import (
     MARK,
     check_boolean,
-    check_callable,
     check_file,
     read_arrays,
     value_errors,
     write_arrays,
 )
 from keras_iwae.models import IWAE, check_batch_size, check_weights
-
-# From the images of a batch, the images seen before it and a function to call with each further share of the batch's
-# work that is done (they sum to 1), to arrays of as many rows as images.
-Arrays = tuple[np.ndarray, ...]
-Compute = Callable[[tf.Tensor, int, Callable[[float], object]], Arrays]
-
-
-class Recipe(Protocol):
-    """What to compute for each batch, for a process that has the model but not this one's: frozen, and pickled."""
-
-    def on(self, model: IWAE) -> Compute: ...
-
-
-class Batch(NamedTuple):
-    """A batch that is to be computed.
-
-    Attributes:
-        number: its place among the batches.
-        x: its examples, `[B, *event_shape]`.
-        seen: the place of its first example among all.
-    """
-
-    number: int
-    x: np.ndarray
-    seen: int
-
-
-# From a recipe and batches to their numbers with what `Compute` gives for each, in the order in which they are ready.
-Spread = Callable[[Recipe, Sequence[Batch]], Iterable[tuple[int, Arrays]]]
 
 
 class Pass(NamedTuple):
@@ -199,16 +169,6 @@ def _length(batches: Any) -> int:
 def _progress_bar(count: int | None, verbose: bool) -> tqdm:
     known = "{percentage:3.0f}% |{bar:30}| {elapsed} so far, about {remaining} left"
     return tqdm(total=count, disable=not verbose, bar_format=known if count else None, smoothing=0, leave=False)
-
-
-def elsewhere(
-    spread: Spread | None, recipe: Recipe
-) -> Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None:
-    """What computes the batches of a recipe where other processes do, `None` where this one does."""
-    if spread is None:
-        return None
-    check_callable("spread", spread)
-    return functools.partial(spread, recipe)
 
 
 class _PartialResults:
