@@ -36,8 +36,7 @@ from keras_iwae.posteriors import Posterior, check_contract
 class LatentModel(FixedArguments, CheckedModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
-    `objects` names what else in the configuration is an object, and not a value; `always_dense` says whether there is a
-    dense network beside the encoder's and the decoder's.
+    `objects` names what else in the configuration is an object, `always_dense` whether there is a third dense network.
 
     Args:
         event_shape: shape of one event, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
@@ -78,6 +77,7 @@ class LatentModel(FixedArguments, CheckedModel):
         decoder: keras.Layer | None,
         seed: int,
         missingness: SelfMasking | None = None,
+        /,  # By name a subclass takes those that it has.
         **kwargs,
     ):
         super().__init__(**kwargs)
