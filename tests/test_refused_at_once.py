@@ -168,6 +168,22 @@ def test_what_is_kept_of_each_image_is_no_text(evaluate):
         evaluate("run", per_example="a.csv")
 
 
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        experiments.evaluate,
+        experiments.evaluate_both,
+        experiments.evaluate_annealed,
+        experiments.evaluate_bidirectional,
+    ],
+)
+def test_a_number_is_no_workers(evaluate):
+    with pytest.raises(
+        ValueError, match=r"`workers`\. Expected None, or what `with worker_processes\(2\) as workers:`"
+    ):
+        evaluate("run", workers=2)
+
+
 BY_BATCHES = {name: SHOWN[name] for name in list(SHOWN)[:4]}
 OF_EVALUATIONS = {
     "spread": ([3, "all"], ("importance_weighted_nll", "annealed_nll", "bidirectional_gap")),
