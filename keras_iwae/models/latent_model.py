@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -285,7 +285,7 @@ class LatentModel(FixedArguments, CheckedModel):
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls: Any, config):
         # An object is a dictionary there, a name is a string.
         parts = {
             name: keras.saving.deserialize_keras_object(config[name])
