@@ -60,7 +60,7 @@ class LatentModel(FixedArguments, CheckedModel):
 
     objects: ClassVar[tuple[str, ...]] = ()
     always_dense: ClassVar[bool] = False
-    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit")
+    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit", "missingness")
 
     def __init__(
         self,
