@@ -40,8 +40,8 @@ def compare(folders: Sequence[str | os.PathLike]) -> dict:
         `difference`: of the NLL to the first run's with standard error, 95 % interval and verdict.
 
     Raises:
-        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, or two
-            of the runs are one.
+        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, which
+            binarizes images anew, or two of the runs are one.
     """
     first, *others = (per_example(folder) for folder in folders)
     rows: list[dict] = [_row(first)]
