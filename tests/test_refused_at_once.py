@@ -184,6 +184,16 @@ def test_a_number_is_no_workers(evaluate):
         evaluate("run", workers=2)
 
 
+def test_a_folder_of_runs_is_no_run(tmp_path):
+    with pytest.raises(ValueError, match=r"`model`\. Expected a run folder .*, which is no run$"):
+        experiments.evaluate(tmp_path, num_samples=5)
+    # As reproduce.py leaves it.
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "model.keras").touch()
+    with pytest.raises(ValueError, match=r"`model`\. .*, which is no run, but a folder of runs: digits$"):
+        experiments.evaluate(tmp_path, num_samples=5)
+
+
 BY_BATCHES = {name: SHOWN[name] for name in list(SHOWN)[:4]}
 OF_EVALUATIONS = {
     "spread": ([3, "all"], ("importance_weighted_nll", "annealed_nll", "bidirectional_gap")),
