@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from keras_iwae import IWAE
+from keras_iwae.posteriors import Posterior
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 
@@ -104,3 +106,39 @@ def test_dreams_do_not_move_what_an_encoder_keeps_of_images():
     # Masks of images and of dreams are terms of a sum.
     random = [behind(keras.layers.Dropout(0.2)) for _ in range(2)]
     IWAE(6, 2, num_samples=3, estimator="rws", encoder=random[0], decoder=random[1])
+
+
+class Late(tfp.distributions.MultivariateNormalDiag):
+    """Its density runs the network again."""
+
+    def __init__(self, network, x):
+        super().__init__(network(x, training=True), tf.ones([2]))
+        self._again = lambda: network(x, training=True)
+
+    def _log_prob(self, value):
+        return tfp.distributions.MultivariateNormalDiag(self._again(), tf.ones([2])).log_prob(value)
+
+
+class OwnPosterior(Posterior):
+    latent_dim = 2
+
+    def __init__(self, late, rate):
+        super().__init__()
+        self.network = keras.Sequential([keras.layers.Dropout(rate, name="culprit"), keras.layers.Dense(2)])
+        self.late = late
+
+    def build(self, shape):
+        self.network.build(shape)
+        self.built = True
+
+    def distribution(self, x, training=False):
+        if self.late and training:
+            return Late(self.network, x)
+        return tfp.distributions.MultivariateNormalDiag(self.network(x, training=training), tf.ones([2]))
+
+
+def test_a_density_of_another_mask_than_the_draw_s_is_refused():
+    with pytest.raises(ValueError, match=r"`posterior`\. Expected a class .* OwnPosterior with culprit, a Dropout"):
+        make(posterior=OwnPosterior(late=True, rate=0.5))
+    make(posterior=OwnPosterior(late=False, rate=0.5))
+    make(posterior=OwnPosterior(late=True, rate=0.0))

@@ -2,8 +2,9 @@
 
 With `backward_samples=m` the K samples that weights are made of and the m that are differentiated go through the
 generative model one after the other: another dropout mask or other statistics of the batch, and the weights are another
-network's, so that the gradient is biased. With "rws" the posterior sees images and dreams, and statistics that training
-moves would be of both.
+network's, so that the gradient is biased. So it would be where a posterior of one's own runs, for the density of draws,
+a network that drew them with another mask. With "rws" the posterior sees images and dreams, and statistics that
+training moves would be of both.
 """
 
 import keras
@@ -22,7 +23,7 @@ def refuse_differing_runs(model: keras.Model) -> None:
     """Refuse networks whose second run in a training step would not be of the network of the first.
 
     Raises:
-        ValueError: which names `backward_samples` or `estimator`, and the layer.
+        ValueError: which names `backward_samples`, `estimator` or `posterior`, and the layer.
     """
     drawn, estimator = getattr(model, "backward_samples", None), getattr(model, "estimator", None)
     if drawn is not None and (found := _differs(model.generative)):
@@ -35,6 +36,12 @@ def refuse_differing_runs(model: keras.Model) -> None:
         raise ValueError(
             f"{MARK}estimator`. Expected another beside a posterior with state that training moves, which dreams would "
             f"move as images do. Received: 'rws' with {found}"
+        )
+    if estimator is not None and (found := _moves_with_densities(model)):
+        raise ValueError(
+            f"{MARK}posterior`. Expected a class whose `distribution(x, training)`, before it returns, runs what is random "
+            "in training or has state that training moves: a density would be of another network than the draw. "
+            f"Received: {type(model.posterior).__name__} with {found}"
         )
 
 
@@ -66,6 +73,18 @@ def _moves_with_images(model: keras.Model) -> str | None:
     x = _event(model.generative)
     # Masks of their own, of images and of dreams, are no fault: the two are terms of a sum.
     return _watched(model.posterior, model.posterior.weights, lambda: model.posterior.distribution(x, training=True))[1]
+
+
+def _moves_with_densities(model: keras.Model) -> str | None:
+    posterior = model.posterior
+    # Those of this package run their encoder once, and have no such layers of their own.
+    if type(posterior).__module__.startswith("keras_iwae.") or posterior.density == "none":
+        return None
+    x, every = _event(model.generative), posterior.variables
+    q = _watched(posterior, every, lambda: posterior.distribution(x, training=True))[0]
+    z = _watched(posterior, every, lambda: q.sample([_SAMPLES], seed=tf.constant([0, 1])))[0]
+    # As in a step: TFP remembers of a draw what it came from, and of its values nothing.
+    return _watched(posterior, every, lambda: q.log_prob(z if model.estimator.total else tf.identity(z)))[1]
 
 
 def _event(generative: keras.Layer) -> tf.Tensor:
