@@ -39,8 +39,8 @@ def refuse_differing_runs(model: keras.Model) -> None:
         )
     if estimator is not None and (found := _moves_with_densities(model)):
         raise ValueError(
-            f"{MARK}posterior`. Expected a class whose `distribution(x, training)`, before it returns, runs what is random "
-            "in training or has state that training moves: a density would be of another network than the draw. "
+            f"{MARK}posterior`. Expected a class whose `distribution(x, training)`, before it returns, runs what is "
+            "random in training or has state that training moves: a density would be of another network than the draw. "
             f"Received: {type(model.posterior).__name__} with {found}"
         )
 
