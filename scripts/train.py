@@ -14,7 +14,6 @@ examples:
 """
 
 import argparse
-import shlex
 
 from _entry import command
 
@@ -126,16 +125,15 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
+    from keras_iwae.experiments.advice import evaluation_command
+    from keras_iwae.experiments.config import settings_of
     from keras_iwae.training import runs
 
     if args.resume:
         run = experiments.resume(args.out or runs.newest(), args.epochs)
     else:
         run = experiments.train(experiments.ExperimentConfig.of(**given_settings(args)), args.out)
-    print(
-        f"run       {run}\npictures  {run / 'figures'}\n"
-        f"next      python scripts/evaluate_nll.py --k 5000 --model {shlex.quote(str(run))}"
-    )
+    print(f"run       {run}\npictures  {run / 'figures'}\nnext      {evaluation_command(run, settings_of(run))}")
 
 
 if __name__ == "__main__":

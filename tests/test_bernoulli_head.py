@@ -131,6 +131,9 @@ def test_the_likelihood_takes_it_where_it_wins_and_only_there(monkeypatch):
     assert uses(likelihood, features, mask) == 0
     assert uses(built((2, 3)), rng.normal(size=(FEWEST_SAMPLES, 3, 2, 3)).astype(np.float32)) == 0
     assert uses(built(dtype="mixed_bfloat16"), features) == 0
+    # Those of a decoder of another precision, as of a model with dtype="mixed_float16", whose likelihood is float32.
+    for dtype in ("float16", "bfloat16", "float64"):
+        assert uses(likelihood, tf.cast(features, dtype)) == 1
     # A number of samples that is not known while the graph is made is none that wins.
     unknown = tf.function(likelihood.log_prob, input_signature=[tf.TensorSpec([3, 2, 3]), tf.TensorSpec([None, 3, 5])])
     before = len(used)

@@ -10,6 +10,7 @@ from keras_iwae.evaluation import NLLResult, Proposal, SumoResult
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.paired import paired_difference
 from keras_iwae.experiments.comparison import compare, table
+from keras_iwae.training import runs
 
 RECORD = {"dataset": "mnist", "split": "test", "limit": None, "num_samples": 50, "seed": 0}
 
@@ -212,6 +213,11 @@ def test_runs_without_the_numbers_are_refused(tmp_path, values):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"Expected metrics.json with nll_test in .*empty.*evaluate_nll.py --k 5000"):
         compare([first, tmp_path / "empty"])
+    # Not the command that is refused for such a run.
+    (tmp_path / "adversarial").mkdir()
+    runs.write_json(tmp_path / "adversarial" / "config.json", {"model": {"posterior": "adversarial"}})
+    with pytest.raises(ValueError, match=r"nll_test in .*adversarial\. .*; its posterior has no log weights"):
+        compare([first, tmp_path / "adversarial"])
     with pytest.raises(ValueError, match="nowhere, where there is none"):
         compare([first, tmp_path / "nowhere"])
     without = make_run(tmp_path / "without", values)

@@ -59,6 +59,13 @@ def test_what_decides_the_result_is_compared(make_model, images, tmp_path, chang
     sums, _ = run(model, images, compute, partial, settings)
     assert compute.calls == (1 if changed == "nothing" else 4)
     np.testing.assert_array_equal(sums, images.reshape(7, -1).sum(axis=1))
+    # What was interrupted first is another's, and still there; only what is done is gone.
+    assert partial.exists() == (changed != "nothing")
+    if changed == "settings":
+        rest = Interrupting()
+        run(model, images, rest, partial)
+        assert rest.calls == 1
+        assert not partial.exists()
 
 
 def test_another_file_is_neither_taken_nor_removed(make_model, images, tmp_path):
@@ -67,6 +74,14 @@ def test_another_file_is_neither_taken_nor_removed(make_model, images, tmp_path)
     with pytest.raises(ValueError, match=r"`resume`\. .*mine\.npz, which holds 'x'"):
         evaluation.importance_weighted_nll(make_model(), images, 5, verbose=False, resume=file)
     assert file.exists()
+
+
+def test_what_is_no_file_of_arrays_is_named(make_model, images, tmp_path):
+    file = tmp_path / "part.txt"
+    file.write_text("x")
+    with pytest.raises(ValueError, match=r"`resume`\. Expected a file .*part\.txt, which NumPy cannot"):
+        run(make_model(), images, Interrupting(), file)
+    assert file.read_text() == "x"
 
 
 def test_without_a_file_nothing_is_written(make_model, images, tmp_path, monkeypatch):

@@ -218,6 +218,7 @@ def test_numbers_of_numpy_are_numbers(name, tmp_path):
 
 # A constructor, what it is given beside an argument of another name, and the name that was meant.
 MISSPELT = {
+    "what another model has": (AVB, (6,), "missingness", "missing"),
     **{f"IWAE, {wrong}": (IWAE, (6,), wrong, meant) for wrong, meant in [("latent_dims", "latent_dim"), ("k", None)]},
     "IWAE, of Keras": (IWAE, (6,), "types", "dtype"),
     "AVB": (AVB, (6,), "num_sample", "num_samples"),

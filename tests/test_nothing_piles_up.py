@@ -2,10 +2,12 @@
 
 import gc
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_iwae import IWAE
 from keras_iwae.evaluation import (
     annealed_nll,
     bidirectional_gap,
@@ -17,6 +19,7 @@ from keras_iwae.evaluation import (
     resampled_reconstruction,
     sumo_nll,
 )
+from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.serving.export import export_saved_model
 
 ANNEALING = {"num_chains": 2, "num_temperatures": 3, "num_leapfrog_steps": 1, "verbose": False}
@@ -78,6 +81,56 @@ def test_other_settings_are_another_graph_and_other_weights_are_not_stale(make_m
     again = make_model()
     again.set_weights(model.get_weights())
     np.testing.assert_allclose(importance_weighted_nll(again, images, 20, verbose=False).nll, moved.nll, rtol=1e-6)
+
+
+def relu(network):
+    network.layers[1].activation = keras.activations.relu
+
+
+def lora(network):
+    network.layers[1].enable_lora(2)
+    network.layers[1].lora_kernel_b.assign(np.ones((2, 3)))
+
+
+def adapted(network):
+    network.layers[0].adapt(np.array([[3.0, 5.0], [4.0, -5.0]]))
+
+
+def given_statistics(network):
+    # Keras makes the layer's constants anew in `adapt` and in loading alone.
+    network.layers[0].set_weights([np.full(2, 3.0), np.full(2, 5.0), np.int32(1)])
+
+
+@pytest.mark.parametrize("change", [relu, lora, adapted, given_statistics])
+def test_what_a_layer_computes_otherwise_holds_from_compile_on(change):
+    network = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(3, "tanh")])
+    model = IWAE(4, 2, num_samples=2, encoder=keras.layers.Dense(2), decoder=network)
+    latents = tf.constant([[0.3, -0.7]])
+
+    def decode():
+        return model.traced("mean", model.generative.mean, [tf.TensorSpec([None, 2])])(latents).numpy()
+
+    before = decode()
+    model.compile("adam")
+    np.testing.assert_array_equal(decode(), before)
+    change(network)
+    model.compile("adam")
+    now = decode()
+    assert np.abs(now - before).max() > 1e-3
+    np.testing.assert_allclose(now, model.generative.mean(latents), rtol=1e-6)
+
+
+def test_a_graph_of_other_weights_is_never_used():
+    model = KeepsGraphs()
+    model.weights = [object(), object()]
+    first = model.kept("key", object)
+    assert model.kept("key", object) is first
+    for weights in ([*model.weights, object()], model.weights[:1], [object(), object()]):
+        model.weights, before = weights, model.kept("key", object)
+        assert model.kept("key", object) is not before
+    last = model.kept("key", object)
+    model.drop_graphs()
+    assert model.kept("key", object) is not last
 
 
 def grown(call, calls):

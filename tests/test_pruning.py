@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae import IWAE
+from keras_iwae import AVB, IWAE
 from keras_iwae.evaluation.pruning import pruned
 
 X = (np.random.default_rng(0).random((7, 12)) < 0.4).astype(np.float32)
@@ -78,8 +78,9 @@ def test_what_cannot_be_pruned_is_refused():
     with pytest.raises(ValueError, match=r"`keep`. Expected \[4\]"):
         pruned(model, np.ones(3, bool))
     binary = IWAE(12, latent_dim=4, hidden=(6,), num_samples=2, posterior="bernoulli", estimator="vimco")
-    with pytest.raises(ValueError, match="Expected Gaussian posteriors"):
-        pruned(binary, np.ones(4, bool))
+    for other in (binary, AVB(12, latent_dim=4, hidden=(6,))):
+        with pytest.raises(ValueError, match=r"`model`\. Expected Gaussian posteriors"):
+            pruned(other, np.ones(4, bool))
 
 
 def test_mean_of_a_removed_unit_is_zero():

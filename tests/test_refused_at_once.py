@@ -168,6 +168,32 @@ def test_what_is_kept_of_each_image_is_no_text(evaluate):
         evaluate("run", per_example="a.csv")
 
 
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        experiments.evaluate,
+        experiments.evaluate_both,
+        experiments.evaluate_annealed,
+        experiments.evaluate_bidirectional,
+    ],
+)
+def test_a_number_is_no_workers(evaluate):
+    with pytest.raises(
+        ValueError, match=r"`workers`\. Expected None, or what `with worker_processes\(2\) as workers:`"
+    ):
+        evaluate("run", workers=2)
+
+
+def test_a_folder_of_runs_is_no_run(tmp_path):
+    with pytest.raises(ValueError, match=r"`model`\. Expected a run folder .*, which is no run$"):
+        experiments.evaluate(tmp_path, num_samples=5)
+    # As reproduce.py leaves it.
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "model.keras").touch()
+    with pytest.raises(ValueError, match=r"`model`\. .*, which is no run, but a folder of runs: digits$"):
+        experiments.evaluate(tmp_path, num_samples=5)
+
+
 BY_BATCHES = {name: SHOWN[name] for name in list(SHOWN)[:4]}
 OF_EVALUATIONS = {
     "spread": ([3, "all"], ("importance_weighted_nll", "annealed_nll", "bidirectional_gap")),

@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from keras_iwae import experiments
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.experiments import diagnosis, inference_gap
+from keras_iwae.experiments.advice import diagnosis_command, evaluation_command
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.page import write_report
@@ -192,6 +193,30 @@ def test_a_run_that_was_only_trained_names_the_commands(diagnosed, tmp_path):
     assert f"python scripts/diagnose.py --model '{bare}'" in page.text
     # Training curves, samples, reconstructions and the map are there all the same.
     assert len(page.images) == 4
+
+
+OF_RUNS = {
+    "gaussian": ({"posterior": "gaussian"}, "--k 5000", True),
+    "adversarial": ({"posterior": "adversarial"}, "--method ais", False),
+    "auxiliary": ({"posterior": "auxiliary"}, "--k 5000", False),
+    "autoencoder": ({"objective": "ae"}, "--k 5000", False),
+    "without config.json": ({}, "--k 5000", True),
+}
+
+
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_a_command_is_one_that_the_run_s_posterior_is_taken_by(name):
+    settings, how, diagnosed = OF_RUNS[name]
+    assert evaluation_command("a run", settings) == f"python scripts/evaluate_nll.py {how} --model 'a run'"
+    assert diagnosis_command("a run", settings) == ("python scripts/diagnose.py --model 'a run'" if diagnosed else None)
+
+
+def test_a_page_of_an_adversarial_run_names_no_command_that_refuses_it(tmp_path):
+    runs.write_json(tmp_path / "config.json", {"model": {"posterior": "adversarial"}})
+    text = page_of(tmp_path).text
+    assert "evaluate_nll.py --method ais" in text
+    assert "no L_k" in text
+    assert "diagnose.py" not in text
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.annealed import AnnealedResult, annealed_nll
-from keras_iwae.evaluation.batches import Arrays, Batch, Compute, Recipe, Spread
 from keras_iwae.evaluation.bidirectional import BidirectionalResult, bidirectional_gap
 from keras_iwae.evaluation.diagnostics import ACTIVE_UNIT_THRESHOLD, InferenceGap, mean_and_error
 from keras_iwae.evaluation.digests import digests_of, model_digest
@@ -16,6 +15,7 @@ from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 from keras_iwae.evaluation.result import NLLResult
+from keras_iwae.evaluation.spreading import Arrays, Batch, Compute, Recipe, Spread
 from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll

@@ -3,15 +3,16 @@ r"""Negative log-likelihood by annealed importance sampling, a check of the impo
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
-from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
+from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import bits_per_dimension, error_of_mean, log_mean_error, standard_error
+from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.weighted import having_say, mean
 from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
 from keras_iwae.foundation import Purpose, check_integer, key_for, number_text
@@ -125,6 +126,8 @@ class AnnealedResult:
 
 class _Annealing(AnnealingSettings):
     """What is computed of a batch: a `Recipe`."""
+
+    arrays: ClassVar[int] = 3
 
     def on(self, model: IWAE) -> Compute:
         annealer = Annealer.of(model, self.initial, self.num_leapfrog_steps, self.step_size)

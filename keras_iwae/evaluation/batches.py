@@ -1,12 +1,11 @@
 """One pass over examples in batches: progress with the time left, and results that a second start finds again."""
 
-import functools
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,45 +13,16 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_iwae.evaluation.digests import Judged, digests_of, model_digest
+from keras_iwae.evaluation.spreading import Arrays, Batch, Compute
 from keras_iwae.foundation import (
     MARK,
     check_boolean,
-    check_callable,
     check_file,
     read_arrays,
     value_errors,
     write_arrays,
 )
 from keras_iwae.models import IWAE, check_batch_size, check_weights
-
-# From the images of a batch, the images seen before it and a function to call with each further share of the batch's
-# work that is done (they sum to 1), to arrays of as many rows as images.
-Arrays = tuple[np.ndarray, ...]
-Compute = Callable[[tf.Tensor, int, Callable[[float], object]], Arrays]
-
-
-class Recipe(Protocol):
-    """What to compute for each batch, for a process that has the model but not this one's: frozen, and pickled."""
-
-    def on(self, model: IWAE) -> Compute: ...
-
-
-class Batch(NamedTuple):
-    """A batch that is to be computed.
-
-    Attributes:
-        number: its place among the batches.
-        x: its examples, `[B, *event_shape]`.
-        seen: the place of its first example among all.
-    """
-
-    number: int
-    x: np.ndarray
-    seen: int
-
-
-# From a recipe and batches to their numbers with what `Compute` gives for each, in the order in which they are ready.
-Spread = Callable[[Recipe, Sequence[Batch]], Iterable[tuple[int, Arrays]]]
 
 
 class Pass(NamedTuple):
@@ -94,8 +64,9 @@ def in_batches(
         batch_size: examples in a batch where `data` is an array; `None` beside batches.
         compute: see `Compute`.
         settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
-        resume: file for the results of each batch, written as they come and removed at the end. Where it holds those of
-            the same examples under the same weights and settings they are taken, whatever came of that pass.
+        resume: file for the results of each batch, written as they come and removed at the end, the file too
+            unless others are left in it. Where it holds those of the same examples under the same weights and settings
+            they are taken, whatever came of that pass.
         verbose: whether to show progress.
         default: what a `batch_size` of `None` is for an array.
         first: the place of the first example among all of which `data` are some.
@@ -201,31 +172,31 @@ def _progress_bar(count: int | None, verbose: bool) -> tqdm:
     return tqdm(total=count, disable=not verbose, bar_format=known if count else None, smoothing=0, leave=False)
 
 
-def elsewhere(
-    spread: Spread | None, recipe: Recipe
-) -> Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None:
-    """What computes the batches of a recipe where other processes do, `None` where this one does."""
-    if spread is None:
-        return None
-    check_callable("spread", spread)
-    return functools.partial(spread, recipe)
-
-
 class _PartialResults:
-    """Results of batches in a file, each under a digest of all that decides it: images, weights and settings."""
+    """Results of batches in a file, each under a digest of all that decides it: images, weights and settings.
+
+    What the file holds of other evaluations stays there.
+    """
 
     def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
         self._path = check_file("resume", path)
         self._common = hashlib.sha256(json.dumps([settings, model.get_config()], sort_keys=True, default=str).encode())
         self._common.update(model_digest(model).encode())
-        self._found = self._read()
-        self._kept: dict[str, tuple[np.ndarray, ...]] = {}
+        self._parts = self._read()
+        self._own: set[str] = set()
 
     def _read(self) -> dict[str, tuple[np.ndarray, ...]]:
         if not self._path.exists():
             return {}
         parts: dict[str, list[np.ndarray]] = {}
-        for name, array in read_arrays(self._path).items():
+        try:
+            arrays = read_arrays(self._path)
+        except ValueError as error:
+            raise ValueError(
+                f"{MARK}resume`. Expected a file of an evaluation that was interrupted, or none. "
+                f"Received: {self._path}, which NumPy cannot read"
+            ) from error
+        for name, array in arrays.items():
             if not re.fullmatch(r"[0-9a-f]{64}-\d+", name):
                 raise ValueError(
                     f"{MARK}resume`. Expected a file of an evaluation that was interrupted, or none. "
@@ -241,15 +212,24 @@ class _PartialResults:
         return digest.hexdigest()
 
     def find(self, x: tf.Tensor, seen: int) -> tuple[np.ndarray, ...] | None:
-        key = self._key(x, seen)
-        if key in self._found:
-            self._kept[key] = self._found[key]
-        return self._kept.get(key)
+        if (key := self._key(x, seen)) in self._parts:
+            self._own.add(key)
+        return self._parts.get(key)
 
     def keep(self, x: tf.Tensor, seen: int, part: tuple[np.ndarray, ...]) -> None:
-        self._kept[self._key(x, seen)] = part
-        arrays = {f"{key}-{i}": array for key, kept in self._kept.items() for i, array in enumerate(kept)}
-        write_arrays(self._path, arrays)
+        key = self._key(x, seen)
+        self._own.add(key)
+        self._parts[key] = part
+        self._write()
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        for key in self._own:
+            del self._parts[key]
+        if self._parts:
+            self._write()
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        arrays = {f"{key}-{i}": array for key, part in self._parts.items() for i, array in enumerate(part)}
+        write_arrays(self._path, arrays)

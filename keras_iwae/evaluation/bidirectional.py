@@ -2,16 +2,17 @@ r"""Bidirectional Monte Carlo: log p(x) between two bounds, on images drawn from
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.annealed import log_mean_weight
 from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
-from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
+from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.wording import finite_or_none, nats
 from keras_iwae.foundation import Purpose, check_boolean, check_file, check_integer, key_for, number_text
 from keras_iwae.models import IWAE, Samples, check_model
@@ -118,6 +119,7 @@ class BidirectionalResult:
 class _BothWays(AnnealingSettings):
     """What is computed of a batch of images that the model draws: a `Recipe`."""
 
+    arrays: ClassVar[int] = 3
     num_examples: int
 
     def drawn(self, model: IWAE) -> Samples:

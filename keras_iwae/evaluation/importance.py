@@ -3,16 +3,17 @@ r"""Negative log-likelihood by importance sampling: $-\log p(x) \le -L_K$, K in 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation.batches import Compute, Spread, elsewhere, in_batches
+from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
+from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.streamed_examples import LANES
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
 from keras_iwae.foundation import MARK, Purpose, check_integer, key_for
@@ -32,6 +33,7 @@ def curve(num_samples: int) -> list[int]:
 class _Weighing:
     """What is computed of a batch: a `Recipe`."""
 
+    arrays: ClassVar[int] = 5
     num_samples: int
     sizes: tuple[int, ...]
     chunk_size: int

@@ -70,8 +70,8 @@ def paired_difference(
     other images of the same kind might change. It knows nothing of another training seed, nor of a bias of the
     estimates that differs between the two models; that of L_K is larger where the posterior is worse.
 
-    Two results say themselves whether they can be compared. With weights of examples the mean is a weighted one, and N
-    counts those with a weight above 0.
+    Two results say themselves whether they can be compared; draws of another seed are no other setting. With weights of
+    examples the mean is a weighted one, and N counts those with a weight above 0.
 
     Args:
         log_likelihood: of each image under the model, in nats, `[N]`; or what `importance_weighted_nll`, `annealed_nll`
@@ -84,7 +84,8 @@ def paired_difference(
 
     Raises:
         ValueError: if the two are not of the same images or not finite, the level is not in (0, 1), or two results are
-            of one model, or of other settings or weights of examples, or one is given twice.
+            of one model, or of another K, proposal, path of annealing or number of estimates, of other weights of
+            examples, or one is given twice.
 
     Example:
         >>> paired_difference(np.array([-9.0, -7.9, -8.1]), np.array([-10.0, -9.0, -9.0])).verdict

@@ -48,7 +48,7 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
             f"Received: {found.dtype} {list(found.shape)}"
         )
     keep = found
-    copy = IWAE.from_config(model.get_config())
+    copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     posterior, prior = copy.posterior, copy.generative.prior
     if isinstance(posterior, GaussianNetwork):

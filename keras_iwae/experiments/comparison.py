@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_iwae.evaluation import LEVEL, paired_difference
+from keras_iwae.experiments.advice import evaluation_command, has_log_weights
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.evaluation_target import quantity_name
 from keras_iwae.foundation import read_arrays
@@ -39,8 +40,8 @@ def compare(folders: Sequence[str | os.PathLike]) -> dict:
         `difference`: of the NLL to the first run's with standard error, 95 % interval and verdict.
 
     Raises:
-        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, or two
-            of the runs are one.
+        ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, which
+            binarizes images anew, or two of the runs are one.
     """
     first, *others = (per_example(folder) for folder in folders)
     rows: list[dict] = [_row(first)]
@@ -72,7 +73,10 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     record = runs.read_json(run / "metrics.json").get("nll_test")
     # Before evaluations wrote it by themselves, it was asked for under this name.
     file = next((run / name for name in ("per-example-test.npz", "per-example.npz") if (run / name).is_file()), None)
-    hint = f"evaluate it: python scripts/evaluate_nll.py --k 5000 --model {run}"
+    settings = settings_of(run)
+    hint = f"evaluate it: {evaluation_command(run, settings)}"
+    if not has_log_weights(settings):
+        hint = "its posterior has no log weights, and annealed importance sampling is compared by paired_difference"
     if record is None or file is None:
         missing = "metrics.json with nll_test" if record is None else "per-example-test.npz"
         raise ValueError(f"Expected {missing} in {run}. Received: none; {hint}")

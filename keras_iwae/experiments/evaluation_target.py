@@ -25,10 +25,15 @@ def dataset_of(path: str | os.PathLike) -> str:
     """What a run was trained on.
 
     Raises:
-        ValueError: if its `config.json` does not say, as beside a model that was saved by hand.
+        ValueError: if there is no run, or its `config.json` does not say, as beside a model that was saved by hand.
     """
-    if not Path(path).exists():
-        raise ValueError(f"{MARK}model`. Expected a run folder or a .keras file. Received: {path}, where there is none")
+    folder, expected = Path(path), f"{MARK}model`. Expected a run folder or a .keras file"
+    if not folder.exists():
+        raise ValueError(f"{expected}. Received: {path}, where there is none")
+    if folder.is_dir() and not any((folder / file).is_file() for file in ("model.keras", "config.json")):
+        inside = sorted(file.parent.name for file in folder.glob("*/model.keras"))
+        held = f", but a folder of runs: {', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''}" if inside else ""
+        raise ValueError(f"{expected}. Received: {path}, which is no run{held}")
     name = settings_of(runs.folder(path)).get("dataset")
     if name is None:
         raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")

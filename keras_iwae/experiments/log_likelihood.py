@@ -17,7 +17,7 @@ from keras_iwae.evaluation import (
     sumo_nll,
 )
 from keras_iwae.experiments.evaluation_target import Subject
-from keras_iwae.experiments.workers import Workers
+from keras_iwae.experiments.workers import Workers, check_workers
 from keras_iwae.foundation import check_ending, check_file
 from keras_iwae.training import runs
 
@@ -68,6 +68,7 @@ def evaluate(
     Raises:
         ValueError: if there is no such model, data set or split, a number is out of range, or a file is no .npz.
     """
+    check_workers(workers)
     if per_example is not None:
         check_file("per_example", check_ending("per_example", per_example, ".npz"))
     subject = Subject.open(model, dataset, split, limit, seed)
@@ -137,6 +138,7 @@ def evaluate_annealed(
     Raises:
         ValueError: if there is no such model, data set or split, the latents are discrete, or a number is out of range.
     """
+    check_workers(workers)
     subject = Subject.open(model, dataset, split, limit, seed)
     begin = time.perf_counter()
     result = annealed_nll(
@@ -214,6 +216,7 @@ def evaluate_bidirectional(
     Raises:
         ValueError: if there is no such model, the latents are discrete, or a number is out of range.
     """
+    check_workers(workers)
     path = Path(model) if model is not None else runs.newest()
     digest, trained = runs.digest(path), runs.load_model(path)
     begin = time.perf_counter()

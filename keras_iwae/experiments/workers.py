@@ -157,6 +157,19 @@ class Workers:
             ) from error
 
 
+def check_workers(workers: Any) -> None:
+    """Refuse what is no `Workers`, before anything is loaded.
+
+    Raises:
+        ValueError: which says how they are made.
+    """
+    if workers is not None and not isinstance(workers, Workers):
+        raise ValueError(
+            f"{MARK}workers`. Expected None, or what `with worker_processes(2) as workers:` gives. "
+            f"Received: {workers!r}"
+        )
+
+
 def _computed(path: Path, digest: str, recipe: Recipe, batch: Batch) -> Arrays:
     """What a worker does."""
     model = _loaded(path, digest)

@@ -42,8 +42,10 @@ class BernoulliLikelihood(Likelihood):
     def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         flat = tf.reshape(x, [-1, int(np.prod(self.event_shape))])
         if self._fused(features, mask):
+            # A decoder may be of another precision than the head, which then casts as every layer does.
+            rows = tf.cast(features, tf.float32)
             return bernoulli_head_log_likelihood(
-                flat, features, tf.convert_to_tensor(self.head.kernel), tf.convert_to_tensor(self.head.bias)
+                flat, rows, tf.convert_to_tensor(self.head.kernel), tf.convert_to_tensor(self.head.bias)
             )
         logits = self(features)
         leading = tf.shape(logits)[: logits.shape.rank - len(self.event_shape)]

@@ -5,6 +5,8 @@ import contextlib
 import keras
 
 from keras_iwae.foundation import MARK, check_boolean, check_integer
+from keras_iwae.models.graphs import KeepsGraphs
+from keras_iwae.models.repeated_runs import refuse_differing_runs
 
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
@@ -14,7 +16,7 @@ _NOT_CALLED = "compute_loss", "compute_metrics", "get_metrics_result", "stateles
 _PACKAGE = __name__.split(".")[0]
 
 
-class CompiledModel(keras.Model):
+class CompiledModel(KeepsGraphs, keras.Model):
     """`keras.Model` with a loss of its own, which refuses to be changed where a step would not follow."""
 
     def __setattr__(self, name, value):
@@ -48,15 +50,20 @@ class CompiledModel(keras.Model):
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
 
+        What was done to a layer before, as another activation, `enable_lora` or `adapt`, holds for steps, evaluations
+        and exports from here on.
+
         Args:
             optimizer: a Keras optimizer, by name or object.
             jit_compile: whether steps run in XLA; "auto" means on a GPU, also for a model that was saved on a CPU.
             **kwargs: `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
 
         Raises:
-            ValueError: if a loss or metrics are given, or a class of the user's own overrides what steps do not call.
+            ValueError: if a loss or metrics are given, a class of the user's own overrides what steps do not call, or a
+                network that was frozen and is not any more does not go with the step.
         """
         _refuse_overridden(self)
+        refuse_differing_runs(self)
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None) is not None:
                 raise ValueError(
@@ -74,6 +81,11 @@ class CompiledModel(keras.Model):
         self._compiled_as_asked = False
         super().compile(optimizer=found, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile, self._compiled_as_asked = jit_compile, True
+        for layer in self._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                # Its constants are made of weights, and `set_weights` does not make them anew.
+                layer.finalize_state()
+        self.drop_graphs()
 
     def get_compile_config(self):
         # Keras stores what "auto" meant on this machine.

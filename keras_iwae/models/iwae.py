@@ -47,7 +47,8 @@ class IWAE(LatentModel):
         missing: "nan" where NaN stands for an entry that was not observed, and log p(x) is that of the others; `None`
             refuses NaN.
         mask_input: whether the encoder sees which entries were observed, besides zeros where they were not.
-        backward_samples: m, samples drawn for the backward pass by the resampled backward pass; `None` is all K.
+        backward_samples: m, samples drawn for the backward pass by the resampled backward pass, with a decoder that
+            training neither randomizes nor moves otherwise than by gradients; `None` is all K.
         kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
         encoder: a Keras layer or model from examples to features `[B, F]`, in place of the dense one.
         decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
@@ -59,8 +60,7 @@ class IWAE(LatentModel):
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: if an argument is out of range, if objective, estimator and posterior do not go together, or if a
-            network does not fit.
+        ValueError: if an argument is out of range, or objective, estimator, posterior and networks do not go together.
 
     Example:
         >>> model = IWAE(event_shape=(28, 28, 1), latent_dim=50, num_samples=50)

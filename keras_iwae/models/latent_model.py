@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -23,21 +23,20 @@ from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
-from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
+from keras_iwae.models.repeated_runs import refuse_differing_runs
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.models.stopping import first_not_finite
 from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior, check_contract
 
 
-class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
+class LatentModel(FixedArguments, CheckedModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
-    `objects` names what else in the configuration is an object, and not a value; `always_dense` says whether there is a
-    dense network beside the encoder's and the decoder's.
+    `objects` names what else in the configuration is an object, `always_dense` whether there is a third dense network.
 
     Args:
         event_shape: shape of one event, `(D,)` or `(H, W, C)`; an integer stands for a flat one.
@@ -61,7 +60,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
 
     objects: ClassVar[tuple[str, ...]] = ()
     always_dense: ClassVar[bool] = False
-    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit")
+    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit", "missingness")
 
     def __init__(
         self,
@@ -78,6 +77,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         decoder: keras.Layer | None,
         seed: int,
         missingness: SelfMasking | None = None,
+        /,  # By name a subclass takes those that it has.
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -151,6 +151,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         check_contract(self.posterior, self.event_shape)
         self.generative.build((None, self.latent_dim))
         refuse_activity_regularizers(self)
+        refuse_differing_runs(self)
         self.built = True
 
     def call(self, events, training=False):
@@ -284,7 +285,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls: Any, config):
         # An object is a dictionary there, a name is a string.
         parts = {
             name: keras.saving.deserialize_keras_object(config[name])
@@ -292,8 +293,7 @@ class LatentModel(FixedArguments, KeepsGraphs, CheckedModel):
             if not isinstance(config[name], str)
         }
         trainable = config.get("trainable_layers")
-        options = {name: value for name, value in config.items() if name != "trainable_layers"}
-        model = cls(**{**options, **parts})
+        model = cls(**{name: value for name, value in {**config, **parts}.items() if name != "trainable_layers"})
         # Those that hold others come before them.
         for layer, flag in zip(model._flatten_layers(), trainable or (), strict=bool(trainable)):
             layer.trainable = flag

@@ -1,7 +1,6 @@
 """From a run folder to a page: what is there is shown, what is not there is named with the command that makes it."""
 
 import os
-import shlex
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -11,6 +10,7 @@ import numpy as np
 
 from keras_iwae.evaluation import nats
 from keras_iwae.experiments import diagnosis
+from keras_iwae.experiments.advice import diagnosis_command, evaluation_command, has_log_weights
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
@@ -20,8 +20,7 @@ from keras_iwae.foundation import replacing
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
-_EVALUATE = "python scripts/evaluate_nll.py --k 5000 --model"
-_DIAGNOSE = "python scripts/diagnose.py --model"
+_NOT_DIAGNOSED = "There is nothing to diagnose where a posterior has no exact density, or nothing is drawn from it."
 _FILES = ("config.json", "model.keras", "history.csv", "metrics.json")
 
 
@@ -51,12 +50,16 @@ def _contents(folder: Path) -> dict:
     """Every name that the template uses."""
     config = attempt(partial(settings_of, folder))
     metrics, latents = (attempt(partial(runs.read_json, folder / f"{name}.json")) for name in ("metrics", "diagnosis"))
-    pictures, quoted = Pictures(folder), shlex.quote(str(folder))
+    pictures, settings = Pictures(folder), _known(config)
+    evaluate, diagnose = evaluation_command(folder, settings), diagnosis_command(folder, settings)
     known = {name: one for name, one in _known(metrics).items() if _is_of_now(folder, one)}
     if not _is_of_now(folder, latents):
-        latents = Missing("The run was trained further after it was diagnosed.", f"{_DIAGNOSE} {quoted}")
+        latents = Missing("The run was trained further after it was diagnosed.", diagnose)
     evaluated = "nll_test" in _known(metrics)
-    unevaluated = "was trained further after it was evaluated" if evaluated else "has not been evaluated"
+    if not has_log_weights(settings):
+        unevaluated = "has a posterior without log weights, and no L_k; what annealing said is below, where it ran"
+    else:
+        unevaluated = "was trained further after it was evaluated" if evaluated else "has not been evaluated"
     return {
         "name": folder.resolve().name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
@@ -66,7 +69,7 @@ def _contents(folder: Path) -> dict:
         "curves": attempt(lambda: _curves(folder)),
         "nll": _or(
             metrics if isinstance(metrics, Missing) else known.get("nll_test"),
-            Missing(f"The run {unevaluated}.", f"{_EVALUATE} {quoted}"),
+            Missing(f"The run {unevaluated}.", evaluate),
             _nll,
         ),
         "others": [
@@ -80,7 +83,7 @@ def _contents(folder: Path) -> dict:
         ],
         "latents": _or(
             latents,
-            Missing("The run has not been diagnosed.", f"{_DIAGNOSE} {quoted}"),
+            Missing("The run has not been diagnosed." if diagnose else _NOT_DIAGNOSED, diagnose),
             _latents,
         ),
         "samples": pictures.samples(),
