@@ -167,7 +167,29 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
         open_table(path, ignore=["ID"])
 
 
-@pytest.mark.parametrize("text", ["-999", "UNKNOWN", "p1"])
+def test_a_word_that_is_a_number_counts_by_value_in_columns_of_numbers(tmp_path):
+    text = "id;x;n;grade\np1;-999,0;-999;-999\np2;2,5;-999,0;-999,0\np3;-999;7;3+\n"
+    path = written(tmp_path, text)
+    for word in ("-999", "-999,0", "-999.0"):
+        frame = read(path, missing=[word, "3+"] if word != "-999" else [word], ignore=["id"])
+        assert frame[["x", "n"]].isna().to_numpy().tolist() == [[True, True], [False, True], [True, False]]
+    # In a column of text it is that text, and no other.
+    frame = read(path, missing=["-999"], ignore=["id"])
+    assert [None if pd.isna(cell) else cell for cell in frame["grade"]] == [None, "-999,0", "3+"]
+    table = open_table(path, missing=["-999"], ignore=["id"])
+    assert (table.facts["x"].low, table.facts["n"].low, table.facts["n"].distinct) == (2.5, 7.0, {"7": None})
+    ((cells, frame),) = table.chunks(3)
+    table.write_part(tmp_path / "part", cells, frame.fillna({"x": 0.5, "n": 4}).fillna("3+"))
+    assert (tmp_path / "part").read_text() == "p1;0,5;4;3+\np2;2,5;4;-999,0\np3;0,5;7;3+\n"
+    # A column of codes is one of text.
+    assert read(written(tmp_path, "zip\n05\n5\n"), missing=["5"])["zip"].tolist()[0] == "05"
+    with pytest.raises(
+        ValueError, match=r"`missing`\. Expected texts .*, or by value in a column of numbers.*'6', which"
+    ):
+        open_table(written(tmp_path, "x;w\n5;6.0\n7;a\n"), missing=["6", "7.0"])
+
+
+@pytest.mark.parametrize("text", ["-998", "UNKNOWN", "p1"])
 def test_words_for_what_is_missing_that_no_cell_is_are_refused(text, tmp_path):
     # Of another spelling, or in no column that is looked at.
     path = written(tmp_path, "id,x,w\np1,-999.0,unknown\np2,2.5,a\n")

@@ -32,7 +32,8 @@ def open_table(
 
     Args:
         path: a CSV file with the names of its columns in the first line, or a Parquet file.
-        missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others.
+        missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others;
+            in a column of numbers they count by value, so that -999 is -999.0 too.
         ignore: names of columns that are carried along and not looked at.
         kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007, and pandas'
             index is a column like others.
@@ -42,13 +43,16 @@ def open_table(
     """
     table = opened(path, missing, ignore, kinds)
     check_seen(missing, table)
+    if isinstance(table, CsvTable):
+        for name in table.names:
+            table.check(name)
     return table
 
 
 def opened(
     path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, str] | None
 ) -> TableFile:
-    """As `open_table`, of a file in which not every text for what is missing need be."""
+    """As `open_table`, of a file in which not every text for what is missing need be, nor each column be looked at."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
         # The letters of a text would be texts too.
         several = isinstance(texts, Collection) and not isinstance(texts, str)
@@ -85,7 +89,7 @@ def warn_of_carried(*tables: TableFile) -> None:
 
 
 def check_seen(missing: Collection[str], *tables: TableFile) -> None:
-    """Refuse texts for what is missing that no cell of these tables is: 9999 says nothing of a file with 9999.0.
+    """Refuse texts for what is missing that no cell of these tables is, as Unknown where there is unknown.
 
     Raises:
         ValueError: which names the first of them.
@@ -93,7 +97,8 @@ def check_seen(missing: Collection[str], *tables: TableFile) -> None:
     unseen = [text for text in missing if all(text in t.unseen for t in tables if isinstance(t, CsvTable))]
     if unseen:
         paths = " or ".join(str(path) for path in dict.fromkeys(table.path for table in tables))
-        expected = f"texts that are a cell of {paths}, to the letter, in a column that is looked at"
+        letter = "to the letter, or by value in a column of numbers"
+        expected = f"texts that are a cell of {paths}, {letter}, of those that are looked at"
         raise ValueError(f"{MARK}missing`. Expected {expected}. Received: {unseen[0]!r}, which no cell is")
 
 

@@ -70,7 +70,7 @@ def impute_file(
         num_imputations: m, how many files with draws are written beside it, `OUT-01.csv`, ...; 0 for none.
         kinds: what some columns are, by name; see `Schema`.
         ignore: names of columns that are carried along and not looked at.
-        missing: texts that stand for a cell that is not known, beside the usual ones.
+        missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are filled in at a time.
         seed: the same seed gives the same files.

@@ -46,7 +46,7 @@ def score_file(
             work for each cell as for a row.
         kinds: what some columns are, by name; see `Schema`.
         ignore: names of columns that are not looked at.
-        missing: texts that stand for a cell that is not known, beside the usual ones.
+        missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are scored at a time.
         seed: the same seed gives the same scores.
