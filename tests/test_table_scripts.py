@@ -9,9 +9,10 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
-from keras_iwae import IWAEImputer, tables
+from keras_iwae import IWAEDensity, IWAEImputer, tables
 from keras_iwae.experiments.report import imputation
-from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
+from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file, scoring
+from keras_iwae.tables.files import open_table
 
 ROWS = 120
 FAST = ["--max-steps", 100, "--num-samples", 40]
@@ -284,6 +285,35 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
 def test_cells_are_not_scored_where_gaps_say_something(tmp_path):
     with pytest.raises(ValueError, match=r"`cells`\. Expected False beside missingness='self_masking'"):
         score_file(tmp_path / "none.csv", tmp_path / "out.csv", cells=True, missingness="self_masking")
+
+
+class Seen(IWAEDensity):
+    """A density that knows of each cell its place, and of nothing what is likely."""
+
+    asked: ClassVar[list] = []
+
+    def fit(self, frame):
+        return self
+
+    def score_samples(self, frame):
+        Seen.asked.append(len(frame))
+        return np.zeros(len(frame))
+
+    def score_cells(self, frame):
+        return frame.astype(float) * 0.0 - np.arange(frame.shape[1]) * (np.arange(len(frame))[:, np.newaxis] == 0)
+
+
+def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "IWAEDensity", Seen)
+    names = ["row", "x", "oddest", "column_row", "missing", "log_likelihood"]
+    write(tmp_path / "in.csv", [range(6), range(2, 8), range(3, 9)], names)
+    score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True)
+    header, first, *_ = read(tmp_path / "out.csv")
+    free = ["column_column_row", "x", "column_oddest", "column_row", "column_missing", "column_log_likelihood"]
+    assert header == ["row", "missing", "log_likelihood", "oddest", *free]
+    # By the name that it has in this file, which is read again.
+    assert first[3] == "column_log_likelihood"
+    assert open_table(tmp_path / "out.csv", ignore=["oddest"]).names == [*header[:3], *free]
 
 
 @pytest.mark.parametrize("script", ["impute", "score"])

@@ -16,6 +16,9 @@ from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.work import Work, digest
 
+# The columns of the file that is written, but for one for each column; the last only with these.
+_COLUMNS = ("row", "missing", "log_likelihood", "oddest")
+
 
 def score_file(
     source: str | os.PathLike,
@@ -43,7 +46,8 @@ def score_file(
         train: the file that the model learns from, with the same columns; `None` is `source`.
         cells: whether to write log p(x_j | the other cells) of each cell too, and the column of the oddest, which is
             furthest below the median of its column: a density depends on the unit, and its differences do not. As much
-            work for each cell as for a row.
+            work for each cell as for a row. A column that is called row, missing, log_likelihood or oddest is
+            column_row there, and so on.
         kinds: what some columns are, by name; see `Schema`.
         ignore: names of columns that are not looked at.
         missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
@@ -123,10 +127,21 @@ def _medians(parts: list[Path]) -> np.ndarray:
     return np.array([np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in whole.T])
 
 
+def _free_names(names: list[str]) -> list[str]:
+    """Names for the scores of the cells of each column, which are none that the file has already."""
+    found: list[str] = []
+    for name in names:
+        free = name
+        while free in _COLUMNS or (free != name and free in names):
+            free = f"column_{free}"
+        found.append(free)
+    return found
+
+
 def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
-    header = ["row", "missing", "log_likelihood"]
     usual = _medians(parts) if cells else np.zeros(0)
-    rows: list[list[str]] = [header + (["oddest", *table.names] if cells else [])]
+    names = _free_names(table.names)
+    rows: list[list[str]] = [[*_COLUMNS, *names] if cells else list(_COLUMNS[:-1])]
     for part in parts:
         with np.load(part) as found:
             missing, totals = found["missing"], found["log_likelihood"]
@@ -135,7 +150,7 @@ def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cell
             row = [str(len(rows)), str(missing[index]), dialect.text(totals[index], 4)]
             if each is not None:
                 own = each[index]
-                oddest = "" if np.isnan(own).all() else table.names[int(np.nanargmin(own - usual))]
+                oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
                 row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
             rows.append(row)
     with replacing(out) as temporary:
