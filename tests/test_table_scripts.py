@@ -396,6 +396,21 @@ def test_what_a_file_is_read_by_is_refused_by_name(filled_or_scored, options, me
 
 
 @pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
+def test_nothing_is_written_in_the_place_of_a_folder_or_below_a_file(filled_or_scored, tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    (tmp_path / "file").touch()
+    for out, why in (("out.csv", "which is a folder"), ("file/a/out.csv", r".*file is no folder")):
+        with pytest.raises(ValueError, match=rf"`out`\. Expected the path of a file\. Received: .*{out}, .*{why}"):
+            filled_or_scored(tmp_path / "none.csv", tmp_path / out)
+    (tmp_path / "x-01.csv").mkdir()
+    with pytest.raises(ValueError, match=r"Received: .*x-01.csv, which is a folder"):
+        impute_file(tmp_path / "none.csv", tmp_path / "x.csv", num_imputations=1)
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(ValueError, match=r"`report`\. Expected the path of a file\. Received: .*page.html, which is"):
+        imputation.check_page(tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
 def test_a_seed_that_is_none_is_refused(filled_or_scored, tmp_path):
     with pytest.raises(ValueError, match=r"`seed`\. Expected an integer from 0 to 2147483647\. Received: -1"):
         filled_or_scored(tmp_path / "none.csv", tmp_path / "out.csv", seed=-1)

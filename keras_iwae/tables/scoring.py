@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, check_target, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_carried
@@ -70,6 +70,7 @@ def score_file(
     known = check_path("train", train) if train is not None else source
     if is_parquet(out, "out"):
         raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
+    check_target("out", out)
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
             raise ValueError(f"{MARK}out`. Expected another file than those that are read. Received: {out}")
