@@ -303,6 +303,31 @@ def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
     assert levels == {"bit": (0, 1, 2), "word": ("a", "b", "c"), "grade": (1, 2, 3, 4), "size": None, "count": None}
 
 
+@pytest.mark.parametrize("cells", [(0.5, 2.5), (1, 2), ("a", "c")])
+def test_two_levels_are_those_of_all_rows(cells, tmp_path):
+    rows = [cells[0]] * 9 + [cells[1]]
+    for late, message in ((cells[1], None), ("0.5" if cells[0] == 1 else "7", "two levels. Received: 3 in all rows: ")):
+        table = open_table(written(tmp_path, "\n".join(map(str, ["q", *rows, late]))))
+        sample = next(table.chunks(5))[1]
+        if message is None:
+            assert columns_of(table, sample, {"q": "binary"})["q"].categories == cells
+        else:
+            with pytest.raises(ValueError, match=f"`column 'q'`. Expected {message}['0-9].*, .*, [^(]*$"):
+                columns_of(table, sample, {"q": "binary"})
+
+
+def test_a_column_of_which_no_cell_was_drawn_is_not_said_to_be_empty(tmp_path):
+    table = open_table(written(tmp_path, "x,n\n1,1\n2,\n3,\n4,\n"))
+    with pytest.raises(
+        ValueError, match=r"`column 'n'`.* raise `fit_rows`.*Received: none in 3 of 4 rows, and 1 in all"
+    ):
+        columns_of(table, next(table.chunks(4))[1][1:], {"n": "count"})
+    # Control: nothing is known of it.
+    table = open_table(written(tmp_path, "x,n\n1,\n2,\n"))
+    with pytest.raises(ValueError, match=r"`column 'n'`.*all are missing; leave the column out"):
+        columns_of(table, next(table.chunks(2))[1], {"n": "binary"})
+
+
 def test_parquet_keeps_its_types(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     frame = pd.DataFrame(

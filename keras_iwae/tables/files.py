@@ -13,7 +13,8 @@ from keras_iwae.foundation import MARK, check_choice, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.parquet_files import ParquetTable
-from keras_iwae.tables.schema import KINDS, Column, Schema
+from keras_iwae.tables.schema import KINDS, LEVELLED, Column, Schema
+from keras_iwae.tables.values import refusal, shown
 
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 TableFile = CsvTable | ParquetTable
@@ -145,8 +146,23 @@ def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, str])
     Raises:
         ValueError: which names the column, if one is none that can be learned from.
     """
-    found = Schema.infer(sample, given)
+    for name in table.names:
+        if sample[name].isna().all() and table.facts[name].count:
+            expected = "a value among the rows that are learned from; raise `fit_rows`, or leave the column out"
+            received = f"none in {len(sample)} of {table.num_rows} rows, and {table.facts[name].count} in all"
+            raise refusal(name, expected, received)
+    found = Schema.infer(sample, {name: _given(name, kind, table) for name, kind in given.items()})
     return {name: _of_all(column, table, name in given) for name, column in zip(table.names, found, strict=True)}
+
+
+def _given(name: str, kind: str, table: TableFile) -> str | Column:
+    """A kind that is given, with the levels of all rows where it has any."""
+    facts, levels = table.facts[name], table.levels(name)
+    if kind == "binary" and facts.count and (levels is None or len(levels) != 2):
+        received = "many in all rows" if levels is None else f"{len(levels)} in all rows: {shown(levels)}"
+        raise refusal(name, "two levels", received)
+    ordered = kind == "ordinal" and table.is_text(name)
+    return kind if kind not in LEVELLED or not levels or ordered else Column(name, kind, tuple(levels))
 
 
 def _of_all(column: Column, table: TableFile, given: bool) -> Column:
@@ -160,8 +176,6 @@ def _of_all(column: Column, table: TableFile, given: bool) -> Column:
     levels = table.levels(name)
     if levels is None or set(levels) <= set(column.categories) or "category" in (column.dtype or ""):
         return column
-    if given and column.kind != "binary":
-        return replace(column, categories=tuple(levels))
     if facts.numeric and len(levels) > _MOST_GRADES:
         return replace(column, kind="real", categories=None)
     return replace(column, kind="ordinal" if facts.numeric else "categorical", categories=tuple(levels))

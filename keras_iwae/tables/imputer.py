@@ -12,6 +12,7 @@ from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.tables.estimator import TableEstimator
 from keras_iwae.tables.imputations import Imputations
 from keras_iwae.tables.trust import RowTrust
+from keras_iwae.tables.values import plain_text
 
 
 class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
@@ -144,7 +145,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             place = next((n for n, (one, other) in pairs if one != other), 0)
             raise ValueError(
                 f"{MARK}values`. Expected the index of `X`, as values.loc[X.index] has it. Received: "
-                f"{values.index[place]!r} in the place of {X.index[place]!r}"
+                f"{plain_text(values.index[place])} in the place of {plain_text(X.index[place])}"
             )
         held_out[~np.isnan(encoded)] = np.nan
         scores = np.full(encoded.shape, np.nan)
