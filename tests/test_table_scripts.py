@@ -2,6 +2,7 @@
 
 import csv
 import warnings
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -171,6 +172,20 @@ def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch
     assert {path.name for path in out.parent.iterdir()} == {"out.csv", "out-rows.csv"}
     impute_file(source, whole, chunk_rows=120, ignore=["id"])
     assert out.read_bytes() == whole.read_bytes()
+    # What is no longer what it was is made again: a part that was cut off, one that is gone, the model.
+    for name, spoil, again in (
+        ("000-0000000.csv", lambda path: path.write_bytes(path.read_bytes()[:-40]), [50, 50, 20]),
+        ("000-0000000.csv", Path.unlink, [50, 50, 20]),
+        ("model.pickle", lambda path: path.write_bytes(b""), ["fit", 50, 20]),
+    ):
+        Quick.asked, Quick.stops_at = [], 3
+        with pytest.raises(KeyboardInterrupt):
+            impute_file(source, out, chunk_rows=50, ignore=["id"])
+        spoil(out.with_name(".out.csv.partial") / name)
+        Quick.asked, Quick.stops_at = [], 0
+        impute_file(source, out, chunk_rows=50, ignore=["id"])
+        assert Quick.asked == again
+        assert out.read_bytes() == whole.read_bytes()
     # Control: under other settings, or of another file, nothing is taken over.
     Quick.asked, Quick.stops_at = [], 3
     with pytest.raises(KeyboardInterrupt):
@@ -309,6 +324,19 @@ def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
     write(tmp_path / "in.csv", [range(6), range(2, 8), range(3, 9)], names)
     score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True)
     header, first, *_ = read(tmp_path / "out.csv")
+    # Of two rows, the first of which is spoiled, that one is scored again.
+    Seen.asked, kept = [], scoring._join
+
+    def spoiling(parts, *rest):
+        parts[0].write_bytes(b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring, "_join", spoiling)
+    with pytest.raises(KeyboardInterrupt):
+        score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=2)
+    monkeypatch.setattr(scoring, "_join", kept)
+    score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=2)
+    assert Seen.asked == [2, 1, 2]
     free = ["column_column_row", "x", "column_oddest", "column_row", "column_missing", "column_log_likelihood"]
     assert header == ["row", "missing", "log_likelihood", "oddest", *free]
     # By the name that it has in this file, which is read again.

@@ -122,12 +122,12 @@ def impute_file(
         for chunk, (cells, frame) in enumerate(table.chunks(chunk_rows)):
             names = [f"{number:03d}-{chunk:07d}{out.suffix}" for number in numbers]
             rows = work.folder / f"rows-{chunk:07d}.npz"
-            if not rows.is_file():
+            if not work.is_sealed(rows.name):
                 found = imputer.impute(frame, num_imputations)
                 for name, filled in zip(names, [found.filled, *found.tables], strict=True):
                     work.part(name, table.write_part, cells, filled)
-                # The last of a chunk, so that where it is all others are.
                 work.part(rows.name, _write_verdicts, found.rows, begin)
+                work.seal(rows.name, [*names, rows.name])
             for place, name in enumerate(names):
                 parts[place].append(work.folder / name)
             verdicts.append(rows)

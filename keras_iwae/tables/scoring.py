@@ -100,12 +100,13 @@ def score_file(
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
         for chunk, (_, frame) in enumerate(table.chunks(chunk_rows)):
             path = work.folder / f"{chunk:07d}.npz"
-            if not path.is_file():
+            if not work.is_sealed(path.name):
                 gaps = frame.isna().to_numpy()
                 found = {"missing": gaps.sum(axis=1), "log_likelihood": density.score_samples(frame)}
                 if cells:
                     found["cells"] = density.score_cells(frame).to_numpy()
                 work.part(path.name, _write, found)
+                work.seal(path.name, [path.name])
             parts.append(path)
             bar.update(len(frame))
     _join(parts, out, table, dialect_of(table), cells)
