@@ -247,7 +247,12 @@ def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
 REFUSED = {
     "nothing": (b"", r"a line with the names of the columns\. Received: an empty file"),
     "only names": (b"a,b\n", r"rows below the names of the columns"),
-    "no names": (b"1.5,2\n3,4\n", r"names of columns in the first line\. Received: numbers, '1.5'"),
+    "no names": (b"1.5,2\n3,4\n", r"names of columns in the first line; add that line\. Received: numbers, '1.5'"),
+    "no names but a level": (
+        b"51,46,b\n50,40,a\n2,30,b\n",
+        r"names of columns in the first line; add that line\..*such as '51'",
+    ),
+    "no names but a number": (b"51.3,46,p1\n50.0,40,p2\n60.5,50,p3\n", r"names of columns .*such as '51.3'"),
     "a name twice": (b"a,b,a\n1,2,3\n", r"names that all differ\. Received: 'a' twice"),
     "a name is lacking": (b"a,,c\n1,2,3\n", r"a name for each column\. Received: none for column 2"),
     "a cell too many": (b"a,b\n1,2\n1,2,3\n4,5\n", r"2 columns in every line\. Received: 3 in line 3"),
@@ -266,6 +271,13 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(bad, tmp_path):
     path.write_bytes(REFUSED[bad][0])
     with pytest.raises(ValueError, match=rf"Invalid value received for `.*bad.csv`\. Expected .*{REFUSED[bad][1]}"):
         open_table(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["year,2019,2020\na,3,4\nb,3000,4\n", ",0,1\na,3,4\nb,0,2\n", "id,400.5,500.5\na,0.3,0.4\nb,0.2,0.1\n"]
+)
+def test_names_may_be_numbers(text, tmp_path):
+    assert open_table(written(tmp_path, text)).num_rows == 2
 
 
 def test_files_that_are_none(tmp_path):

@@ -75,6 +75,7 @@ class CsvTable:
         self.facts = {name: (self._of_numbers if numeric[name] else self._of_text)[name] for name in self.names}
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
+        self._check_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
         self.names = [name for name in self.names if name not in self.carried]
@@ -170,12 +171,27 @@ class CsvTable:
                 raise ValueError(f"{MARK}{self.path}`. Expected names that all differ. Received: {name!r} twice")
         if self.dialect.numbers(pd.Series(header, dtype=object)).notna().all():
             raise ValueError(
-                f"{MARK}{self.path}`. Expected names of columns in the first line. Received: numbers, {header[0]!r}"
+                f"{MARK}{self.path}`. Expected names of columns in the first line; add that line. Received: numbers, "
+                f"{header[0]!r}"
             )
         for name in ignore:
             if name not in header:
                 raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
         return header
+
+    def _check_first_line(self) -> None:
+        """Refuse cells in the place of names: 51.3,46,b, but not year,2019,2020, nor wavelengths over other numbers."""
+        numeric = [name for name in self.names if self.facts[name].numeric and self.facts[name].count]
+        values = self.dialect.numbers(pd.Series(numeric, dtype=object))
+        if values.isna().any() or not numeric:
+            return
+        ends = [(self.facts[name].low, self.facts[name].high) for name in numeric]
+        among = all(low <= value <= high for value, (low, high) in zip(values, ends, strict=True))
+        decimals = bool((values != np.floor(values)).any())
+        repeated = any(name in (self.facts[name].distinct or {}) for name in self.names if name not in numeric)
+        if repeated or (among and decimals):
+            expected = "names of columns in the first line; add that line"
+            raise ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: numbers, such as {numeric[0]!r}")
 
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list[str]] = []
