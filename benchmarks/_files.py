@@ -6,11 +6,16 @@ from pathlib import Path
 
 
 def ending_in(ending: str) -> Callable[[str], Path]:
-    """The type of an argument that names a file with this ending."""
+    """The type of an argument that names a file with this ending, in a folder that there is."""
 
     def path(text: str) -> Path:
-        if Path(text).suffix != ending:
+        found = Path(text)
+        if found.suffix != ending:
             raise argparse.ArgumentTypeError(f"expected a file name that ends in {ending}, got {text}")
-        return Path(text)
+        # Said before anything is measured.
+        if found.is_dir() or not found.parent.is_dir():
+            why = "which is a folder" if found.is_dir() else f"and no folder {found.parent}"
+            raise argparse.ArgumentTypeError(f"expected a file in a folder that there is, got {text}, {why}")
+        return found
 
     return path

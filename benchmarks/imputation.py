@@ -71,6 +71,9 @@ def taken_out(x: np.ndarray, pattern: str, share: float, seed: int) -> np.ndarra
             expected = f"at most {MOST_OF_A_COLUMN * len(rest) / x.shape[1]:.3g} where a third of the columns stays"
             raise ValueError(f"--share: expected {expected}; received {share}")
         chances[:, rest] = by_size(x[:, rng.choice(whole, len(rest))], of_rest)
+    if share * len(x) > len(x) - 2:
+        expected = f"at most {1.0 - 2.0 / len(x):.3g}, for two cells of each column stay"
+        raise ValueError(f"--share: expected {expected}; received {share}")
     mask = rng.random(x.shape) < chances
     # Two cells of each column at least are seen.
     mask[rng.permutation(len(x))[:2]] = False

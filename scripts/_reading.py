@@ -55,7 +55,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="TEXT",
-        help="further texts that stand for a missing cell, each of them one that some cell is to the letter",
+        help="further texts that stand for a missing cell, which some cell is: by value in a column of numbers, "
+        "to the letter elsewhere",
     )
     model = parser.add_argument_group("model")
     model.add_argument("--fit-rows", type=int, metavar="N", help="rows to learn from, drawn at random [100000]")

@@ -35,7 +35,7 @@ SMALL = _network.Network(3, (2, 5), 4)
 
 
 def test_a_file_is_what_its_name_says():
-    assert _files.ending_in(".json")("a/x.json") == Path("a/x.json")
+    assert _files.ending_in(".json")(str(FOLDER / "x.json")) == FOLDER / "x.json"
     for wrong in ("x.png", "x", "json"):
         with pytest.raises(argparse.ArgumentTypeError, match=f"ends in .json, got {wrong}"):
             _files.ending_in(".json")(wrong)
@@ -355,12 +355,22 @@ def test_rows_of_a_quick_run_are_none_of_a_full_one(monkeypatch, tmp_path, capsy
         measured(monkeypatch, out, "--quick")
     with pytest.raises(ValueError, match=r"--share: expected at most 0\.675 where a third of the columns stays"):
         measured(monkeypatch, out, "--data", "wine", "--share", "0.9")
+    with pytest.raises(
+        ValueError, match=r"--share: expected at most 0\.933, for two cells of each column stay; receiv"
+    ):
+        measured(monkeypatch, out, *full[:4], "--share", "0.95")
     with pytest.raises(ValueError, match="--share: expected one that takes a cell out"):
         measured(monkeypatch, out, *full[:4], "--share", "1e-9")
     assert out.read_text() == before
     out.write_text(before.replace('"imputation"', '"anomaly"'))
     with pytest.raises(ValueError, match=r"--out: expected a file of imputation\.py, or none"):
         measured(monkeypatch, out, *full)
+    (tmp_path / "folder.json").mkdir()
+    for file in ("no/rows.json", "folder.json"):
+        with pytest.raises(SystemExit):
+            measured(monkeypatch, tmp_path / file, *full)
+    assert "folder.json, which is a folder" in (said := capsys.readouterr().err)
+    assert f"expected a file in a folder that there is, got {tmp_path}/no/rows.json, and no folder" in said
     for wrong in (["--share", "1.5"], ["--share", "0"], ["--share", "nan"], ["--rounds", "3"]):
         with pytest.raises(SystemExit):
             measured(monkeypatch, out, *wrong)

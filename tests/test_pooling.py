@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_iwae.tables import Imputations, pool
@@ -71,6 +72,54 @@ def test_an_analysis_of_each_table():
     pooled = Imputations(tables, None, None).pool(lambda table: (table.mean(axis=0), [0.5, 0.25]))
     np.testing.assert_array_equal(pooled.estimate, [2.0, 2.0])
     np.testing.assert_array_equal(pooled.within, [0.5, 0.25])
+
+
+def test_results_are_pooled_by_their_labels():
+    # The more frequent level comes first, as value_counts has it.
+    one, other = pd.Series({"a": 3.0, "b": 1.0}), pd.Series({"b": 2.0, "a": 1.0})
+    pooled = pool([one, other], [0.1 * one, (0.1 * other)[["a", "b"]]])
+    assert pooled.estimate.to_dict() == {"a": 2.0, "b": 1.5}
+    assert pooled.within.to_dict() == pytest.approx({"a": 0.2, "b": 0.15})
+    low, high = pooled.interval(0.9)
+    assert (low + high).to_dict() == pytest.approx({"a": 4.0, "b": 3.0})
+    assert pool([one, other[["a", "b"]]], [[1.0, 2.0]] * 2).within.to_dict() == {"a": 1.0, "b": 2.0}
+    tables = pd.DataFrame([one, other])
+    assert pool(tables, tables[["b", "a"]]).within.to_dict() == {"a": 2.0, "b": 1.5}
+    square = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], ["r", "s"], ["a", "b"])
+    pd.testing.assert_frame_equal(pool([square, square.loc[["s", "r"], ["b", "a"]]], [square] * 2).estimate, square)
+    for estimates, variances, message in (
+        ([one, other.rename({"b": "c"})], [one] * 2, r"`estimates`\. Expected the same labels .*'b' and one without"),
+        ([one] * 2, [one.rename({"b": "c"})] * 2, r"`variances`\. Expected the same labels .*'b' and one without"),
+        ([one, other.rename({"b": "a"})], [one] * 2, r"`estimates`\. Expected the same labels .*'a' twice"),
+        ([one, other.to_numpy()], [one] * 2, r"`estimates`\. Expected labels of every table or of none"),
+        ([one, other], [one.to_numpy()] * 2, r"`variances`\. Expected labels, as the estimates have them"),
+        ([one.to_numpy()] * 2, [one, other], r"`estimates`\. Expected labels, as the variances have them"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pool(estimates, variances)
+
+
+@pytest.mark.parametrize("argument", ["estimates", "variances"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.ma.masked_equal([1.0, 9.0], 9.0),
+        [1.0, np.ma.masked],
+        [np.ma.masked_equal([9.0], 9.0), [1.0]],
+        ["1", "2"],
+        [1.0, True],
+        [pd.Series([True]), pd.Series([1.0])],
+        pd.Series(["1", "2"]),
+        np.array([1.0, "2"], object),
+        np.array([1.0, 2.0j]),
+        np.array([1, 2], "datetime64[D]"),
+    ],
+)
+def test_what_is_masked_or_no_number_is_refused(given, argument):
+    with pytest.raises(ValueError, match=rf"`{argument}`\. Expected numbers"):
+        pool(**{"estimates": [1.0, 2.0], "variances": [1.0, 2.0], argument: given})
+    # Control: a mask that leaves nothing out.
+    assert pool(np.ma.array([1.0, 2.0]), [1.0, 1.0]).estimate == 1.5
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,29 @@ def test_further_words_for_what_is_missing_and_columns_that_are_left_alone(tmp_p
         open_table(path, ignore=["ID"])
 
 
-@pytest.mark.parametrize("text", ["-999", "UNKNOWN", "p1"])
+def test_a_word_that_is_a_number_counts_by_value_in_columns_of_numbers(tmp_path):
+    text = "id;x;n;grade\np1;-999,0;-999;-999\np2;2,5;-999,0;-999,0\np3;-999;7;3+\n"
+    path = written(tmp_path, text)
+    for word in ("-999", "-999,0", "-999.0"):
+        frame = read(path, missing=[word, "3+"] if word != "-999" else [word], ignore=["id"])
+        assert frame[["x", "n"]].isna().to_numpy().tolist() == [[True, True], [False, True], [True, False]]
+    # In a column of text it is that text, and no other.
+    frame = read(path, missing=["-999"], ignore=["id"])
+    assert [None if pd.isna(cell) else cell for cell in frame["grade"]] == [None, "-999,0", "3+"]
+    table = open_table(path, missing=["-999"], ignore=["id"])
+    assert (table.facts["x"].low, table.facts["n"].low, table.facts["n"].distinct) == (2.5, 7.0, {"7": None})
+    ((cells, frame),) = table.chunks(3)
+    table.write_part(tmp_path / "part", cells, frame.fillna({"x": 0.5, "n": 4}).fillna("3+"))
+    assert (tmp_path / "part").read_text() == "p1;0,5;4;3+\np2;2,5;4;-999,0\np3;0,5;7;3+\n"
+    # A column of codes is one of text.
+    assert read(written(tmp_path, "zip\n05\n5\n"), missing=["5"])["zip"].tolist()[0] == "05"
+    with pytest.raises(
+        ValueError, match=r"`missing`\. Expected texts .*, or by value in a column of numbers.*'6', which"
+    ):
+        open_table(written(tmp_path, "x;w\n5;6.0\n7;a\n"), missing=["6", "7.0"])
+
+
+@pytest.mark.parametrize("text", ["-998", "UNKNOWN", "p1"])
 def test_words_for_what_is_missing_that_no_cell_is_are_refused(text, tmp_path):
     # Of another spelling, or in no column that is looked at.
     path = written(tmp_path, "id,x,w\np1,-999.0,unknown\np2,2.5,a\n")
@@ -225,7 +247,12 @@ def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
 REFUSED = {
     "nothing": (b"", r"a line with the names of the columns\. Received: an empty file"),
     "only names": (b"a,b\n", r"rows below the names of the columns"),
-    "no names": (b"1.5,2\n3,4\n", r"names of columns in the first line\. Received: numbers, '1.5'"),
+    "no names": (b"1.5,2\n3,4\n", r"names of columns in the first line; add that line\. Received: numbers, '1.5'"),
+    "no names but a level": (
+        b"51,46,b\n50,40,a\n2,30,b\n",
+        r"names of columns in the first line; add that line\..*such as '51'",
+    ),
+    "no names but a number": (b"51.3,46,p1\n50.0,40,p2\n60.5,50,p3\n", r"names of columns .*such as '51.3'"),
     "a name twice": (b"a,b,a\n1,2,3\n", r"names that all differ\. Received: 'a' twice"),
     "a name is lacking": (b"a,,c\n1,2,3\n", r"a name for each column\. Received: none for column 2"),
     "a cell too many": (b"a,b\n1,2\n1,2,3\n4,5\n", r"2 columns in every line\. Received: 3 in line 3"),
@@ -244,6 +271,13 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(bad, tmp_path):
     path.write_bytes(REFUSED[bad][0])
     with pytest.raises(ValueError, match=rf"Invalid value received for `.*bad.csv`\. Expected .*{REFUSED[bad][1]}"):
         open_table(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["year,2019,2020\na,3,4\nb,3000,4\n", ",0,1\na,3,4\nb,0,2\n", "id,400.5,500.5\na,0.3,0.4\nb,0.2,0.1\n"]
+)
+def test_names_may_be_numbers(text, tmp_path):
+    assert open_table(written(tmp_path, text)).num_rows == 2
 
 
 def test_files_that_are_none(tmp_path):
@@ -279,6 +313,31 @@ def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
     levels = {name: column.categories for name, column in columns_of(table, first, {"grade": "ordinal"}).items()}
     assert kinds == {"bit": "ordinal", "word": "categorical", "grade": "ordinal", "size": "real", "count": "real"}
     assert levels == {"bit": (0, 1, 2), "word": ("a", "b", "c"), "grade": (1, 2, 3, 4), "size": None, "count": None}
+
+
+@pytest.mark.parametrize("cells", [(0.5, 2.5), (1, 2), ("a", "c")])
+def test_two_levels_are_those_of_all_rows(cells, tmp_path):
+    rows = [cells[0]] * 9 + [cells[1]]
+    for late, message in ((cells[1], None), ("0.5" if cells[0] == 1 else "7", "two levels. Received: 3 in all rows: ")):
+        table = open_table(written(tmp_path, "\n".join(map(str, ["q", *rows, late]))))
+        sample = next(table.chunks(5))[1]
+        if message is None:
+            assert columns_of(table, sample, {"q": "binary"})["q"].categories == cells
+        else:
+            with pytest.raises(ValueError, match=f"`column 'q'`. Expected {message}['0-9].*, .*, [^(]*$"):
+                columns_of(table, sample, {"q": "binary"})
+
+
+def test_a_column_of_which_no_cell_was_drawn_is_not_said_to_be_empty(tmp_path):
+    table = open_table(written(tmp_path, "x,n\n1,1\n2,\n3,\n4,\n"))
+    with pytest.raises(
+        ValueError, match=r"`column 'n'`.* raise `fit_rows`.*Received: none in 3 of 4 rows, and 1 in all"
+    ):
+        columns_of(table, next(table.chunks(4))[1][1:], {"n": "count"})
+    # Control: nothing is known of it.
+    table = open_table(written(tmp_path, "x,n\n1,\n2,\n"))
+    with pytest.raises(ValueError, match=r"`column 'n'`.*all are missing; leave the column out"):
+        columns_of(table, next(table.chunks(2))[1], {"n": "binary"})
 
 
 def test_parquet_keeps_its_types(tmp_path):

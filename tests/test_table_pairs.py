@@ -1,5 +1,6 @@
 """Two files of one table: a number or a code is the same in both, or it is refused with a sentence."""
 
+import pandas as pd
 import pytest
 
 from keras_iwae.tables.files import open_table
@@ -90,8 +91,48 @@ def test_codes_in_one_of_two_files_are_codes_in_both(tmp_path):
     assert values(open_pair(written(tmp_path, "new.csv", "x\n12345\n"), old)[0]) == ["12345"]
 
 
+def test_a_column_is_what_it_is_in_the_file_that_is_learned_from(tmp_path):
+    levels = written(tmp_path, "old.csv", "x\n1\n2\nx\n")
+    codes = written(tmp_path, "new.csv", "x\n1\n2.0\n-9\n-9.0\n")
+    assert values(open_pair(codes, levels, missing=["-9"])[0]) == ["1", "2.0", "-9.0"]
+    # Of many texts, some in the place of a number in a column of numbers.
+    many = "".join(f"{n}.5\n" for n in range(20))
+    new = written(tmp_path, "new.csv", f"x\n{many}about 3\n")
+    assert values(open_pair(new, levels)[0])[-1] == "about 3"
+    old = written(tmp_path, "old.csv", f"x\n{many}")
+    for text, row in (("about 3", 21), ("007", 1)):
+        new = written(tmp_path, "new.csv", f"x\n{many}about 3\n" if row > 1 else "x\n007\n")
+        expected = rf"`column 'x'`\. Expected numbers, as in .*old.csv, .*Received: '{text}' in row {row} of .*new.csv"
+        with pytest.raises(ValueError, match=expected):
+            open_pair(new, old)
+    # Control: it is said that they are numbers.
+    assert values(open_pair(new, old, kinds={"x": "real"})[0]) == [7]
+
+
+def test_a_column_of_parquet_is_of_the_type_that_is_learned_from(tmp_path):
+    pytest.importorskip("pyarrow")
+    text = written(tmp_path, "text.csv", "x\n1\nx\n")
+    number = written(tmp_path, "number.csv", "x\n1\n0\n")
+    for name, cells in (("n", [1, 0]), ("b", [True, False]), ("w", ["1", "x"]), ("c", pd.Categorical(["1", "x"]))):
+        pd.DataFrame({"x": cells}).to_parquet(tmp_path / f"{name}.parquet")
+    for name in ("n", "b"):
+        assert values(open_pair(number, tmp_path / f"{name}.parquet")[0]) == [1, 0]
+        with pytest.raises(
+            ValueError, match=r"`column 'x'`\. Expected text, as in .*text.csv\. Received: numbers or bo"
+        ):
+            open_pair(tmp_path / f"{name}.parquet", text)
+    for name in ("w", "c"):
+        assert values(open_pair(number, tmp_path / f"{name}.parquet")[0]) == ["1", "0"]
+        assert values(open_pair(tmp_path / f"{name}.parquet", text)[0]) == ["1", "x"]
+        with pytest.raises(ValueError, match=r"`column 'x'`\. Expected numbers, as in .*Received: '1' in row 1 of"):
+            open_pair(tmp_path / f"{name}.parquet", number)
+
+
 def test_a_word_for_what_is_missing_is_in_one_of_the_files(tmp_path):
     old, new = written(tmp_path, "old.csv", "x\n1\n-999\n"), written(tmp_path, "new.csv", "x\n1\n2\n")
     assert values(open_pair(new, old, missing=["-999"])[1]) == [1]
+    written(tmp_path, "new.csv", "x\n1\n-999.0\n")
+    assert [values(table) for table in open_pair(new, old, missing=["-999"])] == [[1], [1]]
+    written(tmp_path, "new.csv", "x\n1\n2\n")
     with pytest.raises(ValueError, match=r"`missing`\. Expected texts that are a cell of .*new.csv or .*old.csv"):
         open_pair(new, old, missing=["-99"])

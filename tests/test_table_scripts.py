@@ -2,6 +2,7 @@
 
 import csv
 import warnings
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from test_report import Page
 from test_scripts import call, error_line
 
-from keras_iwae import IWAEImputer, tables
+from keras_iwae import IWAEDensity, IWAEImputer, tables
 from keras_iwae.experiments.report import imputation
-from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file
+from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file, scoring
+from keras_iwae.tables.files import open_table
 
 ROWS = 120
 FAST = ["--max-steps", 100, "--num-samples", 40]
@@ -170,6 +172,20 @@ def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch
     assert {path.name for path in out.parent.iterdir()} == {"out.csv", "out-rows.csv"}
     impute_file(source, whole, chunk_rows=120, ignore=["id"])
     assert out.read_bytes() == whole.read_bytes()
+    # What is no longer what it was is made again: a part that was cut off, one that is gone, the model.
+    for name, spoil, again in (
+        ("000-0000000.csv", lambda path: path.write_bytes(path.read_bytes()[:-40]), [50, 50, 20]),
+        ("000-0000000.csv", Path.unlink, [50, 50, 20]),
+        ("model.pickle", lambda path: path.write_bytes(b""), ["fit", 50, 20]),
+    ):
+        Quick.asked, Quick.stops_at = [], 3
+        with pytest.raises(KeyboardInterrupt):
+            impute_file(source, out, chunk_rows=50, ignore=["id"])
+        spoil(out.with_name(".out.csv.partial") / name)
+        Quick.asked, Quick.stops_at = [], 0
+        impute_file(source, out, chunk_rows=50, ignore=["id"])
+        assert Quick.asked == again
+        assert out.read_bytes() == whole.read_bytes()
     # Control: under other settings, or of another file, nothing is taken over.
     Quick.asked, Quick.stops_at = [], 3
     with pytest.raises(KeyboardInterrupt):
@@ -286,6 +302,48 @@ def test_cells_are_not_scored_where_gaps_say_something(tmp_path):
         score_file(tmp_path / "none.csv", tmp_path / "out.csv", cells=True, missingness="self_masking")
 
 
+class Seen(IWAEDensity):
+    """A density that knows of each cell its place, and of nothing what is likely."""
+
+    asked: ClassVar[list] = []
+
+    def fit(self, frame):
+        return self
+
+    def score_samples(self, frame):
+        Seen.asked.append(len(frame))
+        return np.zeros(len(frame))
+
+    def score_cells(self, frame):
+        return frame.astype(float) * 0.0 - np.arange(frame.shape[1]) * (np.arange(len(frame))[:, np.newaxis] == 0)
+
+
+def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "IWAEDensity", Seen)
+    names = ["row", "x", "oddest", "column_row", "missing", "log_likelihood"]
+    write(tmp_path / "in.csv", [range(6), range(2, 8), range(3, 9)], names)
+    score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True)
+    header, first, *_ = read(tmp_path / "out.csv")
+    # Of two rows, the first of which is spoiled, that one is scored again.
+    Seen.asked, kept = [], scoring._join
+
+    def spoiling(parts, *rest):
+        parts[0].write_bytes(b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring, "_join", spoiling)
+    with pytest.raises(KeyboardInterrupt):
+        score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=2)
+    monkeypatch.setattr(scoring, "_join", kept)
+    score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=2)
+    assert Seen.asked == [2, 1, 2]
+    free = ["column_column_row", "x", "column_oddest", "column_row", "column_missing", "column_log_likelihood"]
+    assert header == ["row", "missing", "log_likelihood", "oddest", *free]
+    # By the name that it has in this file, which is read again.
+    assert first[3] == "column_log_likelihood"
+    assert open_table(tmp_path / "out.csv", ignore=["oddest"]).names == [*header[:3], *free]
+
+
 @pytest.mark.parametrize("script", ["impute", "score"])
 def test_kinds_that_are_none_are_refused_before_anything_is_imported(script, tmp_path):
     process = call(script, "a.csv", "--out", "b.csv", "--kind", "age=number", cwd=tmp_path, status=2)
@@ -363,6 +421,21 @@ def test_what_a_file_is_read_by_is_refused_by_name(filled_or_scored, options, me
     with pytest.raises(ValueError, match=f"^Invalid value received for {message}"):
         filled_or_scored(**given)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
+def test_nothing_is_written_in_the_place_of_a_folder_or_below_a_file(filled_or_scored, tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    (tmp_path / "file").touch()
+    for out, why in (("out.csv", "which is a folder"), ("file/a/out.csv", r".*file is no folder")):
+        with pytest.raises(ValueError, match=rf"`out`\. Expected the path of a file\. Received: .*{out}, .*{why}"):
+            filled_or_scored(tmp_path / "none.csv", tmp_path / out)
+    (tmp_path / "x-01.csv").mkdir()
+    with pytest.raises(ValueError, match=r"Received: .*x-01.csv, which is a folder"):
+        impute_file(tmp_path / "none.csv", tmp_path / "x.csv", num_imputations=1)
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(ValueError, match=r"`report`\. Expected the path of a file\. Received: .*page.html, which is"):
+        imputation.check_page(tmp_path / "page.html")
 
 
 @pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])

@@ -88,8 +88,11 @@ def test_held_out_cells_are_of_the_same_rows(of_frames, monkeypatch):
         of_frames.score_held_out(holes, known.reset_index(drop=True))
     with pytest.raises(ValueError, match=r"`values`\. Expected shape \[30, 3\]\. Received: \[29, 3\]"):
         of_frames.score_held_out(holes, known[1:])
-    with pytest.raises(ValueError, match=r"`X`\. Expected the columns \[0, 1, 2\], in this order\. Rec"):
+    with pytest.raises(ValueError, match=r"`values`\. Expected the columns of `X`, \[0, 1, 2\], in this o"):
         of_frames.score_held_out(holes, known[[2, 1, 0]])
+    for none in (None, "table.csv", X[:, :2], 3.0):
+        with pytest.raises(ValueError, match=r"`values`\. Expected a(n array or a Data| table like `X`\. Rec)"):
+            of_frames.score_held_out(holes, none)
     # Control: the same rows, and rows of which nothing but their number is known.
     for values in (known, X):
         with pytest.raises(Asked):
@@ -117,6 +120,7 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
             [[1.0, "a", 2.0]],
             r"`column 1`\. Expected numbers; a DataFrame may have columns of text\. Received: text \('a'\)",
         ),
+        (pd.DataFrame(index=range(3)), r"`X`\. Expected rows and columns\. Received: a DataFrame of shape \[3, 0\]"),
         (pd.DataFrame(X, columns=["a", 1, 2]), r"`columns`\. Expected names that are all strings, or none of them"),
     ],
 )

@@ -77,13 +77,23 @@ def check_path(argument: str, path: object) -> Path:
     return Path(path)
 
 
+def check_target(argument: str, path: object) -> Path:
+    """`path` as a Path if a file can be put there, in a new folder too; else a ValueError that names `argument`."""
+    found = check_path(argument, path)
+    files = [part for part in found.parents if part.exists() and not part.is_dir()]
+    if files or found.is_dir():
+        why = f"where {files[0]} is no folder" if files else "which is a folder"
+        raise ValueError(f"{MARK}{argument}`. Expected the path of a file. Received: {found}, {why}")
+    return found
+
+
 def check_ending(argument: str, path: str | os.PathLike, *endings: str) -> Path:
     """`path` as a Path if its name ends as what is written there does; else a ValueError that names `argument`."""
     found = check_path(argument, path)
     if found.suffix.lower() not in endings:
         expected = " or ".join(endings)
         raise ValueError(f"{MARK}{argument}`. Expected a file name that ends in {expected}. Received: {str(path)!r}")
-    return found
+    return check_target(argument, found)
 
 
 def check_folder(argument: str, path: str | os.PathLike) -> Path:
@@ -101,9 +111,7 @@ def check_file(argument: str, path: Any) -> Path:
     # An integer would be taken for an open file.
     if not isinstance(path, (str, os.PathLike)) or not str(path):
         raise ValueError(f"{MARK}{argument}`. Expected the path of a file. Received: {path!r}")
-    found = Path(path)
-    if found.is_dir():
-        raise ValueError(f"{MARK}{argument}`. Expected the path of a file. Received: {found}, which is a folder")
+    found = check_target(argument, path)
     if not found.parent.is_dir():
         where = f"{found}, and no folder {found.parent}"
         raise ValueError(f"{MARK}{argument}`. Expected a file in a folder that there is. Received: {where}")

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
-from keras_iwae.tables.dialect import MISSING, Dialect
+from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.facts import Facts
 from keras_iwae.tables.marks import Marks
 from keras_iwae.tables.values import refusal
+from keras_iwae.tables.words import Words
 
 _SCANNED = 10_000
 # So many different cells, some of them numbers, may be levels, such as 0, 1, 2, 3+.
@@ -31,7 +32,7 @@ class CsvTable:
 
     Args:
         path: the file; its encoding, separator and decimal mark are found out.
-        missing: texts that stand for a cell that is not known, beside the usual ones.
+        missing: texts that stand for a cell that is not known, beside the usual ones; see `Words`.
         ignore: names of columns that are carried along and not looked at.
         kinds: what some columns are, by name: those of numbers are numbers even where some begin with a zero, as 007
             does; others are then text.
@@ -42,7 +43,6 @@ class CsvTable:
             without a name, or with pandas' "Unnamed: 0" of which no kind is said.
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
-        unseen: those of `missing` that no cell is.
         marks: of decimals and thousands, in the numbers.
 
     Raises:
@@ -59,33 +59,52 @@ class CsvTable:
         kinds = kinds or {}
         numbers = {name for name, kind in kinds.items() if kind in ("real", "positive", "count")}
         self.path, self.dialect = path, Dialect.of(path)
-        self._missing = {*MISSING, *missing}
+        self._words = Words(missing, self.dialect)
         self._header = self._checked_header(ignore)
         self.names = [name for name in self._header if name not in ignore]
-        self.facts = {name: Facts() for name in self.names}
-        self.num_rows, self.unseen = 0, set(missing)
+        self._of_text = {name: Facts() for name in self.names}
+        self._of_numbers = {name: Facts() for name in self.names} if self._words.any_numbers else self._of_text
+        self._removed: dict[str, set[float]] = {name: set() for name in self.names}
+        self.num_rows = 0
         self.marks = Marks(self.dialect)
         for texts in self._texts(_SCANNED):
             for name in self.names:
-                if self.unseen:
-                    self.unseen.difference_update(texts[name].str.strip())
-                cells = self._observed(texts[name])
-                found = self.dialect.numbers(cells)
-                decimals = self.dialect.decimals(cells[found.notna()])
-                self.marks.update(name, cells[found.notna()], found.dropna())
-                self.facts[name].update(cells, found, self.num_rows, decimals)
-                self.facts[name].coded |= name not in numbers and bool(cells.str.fullmatch(_CODE).any())
+                self._look_at(name, texts[name].str.strip(), name in numbers)
             self.num_rows += len(texts)
+        numeric = {name: facts.numeric for name, facts in self._of_text.items()}
+        self.facts = {name: (self._of_numbers if numeric[name] else self._of_text)[name] for name in self.names}
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
+        self._check_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
         self.names = [name for name in self.names if name not in self.carried]
         if "" in self.names:
             raise ValueError(f"{MARK}{path}`. Expected a name for each column with gaps. Received: none for column 1")
-        for name in self.names:
-            _check_numbers(name, self.facts[name])
-            self.marks.check(name)
+
+    @property
+    def unseen(self) -> set[str]:
+        """Those of `missing` that no cell is."""
+        found = [self._removed[name] for name in self.names if self.facts[name].numeric]
+        return self._words.unseen(set().union(*found))
+
+    def check(self, name: str) -> None:
+        """Refuse a column of numbers of which one is a text, or of which the marks say two things.
+
+        Raises:
+            ValueError: which names the column.
+        """
+        _check_numbers(name, self.facts[name])
+        self.marks.check(name)
+
+    def is_text(self, name: str) -> bool:
+        """Whether a column is read as text."""
+        return not self.facts[name].numeric
+
+    def read_as_text(self, name: str) -> None:
+        """Read a column as text, though all of its cells are numbers: where another file has text there."""
+        self.facts[name] = self._of_text[name]
+        self.facts[name].coded = True
 
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
@@ -112,7 +131,7 @@ class CsvTable:
         """
         texts = texts.copy()
         for name in filled.columns:
-            gap = texts[name].str.strip().isin(self._missing)
+            gap = self._gaps(name, texts[name].str.strip())
             texts.loc[gap, name] = [self._text(name, value) for value in filled.loc[gap, name]]
         self.dialect.write(path, texts.itertuples(index=False, name=None))
 
@@ -152,12 +171,27 @@ class CsvTable:
                 raise ValueError(f"{MARK}{self.path}`. Expected names that all differ. Received: {name!r} twice")
         if self.dialect.numbers(pd.Series(header, dtype=object)).notna().all():
             raise ValueError(
-                f"{MARK}{self.path}`. Expected names of columns in the first line. Received: numbers, {header[0]!r}"
+                f"{MARK}{self.path}`. Expected names of columns in the first line; add that line. Received: numbers, "
+                f"{header[0]!r}"
             )
         for name in ignore:
             if name not in header:
                 raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
         return header
+
+    def _check_first_line(self) -> None:
+        """Refuse cells in the place of names: 51.3,46,b, but not year,2019,2020, nor wavelengths over other numbers."""
+        numeric = [name for name in self.names if self.facts[name].numeric and self.facts[name].count]
+        values = self.dialect.numbers(pd.Series(numeric, dtype=object))
+        if values.isna().any() or not numeric:
+            return
+        ends = [(self.facts[name].low, self.facts[name].high) for name in numeric]
+        among = all(low <= value <= high for value, (low, high) in zip(values, ends, strict=True))
+        decimals = bool((values != np.floor(values)).any())
+        repeated = any(name in (self.facts[name].distinct or {}) for name in self.names if name not in numeric)
+        if repeated or (among and decimals):
+            expected = "names of columns in the first line; add that line"
+            raise ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: numbers, such as {numeric[0]!r}")
 
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list[str]] = []
@@ -179,14 +213,35 @@ class CsvTable:
     def _frame(self, rows: list[list[str]]) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=self._header, dtype=object)
 
-    def _observed(self, texts: pd.Series) -> pd.Series:
+    def _look_at(self, name: str, texts: pd.Series, is_number: bool) -> None:
+        """Gather what is known of a column, as one of text and as one of numbers, from its next stripped cells."""
+        cells = texts[~self._words.are(texts)]
+        found = self.dialect.numbers(cells)
+        gone = self._words.equal(found)
+        self._removed[name].update(found[gone])
+        codes = cells.str.fullmatch(_CODE).astype(bool) & (not is_number)
+        kept = cells[~gone]
+        self.marks.update(name, kept[found[~gone].notna()], found[~gone].dropna())
+        for facts, known in ((self._of_text, cells), (self._of_numbers, kept))[: 1 + self._words.any_numbers]:
+            numbers = found[known.index]
+            decimals = self.dialect.decimals(known[numbers.notna()])
+            facts[name].update(known, numbers, self.num_rows, decimals, codes[known.index])
+
+    def _gaps(self, name: str, texts: pd.Series) -> pd.Series:
+        """Which stripped cells of a column are missing."""
+        found = self._words.are(texts)
+        if self._words.any_numbers and self.facts[name].numeric:
+            found |= self._words.equal(self.dialect.numbers(texts))
+        return found
+
+    def _observed(self, name: str, texts: pd.Series) -> pd.Series:
         texts = texts.str.strip()
-        return texts[~texts.isin(self._missing)]
+        return texts[~self._gaps(name, texts)]
 
     def _values(self, texts: pd.DataFrame) -> pd.DataFrame:
         columns = {}
         for name in self.names:
-            facts, cells = self.facts[name], self._observed(texts[name])
+            facts, cells = self.facts[name], self._observed(name, texts[name])
             if not facts.numeric:
                 columns[name] = cells.reindex(texts.index).where(lambda values: values.notna(), None)
                 continue

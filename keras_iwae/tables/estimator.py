@@ -124,7 +124,9 @@ class TableEstimator(BaseEstimator):
 
     def _frame(self, X: Any, reset: bool = False) -> pd.DataFrame:
         """The table as a DataFrame with the names of the schema; an array's columns are called 0, 1, ..."""
-        if _is_frame(X) and 0 not in X.shape:
+        if _is_frame(X):
+            if 0 in X.shape:
+                raise ValueError(f"{MARK}X`. Expected rows and columns. Received: a DataFrame of shape {list(X.shape)}")
             check_names(X.columns)
             if len({isinstance(name, str) for name in X.columns}) > 1:
                 expected = "names that are all strings, or none of them"

@@ -21,7 +21,7 @@ class Facts:
         coded: whether some number begins with a zero as postal codes do, so that it is none.
         decimals: most digits behind the mark; -1 where a number has an exponent.
         distinct: the different cells, `None` where there are many.
-        text: the first cell that is no number.
+        text: the first cell that is no number, or a code.
         row: where it is, counted from 1.
     """
 
@@ -36,7 +36,14 @@ class Facts:
         """Whether every observed cell is a number, and no code of digits."""
         return self.count == self.count_numbers and not self.coded
 
-    def update(self, cells: pd.Series, numbers: pd.Series, first_row: int, decimals: int = 0) -> None:
+    def update(
+        self,
+        cells: pd.Series,
+        numbers: pd.Series,
+        first_row: int,
+        decimals: int = 0,
+        codes: pd.Series | None = None,
+    ) -> None:
         """Take in the next rows.
 
         Args:
@@ -44,12 +51,17 @@ class Facts:
             numbers: the same as float64, NaN where one is no number.
             first_row: rows before this chunk.
             decimals: most digits behind the mark of these numbers, -1 where one has an exponent.
+            codes: which of the cells begin with a zero as no number does, bool; `None` for none of them.
         """
         self.decimals = -1 if min(self.decimals, decimals) < 0 else max(self.decimals, decimals)
         known = numbers.dropna()
         self.count, self.count_numbers = self.count + len(cells), self.count_numbers + len(known)
-        if len(known) < len(cells) and self.text is None:
-            place = numbers.index[numbers.isna()][0]
+        wrong = numbers.isna()
+        if codes is not None:
+            wrong |= codes
+            self.coded |= bool(codes.any())
+        if self.text is None and wrong.any():
+            place = numbers.index[wrong][0]
             self.text, self.row = str(cells[place]), first_row + int(place) + 1
         if len(known):
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))

@@ -13,7 +13,8 @@ from keras_iwae.foundation import MARK, check_choice, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.parquet_files import ParquetTable
-from keras_iwae.tables.schema import KINDS, Column, Schema
+from keras_iwae.tables.schema import KINDS, LEVELLED, Column, Schema
+from keras_iwae.tables.values import refusal, shown
 
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 TableFile = CsvTable | ParquetTable
@@ -32,7 +33,8 @@ def open_table(
 
     Args:
         path: a CSV file with the names of its columns in the first line, or a Parquet file.
-        missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others.
+        missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others;
+            in a column of numbers they count by value, so that -999 is -999.0 too.
         ignore: names of columns that are carried along and not looked at.
         kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007, and pandas'
             index is a column like others.
@@ -42,13 +44,16 @@ def open_table(
     """
     table = opened(path, missing, ignore, kinds)
     check_seen(missing, table)
+    if isinstance(table, CsvTable):
+        for name in table.names:
+            table.check(name)
     return table
 
 
 def opened(
     path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, str] | None
 ) -> TableFile:
-    """As `open_table`, of a file in which not every text for what is missing need be."""
+    """As `open_table`, of a file in which not every text for what is missing need be, nor each column be looked at."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
         # The letters of a text would be texts too.
         several = isinstance(texts, Collection) and not isinstance(texts, str)
@@ -85,7 +90,7 @@ def warn_of_carried(*tables: TableFile) -> None:
 
 
 def check_seen(missing: Collection[str], *tables: TableFile) -> None:
-    """Refuse texts for what is missing that no cell of these tables is: 9999 says nothing of a file with 9999.0.
+    """Refuse texts for what is missing that no cell of these tables is, as Unknown where there is unknown.
 
     Raises:
         ValueError: which names the first of them.
@@ -93,7 +98,8 @@ def check_seen(missing: Collection[str], *tables: TableFile) -> None:
     unseen = [text for text in missing if all(text in t.unseen for t in tables if isinstance(t, CsvTable))]
     if unseen:
         paths = " or ".join(str(path) for path in dict.fromkeys(table.path for table in tables))
-        expected = f"texts that are a cell of {paths}, to the letter, in a column that is looked at"
+        letter = "to the letter, or by value in a column of numbers"
+        expected = f"texts that are a cell of {paths}, {letter}, of those that are looked at"
         raise ValueError(f"{MARK}missing`. Expected {expected}. Received: {unseen[0]!r}, which no cell is")
 
 
@@ -140,8 +146,23 @@ def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, str])
     Raises:
         ValueError: which names the column, if one is none that can be learned from.
     """
-    found = Schema.infer(sample, given)
+    for name in table.names:
+        if sample[name].isna().all() and table.facts[name].count:
+            expected = "a value among the rows that are learned from; raise `fit_rows`, or leave the column out"
+            received = f"none in {len(sample)} of {table.num_rows} rows, and {table.facts[name].count} in all"
+            raise refusal(name, expected, received)
+    found = Schema.infer(sample, {name: _given(name, kind, table) for name, kind in given.items()})
     return {name: _of_all(column, table, name in given) for name, column in zip(table.names, found, strict=True)}
+
+
+def _given(name: str, kind: str, table: TableFile) -> str | Column:
+    """A kind that is given, with the levels of all rows where it has any."""
+    facts, levels = table.facts[name], table.levels(name)
+    if kind == "binary" and facts.count and (levels is None or len(levels) != 2):
+        received = "many in all rows" if levels is None else f"{len(levels)} in all rows: {shown(levels)}"
+        raise refusal(name, "two levels", received)
+    ordered = kind == "ordinal" and table.is_text(name)
+    return kind if kind not in LEVELLED or not levels or ordered else Column(name, kind, tuple(levels))
 
 
 def _of_all(column: Column, table: TableFile, given: bool) -> Column:
@@ -155,8 +176,6 @@ def _of_all(column: Column, table: TableFile, given: bool) -> Column:
     levels = table.levels(name)
     if levels is None or set(levels) <= set(column.categories) or "category" in (column.dtype or ""):
         return column
-    if given and column.kind != "binary":
-        return replace(column, categories=tuple(levels))
     if facts.numeric and len(levels) > _MOST_GRADES:
         return replace(column, kind="real", categories=None)
     return replace(column, kind="ordinal" if facts.numeric else "categorical", categories=tuple(levels))

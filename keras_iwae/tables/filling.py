@@ -70,7 +70,7 @@ def impute_file(
         num_imputations: m, how many files with draws are written beside it, `OUT-01.csv`, ...; 0 for none.
         kinds: what some columns are, by name; see `Schema`.
         ignore: names of columns that are carried along and not looked at.
-        missing: texts that stand for a cell that is not known, beside the usual ones.
+        missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are filled in at a time.
         seed: the same seed gives the same files.
@@ -122,12 +122,12 @@ def impute_file(
         for chunk, (cells, frame) in enumerate(table.chunks(chunk_rows)):
             names = [f"{number:03d}-{chunk:07d}{out.suffix}" for number in numbers]
             rows = work.folder / f"rows-{chunk:07d}.npz"
-            if not rows.is_file():
+            if not work.is_sealed(rows.name):
                 found = imputer.impute(frame, num_imputations)
                 for name, filled in zip(names, [found.filled, *found.tables], strict=True):
                     work.part(name, table.write_part, cells, filled)
-                # The last of a chunk, so that where it is all others are.
                 work.part(rows.name, _write_verdicts, found.rows, begin)
+                work.seal(rows.name, [*names, rows.name])
             for place, name in enumerate(names):
                 parts[place].append(work.folder / name)
             verdicts.append(rows)

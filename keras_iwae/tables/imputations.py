@@ -38,7 +38,8 @@ class Imputations:
         """What an analysis says of the table, with the uncertainty of what was missing.
 
         Args:
-            analysis: from a table to its estimate and the squared standard error of it, numbers or arrays.
+            analysis: from a table to its estimate and the squared standard error of it, numbers or arrays; those
+                of pandas are pooled by their labels.
             complete_degrees_of_freedom: see `pool`.
 
         Raises:

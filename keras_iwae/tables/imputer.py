@@ -12,6 +12,7 @@ from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.tables.estimator import TableEstimator
 from keras_iwae.tables.imputations import Imputations
 from keras_iwae.tables.trust import RowTrust
+from keras_iwae.tables.values import plain_text
 
 
 class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
@@ -136,7 +137,8 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             ValueError: if `values` has other rows, by number or, of two DataFrames, by index, or as `transform`.
         """
         check_is_fitted(self)
-        encoded, held_out = (self.coding_.encode(self._frame(table)) for table in (X, values))
+        encoded = self.coding_.encode(self._frame(X))
+        held_out = self.coding_.encode(self._held_out(values))
         if held_out.shape != encoded.shape:
             raise ValueError(f"{MARK}values`. Expected shape {list(encoded.shape)}. Received: {list(held_out.shape)}")
         if isinstance(X, pd.DataFrame) and isinstance(values, pd.DataFrame) and not X.index.equals(values.index):
@@ -144,7 +146,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             place = next((n for n, (one, other) in pairs if one != other), 0)
             raise ValueError(
                 f"{MARK}values`. Expected the index of `X`, as values.loc[X.index] has it. Received: "
-                f"{values.index[place]!r} in the place of {X.index[place]!r}"
+                f"{plain_text(values.index[place])} in the place of {plain_text(X.index[place])}"
             )
         held_out[~np.isnan(encoded)] = np.nan
         scores = np.full(encoded.shape, np.nan)
@@ -153,6 +155,21 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             found = self._conditional(encoded[rows], values=held_out[rows]).log_density
             scores[rows] = found + self.coding_.log_jacobian(held_out[rows])
         return scores
+
+    def _held_out(self, values: Any) -> pd.DataFrame:
+        """As `_frame`, of what the caller knows as `values`."""
+        names = self.coding_.schema.names
+        if isinstance(values, pd.DataFrame) and self._gives_frames and list(values.columns) != names:
+            expected = f"the columns of `X`, {names}, in this order"
+            raise ValueError(f"{MARK}values`. Expected {expected}. Received: {list(values.columns)}")
+        try:
+            return self._frame(values)
+        except (TypeError, ValueError) as error:
+            if str(error).startswith(MARK):
+                raise ValueError(str(error).replace(f"{MARK}X`", f"{MARK}values`")) from None
+            # In words of scikit-learn, which know of X alone.
+            why = " ".join(str(error).split())
+            raise ValueError(f"{MARK}values`. Expected a table like `X`. Received: {values!r:.80}: {why}") from None
 
     def _trust(self, missing: np.ndarray, found: Conditional | None) -> RowTrust:
         return RowTrust.of(missing, found, self.missingness is not None)

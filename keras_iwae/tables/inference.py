@@ -9,7 +9,7 @@ import pandas as pd
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.dtypes import LARGEST_WHOLE, dtype_text, not_held
 from keras_iwae.tables.schema import Column
-from keras_iwae.tables.values import check_type, levels, numbers, refusal, shown
+from keras_iwae.tables.values import check_type, levels, numbers, plain_text, refusal, shown
 
 # Text of more levels is free text or identifiers.
 _MOST_LEVELS = 50
@@ -102,7 +102,9 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
     if kind == "binary" and len(found) > 2:
         raise refusal(name, "two levels", f"{len(found)}: {shown(found)}")
     if kind == "binary" and len(found) == 1:
-        raise refusal(name, f"Column({name!r}, 'binary', categories), which names both levels", f"{found[0]!r} alone")
+        raise refusal(
+            name, f"Column({name!r}, 'binary', categories), which names both levels", f"{plain_text(found[0])} alone"
+        )
     return Column(name, kind, found, dtype=dtype)
 
 

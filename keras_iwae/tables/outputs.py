@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, check_target
 from keras_iwae.tables.files import is_parquet
 
 # The columns of the file with a verdict on each row.
@@ -21,7 +21,7 @@ def rows_file(out: Path) -> Path:
 
 
 def check_outputs(source: Path, out: Path, num_imputations: int) -> None:
-    """Refuse to write over what is read, into another format, or beside draws of an earlier run that would stay.
+    """Refuse to write over what is read or a folder, in another format, or beside draws of an earlier run that stay.
 
     Raises:
         ValueError: if it is so.
@@ -30,6 +30,7 @@ def check_outputs(source: Path, out: Path, num_imputations: int) -> None:
         raise ValueError(f"{MARK}out`. Expected a file of the format of {source.name}. Received: {out}")
     draws = [draws_file(out, number) for number in range(1, num_imputations + 1)]
     for path in (out, rows_file(out), *draws):
+        check_target("out", path)
         if _same(path, source):
             written = f", to which {path.name} belongs" if path != out else ""
             raise ValueError(f"{MARK}out`. Expected another file than the one that is read. Received: {out}{written}")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.files import TableFile, check_seen, opened
+from keras_iwae.tables.values import refusal
 
 
 def open_pair(
@@ -17,7 +18,8 @@ def open_pair(
 ) -> tuple[TableFile, TableFile]:
     """The file of a table, and another one that a model of it learns from.
 
-    Columns that are codes of digits, such as 01800, in one of them are that in both.
+    A column is what it is in the file that is learned from: one of text, or of codes of digits such as 01800, is read
+    as text in the other too, and one of numbers has to have them there.
 
     Args:
         source: as for `open_table`.
@@ -27,12 +29,15 @@ def open_pair(
         kinds: as for `open_table`.
 
     Raises:
-        ValueError: as `open_table`, or if the files have other columns, or one has numbers such as 1,234 alone, which
-            may be 1234, and the other does not say which.
+        ValueError: as `open_table`, or if the files have other columns, a column is of text where that of the file that
+            is learned from is of numbers, or one has numbers such as 1,234 alone, which may be 1234, and the other does
+            not say which.
     """
     table, learned = opened(source, missing, ignore, kinds), opened(train, missing, ignore, kinds)
     if table.names != learned.names:
         raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
+    for name in table.names:
+        _read_alike(name, table, learned)
     check_seen(missing, table, learned)
     for one, other in ((table, learned), (learned, table)):
         if isinstance(one, CsvTable) and one.marks.doubt is not None and not _settled(one, other):
@@ -42,10 +47,30 @@ def open_pair(
                 f"{MARK}train`. Expected files that say alike what marks decimals and what thousands; write both in "
                 f"the same way. Received: {found}"
             )
-    for name in table.names:
-        coded = table.facts[name].coded or learned.facts[name].coded
-        table.facts[name].coded = learned.facts[name].coded = coded
     return table, learned
+
+
+def _read_alike(name: str, table: TableFile, learned: TableFile) -> None:
+    """Read a column of a table as that of the file that is learned from, or refuse one that cannot be.
+
+    Raises:
+        ValueError: which names the column, the file and the cell.
+    """
+    if isinstance(learned, CsvTable):
+        learned.check(name)
+    if learned.is_text(name):
+        if isinstance(table, CsvTable):
+            table.read_as_text(name)
+        elif not table.is_text(name) and table.facts[name].count:
+            raise refusal(name, f"text, as in {learned.path}", f"numbers or booleans in {table.path}")
+    elif table.is_text(name) and learned.facts[name].count_numbers:
+        facts = table.facts[name]
+        expected = (
+            f"numbers, as in {learned.path}, or {facts.text!r} among `missing` if it stands for what is not known"
+        )
+        raise refusal(name, expected, f"{facts.text!r} in row {facts.row} of {table.path}")
+    elif isinstance(table, CsvTable):
+        table.check(name)
 
 
 def _settled(one: CsvTable, other: TableFile) -> bool:

@@ -74,6 +74,12 @@ class ParquetTable:
         found = self.facts[name].distinct
         return None if found is None else sorted(found)
 
+    def is_text(self, name: str) -> bool:
+        """Whether a column is of text."""
+        types, kind = self._pyarrow.types, self._schema.field(name).type
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return types.is_string(kind) or types.is_large_string(kind)
+
     def chunks(self, size: int) -> Iterator[tuple[Any, pd.DataFrame]]:
         """All columns as Arrow has them, and those that are looked at as values, `size` rows at a time."""
         kinds = self._pyarrow.types

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from keras_iwae.foundation import MARK, check_number
+from keras_iwae.tables.labels import Labelled
 
 
 @dataclass(frozen=True)
 class Pooled:
     r"""What the analyses of m filled-in tables say together; of one quantity, or of an array of them.
+
+    Of results with labels, Series or DataFrames, all of these have them.
 
     Attributes:
         estimate: $\bar Q$.
@@ -57,7 +60,7 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
     $(r + 2 / (\nu' + 3)) / (r + 1)$ with these degrees $\nu'$.
 
     Args:
-        estimates: $Q_i$, `[m, ...]`.
+        estimates: $Q_i$, `[m, ...]`; of Series and DataFrames the same labels belong together, in any order.
         variances: $U_i$, their squared standard errors, `[m, ...]`.
         complete_degrees_of_freedom: nu, those that the analysis of a table without holes has, such as rows less
             coefficients; infinity for one that uses a normal distribution.
@@ -66,7 +69,8 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
         `Pooled`, with arrays `[...]`.
 
     Raises:
-        ValueError: if there are fewer than two tables, shapes differ, or a number is not finite or a variance below 0.
+        ValueError: if there are fewer than two tables, shapes or labels differ, something is masked or no number, or a
+            number is not finite or a variance below 0.
 
     Example:
         >>> pooled = pool([1.0, 2.0, 3.0], [0.5, 0.5, 0.5])
@@ -76,11 +80,11 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
         Rubin (1987), Multiple imputation for nonresponse in surveys, section 3.3.
         Barnard, Rubin (1999), Small-sample degrees of freedom with multiple imputation, equations 1 to 3.
     """
-    found, squares = _numbers("estimates", estimates), _numbers("variances", variances)
+    labelled = Labelled.of("estimates", estimates)
+    found = labelled.values
     if found.ndim < 1 or len(found) < 2:
         raise ValueError(f"{MARK}estimates`. Expected those of at least two tables. Received: shape {found.shape}")
-    if squares.shape != found.shape:
-        raise ValueError(f"{MARK}variances`. Expected shape {list(found.shape)}. Received: {list(squares.shape)}")
+    squares = Labelled.of("variances", variances).placed_as(labelled)
     if not np.isfinite(found).all():
         raise ValueError(f"{MARK}estimates`. Expected finite numbers. Received: NaN or infinity")
     if not (np.isfinite(squares).all() and (squares >= 0.0).all()):
@@ -103,16 +107,9 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
         degrees = 1.0 / inverse
     # (r + 2 / (nu + 3)) / (r + 1), of which r may be infinite.
     fraction = share + (1.0 - share) * 2.0 / (degrees + 3.0)
-    return Pooled(found.mean(axis=0), np.sqrt(total), within, between, degrees, fraction)
+    pooled = found.mean(axis=0), np.sqrt(total), within, between, degrees, fraction
+    return Pooled(*map(labelled.named, pooled))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _numbers(argument: str, values: Any) -> np.ndarray:
-    try:
-        return np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        expected = "numbers of one shape for each table"
-        raise ValueError(f"{MARK}{argument}`. Expected {expected}. Received: {values!r:.80}") from None

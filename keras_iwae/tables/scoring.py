@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, replacing
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, check_target, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_carried
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.work import Work, digest
+
+# The columns of the file that is written, but for one for each column; the last only with these.
+_COLUMNS = ("row", "missing", "log_likelihood", "oddest")
 
 
 def score_file(
@@ -43,10 +46,11 @@ def score_file(
         train: the file that the model learns from, with the same columns; `None` is `source`.
         cells: whether to write log p(x_j | the other cells) of each cell too, and the column of the oddest, which is
             furthest below the median of its column: a density depends on the unit, and its differences do not. As much
-            work for each cell as for a row.
+            work for each cell as for a row. A column that is called row, missing, log_likelihood or oddest is
+            column_row there, and so on.
         kinds: what some columns are, by name; see `Schema`.
         ignore: names of columns that are not looked at.
-        missing: texts that stand for a cell that is not known, beside the usual ones.
+        missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are scored at a time.
         seed: the same seed gives the same scores.
@@ -66,6 +70,7 @@ def score_file(
     known = check_path("train", train) if train is not None else source
     if is_parquet(out, "out"):
         raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
+    check_target("out", out)
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):
             raise ValueError(f"{MARK}out`. Expected another file than those that are read. Received: {out}")
@@ -95,12 +100,13 @@ def score_file(
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
         for chunk, (_, frame) in enumerate(table.chunks(chunk_rows)):
             path = work.folder / f"{chunk:07d}.npz"
-            if not path.is_file():
+            if not work.is_sealed(path.name):
                 gaps = frame.isna().to_numpy()
                 found = {"missing": gaps.sum(axis=1), "log_likelihood": density.score_samples(frame)}
                 if cells:
                     found["cells"] = density.score_cells(frame).to_numpy()
                 work.part(path.name, _write, found)
+                work.seal(path.name, [path.name])
             parts.append(path)
             bar.update(len(frame))
     _join(parts, out, table, dialect_of(table), cells)
@@ -123,10 +129,21 @@ def _medians(parts: list[Path]) -> np.ndarray:
     return np.array([np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in whole.T])
 
 
+def _free_names(names: list[str]) -> list[str]:
+    """Names for the scores of the cells of each column, which are none that the file has already."""
+    found: list[str] = []
+    for name in names:
+        free = name
+        while free in _COLUMNS or (free != name and free in names):
+            free = f"column_{free}"
+        found.append(free)
+    return found
+
+
 def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
-    header = ["row", "missing", "log_likelihood"]
     usual = _medians(parts) if cells else np.zeros(0)
-    rows: list[list[str]] = [header + (["oddest", *table.names] if cells else [])]
+    names = _free_names(table.names)
+    rows: list[list[str]] = [[*_COLUMNS, *names] if cells else list(_COLUMNS[:-1])]
     for part in parts:
         with np.load(part) as found:
             missing, totals = found["missing"], found["log_likelihood"]
@@ -135,7 +152,7 @@ def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cell
             row = [str(len(rows)), str(missing[index]), dialect.text(totals[index], 4)]
             if each is not None:
                 own = each[index]
-                oddest = "" if np.isnan(own).all() else table.names[int(np.nanargmin(own - usual))]
+                oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
                 row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
             rows.append(row)
     with replacing(out) as temporary:

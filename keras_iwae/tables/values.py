@@ -39,15 +39,15 @@ def check_type(series: pd.Series, name: Any) -> str:
     observed = series.dropna()
     kinds = {_kind_of(value): value for value in observed}
     if pd.api.types.is_datetime64_any_dtype(dtype) or not kinds.keys().isdisjoint({"date", "duration"}):
-        raise _dates(name, str(dtype) if "date" not in kinds else repr(kinds["date"]))
+        raise _dates(name, str(dtype) if "date" not in kinds else plain_text(kinds["date"]))
     if len(kinds) > 1:
-        found = " and ".join(f"{kind} ({value!r})" for kind, value in sorted(kinds.items())[:3])
+        found = " and ".join(f"{kind} ({plain_text(value)})" for kind, value in sorted(kinds.items())[:3])
         raise refusal(name, "values of one type", found)
     if not kinds:
         return "number"
     ((kind, value),) = kinds.items()
     if kind not in ("number", "bool", "text"):
-        raise refusal(name, "numbers, text or booleans", f"{kind} ({value!r})")
+        raise refusal(name, "numbers, text or booleans", f"{kind} ({plain_text(value)})")
     if kind == "text" and all(_DATE.fullmatch(value) for value in observed.iloc[:_LOOKED_AT]):
         raise _dates(name, repr(value))
     return kind
@@ -104,7 +104,7 @@ def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
     values = np.asarray(series, object)
     found = np.array([np.nan if gap else _place(places, value) for value, gap in zip(values, missing, strict=True)])
     if (found < 0.0).any():
-        unknown = list(dict.fromkeys(map(repr, values[found < 0.0])))
+        unknown = list(dict.fromkeys(map(plain_text, values[found < 0.0])))
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise refusal(
             name,
@@ -123,7 +123,12 @@ def _place(places: dict, value: object) -> float:
         return -1.0
 
 
+def plain_text(value: Any) -> str:
+    """A value for an error; of NumPy's the number alone."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def shown(categories: Sequence) -> str:
     """Levels for an error, the first few."""
-    names = ", ".join(map(repr, categories[:_SHOWN]))
+    names = ", ".join(map(plain_text, categories[:_SHOWN]))
     return names if len(categories) <= _SHOWN else f"{names}, ... ({len(categories)} of them)"
