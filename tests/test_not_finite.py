@@ -177,7 +177,7 @@ def test_a_callback_list_is_taken_too():
 @pytest.mark.slow
 def test_a_run_whose_learning_rate_is_too_high_ends_in_one_line(tmp_path):
     options = ["--dataset", "digits", "--hidden", 30, 30, "--latent-dim", 5, "--num-samples", 10, "--epochs", 20]
-    said = call("train", *options, "--learning-rate", 0.5, cwd=tmp_path, status=2).stderr.strip()
+    said = call("train", *options, "--learning-rate", 0.8, cwd=tmp_path, status=2).stderr.strip()
     assert said.startswith("train.py: error: Training stopped in epoch ")
     assert "step" in said
     assert "\n" not in said

@@ -27,7 +27,7 @@ from keras_iwae.evaluation import (
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.experiments.config import ExperimentConfig
-from keras_iwae.experiments.workers import worker_processes
+from keras_iwae.experiments.workers import Workers, worker_processes
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
@@ -245,6 +245,37 @@ def test_without_ray_it_says_how_to_install_it(monkeypatch, given):
     with pytest.raises(ValueError, match=r"pip install 'keras-iwae\[ray\]'") as refused, worker_processes(*given):
         pass
     assert "\n" not in str(refused.value)
+
+
+class Hesitant:
+    """A Ray whose first process takes longer to start than Ray waits, so many times."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self, times):
+        self.times, self.shut_down = times, 0
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **given):
+        self.times -= 1
+        if self.times >= 0:
+            raise RuntimeError("Timed out waiting for file")
+
+    def shutdown(self):
+        self.shut_down += 1
+
+
+def test_a_machine_that_is_busy_gets_a_second_attempt():
+    once = Hesitant(1)
+    assert Workers(once, {"address": "local"}, 2).start() == 2
+    assert once.shut_down == 1
+    for times, address in ((2, "local"), (1, "ray://localhost:9")):
+        with pytest.raises(OSError, match="Timed out"):
+            Workers(Hesitant(times), {"address": address}, 2).start()
 
 
 @pytest.mark.slow

@@ -129,20 +129,25 @@ class Workers:
         Raises:
             OSError: if it does not start, or no cluster answers.
         """
-        ray = self._ray
-        try:
-            with warnings.catch_warnings():
-                # Of an address where nothing answers, which the error says.
-                warnings.simplefilter("ignore")
-                if not ray.is_initialized():
-                    ray.init(**self._where, log_to_driver=False, logging_level=logging.CRITICAL)
-        # Of a cluster with another Ray or Python, or a machine without room: errors of many kinds.
-        except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
-            address = self._where["address"]
-            raise OSError(
-                f"Expected Ray at {address!r} to answer, and to take this machine's token if it asks for one "
-                f"(RAY_AUTH_MODE=token). Received: {error}"
-            ) from error
+        ray, address = self._ray, self._where["address"]
+        # On a busy machine Ray may not wait long enough for its own first process.
+        for attempts_left in (1, 0) if address == "local" else (0,):
+            try:
+                with warnings.catch_warnings():
+                    # Of an address where nothing answers, which the error says.
+                    warnings.simplefilter("ignore")
+                    if not ray.is_initialized():
+                        ray.init(**self._where, log_to_driver=False, logging_level=logging.CRITICAL)
+            # Of a cluster with another Ray or Python, or a machine without room: errors of many kinds.
+            except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+                if attempts_left:
+                    ray.shutdown()
+                    continue
+                raise OSError(
+                    f"Expected Ray at {address!r} to answer, and to take this machine's token if it asks for one "
+                    f"(RAY_AUTH_MODE=token). Received: {error}"
+                ) from error
+            break
         return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def _result(self, ready: Any) -> Any:
