@@ -68,7 +68,13 @@ class OwnMetrics(IWAE):
         return {}
 
 
+class OwnWeights(IWAE):
+    def log_weights(self, *arguments, **options):
+        return -super().log_weights(*arguments, **options)
+
+
 REFUSED = {
+    "log weights of a class's own": (lambda m, f: OwnWeights(**SMALL).compile(), "`log_weights`. Expected .*posterior"),
     "a loss of a class's own": (lambda m, f: OwnLoss(**SMALL).compile(), "`compute_loss`. Expected .*`train_step`"),
     "metrics of a class's own": (lambda m, f: OwnMetrics(**SMALL).compile(), "`compute_metrics`. Expected .*`object"),
     "quantized weights": (lambda m, f: m.quantize("int8"), "`quantize`. Expected none"),

@@ -1,11 +1,13 @@
 """Learning rates: the paper's eight stages to the step, and the cosine with its rise."""
 
 import json
+import types
 
 import keras
 import numpy as np
 import pytest
 
+from keras_iwae.training import FewerSamplesFirst
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
 
@@ -58,3 +60,15 @@ def test_cosine_rises_falls_and_ends_at_zero():
     assert rates.argmax() == 10
     np.testing.assert_allclose(rates[[0, 5, 10, 255, 500]], [0.0, 0.01, 0.02, 0.01, 0.0], atol=1e-8)
     assert np.all(np.diff(rates[10:]) < 0.0)
+
+
+def test_fewer_samples_are_for_one_fit():
+    """A fit that ends before they do gives back what was set: the next one, without the callback, trains with it."""
+    model = types.SimpleNamespace(num_samples=50, training_samples=30)
+    callback = FewerSamplesFirst(2, epochs=9)
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    assert model.training_samples == 2
+    callback.on_train_end()
+    assert model.training_samples == 30

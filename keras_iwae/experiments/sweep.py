@@ -114,8 +114,9 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
     if not history:
         raise ValueError(f"Expected the rows of epochs in {run / 'history.csv'}. Received: none")
     record = runs.read_json(run / "metrics.json").get("nll_test", {})
-    fresh = (record.get("num_samples"), record.get("limit"), record.get("seed")) != (eval_k, limit, 0)
-    fresh = fresh or not runs.is_current(run, record)
+    # Another evaluation of the run may have been by draws from elsewhere.
+    wanted = {"num_samples": eval_k, "limit": limit, "seed": 0, "proposal_scale": 1.0, "defensive": 0.0}
+    fresh = any(record.get(name) != value for name, value in wanted.items()) or not runs.is_current(run, record)
     if fresh:
         _, record = evaluate(run, eval_k, limit=limit, verbose=verbose)
     images = evaluation_images(run, _RECONSTRUCTED if limit is None else min(limit, _RECONSTRUCTED), seed=0)

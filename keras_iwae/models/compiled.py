@@ -13,6 +13,8 @@ _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_p
 
 # What a step of Keras' own calls, and one of this package does not.
 _NOT_CALLED = "compute_loss", "compute_metrics", "get_metrics_result", "stateless_compute_loss"
+# What is for users to call: steps and evaluations go by the parts.
+_FOR_USERS = "log_weights", "log_terms"
 _PACKAGE = __name__.split(".")[0]
 
 
@@ -133,6 +135,14 @@ def _refuse_overridden(model: keras.Model) -> None:
             raise ValueError(
                 f"{MARK}{name}`. Expected none of a class's own, which no step here calls: override `train_step`, or "
                 f"give the model an `objective` of your own. Received: a {kind.__name__} that overrides it"
+            )
+    for name in _FOR_USERS:
+        owner = next((base for base in kind.__mro__ if name in vars(base)), CompiledModel)
+        if owner.__module__.split(".")[0] != _PACKAGE or name in vars(model):
+            raise ValueError(
+                f"{MARK}{name}`. Expected none of a class's own, which no step and no evaluation here calls: give the "
+                f"model a posterior, a likelihood or an objective of your own. Received: a {kind.__name__} that "
+                "overrides it"
             )
 
 

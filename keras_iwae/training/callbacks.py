@@ -105,6 +105,13 @@ class FewerSamplesFirst(keras.callbacks.Callback):
     def __init__(self, num_samples: int, epochs: int):
         super().__init__()
         self.num_samples, self.epochs = num_samples, epochs
+        self._before = num_samples
+
+    def on_train_begin(self, logs=None):
+        self._before = self.model.training_samples
+
+    def on_train_end(self, logs=None):
+        self.model.training_samples = self._before
 
     def on_epoch_begin(self, epoch, logs=None):
         wanted = self.num_samples if epoch < self.epochs else self.model.num_samples
