@@ -130,7 +130,7 @@ class Workers:
             OSError: if it does not start, or no cluster answers.
         """
         ray, address = self._ray, self._where["address"]
-        # On a busy machine Ray may not wait long enough for its own first process.
+        # On a busy machine Ray may not wait long enough for its own first processes.
         for attempts_left in (1, 0) if address == "local" else (0,):
             try:
                 with warnings.catch_warnings():
@@ -138,8 +138,8 @@ class Workers:
                     warnings.simplefilter("ignore")
                     if not ray.is_initialized():
                         ray.init(**self._where, log_to_driver=False, logging_level=logging.CRITICAL)
-            # Of a cluster with another Ray or Python, or a machine without room: errors of many kinds.
-            except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+            # Of a cluster with another Ray or Python, or a machine without room or time: of many kinds, bare ones too.
+            except Exception as error:
                 if attempts_left:
                     ray.shutdown()
                     continue
