@@ -59,7 +59,7 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
         return standard_normal_log_prob(self._noise(value)) - tf.reduce_sum(tf.math.log(self.scale.diag), -1)
 
     def slope(self, z: tf.Tensor) -> tf.Tensor:
-        """The gradient of the log density in z `[..., D]`, at z: what a tape gives in a tenth of the operations."""
+        """The gradient of the log density in z `[..., D]`, at z: what a tape gives, by its formula."""
         return -self._noise(z) * (1.0 / self.scale.diag)
 
     def _mean(self):
