@@ -25,7 +25,7 @@ class Phase:
 
         self.passes, self.steps, self.steps_per_pass = passes, min(steps, config.steps_per_pass), config.steps_per_pass
         self.model = build(config)
-        self.model.training_samples = samples
+        self.model._train_with(samples)
         dataset, size = config.data.dataset, config.data.batch_size
         self.train, self.validation = (data.load(dataset, split, size) for split in ("train", "validation"))
         self()

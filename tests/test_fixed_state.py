@@ -322,7 +322,7 @@ def test_no_public_attribute_can_be_set_and_ignored(name):
     model = NUMBERS[name](dict)
     compiled(model)
     for layer in parts_of(model):
-        for attribute in {*public(layer), "loss" if layer is model else "dtype"} - KERAS_OWN - {"training_samples"}:
+        for attribute in {*public(layer), "loss" if layer is model else "dtype"} - KERAS_OWN:
             with pytest.raises((AttributeError, ValueError, TypeError)):
                 setattr(layer, attribute, object())
             with pytest.raises((AttributeError, ValueError, TypeError)):
@@ -368,28 +368,6 @@ def test_a_class_of_a_users_own_may_have_arguments_of_its_own(tmp_path):
     for argument in ("temperature", "num_samples"):
         with pytest.raises(AttributeError, match=f"`{argument}`"):
             setattr(model, argument, 2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("run_eagerly", [False, True])
-def test_the_samples_of_a_training_step_can_be_set_and_take_effect(run_eagerly):
-    model = IWAE(**SMALL)
-    model.compile("sgd", run_eagerly=run_eagerly)
-    sizes = []
-    for samples in (4, 1, 3):
-        model.training_samples = samples
-        model.reset_metrics()
-        sizes.append(model.train_on_batch(X, return_dict=True)["ess"])
-    assert sizes[1] == pytest.approx(1.0)
-    assert 1.0 < sizes[2] < 3.0
-    assert 1.0 < sizes[0] < 4.0
-    # What is reported of other data keeps all of them.
-    assert model.num_samples == 4
-    for wrong in (0, 2.5, "3"):
-        with pytest.raises(ValueError, match="`training_samples`"):
-            model.training_samples = wrong
-    with pytest.raises(ValueError, match="num_samples"):
-        IWAE(**SMALL, objective="miwae", estimator="dreg").training_samples = 3
 
 
 def test_export_names_what_there_is_in_its_place(tmp_path):

@@ -1,4 +1,4 @@
-"""Posteriors and likelihoods of a user's own with a mistake in them: refused by name when the model is made."""
+"""Posteriors, likelihoods and objectives of a user's own with a mistake in them: refused when the model is made."""
 
 import keras
 import numpy as np
@@ -7,6 +7,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae import IWAE
+from keras_iwae.bounds import check_contract
+from keras_iwae.bounds.objectives import ELBO, IWAEBound, Objective, Reconstruction, Term
+from keras_iwae.bounds.resampled import resample
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.posteriors import Posterior
@@ -135,3 +138,71 @@ def test_what_has_no_mistake_trains_and_a_path_that_nobody_knows_is_named():
         else:
             with pytest.raises(ValueError, match=r"`posterior`\. Expected a class with `reparameterize\(.*Independent"):
                 model.train_on_batch(X)
+
+
+def terms(*given, parent=Objective, method="terms", **attributes):
+    """An objective that climbs these terms of K samples, whatever K is."""
+    return type("Odd", (parent,), {method: lambda self, num_samples, parameter=None: given, **attributes})()
+
+
+def gives_for_terms(value):
+    return type("Odd", (Objective,), {"terms": lambda self, num_samples, parameter=None: value})()
+
+
+OBJECTIVES = {
+    "a value of its own": (type("Odd", (IWAEBound,), {"__call__": lambda *a: 0.0})(), "`terms` alone, .* `__call__`"),
+    "no terms": (type("Odd", (Objective,), {})(), r"`terms\(num_samples, parameter\)`. .* with none"),
+    "none of them": (gives_for_terms(()), r"a tuple of Term\(.* with \(\)"),
+    "a list": (gives_for_terms([Term(1.0, 1)]), r"a tuple of Term\(.* with \[Term"),
+    "a plain tuple": (terms((1.0, 6)), r"a tuple of Term\(.* with \(\(1.0, 6\),\)"),
+    "an error": (type("Odd", (Objective,), {"terms": lambda self, n: ()})(), "`terms.*can be called. .* TypeError"),
+    "groups that do not divide": (terms(Term(1.0, 4)), "`terms` of group sizes that divide num_samples = 6. .*size=4"),
+    "the encoder's groups": (terms(Term(1.0, 4), parent=ELBO, method="inference_terms"), "`inference_terms` of group"),
+    "a power of 0": (terms(Term(1.0, 6, 0.0)), "a power that is not 0. .*power=0.0"),
+    "NaN": (terms(Term(np.nan, 6)), "of finite numbers"),
+    "words": (terms(Term("1", 6)), "of numbers"),
+    "no start": (terms(Term(1.0, 6), learned=True), "`beta`, where the learned coefficient starts.* with None"),
+    "nothing learned": (terms(Term(1.0, 6), learned=True, beta=0.5), "of the `parameter` that it learns"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_objective_with_a_mistake_is_refused(name):
+    objective, said = OBJECTIVES[name]
+    with pytest.raises(ValueError, match=rf"^Invalid .*`objective`\. Expected a class with .*{said}.*$"):
+        check_contract(objective, 6)
+
+
+def test_group_sizes_are_counts_and_what_is_resampled_has_no_weight_below_0():
+    with pytest.raises(ValueError, match=r"`group_size`\. Expected an integer"):
+        check_contract(terms(Term(1.0, 2.0)), 6)
+    of_both_signs = terms(Term(2.0, 6), Term(-1.0, 1))
+    check_contract(of_both_signs, 6)
+    with pytest.raises(ValueError, match=r"`objective`\. .*at least 0 beside `backward_samples`"):
+        check_contract(of_both_signs, 6, resampled=True)
+    with pytest.raises(ValueError, match=r"`objective`\. .*`__call__`"):
+        IWAE(6, latent_dim=2, hidden=(3,), num_samples=6, objective=OBJECTIVES["a value of its own"][0])
+
+
+def test_own_terms_may_sum_to_any_number_and_are_drawn_by_their_shares():
+    """Each drawn coefficient is divided by how often it was expected: those numbers sum to m."""
+    weights = tf.constant(np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32))
+    for sums in (1.0, 3.0):
+        objective = terms(Term(sums, 6))
+        drawn = resample(objective, weights, None, 6, tf.constant([0, 1]))
+        every = tf.nn.softmax(weights, axis=0)
+        expected = 6.0 * np.take_along_axis(every.numpy(), drawn.index.numpy(), axis=0)
+        np.testing.assert_allclose(drawn.expected, expected, rtol=1e-5)
+
+
+def test_an_autoencoder_of_a_user_s_own_climbs_what_it_reports():
+    """Steps of plain gradient descent: a bound of twice the size is a step of twice the size."""
+    moved = []
+    for objective in (Reconstruction(), terms(Term(2.0, 1), parent=Reconstruction)):
+        model = IWAE(6, latent_dim=2, hidden=(3,), objective=objective)
+        model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+        before = [weight.numpy() for weight in model.trainable_variables]
+        model.train_on_batch(X)
+        moved.append([weight.numpy() - old for weight, old in zip(model.trainable_variables, before, strict=True)])
+    for one, two in zip(*moved, strict=True):
+        np.testing.assert_allclose(two, 2.0 * one, rtol=1e-4, atol=1e-7)

@@ -1,14 +1,16 @@
 """Learning rates: the paper's eight stages to the step, and the cosine with its rise."""
 
 import json
-import types
 
 import keras
 import numpy as np
 import pytest
 
+from keras_iwae import AVB, IWAE
 from keras_iwae.training import FewerSamplesFirst
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
+
+X = (np.random.default_rng(0).random((4, 6)) < 0.4).astype(np.float32)
 
 
 def test_passes_add_up_as_in_the_paper():
@@ -62,13 +64,56 @@ def test_cosine_rises_falls_and_ends_at_zero():
     assert np.all(np.diff(rates[10:]) < 0.0)
 
 
+class Watch(keras.callbacks.Callback):
+    """K of each epoch; who gives a number of epochs has the fit end in an error after them."""
+
+    def __init__(self, ends_after=None):
+        super().__init__()
+        self.seen, self.ends_after = [], ends_after
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append((self.model.training_samples, round(logs["ess"], 4) == 1.0))
+        if self.ends_after == epoch + 1:
+            raise KeyboardInterrupt
+
+
 def test_fewer_samples_are_for_one_fit():
-    """A fit that ends before they do gives back what was set: the next one, without the callback, trains with it."""
-    model = types.SimpleNamespace(num_samples=50, training_samples=30)
-    callback = FewerSamplesFirst(2, epochs=9)
-    callback.set_model(model)
-    callback.on_train_begin()
-    callback.on_epoch_begin(0)
-    assert model.training_samples == 2
-    callback.on_train_end()
-    assert model.training_samples == 30
+    """A fit that ends before they do, or is stopped, gives back K: the next one trains with all of them."""
+    model = IWAE(6, latent_dim=1, hidden=(3,), num_samples=3)
+    model.compile("sgd", run_eagerly=True)
+    ended, stopped, after = Watch(), Watch(ends_after=1), Watch()
+    model.fit(X, epochs=3, verbose=0, callbacks=[FewerSamplesFirst(1, epochs=2), ended])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, epochs=3, verbose=0, callbacks=[FewerSamplesFirst(1, epochs=9), stopped])
+    model.fit(X, verbose=0, callbacks=[after])
+    assert ended.seen == [(1, True), (1, True), (3, False)]
+    assert (stopped.seen, after.seen) == ([(1, True)], [(3, False)])
+    # What is neither saved nor copied with a model cannot be set on it.
+    with pytest.raises(AttributeError, match="`training_samples`"):
+        model.training_samples = 2
+
+
+def test_fewer_samples_that_would_be_none_are_refused():
+    for name, wrong in (("num_samples", (0, -1, None, "3", 2.0)), ("epochs", (0, -1, None, "3", 2.0))):
+        for value in wrong:
+            with pytest.raises(ValueError, match=f"`{name}`. Expected an integer"):
+                FewerSamplesFirst(**{"num_samples": 2, "epochs": 3, name: value})
+    for model, said in (
+        (IWAE(6, latent_dim=1, hidden=(3,), num_samples=3), "`num_samples`. Expected fewer than the model's 3"),
+        (AVB(6, latent_dim=1, hidden=(3,)), "`callbacks`. Expected no FewerSamplesFirst for .*a AVB"),
+    ):
+        model.compile("sgd", run_eagerly=True)
+        with pytest.raises(ValueError, match=said):
+            model.fit(X, verbose=0, callbacks=[FewerSamplesFirst(3, epochs=2)])
+
+
+def test_a_cosine_of_no_steps_or_to_no_rate_is_refused():
+    for total in (0, -1, 2.5, "3", None):
+        with pytest.raises(ValueError, match=f"`total_steps`. Expected an integer .*Received: {total!r}"):
+            warm_cosine(total, 0.1)
+    for peak in (0.0, -1.0, np.nan, "a", None):
+        with pytest.raises(ValueError, match=r"`peak`\. Expected a number above 0"):
+            warm_cosine(10, peak)
+    for passes in (-1, 2.5, None):
+        with pytest.raises(ValueError, match=r"`passes`\. Expected an integer"):
+            stage_of(passes)

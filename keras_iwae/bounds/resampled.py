@@ -40,7 +40,9 @@ def resample(objective: Objective, log_weights: tf.Tensor, parameter, draws: int
     weights = [
         derivative(terms(samples, parameter), log_weights) for terms in (objective.terms, objective.inference_terms)
     ]
-    probabilities = 0.5 * (weights[0] + weights[1])
+    shares = 0.5 * (weights[0] + weights[1])
+    # Of an objective of the user's own they may sum to another number than 1.
+    probabilities = shares / tf.reduce_sum(shares, axis=0)
     cumulative = tf.cumsum(tf.transpose(probabilities), axis=1)
     offset = tf.random.stateless_uniform([tf.shape(cumulative)[0], 1], seed)
     # Float32 sums may end short of 1: scaled by the last, no position falls behind it.

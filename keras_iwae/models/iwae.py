@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.bounds import LogTerms, bound_gradients, estimators, objectives
+from keras_iwae.bounds import LogTerms, bound_gradients, check_contract, estimators, objectives
 from keras_iwae.foundation import check_integer, check_key, effective_sample_size, weighted_mean
 from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
@@ -119,6 +119,7 @@ class IWAE(LatentModel):
             **kwargs,
         )
         self._training_samples = self.num_samples
+        check_contract(objective, self.num_samples, backward_samples is not None)
         self.objective = objective
         asked = estimator
         if estimator == "auto":
@@ -166,16 +167,18 @@ class IWAE(LatentModel):
 
     def _check_pair(self, estimator: str, samples: int, asked: str | None = None) -> None:
         q = self.posterior
+        check_contract(self.objective, samples)
         estimators.check_pair(estimator, self.objective, samples, q.reparameterized, q.total_only, asked)
 
     @property
     def training_samples(self) -> int:
-        """K of a training step: `num_samples`, unless `keras_iwae.training.FewerSamplesFirst` lowers it for a while."""
+        """K of a training step: `num_samples`, unless `keras_iwae.training.FewerSamplesFirst` lowers it in a `fit`."""
         return self._training_samples
 
-    @training_samples.setter
-    def training_samples(self, samples: int) -> None:
-        samples = objectives.settle_samples(self.objective, check_integer("training_samples", samples))
+    def _end_fit(self) -> None:
+        self._train_with(self.num_samples)
+
+    def _train_with(self, samples: int) -> None:
         self._check_pair(self._made_with.estimator, samples)
         changed, self._training_samples = samples != self._training_samples, samples
         if changed and self.train_function is not None:
@@ -231,7 +234,7 @@ class IWAE(LatentModel):
         if self.deterministic:
             with tf.GradientTape() as tape:
                 terms = self._mean_terms(x, training=True)
-                loss = -scale * weighted_mean(terms.weights[0], weights)
+                loss = -scale * weighted_mean(self.objective(terms.weights), weights)
             sources = [variable.value for variable in variables]
             # The posterior's scale takes no part.
             slopes = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -27,6 +27,9 @@ class CheckedModel(CompiledModel):
         """What counts as data."""
         raise NotImplementedError
 
+    def _end_fit(self) -> None:
+        """Give up what a callback changed of training, which is of the `fit` that it was given to."""
+
     def fit(
         self,
         x=None,
@@ -65,27 +68,30 @@ class CheckedModel(CompiledModel):
             validation_freq = settle_validation_freq(validation_freq, epochs, initial_epoch)
         check_batch_size(validation_data, validation_batch_size, "validation_batch_size")
         check_ends(validation_data, validation_steps, "validation_data", "validation_steps", epochs - initial_epoch)
-        with value_errors():
-            x, weights = self._opened(x, sample_weight, "x")
-            # In the place of labels too: without labels Keras leaves out the weights.
-            return super().fit(
-                x,
-                weights,
-                batch_size,
-                epochs,
-                verbose,
-                with_stopping(callbacks, self),
-                validation_split,
-                self._validation(validation_data),
-                _shuffles(x, shuffle),
-                None,
-                weights,
-                initial_epoch,
-                steps_per_epoch,
-                validation_steps,
-                validation_batch_size,
-                validation_freq,
-            )
+        try:
+            with value_errors():
+                x, weights = self._opened(x, sample_weight, "x")
+                # In the place of labels too: without labels Keras leaves out the weights.
+                return super().fit(
+                    x,
+                    weights,
+                    batch_size,
+                    epochs,
+                    verbose,
+                    with_stopping(callbacks, self),
+                    validation_split,
+                    self._validation(validation_data),
+                    _shuffles(x, shuffle),
+                    None,
+                    weights,
+                    initial_epoch,
+                    steps_per_epoch,
+                    validation_steps,
+                    validation_batch_size,
+                    validation_freq,
+                )
+        finally:
+            self._end_fit()
 
     def evaluate(
         self,

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_iwae import plots
 from keras_iwae.evaluation import importance_weighted_nll
-from keras_iwae.models import StopWhereLossNotFinite
+from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.models import IWAE, StopWhereLossNotFinite
 from keras_iwae.training import runs
 
 _GRID = 10
@@ -98,24 +99,32 @@ class FewerSamplesFirst(keras.callbacks.Callback):
     """Train with fewer samples than `num_samples` before a given epoch; what validation reports keeps all of them.
 
     Args:
-        num_samples: K before the change.
+        num_samples: K before the change, below that of the model.
         epochs: epochs, from 0, that have it.
+
+    Raises:
+        ValueError: if either is no positive integer; from `fit`, if the model has no more samples than these, or
+            trains without importance samples, as an `AVB`.
     """
 
     def __init__(self, num_samples: int, epochs: int):
         super().__init__()
-        self.num_samples, self.epochs = num_samples, epochs
-        self._before = num_samples
+        self.num_samples, self.epochs = check_integer("num_samples", num_samples), check_integer("epochs", epochs)
 
     def on_train_begin(self, logs=None):
-        self._before = self.model.training_samples
-
-    def on_train_end(self, logs=None):
-        self.model.training_samples = self._before
+        if not isinstance(self.model, IWAE):
+            raise ValueError(
+                f"{MARK}callbacks`. Expected no FewerSamplesFirst for a model that draws no importance samples. "
+                f"Received: one for a {type(self.model).__name__}"
+            )
+        if self.num_samples >= self.model.num_samples:
+            raise ValueError(
+                f"{MARK}num_samples`. Expected fewer than the model's {self.model.num_samples}. "
+                f"Received: FewerSamplesFirst({self.num_samples}, {self.epochs})"
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
-        wanted = self.num_samples if epoch < self.epochs else self.model.num_samples
-        self.model.training_samples = wanted
+        self.model._train_with(self.num_samples if epoch < self.epochs else self.model.num_samples)
 
 
 class NLLCurve(keras.callbacks.Callback):

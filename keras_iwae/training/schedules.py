@@ -20,6 +20,7 @@ def passes_of(stages: int) -> int:
 
 def stage_of(passes: int) -> int:
     """The stage, from 1 to 8, that the last of so many passes belongs to."""
+    check_integer("passes", passes, at_least=0)
     return next((stage for stage in range(1, STAGES) if passes <= passes_of(stage)), STAGES)
 
 
@@ -66,7 +67,11 @@ def warm_cosine(total_steps: int, peak: float) -> keras.optimizers.schedules.Cos
     Args:
         total_steps: steps of the whole training.
         peak: the highest learning rate.
+
+    Raises:
+        ValueError: if `total_steps` is no positive integer, or `peak` not above 0.
     """
+    total_steps, peak = check_integer("total_steps", total_steps), check_positive("peak", peak)
     warmup = max(1, total_steps // 50)
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(1, total_steps - warmup), warmup_target=peak, warmup_steps=warmup
