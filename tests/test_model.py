@@ -158,7 +158,7 @@ def test_save_and_load_continue_bit_for_bit(make_model, tmp_path, jit_compile):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_same(loaded, model)
     assert loaded.jit_compile is jit_compile
-    np.testing.assert_array_equal(loaded.rng.numpy(), [3, 12])
+    np.testing.assert_array_equal(loaded.rng.numpy(), [12, 0])
     assert loaded.evaluate(batches(), verbose=0) == model.evaluate(batches(), verbose=0)
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
     for each in (model, loaded):
@@ -185,6 +185,63 @@ def test_weights_file_round_trip(make_model, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
     other.load_weights(tmp_path / "w.weights.h5")
     np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+FLAT = X[:6].reshape(6, 12)
+
+
+def small(**options):
+    model = IWAE(12, latent_dim=1, hidden=(3,), num_samples=2, **options)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    return model
+
+
+def fitted(model, until, since=0):
+    history = model.fit(FLAT, batch_size=3, shuffle=False, initial_epoch=since, epochs=until, verbose=0).history
+    return history["loss"]
+
+
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_weights_that_are_loaded_go_on_as_if_training_had_never_stopped(warmup, tmp_path):
+    whole, first, resumed, copy = (small(seed=3, kl_warmup_steps=warmup) for _ in range(4))
+    losses = fitted(whole, 3)
+    assert fitted(first, 2) == losses[:2]
+    first.save_weights(tmp_path / "w.weights.h5")
+    resumed.load_weights(tmp_path / "w.weights.h5")
+    copy.set_weights(first.get_weights())
+    for model in (resumed, copy):
+        assert fitted(model, 3, since=2) == losses[2:]
+        assert_same(model, whole)
+
+
+@pytest.mark.parametrize("transfer", ["set_weights", "load_weights"])
+def test_a_transfer_leaves_seed_and_warm_up_to_the_model_that_is_given_the_weights(transfer, tmp_path):
+    """Both were those of the model that the weights are of: its steps were more than any warm-up."""
+    source = small(seed=3)
+    fitted(source, 2)
+    source.save_weights(tmp_path / "w.weights.h5")
+
+    def given(**options):
+        model = small(**options)
+        if transfer == "set_weights":
+            model.set_weights(source.get_weights())
+        else:
+            model.load_weights(tmp_path / "w.weights.h5")
+        return model
+
+    same, other, warm = given(seed=3), given(seed=4), given(seed=3, kl_warmup_steps=4)
+    bounds = [model.evaluate(FLAT, verbose=0, return_dict=True)["bound"] for model in (source, same, other, warm)]
+    assert bounds[0] == bounds[1] == bounds[3] != bounds[2]
+    steps = [int(model.rng[0]) for model in (source, same, other, warm)]
+    assert steps == [4, 4, 4, 0]
+    assert [float(model._kl_weight()) for model in (same, other, warm)] == [1.0, 1.0, 0.25]
+    fitted(warm, 1)
+    assert float(warm._kl_weight()) == 0.75
+    # It goes on where it was, from a file of its own too.
+    warm.save_weights(tmp_path / "warm.weights.h5")
+    again = small(seed=3, kl_warmup_steps=4)
+    again.load_weights(tmp_path / "warm.weights.h5")
+    assert float(again._kl_weight()) == 0.75
 
 
 @pytest.mark.slow

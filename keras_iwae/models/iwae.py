@@ -49,7 +49,8 @@ class IWAE(LatentModel):
         mask_input: whether the encoder sees which entries were observed, besides zeros where they were not.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass, with a decoder that
             training neither randomizes nor moves otherwise than by gradients; `None` is all K.
-        kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight.
+        kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight; they start
+            anew where weights are loaded that are of a model with another number.
         encoder: a Keras layer or model from examples to features `[B, F]`, in place of the dense one.
         decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
             likelihood's parameters themselves (logits `[N, *event_shape]` for a Bernoulli).
@@ -121,11 +122,9 @@ class IWAE(LatentModel):
         self._training_samples = self.num_samples
         check_contract(objective, self.num_samples, backward_samples is not None)
         self.objective = objective
-        asked = estimator
+        asked, q = estimator, self.posterior
         if estimator == "auto":
-            estimator = estimators.automatic(
-                self.objective, self.num_samples, self.posterior.reparameterized, self.posterior.total_only
-            )
+            estimator = estimators.automatic(objective, self.num_samples, q.reparameterized, q.total_only)
         self.estimator = estimators.get(estimator)
         drawn = backward_samples
         self.backward_samples = None if drawn is None else check_integer("backward_samples", drawn)
@@ -227,7 +226,7 @@ class IWAE(LatentModel):
         return self.log_terms(x, num_samples, seed).weights
 
     def train_step(self, data):
-        (x, weights), step = self._events(data), tf.cast(self.rng[1], tf.float32)
+        (x, weights), kl_weight = self._events(data), self._kl_weight()
         seed, scale, variables = self._next_seed(x), self._loss_scale(), self.trainable_variables
         # Of before the step, as is all that is reported.
         beta = None if self.beta is None else tf.identity(self.beta)
@@ -239,8 +238,6 @@ class IWAE(LatentModel):
             # The posterior's scale takes no part.
             slopes = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         else:
-            warmup = self.kl_warmup_steps
-            kl_weight = tf.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
             drawn = self.backward_samples
             found = bound_gradients(
                 self.posterior,

@@ -23,17 +23,17 @@ from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
-from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.repeated_runs import refuse_differing_runs
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.models.stopping import first_not_finite
+from keras_iwae.models.stream import StreamingModel
 from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior, check_contract
 
 
-class LatentModel(FixedArguments, CheckedModel):
+class LatentModel(FixedArguments, StreamingModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
     `objects` names what else in the configuration is an object, `always_dense` whether there is a third dense network.
@@ -126,11 +126,7 @@ class LatentModel(FixedArguments, CheckedModel):
             decoder=as_config(decoder),
             seed=self.seed,
         )
-        # A Keras SeedGenerator is not saved with the model; a weight is, so a resumed run continues the same stream.
-        self.rng = self.add_weight(
-            shape=(2,), dtype="int64", trainable=False, autocast=False, name="rng", initializer="zeros"
-        )
-        self.rng.assign([self.seed, 0])
+        self._start_stream()
 
     @property
     def door(self) -> Door:
@@ -152,6 +148,7 @@ class LatentModel(FixedArguments, CheckedModel):
         self.generative.build((None, self.latent_dim))
         refuse_activity_regularizers(self)
         refuse_differing_runs(self)
+        self._keep_warmup()
         self.built = True
 
     def call(self, events, training=False):
@@ -182,28 +179,6 @@ class LatentModel(FixedArguments, CheckedModel):
             The IWAE paper's released code; the paper gives the networks only.
         """
         start_from(self.generative, mean_image)
-
-    def _next_seed(self, x: tf.Tensor) -> tf.Tensor:
-        """The stateless seed of this training step, of examples `x`; the stream moves on."""
-        # Batches without a known end run out in a step, which gets none: nothing may move on in that one.
-        with tf.control_dependencies([x]):
-            self.rng.assign_add([0, 1])
-        root, step = tf.unstack(tf.cast(self.rng, tf.int32))
-        # Below 0, where no purpose of `foundation.keys` is.
-        return self._of_replica(tf.stack([root, -step]))
-
-    def _evaluation_seed(self) -> tf.Tensor:
-        """The stateless seed of this batch of `evaluate`."""
-        # The number of examples seen in this pass keys the draws: batches differ, a second pass repeats.
-        seen = tf.cast(self._seen.result(), tf.int32)
-        return self._of_replica(tf.random.fold_in(key_for(Purpose.EVALUATE, self.rng[0]), seen))
-
-    def _of_replica(self, key: tf.Tensor) -> tf.Tensor:
-        """The key of this replica, where there are several: else all would draw the same."""
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return key
-        return tf.random.fold_in(key, replica.replica_id_in_sync_group)
 
     def _loss_scale(self) -> tf.Tensor:
         """What gradients are multiplied by: a loss-scaling optimizer's factor, shared out over replicas."""
