@@ -155,6 +155,11 @@ class Likelihood(FixedArguments, keras.Layer):
         """What training climbs in the place of log p(x|z), `[K, B]`; another thing only where it is `weighted`."""
         return self.log_prob(x, features, mask)
 
+    def says_as(self, kind: type["Likelihood"]) -> bool:
+        """Whether p(x|z) is what this class, `kind` or one above it, says: only then do shortcuts of `kind` hold."""
+        own, names = type(self), ("call", "entries", "entry_log_prob")
+        return all(getattr(own, name) is getattr(kind, name) for name in names)
+
     def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         """log p(x_d|z) of each entry in nats, `[K, B, *event_shape]`, of parameters `[K, B, *parameter_shape]`."""
         return self.entries(parameters).log_prob(x)

@@ -12,6 +12,8 @@ from keras_iwae.likelihoods.bernoulli_logits import bernoulli_log_likelihood
 
 tfd = tfp.distributions
 
+_LEVELS = 0.0, 1.0
+
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class BernoulliLikelihood(Likelihood):
@@ -40,6 +42,8 @@ class BernoulliLikelihood(Likelihood):
         return tfd.Bernoulli(logits=parameters, dtype=tf.float32)
 
     def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        if not self.says_as(BernoulliLikelihood):
+            return super().log_prob(x, features, mask)
         flat = tf.reshape(x, [-1, int(np.prod(self.event_shape))])
         if self._fused(features, mask):
             # A decoder may be of another precision than the head, which then casts as every layer does.
@@ -63,10 +67,15 @@ class BernoulliLikelihood(Likelihood):
         return wins and mask is None and self.head is not None and self.head.compute_dtype == "float32"
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = self(features)
-        return {"probabilities": tf.sigmoid(logits), "logits": logits}
+        parameters = self(features)
+        if self.says_as(BernoulliLikelihood):
+            return {"probabilities": tf.sigmoid(parameters), "logits": parameters}
+        zero, one = tf.unstack(self.level_probabilities(parameters), axis=-1)
+        return {"probabilities": one, "logits": tf.math.log(one) - tf.math.log(zero)}
 
     def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        if not self.says_as(BernoulliLikelihood):
+            return tf.exp(tf.stack([self.entry_log_prob(level, parameters) for level in _LEVELS], axis=-1))
         return tf.stack([tf.sigmoid(-parameters), tf.sigmoid(parameters)], axis=-1)
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:

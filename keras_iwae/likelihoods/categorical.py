@@ -80,6 +80,8 @@ class CategoricalLikelihood(Likelihood):
         return {"mean": mean, "stddev": stddev, "probabilities": self.level_probabilities(parameters)}
 
     def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+        if not self.says_as(CategoricalLikelihood):
+            return super().level_probabilities(parameters)
         # As a matrix: oneDNN's kernel takes no more than five axes, and draws of images have six.
         rows = tf.nn.softmax(tf.reshape(parameters, [-1, self.levels]))
         return tf.reshape(rows, tf.shape(parameters))

@@ -6,7 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, Support, shape_text
+from keras_iwae.likelihoods.agreement import check_agreement
 from keras_iwae.likelihoods.base import Likelihood
+from keras_iwae.likelihoods.mixed import MixedLikelihood
 
 # Events and draws that it is tried on.
 _EVENTS, _DRAWS = 3, 2
@@ -20,9 +22,12 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
         features_shape: shape of the features of one event.
 
     Raises:
-        ValueError: it names what is missing, or what `entries` or `log_prob` gives.
+        ValueError: it names what is missing, what `entries` or `log_prob` gives, or a method that says something else.
     """
     kind = type(likelihood)
+    if isinstance(likelihood, MixedLikelihood):
+        for family in likelihood.families:
+            check_contract(family, family.parameter_shape)
     if kind.__module__.startswith("keras_iwae."):
         return
     support = getattr(likelihood, "support", None)
@@ -30,6 +35,11 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
         raise ValueError(
             f"{MARK}likelihood`. Expected a class with `support`, a keras_iwae.foundation.Support. Received: "
             f"{kind.__name__}, with {support!r}"
+        )
+    if kind.check is not Likelihood.check:
+        raise ValueError(
+            f"{MARK}likelihood`. Expected a class whose `support` says which values there are, by which all data are "
+            f"checked. Received: {kind.__name__}, with a `check` of its own"
         )
     if kind.entries is Likelihood.entries:
         if kind.log_prob is Likelihood.log_prob:
@@ -53,6 +63,7 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
             f"{MARK}likelihood`. Expected a `log_prob` that is a number for x = {likelihood.support.nearest_to_zero:g} "
             f"and features of 0. Received: {kind.__name__}, with NaN"
         )
+    check_agreement(likelihood, features_shape)
 
 
 def _tried(likelihood: Likelihood, method: str, *arguments: Any) -> Any:

@@ -83,7 +83,9 @@ class SelfMasking(FixedArguments, keras.Layer):
         has[list(chosen)] = True
         for number, (family, places) in enumerate(likelihood.groups):
             own = [place for place in places if has[place]]
-            if own and not isinstance(family, _TAKEN):
+            # Of a Gaussian alone is the integral known.
+            another = isinstance(family, GaussianLikelihood) and not family.says_as(GaussianLikelihood)
+            if own and (another or not isinstance(family, _TAKEN)):
                 raise ValueError(
                     f"{MARK}missingness`. Expected columns that are Gaussian, Bernoulli or categorical, of which what "
                     f"is missing can be integrated out. Received: column {own[0]}, a {type(family).__name__}"

@@ -86,6 +86,8 @@ class StudentTLikelihood(Likelihood):
 
     # TFP's are right, and hundreds of operations.
     def entry_log_prob(self, x, parameters):
+        if not self.says_as(StudentTLikelihood):
+            return super().entry_log_prob(x, parameters)
         loc, scale, df = self._each(parameters)
         distance = tf.abs(x - loc) / (tf.sqrt(df) * scale)
         # log(1 + t^2) where float32 has no t^2, too.
@@ -94,9 +96,13 @@ class StudentTLikelihood(Likelihood):
         return _log_gamma_ratio(0.5 * df) - tf.math.log(tf.sqrt(math.pi * df) * scale) - 0.5 * (df + 1.0) * log_kernel
 
     def mean_of(self, parameters):
+        if not self.says_as(StudentTLikelihood):
+            return super().mean_of(parameters)
         return self._each(parameters)[0]
 
     def moments_of(self, parameters):
+        if not self.says_as(StudentTLikelihood):
+            return super().moments_of(parameters)
         loc, scale, df = self._each(parameters)
         return loc, scale * tf.sqrt(df / (df - 2.0)) + tf.zeros_like(loc)
 

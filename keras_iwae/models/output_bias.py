@@ -4,9 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_iwae.foundation import MARK, shape_text
+from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.generative import GenerativeModel
+
+# Means at the ends of a range are moved inwards, in shares of it.
+_NEAR = 0.05
 
 
 def start_from(generative: GenerativeModel, mean_image: Any) -> None:
@@ -18,7 +23,8 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
 
     Raises:
         ValueError: if the shape is another, a mean lies outside the range of the values, or if a decoder that gives the
-            parameters itself has as its last trainable weight no bias of their size.
+            parameters itself has as its last trainable weight no bias of their size, or a likelihood of the user's own
+            has another mean.
     """
     likelihood, shape = generative.likelihood, generative.event_shape
     given = np.asanyarray(mean_image)
@@ -31,6 +37,7 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
             f"{MARK}mean_image`. Expected the mean of what was observed, as keras_iwae.data.mean_image gives, and "
             "0 for an entry that never was. Received: NaN"
         )
+    _check_start(likelihood, mean)
     if likelihood.head is not None:
         likelihood.initialize(mean)
         return
@@ -41,3 +48,18 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
             f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
         )
     weights[-1].assign(likelihood.parameters_of_mean(mean).reshape(weights[-1].shape))
+
+
+def _check_start(likelihood: Any, mean: np.ndarray) -> None:
+    """Refuse a class of the user's own that has another mean than it starts from, as with parameters it inherits."""
+    kind = type(likelihood)
+    if kind.__module__.startswith("keras_iwae.") or kind.initialize is not Likelihood.initialize:
+        return
+    parameters = tf.constant(likelihood.parameters_of_mean(mean)[np.newaxis], tf.float32)
+    found, support = likelihood.mean_of(parameters).numpy()[0], likelihood.support
+    unit = support.high - support.low if support.bounded else np.maximum(1.0, np.abs(mean))
+    if np.max(np.abs(found - mean) / unit) > _NEAR:
+        raise ValueError(
+            f"{MARK}likelihood`. Expected a class whose `parameters_of_mean(mean)` are parameters of that mean. "
+            f"Received: {kind.__name__}, of which they give {found.ravel()[:3]} for {mean.ravel()[:3]}"
+        )

@@ -1,0 +1,203 @@
+"""Likelihoods of a user's own that override one method of ours: what is said of p(x|z) changes, or it is refused."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae import IWAE
+from keras_iwae.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    MixedLikelihood,
+    PoissonLikelihood,
+    SelfMasking,
+    StudentTLikelihood,
+)
+from keras_iwae.likelihoods.contract import check_contract
+
+tfd = tfp.distributions
+D, F, K, B = 4, 3, 12, 5
+FEATURES = tf.constant(np.random.default_rng(0).normal(size=(K, B, F)), tf.float32)
+X = tf.constant(np.random.default_rng(1).integers(0, 2, (B, D)), tf.float32)
+FAMILIES = {
+    BernoulliLikelihood: (),
+    CategoricalLikelihood: (3,),
+    GaussianLikelihood: ("example",),
+    StudentTLikelihood: (),
+    PoissonLikelihood: (),
+}
+
+
+def built(kind, arguments, seed=1):
+    likelihood = kind(*arguments, seed=seed)
+    likelihood.describe_events((D,), seed)
+    likelihood.build((None, F))
+    return likelihood
+
+
+def changed(kind, name, change):
+    """A class whose method gives something else."""
+    method = inspect.getattr_static(kind, name)
+    return type("Odd", (kind,), {name: lambda self, *given, **named: change(method(self, *given, **named))})
+
+
+def twice(found):
+    """Other numbers of the same kind."""
+    return tf.nest.map_structure(lambda each: 2.0 * each + 0.25, found)
+
+
+# Methods whose change is one of the whole p(x|z), with the change.
+FOLLOWED = {
+    "call": lambda parameters: 0.5 * parameters + 0.25,
+    "entries": {
+        BernoulliLikelihood: lambda d: tfd.Bernoulli(probs=0.25 + 0.5 * d.probs_parameter(), dtype=tf.float32),
+        CategoricalLikelihood: lambda d: tfd.Categorical(logits=0.5 * d.logits, dtype=tf.float32),
+        GaussianLikelihood: lambda d: tfd.Laplace(d.loc + 1.0, 2.0 * d.scale),
+        StudentTLikelihood: lambda d: tfd.Normal(d.loc + 1.0, 2.0 * d.scale),
+        PoissonLikelihood: lambda d: tfd.Poisson(2.0 * tf.exp(d.log_rate)),
+    },
+}
+# Those that say the same again: changed alone they are refused by name.
+REFUSED = (
+    *("entry_log_prob", "log_prob", "training_log_prob", "distribution"),
+    *("mean", "mean_of", "moments_of", "sample", "served", "level_probabilities", "check"),
+)
+# What says nothing of the density of given parameters, or is asked wherever it is said.
+ASKED = {
+    "served",
+    "widen",
+    "parameters_of_mean",
+    "initialize",
+    "to_grey",
+    "first_parameters",
+    "describe_events",
+    "build",
+}
+KERAS_OWN = set(dir(keras.Layer)) - {"build", "call"} | {"says_as", "log_mean"}
+
+
+def said(likelihood):
+    """All that is asked of p(x|z) anywhere, as numbers."""
+    parameters = likelihood(FEATURES)
+    found = {
+        "log_prob": likelihood.log_prob(X, FEATURES),
+        # Too few draws for a head that is fused.
+        "log_prob of few": likelihood.log_prob(X, FEATURES[:2])[1],
+        "log_prob of some": likelihood.log_prob(X, FEATURES, X > 0.0),
+        "training_log_prob": likelihood.training_log_prob(X, FEATURES),
+        "entry_log_prob": likelihood.entry_log_prob(X, parameters),
+        "distribution": likelihood.distribution(FEATURES).log_prob(X),
+        "served": likelihood.served(FEATURES)[likelihood.served_names[1]],
+        "sample": likelihood.sample(FEATURES, tf.constant([0, 1]))[0],
+    }
+    if not isinstance(likelihood, CategoricalLikelihood):
+        found["mean"] = likelihood.entries(parameters).mean()
+    if isinstance(likelihood, (BernoulliLikelihood, CategoricalLikelihood)):
+        found["level_probabilities"] = likelihood.level_probabilities(parameters)
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("kind", FAMILIES, ids=lambda kind: kind.__name__)
+def test_every_public_method_is_followed_or_refused(kind):
+    walked = {name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))} - KERAS_OWN
+    methods = {name for name in walked if inspect.isfunction(inspect.getattr_static(kind, name, None))}
+    assert methods <= {*FOLLOWED, *REFUSED, *ASKED}, "a method that nobody has thought of"
+    # The other families say these as those two do.
+    for name in REFUSED if kind in (BernoulliLikelihood, CategoricalLikelihood) else ("log_prob",):
+        odd = built(changed(kind, name, twice if name not in ("distribution", "check") else _shifted), FAMILIES[kind])
+        if name == "level_probabilities" and not isinstance(odd.levels, int):
+            continue
+        with pytest.raises(ValueError, match=rf"^Invalid .*`likelihood`\. Expected a class .*`{name}`"):
+            check_contract(odd, (F,))
+
+
+def _shifted(given):
+    return tfd.Independent(tfd.Normal(tf.zeros([K, B, D])[:, :1], 3.0), 1) if hasattr(given, "log_prob") else given
+
+
+@pytest.mark.parametrize("kind", FAMILIES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_changes_the_density_changes_it_everywhere(name, kind):
+    change = FOLLOWED[name] if callable(FOLLOWED[name]) else FOLLOWED[name][kind]
+    plain, odd = built(kind, FAMILIES[kind]), built(changed(kind, name, change), FAMILIES[kind])
+    check_contract(odd, (F,))
+    before, after = said(plain), said(odd)
+    assert all(np.abs(after[each] - before[each]).max() > 1e-3 for each in before), "something stays what it was"
+    entries = odd.entries(odd(FEATURES)).log_prob(X).numpy()
+    sums = {"log_prob": entries.sum(-1), "training_log_prob": entries.sum(-1), "distribution": entries.sum(-1)}
+    sums |= {"log_prob of few": entries.sum(-1)[1], "log_prob of some": (entries * X.numpy()).sum(-1)}
+    for each, wanted in {"entry_log_prob": entries, **sums}.items():
+        np.testing.assert_allclose(after[each], wanted, rtol=1e-4, atol=1e-4, err_msg=each)
+    if "mean" in after:
+        for each in ("served", "sample"):
+            np.testing.assert_allclose(after[each], after["mean"], rtol=1e-4, atol=1e-5, err_msg=each)
+    if "level_probabilities" in after:
+        shares = after["level_probabilities"]
+        np.testing.assert_allclose(shares.sum(-1), np.ones((K, B, D)), rtol=1e-5)
+        taken = np.take_along_axis(shares, np.broadcast_to(X.numpy(), (K, B, D)).astype(int)[..., np.newaxis], -1)[
+            ..., 0
+        ]
+        np.testing.assert_allclose(np.log(taken), entries, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fused_head_is_used_where_nothing_is_changed():
+    """A class that only adds something keeps the fast path, and the numbers of ours to the bit."""
+    ours, own = built(BernoulliLikelihood, ()), built(type("Own", (BernoulliLikelihood,), {"more": 3}), ())
+    np.testing.assert_array_equal(ours.log_prob(X, FEATURES), own.log_prob(X, FEATURES))
+    assert own._fused(FEATURES, None)
+    assert own.says_as(BernoulliLikelihood)
+
+
+@keras.saving.register_keras_serializable("tests")
+class HalfSure(BernoulliLikelihood):
+    """Coins that never are sure."""
+
+    def entries(self, parameters):
+        return tfd.Bernoulli(probs=0.25 + 0.5 * tf.sigmoid(parameters), dtype=tf.float32)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Tempered(BernoulliLikelihood):
+    def entry_log_prob(self, x, parameters):
+        return 0.5 * super().entry_log_prob(x, parameters)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Laplace(GaussianLikelihood):
+    def entries(self, parameters):
+        return FOLLOWED["entries"][GaussianLikelihood](super().entries(parameters))
+
+
+def test_columns_of_a_table_are_held_to_it_too():
+    rows = built(MixedLikelihood, (["bernoulli", "bernoulli", HalfSure(), "gaussian"],))
+    check_contract(rows, (F,))
+    entries = rows.entries(rows(FEATURES)).log_prob(X)
+    np.testing.assert_allclose(rows.log_prob(X, FEATURES), tf.reduce_sum(entries, axis=-1), rtol=1e-4)
+    with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class whose `entry_log_prob`.*Tempered"):
+        check_contract(built(MixedLikelihood, (["gaussian"] * 3 + [Tempered()],)), (F,))
+    # What is missing of it is no integral over a normal.
+    with pytest.raises(ValueError, match=r"`missingness`\. Expected columns that are Gaussian.*column 3, a Laplace"):
+        SelfMasking().of_likelihood(built(MixedLikelihood, (["gaussian"] * 3 + [Laplace()],)))
+
+
+def test_a_model_trains_evaluates_and_shows_the_same():
+    model = IWAE(D, latent_dim=1, hidden=(3,), num_samples=K, likelihood=HalfSure(), seed=2)
+    model.compile("sgd", run_eagerly=True)
+    # Of coins that are at least a quarter unsure nothing is more probable than 3/4 an entry.
+    reconstruction = model.evaluate(X, verbose=0, return_dict=True)["reconstruction"]
+    z = tf.zeros([K, B, 1])
+    log_likelihood = model.generative.log_likelihood(X, z)
+    wanted = model.generative.distribution(z).log_prob(X)
+    np.testing.assert_allclose(log_likelihood, wanted, rtol=1e-5)
+    assert reconstruction < D * np.log(0.75)
+    # Its bias would be of a coin that is surer than it.
+    with pytest.raises(ValueError, match=r"`parameters_of_mean\(mean\)` are parameters of that mean.*HalfSure"):
+        model.initialize_output_bias(np.full(D, 0.7))
+    for likelihood in (Tempered(), type("Odd", (HalfSure,), {"check": lambda *a, **o: None})()):
+        with pytest.raises(ValueError, match="`likelihood`"):
+            IWAE(D, latent_dim=1, hidden=(3,), likelihood=likelihood)
