@@ -1,18 +1,23 @@
 """Posteriors, likelihoods and objectives of a user's own with a mistake in them: refused when the model is made."""
 
+import importlib
+import types
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import IWAE
+from keras_iwae import AVB, IWAE
 from keras_iwae.bounds import check_contract
 from keras_iwae.bounds.objectives import ELBO, IWAEBound, Objective, Reconstruction, Term
 from keras_iwae.bounds.resampled import resample
-from keras_iwae.foundation import Support
+from keras_iwae.foundation import DiagonalGaussian, Support, is_known
 from keras_iwae.likelihoods import Likelihood
+from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.posteriors import Posterior
+from keras_iwae.priors import Prior, StandardNormalPrior
 
 tfd = tfp.distributions
 X = (np.random.default_rng(0).random((4, 6)) < 0.4).astype(np.float32)
@@ -50,6 +55,12 @@ def draws(make):
     return type("Odd", (Own,), {"sample_and_log_prob": lambda self, x, k, seed, training=False: make(k, len(x))})
 
 
+def overriding(method, change):
+    """A posterior whose method gives something else than that of its distribution."""
+    own = getattr(Own, method)
+    return type("Odd", (Own,), {method: lambda self, *given: change(own(self, *given))})
+
+
 def diagonal(loc, scale=1.0, kind=tfd.MultivariateNormalDiag):
     return kind(loc, scale * tf.ones_like(loc))
 
@@ -73,6 +84,20 @@ POSTERIORS = {
         r"\[K, B\]. .* float32 \[3\] for K = 2",
     ),
     "draws last": (draws(lambda k, b: (tf.zeros([k, b, 2]), tf.zeros([b, k]))), r"\[K, B\]. .* float32 \[3, 2\]"),
+    "other draws": (
+        overriding("sample_and_log_prob", lambda found: (found[0] + 1.0, found[1])),
+        "a `sample_and_log_prob` that says of",
+    ),
+    "other densities of draws": (
+        overriding("sample_and_log_prob", lambda found: (found[0], found[1] + 1.0)),
+        "a `sample_and_log_prob` that says of",
+    ),
+    "other densities": (
+        overriding("log_prob", lambda found: found + 1.0),
+        "a `log_prob` that says of .*`distribution`",
+    ),
+    "another mean": (overriding("mean", lambda found: found + 1.0), "a `mean` that says of"),
+    "another path": (overriding("reparameterize", lambda found: found + 1.0), "a `reparameterize` that says of"),
     "rows first": (draws(lambda k, b: (tf.zeros([b, k, 2]), tf.zeros([k, b]))), r"\[K, B, 2\]. .* float32 \[3, 2, 2\]"),
 }
 
@@ -206,3 +231,70 @@ def test_an_autoencoder_of_a_user_s_own_climbs_what_it_reports():
         moved.append([weight.numpy() - old for weight, old in zip(model.trainable_variables, before, strict=True)])
     for one, two in zip(*moved, strict=True):
         np.testing.assert_allclose(two, 2.0 * one, rtol=1e-4, atol=1e-7)
+
+
+METHODS = types.FunctionType, property, classmethod
+PUBLIC = {
+    Posterior: {"distribution", "sample_and_log_prob", "log_prob", "mean", "reparameterize"},
+    Objective: {"terms", "inference_terms", "get_config", "from_config"},
+    Prior: {"distribution", "log_prob", "sample", "decoded", "build", "get_config"},
+    LatentModel: {
+        *("door", "metrics", "build", "call", "initialize_output_bias", "check_finite", "get_config", "from_config"),
+        # Refused.
+        *("sample", "export"),
+    },
+    IWAE: {
+        *("training_samples", "deterministic", "beta", "train_step", "test_step"),
+        # Refused.
+        *("log_terms", "log_weights"),
+    },
+    AVB: {"build", "train_step", "test_step"},
+}
+
+
+@pytest.mark.parametrize("kind", PUBLIC, ids=lambda kind: kind.__name__)
+def test_a_method_that_nobody_has_thought_of_is_in_none_of_the_tables(kind):
+    """What is new has to be followed wherever it is said, or held to what it says again, as above."""
+    own = {name for name in vars(kind) if not name.startswith("_") and isinstance(vars(kind)[name], METHODS)}
+    assert own == PUBLIC[kind]
+
+
+class Far(StandardNormalPrior):
+    @property
+    def distribution(self):
+        return tfd.MultivariateNormalDiag(tf.fill([2], 5.0), tf.ones(2))
+
+
+def test_a_prior_has_the_density_of_what_it_draws():
+    z = tf.zeros([3, 2])
+    np.testing.assert_allclose(Far(2).log_prob(z), Far(2).distribution.log_prob(z))
+    np.testing.assert_allclose(Far(2).log_prob(z), StandardNormalPrior(2).log_prob(z) - 25.0, rtol=1e-5)
+
+
+class Wide(DiagonalGaussian):
+    """Half as sure of its draws."""
+
+    def _log_prob(self, value):
+        return 0.5 * super()._log_prob(value)
+
+
+def test_a_gaussian_of_a_user_s_own_has_the_slope_and_the_draws_of_its_own_density(monkeypatch):
+    """Formulas of ours would be those of the Gaussian that it is no more."""
+    ours, own = DiagonalGaussian(tf.zeros([3, 2]), tf.ones([3, 2])), Wide(tf.zeros([3, 2]), tf.ones([3, 2]))
+    known = [is_known(q, kind) for q in (ours, own) for kind in (DiagonalGaussian, tfd.MultivariateNormalDiag, Wide)]
+    assert known == [True, True, False, False, False, False]
+    posterior = gives(lambda loc: diagonal(loc, kind=Wide))()
+    model = IWAE(6, hidden=(3,), num_samples=3, posterior=posterior)
+    assert model.get_config()["estimator"] == "dreg"
+    given = posterior, model.generative, X, 3, tf.constant([0, 1]), model.objective, model.estimator
+    module = importlib.import_module("keras_iwae.bounds.gradients")
+    found = module.bound_gradients(*given).posterior
+    # The control, with the formula's slope in the place of the tape's.
+    monkeypatch.setattr(module, "is_known", lambda q, *kinds: isinstance(q, kinds))
+    wrong = module.bound_gradients(*given).posterior
+    assert all(np.abs(one - other).max() > 1e-3 for one, other in zip(found, wrong, strict=True))
+    assert (
+        importlib.import_module("keras_iwae.evaluation.latents")._layers(model, posterior.distribution(X), None) == []
+    )
+    module = importlib.import_module("keras_iwae.evaluation.adapted")
+    assert isinstance(module.adapted(model, X, 0, tf.constant([[0, 1]] * 4)), module.FromEncoder)

@@ -73,8 +73,29 @@ class OwnWeights(IWAE):
         return -super().log_weights(*arguments, **options)
 
 
+class OwnSamples(AVB):
+    def sample(self, *arguments, **options):
+        return None
+
+
+class OwnStepToo(OwnWeights):
+    def train_step(self, data):
+        return {}
+
+
+class Measured(IWAE):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.more = keras.metrics.Mean()
+
+
 REFUSED = {
-    "log weights of a class's own": (lambda m, f: OwnWeights(**SMALL).compile(), "`log_weights`. Expected .*posterior"),
+    "log weights of a class's own": (lambda m, f: OwnWeights(**SMALL), "`log_weights`. Expected .*posterior"),
+    "and a step of its own": (lambda m, f: OwnStepToo(**SMALL), "`log_weights`. Expected .*evaluation"),
+    "samples of a class's own": (lambda m, f: OwnSamples(6, latent_dim=2, hidden=(8,)), "`sample`. Expected .*export"),
+    "a loss": (lambda m, f: m.compute_loss(X), "`compute_loss`. Expected `test_on_batch`"),
+    "a metric": (lambda m, f: Measured(**SMALL), "`more`. Expected no layer, metric or variable.*a callback.*a Mean"),
+    "a layer": (lambda m, f: setattr(m, "more", keras.layers.Dense(2)), "`more`. Expected no layer.*a Dense"),
     "a loss of a class's own": (lambda m, f: OwnLoss(**SMALL).compile(), "`compute_loss`. Expected .*`train_step`"),
     "metrics of a class's own": (lambda m, f: OwnMetrics(**SMALL).compile(), "`compute_metrics`. Expected .*`object"),
     "quantized weights": (lambda m, f: m.quantize("int8"), "`quantize`. Expected none"),

@@ -8,7 +8,7 @@ from keras_iwae.bounds.estimators import Estimator
 from keras_iwae.bounds.log_terms import LogTerms
 from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.resampled import resample, streamed
-from keras_iwae.foundation import DiagonalGaussian
+from keras_iwae.foundation import DiagonalGaussian, is_known
 from keras_iwae.posteriors import check_reparameterized
 
 
@@ -100,7 +100,7 @@ def bound_gradients(
         share = None
         if estimator.reparameterizes and not estimator.total:
             share = kl_weight * coefficients.path / batch
-            if not isinstance(q, DiagonalGaussian):
+            if not is_known(q, DiagonalGaussian):
                 path_density = tf.reduce_sum(share * terms.posterior)
         score = None
         if coefficients.score is not None:

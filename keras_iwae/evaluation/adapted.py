@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import effective_sample_size, standard_normal_log_prob
+from keras_iwae.foundation import effective_sample_size, is_known, standard_normal_log_prob
 from keras_iwae.models import IWAE
 
 tfd = tfp.distributions
@@ -120,7 +120,7 @@ def adapted(model: IWAE, x: tf.Tensor, num_draws: int, keys: tf.Tensor) -> Propo
         Owen, Zhou (2000), Safe and effective importance sampling, on the share of another proposal.
     """
     posterior = model.posterior.distribution(x)
-    if not isinstance(posterior, (tfd.MultivariateNormalDiag, tfd.MultivariateNormalTriL)):
+    if not is_known(posterior, tfd.MultivariateNormalDiag, tfd.MultivariateNormalTriL):
         return FromEncoder(model, x)
     proposals: FromGaussian | Mixtures = FromGaussian(posterior)
     for number in range(ROUNDS if num_draws else 0):

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from keras_iwae.evaluation.ascent import ascend
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.streaming import stream_log_weights
-from keras_iwae.foundation import DiagonalGaussian, Purpose, check_callable, check_integer, key_for
+from keras_iwae.foundation import DiagonalGaussian, Purpose, check_callable, check_integer, is_known, key_for
 from keras_iwae.models import IWAE, check_model
 
 tfd = tfp.distributions
@@ -78,7 +78,7 @@ def inference_gap(
     model.check_finite()
     x = tf.constant(model.door.array(images, "images"))
     amortized = model.posterior.distribution(x)
-    if not isinstance(amortized, tfd.MultivariateNormalDiag):
+    if not is_known(amortized, tfd.MultivariateNormalDiag):
         raise ValueError(
             "Invalid value received for `model`. Expected a diagonal Gaussian posterior, in whose family a best one "
             f"for each image can be looked for. Received: {type(model.posterior).__name__}"

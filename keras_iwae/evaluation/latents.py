@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.diagnostics.numbers import numbers
-from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, is_known, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import HierarchicalGaussian, check_density
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
@@ -128,13 +128,13 @@ def latents(
 def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
     """Parameters of q and p of each layer given the drawn neighbours, `[S or 1, B, D_l]`; none for another family."""
     prior = model.generative.prior
-    if isinstance(posterior, tfd.MultivariateNormalDiag):
+    if is_known(posterior, tfd.MultivariateNormalDiag):
         standard = isinstance(prior, StandardNormalPrior)
         kind = {"loc": posterior.mean()[tf.newaxis]}
         return [{**kind, "scale": posterior.stddev()[tf.newaxis]} if standard else kind]
-    if isinstance(posterior, tfd.Independent) and isinstance(posterior.distribution, tfd.Bernoulli):
+    if is_known(posterior, tfd.Independent) and is_known(posterior.distribution, tfd.Bernoulli):
         return [{"probabilities": posterior.mean()[tf.newaxis]}]
-    if not (isinstance(posterior, HierarchicalGaussian) and isinstance(prior, HierarchicalPrior)):
+    if not (is_known(posterior, HierarchicalGaussian) and isinstance(prior, HierarchicalPrior)):
         return []
     drawn = tf.split(z, prior.latent_dims, axis=-1)
     layers = [{"loc": posterior.loc[tf.newaxis], "scale": posterior.scale[tf.newaxis]}]

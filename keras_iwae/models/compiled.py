@@ -13,8 +13,8 @@ _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_p
 
 # What a step of Keras' own calls, and one of this package does not.
 _NOT_CALLED = "compute_loss", "compute_metrics", "get_metrics_result", "stateless_compute_loss"
-# What is for users to call: steps and evaluations go by the parts.
-_FOR_USERS = "log_weights", "log_terms"
+# What is for users to call: steps, evaluations and what is served go by the parts.
+_FOR_USERS = "log_weights", "log_terms", "sample"
 _PACKAGE = __name__.split(".")[0]
 
 
@@ -28,7 +28,16 @@ class CompiledModel(KeepsGraphs, keras.Model):
                 f"Invalid assignment to `{name}`. Expected none on a compiled model, whose steps are made with it and "
                 f"which is saved with it: call compile({name}=...) again"
             )
-        super().__setattr__(name, value)
+        try:
+            super().__setattr__(name, value)
+        except ValueError as error:
+            if "add new elements of state" not in str(error):
+                raise
+            raise ValueError(
+                f"Invalid assignment to `{name}`. Expected no layer, metric or variable: the model is made with all "
+                "that its steps ask and its files hold. Use a callback to report more, and the arguments `encoder`, "
+                f"`decoder`, `posterior` and `likelihood` for layers. Received: a {type(value).__name__}"
+            ) from None
         if compiled and name == "run_eagerly":
             # Made for the other way.
             self.train_function = self.test_function = self.predict_function = None
@@ -47,6 +56,17 @@ class CompiledModel(KeepsGraphs, keras.Model):
         raise ValueError(
             "Invalid call of `quantize`. Expected none: quantized weights would not be trained any more. Received: "
             "model.quantize"
+        )
+
+    def compute_loss(self, *args, **kwargs):
+        """Refused: Keras' is a loss of predictions.
+
+        Raises:
+            ValueError: always; it names what there is in its place.
+        """
+        raise ValueError(
+            "Invalid call of `compute_loss`. Expected `test_on_batch` or `evaluate`, which report a loss of examples, "
+            "or in a step of your own the sum of `model.losses`, its penalties. Received: model.compute_loss"
         )
 
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
@@ -124,25 +144,37 @@ class CompiledModel(KeepsGraphs, keras.Model):
         return super().make_train_function(force)
 
 
+def _owner(model: keras.Model, name: str) -> str:
+    """The project whose class has this method, or attribute, of the model."""
+    if name in vars(model):
+        return ""
+    return next(base for base in type(model).__mro__ if name in vars(base)).__module__.split(".")[0]
+
+
 def _refuse_overridden(model: keras.Model) -> None:
     """Refuse methods of a user's own that no step calls, unless a step is the user's own too."""
-    kind = type(model)
-    steps = [next(base for base in kind.__mro__ if name in vars(base)) for name in ("train_step", "test_step")]
-    if any(base.__module__.split(".")[0] != _PACKAGE for base in steps):
+    if any(_owner(model, name) != _PACKAGE for name in ("train_step", "test_step")):
         return
     for name in _NOT_CALLED:
-        if getattr(kind, name) is not getattr(keras.Model, name) or name in vars(model):
+        if _owner(model, name) not in (_PACKAGE, "keras"):
             raise ValueError(
                 f"{MARK}{name}`. Expected none of a class's own, which no step here calls: override `train_step`, or "
-                f"give the model an `objective` of your own. Received: a {kind.__name__} that overrides it"
+                f"give the model an `objective` of your own. Received: a {type(model).__name__} that overrides it"
             )
+
+
+def refuse_unheard(model: keras.Model) -> None:
+    """Refuse methods of a user's own that are for users to call, and that nothing here calls.
+
+    Raises:
+        ValueError: which names the method.
+    """
     for name in _FOR_USERS:
-        owner = next((base for base in kind.__mro__ if name in vars(base)), CompiledModel)
-        if owner.__module__.split(".")[0] != _PACKAGE or name in vars(model):
+        if hasattr(type(model), name) and _owner(model, name) != _PACKAGE:
             raise ValueError(
-                f"{MARK}{name}`. Expected none of a class's own, which no step and no evaluation here calls: give the "
-                f"model a posterior, a likelihood or an objective of your own. Received: a {kind.__name__} that "
-                "overrides it"
+                f"{MARK}{name}`. Expected none of a class's own, which no step, no evaluation and no export here "
+                "calls: give the model a posterior, a likelihood or an objective of your own. Received: a "
+                f"{type(model).__name__} that overrides it"
             )
 
 

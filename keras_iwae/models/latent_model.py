@@ -20,6 +20,7 @@ from keras_iwae.foundation import (
     key_for,
 )
 from keras_iwae.likelihoods import Likelihood, SelfMasking
+from keras_iwae.models.compiled import refuse_unheard
 from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
@@ -146,6 +147,7 @@ class LatentModel(FixedArguments, StreamingModel):
         self.posterior.build((None, *self.event_shape))
         check_contract(self.posterior, self.event_shape)
         self.generative.build((None, self.latent_dim))
+        refuse_unheard(self)
         refuse_activity_regularizers(self)
         refuse_differing_runs(self)
         self._keep_warmup()

@@ -1,5 +1,6 @@
 """What a model asks of a posterior of a user's own, looked at when the model is made and not when a step fails."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -41,6 +42,7 @@ def check_contract(posterior: Posterior, event_shape: tuple[int, ...]) -> None:
         given = f"batch shape {shape_text(*found[0])} and event shape {shape_text(*found[1])} for B = {_ROWS}"
         raise _wrong(posterior, f"`distribution` of batch shape [B] and event shape [{width}]", given)
     if posterior.density == "none":
+        _check_agreement(posterior, tf.constant(rows), key)
         return
     z, log_q = _tried(posterior, "sample_and_log_prob", tf.constant(rows), _DRAWS, key)
     _check_tensor(posterior, "draws of `sample_and_log_prob`", z, ("K", "B", width))
@@ -50,6 +52,42 @@ def check_contract(posterior: Posterior, event_shape: tuple[int, ...]) -> None:
     # One whose encoder draws gives others for the same rows too.
     if _agree(first, again) and not _agree(first, other):
         raise _wrong(posterior, "densities of each row by itself", "others where the rows beside it are others")
+    _check_agreement(posterior, tf.constant(rows), key)
+
+
+def _check_agreement(posterior: Posterior, rows: tf.Tensor, key: tf.Tensor) -> None:
+    """Refuse a class whose methods say different things of q(z|x): training and evaluations ask different ones."""
+
+    def overrides(method: str) -> bool:
+        return getattr(type(posterior), method) is not getattr(Posterior, method)
+
+    q, again = (_tried(posterior, "distribution", rows, False) for _ in range(2))
+    z = q.sample([_DRAWS], seed=key)
+    if not _same(z, again.sample([_DRAWS], seed=key)):
+        # Its encoder draws.
+        return
+    said: list[tuple[str, Any, Any]] = []
+    if overrides("mean"):
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            said.append(("mean", q.mean(), _tried(posterior, "mean", rows)))
+    if overrides("reparameterize") and posterior.reparameterized:
+        said.append(("reparameterize", z, _tried(posterior, "reparameterize", q, z)))
+    if posterior.density != "none" and overrides("sample_and_log_prob"):
+        drawn, log_q = _tried(posterior, "sample_and_log_prob", rows, _DRAWS, key)
+        said += [("sample_and_log_prob", z, drawn), ("sample_and_log_prob", q.log_prob(z), log_q)]
+    if posterior.density != "none" and overrides("log_prob"):
+        said.append(("log_prob", again.log_prob(z), _tried(posterior, "log_prob", z, rows)))
+    for method, expected, found in said:
+        if not _same(expected, found):
+            raise _wrong(
+                posterior,
+                f"a `{method}` that says of q(z|x) what `distribution(x)` does, by which it is trained and evaluated",
+                "another: override `distribution`, and that where it is to be faster",
+            )
+
+
+def _same(first: Any, other: Any) -> bool:
+    return np.shape(first) == np.shape(other) and np.allclose(first, other, rtol=_ROUNDING, atol=_ROUNDING)
 
 
 def _tried(posterior: Posterior, method: str, *arguments: Any) -> Any:

@@ -29,5 +29,8 @@ class StandardNormalPrior(Prior):
 
     def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log N(z; 0, I) in nats, `[K, B]`, of latents `[K, B, D]`."""
+        if type(self).distribution is not StandardNormalPrior.distribution:
+            # By another one, of which samples are drawn.
+            return super().log_prob(z, training)
         check_width("latents", z, self.latent_dim)
         return standard_normal_log_prob(tf.cast(z, tf.float32))
