@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_iwae import AVB, IWAE
-from keras_iwae.training import FewerSamplesFirst
+from keras_iwae.training import Budget, FewerSamplesFirst
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
 X = (np.random.default_rng(0).random((4, 6)) < 0.4).astype(np.float32)
@@ -105,6 +105,12 @@ def test_fewer_samples_that_would_be_none_are_refused():
         model.compile("sgd", run_eagerly=True)
         with pytest.raises(ValueError, match=said):
             model.fit(X, verbose=0, callbacks=[FewerSamplesFirst(3, epochs=2)])
+
+
+def test_a_budget_of_no_time_is_refused():
+    for minutes in (0, -1.0, np.nan, "3", None):
+        with pytest.raises(ValueError, match=r"`minutes`\. Expected a number above 0"):
+            Budget(None, minutes)
 
 
 def test_a_cosine_of_no_steps_or_to_no_rate_is_refused():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_iwae import plots
 from keras_iwae.evaluation import importance_weighted_nll
-from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.foundation import MARK, check_integer, check_positive
 from keras_iwae.models import IWAE, StopWhereLossNotFinite
 from keras_iwae.training import runs
 
@@ -79,11 +79,14 @@ class Budget(keras.callbacks.Callback):
     Args:
         checkpoint: the callback that keeps the run's history; it comes before this one.
         minutes: the budget, time before a stop and a resume included.
+
+    Raises:
+        ValueError: if `minutes` is no number above 0.
     """
 
     def __init__(self, checkpoint: RunCheckpoint, minutes: float):
         super().__init__()
-        self.checkpoint, self.minutes = checkpoint, minutes
+        self.checkpoint, self.minutes = checkpoint, check_positive("minutes", minutes)
 
     @staticmethod
     def spent(checkpoint: RunCheckpoint) -> float:
