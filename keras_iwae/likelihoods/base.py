@@ -158,7 +158,8 @@ class Likelihood(FixedArguments, keras.Layer):
     def says_as(self, kind: type["Likelihood"]) -> bool:
         """Whether p(x|z) is what this class, `kind` or one above it, says: only then do shortcuts of `kind` hold."""
         own, names = type(self), ("call", "entries", "entry_log_prob")
-        return all(getattr(own, name) is getattr(kind, name) for name in names)
+        # Of the object itself too, where somebody sets a function there.
+        return all(getattr(own, name) is getattr(kind, name) and name not in vars(self) for name in names)
 
     def entry_log_prob(self, x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         """log p(x_d|z) of each entry in nats, `[K, B, *event_shape]`, of parameters `[K, B, *parameter_shape]`."""
