@@ -1,14 +1,16 @@
 """What an evaluation is of: a trained model and images, and where in the run folder its results go."""
 
-import hashlib
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from keras_iwae import data
+from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.foundation import MARK, storage
 from keras_iwae.models import IWAE
@@ -58,9 +60,12 @@ def evaluation_images(
         split: "train", "validation" or "test".
 
     Raises:
-        ValueError: if there is no such data set or split.
+        ValueError: if there is no such data set or split, or `None` stands for one whose examples are others by now.
     """
-    source = dataset or dataset_of(path)
+    source = dataset_of(path) if dataset is None else dataset
+    if dataset is None:
+        remedy = f"evaluate_nll.py --dataset {shlex.quote(source)} judges it on these"
+        inputs.check_data(runs.folder(path), [split], remedy)
     settings = settings_of(runs.folder(path))
     binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
     if binarization == "levels" and levels is None:
@@ -108,17 +113,23 @@ class Subject:
             seed: of the binarization.
 
         Raises:
-            ValueError: if there is no such model, data set or split.
+            ValueError: if there is no such model, data set or split, or the run's own data set holds other examples by
+                now.
         """
         path = Path(model) if model is not None else runs.newest()
-        name = dataset or dataset_of(path)
+        name = dataset_of(path) if dataset is None else dataset
         digest, trained = runs.digest(path), runs.load_model(path)
-        images = evaluation_images(path, limit, seed, name, split)
+        images = evaluation_images(path, limit, seed, dataset, split)
         return cls(path, trained, digest, str(name), dataset is None, split, limit, images)
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """The digest of the images, as binarized."""
+        return data.digest(self.images)
 
     def record(self) -> dict:
         """What was evaluated, for JSON."""
-        of = {"model": self.path.name, "model_digest": self.digest}
+        of = {"model": self.path.name, "model_digest": self.digest, "images_sha256": self.images_sha256}
         note = {"note": _OF_NO_MODEL} if getattr(self.model, "deterministic", False) else {}
         return {**of, "dataset": self.dataset, "split": self.split, "limit": self.limit, **note}
 
@@ -141,8 +152,7 @@ class Subject:
 
     def write_arrays(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays of each image, and which images these are."""
-        digest = np.array(hashlib.sha256(self.images.tobytes()).hexdigest())
-        storage.write_arrays(path, {**arrays, "images_sha256": digest})
+        storage.write_arrays(path, {**arrays, "images_sha256": np.array(self.images_sha256)})
 
     def _key(self, beginning: str, separator: str) -> str:
         return separator.join([beginning, *([] if self.own else [Path(self.dataset).stem]), self.split])

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from keras_iwae import data
 from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll, pruned
-from keras_iwae.experiments.config import settings_of
+from keras_iwae.experiments import inputs
+from keras_iwae.experiments.config import difference, settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
@@ -103,11 +104,13 @@ def reproduce(
     done, before = passes_done(row, root), result_of(row, root)
     samples = _SAMPLES if num_samples is None else num_samples
     asked = {"passes": done, "num_samples": samples, "limit": limit}
-    if before and all(before[key] == value for key, value in asked.items()):
+    inputs.check_data(run, ["test"], f"reproduce {name} anew in another folder")
+    if before and all(before[key] == value for key, value in asked.items()) and runs.is_current(run, before):
         return before
     begin = time.perf_counter()
     record = {
         "row": name,
+        "model_digest": runs.digest(run),
         **asked,
         "passes_planned": row.config.run.epochs,
         "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
@@ -143,8 +146,15 @@ def _epochs(row: Row, stages: int | None) -> int:
 
 def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: float | None) -> Path:
     if (run / "config.json").exists():
+        wanted, stored = row.config.settings, settings_of(run)
+        other = difference({**wanted, "epochs": stored.get("epochs"), "start": stored.get("start")}, stored)
+        if other is not None:
+            raise ValueError(
+                f"{MARK}out`. Expected no run, or one of the row {row.name}. Received: {run}, where {other} is "
+                f"{stored.get(other)!r} and not {wanted[other]!r}"
+            )
         # A row never goes back: fewer stages than it has behind it leave it as it is.
-        return resume(run, max(epochs, settings_of(run)["epochs"]), budget_minutes, curve=True)
+        return resume(run, max(epochs, stored["epochs"]), budget_minutes, curve=True)
     return train(row.config.replaced(epochs=epochs, start=start), run, budget_minutes, curve=True)
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import data, plots
+from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.foundation import check_folder
 from keras_iwae.models import IWAE
 from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, StopWhereNotFinite, runs
 
@@ -43,7 +46,9 @@ def train(
     out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Before the folder: a configuration that cannot run leaves none.
     model, training = build(config), _training_data(config, first_epoch=0)
-    return _fit(runs.create(out, asdict(config)), config, model, training, 0, budget_minutes, curve)
+    run = runs.create(out, asdict(config))
+    inputs.keep(run, config)
+    return _fit(run, config, model, training, 0, budget_minutes, curve)
 
 
 def resume(
@@ -51,6 +56,7 @@ def resume(
 ) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
+    What it began with, settings, examples and weights to start from, has to be as it was: `inputs.json` knows.
     A run whose `history.csv` was removed goes on without what it said: curves, and time, begin anew.
 
     Args:
@@ -63,9 +69,10 @@ def resume(
         the run folder.
 
     Raises:
-        ValueError: if there is no run, its checkpoint or history cannot be read, or its schedule cannot end elsewhere.
+        ValueError: if there is no run, its checkpoint or history cannot be read, its schedule cannot end elsewhere, or
+            what it began with is no longer so.
     """
-    run = Path(run)
+    run = check_folder("out", run)
     stored = runs.read_json(run / "config.json")
     if not stored:
         raise ValueError(
@@ -80,7 +87,9 @@ def resume(
             )
         config = config.replaced(epochs=epochs)
     started = (run / "model.keras").exists()
+    _check_inputs(run, config, started)
     model = runs.load_model(run) if started else build(config)
+    # As many as there were steps in a pass when they were done: the examples are the same.
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
     if epochs_done > config.run.epochs:
         raise ValueError(
@@ -92,6 +101,22 @@ def resume(
         # Now that it is known that the run can go on.
         runs.write_json(run / "config.json", asdict(config))
     return _fit(run, config, model, training, epochs_done, budget_minutes, curve)
+
+
+def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
+    if not inputs.are_known(run):
+        if started:
+            warnings.warn(
+                f"{run} does not say what it was trained on: whether it goes on with the same examples is not known",
+                stacklevel=3,
+            )
+        else:
+            # Nothing came of what there was before the stop.
+            inputs.keep(run, config)
+    inputs.check_settings(run, config)
+    inputs.check_data(run, ("train", "validation"), "train.py --start begins a new run with the weights of this one")
+    if not started:
+        inputs.check_start(run, config)
 
 
 def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:

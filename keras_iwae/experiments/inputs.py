@@ -1,0 +1,88 @@
+"""What a run began with, kept in its `inputs.json`, so that what changes behind a name later is noticed.
+
+settings    those of config.json, but for the number of epochs, which may be raised, and names of what is below
+data        of each split how many examples there were, and their digest
+start       the digest of the model whose weights training started from
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_iwae import data
+from keras_iwae.experiments.config import ExperimentConfig, difference, settings_of
+from keras_iwae.foundation import MARK, write_json
+from keras_iwae.training import runs
+
+SPLITS = ("train", "validation", "test")
+_FILE = "inputs.json"
+_FREE = "epochs", "dataset", "start"
+
+
+def keep(run: Path, config: ExperimentConfig) -> None:
+    """Write what a run begins with, before its first epoch."""
+    settings = {name: value for name, value in config.settings.items() if name not in _FREE}
+    found = {split: _now(config.settings, split)._asdict() for split in SPLITS}
+    start = None if config.run.start is None else runs.digest(config.run.start)
+    write_json(run / _FILE, {"settings": settings, "data": found, "start": start})
+
+
+def are_known(run: str | os.PathLike) -> bool:
+    """Whether the run says what it began with; a model that was saved by hand does not."""
+    return (Path(run) / _FILE).is_file()
+
+
+def check_settings(run: Path, config: ExperimentConfig) -> None:
+    """Refuse a `config.json` that was changed by hand: the model is made of what it was.
+
+    Raises:
+        ValueError: which names the setting.
+    """
+    before = runs.read_json(run / _FILE).get("settings", {})
+    name = difference(before, config.settings)
+    if name is not None:
+        raise ValueError(
+            f"{MARK}{name}`. Expected {before[name]!r} in {run / 'config.json'}, as the run began: its model and its "
+            f"optimizer are made so already. Received: {config.settings.get(name)!r}"
+        )
+
+
+def check_start(run: Path, config: ExperimentConfig) -> None:
+    """Refuse other weights to start from than those that were there when the run was made.
+
+    Raises:
+        ValueError: if there are none, or they were trained further.
+    """
+    before = runs.read_json(run / _FILE).get("start")
+    if before is not None and config.run.start is not None and runs.digest(config.run.start) != before:
+        raise ValueError(
+            f"{MARK}start`. Expected the model in {config.run.start} as it was when {run} was made. Received: another, "
+            "as after more training; train a new run"
+        )
+
+
+def check_data(run: str | os.PathLike, splits: Sequence[str], remedy: str) -> None:
+    """Refuse examples that are not those which were under the data set's name when the run was made.
+
+    Args:
+        run: the run folder; of one that does not say, nothing is refused.
+        splits: which of "train", "validation" and "test" matter.
+        remedy: what to do instead, for the error.
+
+    Raises:
+        ValueError: if there are others, or they cannot be read.
+    """
+    stored, settings = runs.read_json(Path(run) / _FILE).get("data", {}), settings_of(run)
+    for split in splits:
+        if split not in stored:
+            continue
+        before, now = data.Fingerprint(**stored[split]), _now(settings, split)
+        if now != before:
+            raise ValueError(
+                f"{MARK}dataset`. Expected in {settings['dataset']} the {before.num_examples:,} {split} examples that "
+                f"were there when {run} was made. Received: {now.num_examples:,}, and not the same ones; {remedy}"
+            )
+
+
+def _now(settings: dict, split: str) -> data.Fingerprint:
+    return data.fingerprint(settings["dataset"], split, settings["binarization"], settings["levels"])

@@ -1,0 +1,185 @@
+"""Files that a run is made from, and that change behind their names: whatever reads them a second time notices."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from keras_iwae import data, experiments
+from keras_iwae.evaluation import InferenceGap
+from keras_iwae.experiments import inference_gap, inputs, reproduction, sweep
+from keras_iwae.experiments.comparison import per_example
+from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.paper_table import Row
+from keras_iwae.training import runs
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 3, 2)).astype(np.uint8)
+
+
+def save(path, train=PIXELS, test=PIXELS[:12]):
+    np.savez(path, x_train=train, x_test=test)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A run folder before its first epoch, and the file that it is made from."""
+    save(tmp_path / "d.npz")
+    config = experiments.ExperimentConfig.of(dataset=str(tmp_path / "d.npz"), batch_size=10, num_samples=3)
+    run = runs.create(tmp_path / "out" / "k3", asdict(config))
+    inputs.keep(run, config)
+    return run, config
+
+
+def test_a_digest_is_of_what_there_is_and_not_of_how_it_is_held():
+    values = np.array([[0.0, 0.5, np.nan], [1.0, 0.25, 0.0]], np.float32)
+    same = [values.astype(">f4"), np.asfortranarray(values), np.where(values == 0.0, np.float32(-0.0), values)]
+    payload = values.copy()
+    payload.view(np.uint32)[0, 2] = 0xFFC00001
+    assert np.isnan(payload[0, 2])
+    assert {data.digest(each) for each in [*same, payload]} == {data.digest(values)}
+    other = [values.T, values[::-1], values[:1], values.reshape(3, 2), values.astype(np.float64), values + 1e-7]
+    assert len({data.digest(each) for each in [values, *other]}) == 7
+
+
+def test_a_fingerprint_is_of_the_split_as_it_is_trained_on(tmp_path):
+    save(tmp_path / "d.npz")
+    found = data.fingerprint(tmp_path / "d.npz", "train")
+    assert found == (36, data.digest(data.images(tmp_path / "d.npz", "train")))
+    assert data.fingerprint(tmp_path / "d.npz", "train", "threshold") != found
+    # The rest of a file says what bytes mean.
+    np.savez(tmp_path / "d.npz", x_train=PIXELS // 200, x_test=PIXELS[:12] * 0)
+    before = data.fingerprint(tmp_path / "d.npz", "test")
+    np.savez(tmp_path / "d.npz", x_train=PIXELS // 200, x_test=PIXELS[:12] * 0 + 1)
+    after = data.fingerprint(tmp_path / "d.npz", "test")
+    np.savez(tmp_path / "d.npz", x_train=PIXELS, x_test=PIXELS[:12] * 0 + 1)
+    assert len({before, after, data.fingerprint(tmp_path / "d.npz", "test")}) == 3
+
+
+# What becomes of the training and of the test images.
+CHANGES = {
+    "more": (lambda x: np.concatenate([x] * 8), lambda x: np.concatenate([x] * 8)),
+    "fewer": (lambda x: x[:20], lambda x: x[:11]),
+    "others": (lambda x: 255 - x, lambda x: 255 - x),
+    "another order": (lambda x: x[::-1], lambda x: x[::-1]),
+    "one pixel": (lambda x: x + (np.arange(x.size) == 8).reshape(x.shape).astype(np.uint8),) * 2,
+}
+
+
+def doors(run, config):
+    """What goes on with, uses again or judges on the data of a run: which splits matter, and the call."""
+    row = Row(run.name, config)
+    return {
+        "resume": (("train",), lambda: experiments.resume(run, 30)),
+        "sweep": (("train", "test"), lambda: sweep.sweep(config, [1, 3], run.parent, 5, verbose=False)),
+        "reproduce": (("train",), lambda: reproduction._train(row, 30, run, None, None)),
+        "evaluation images": (("test",), lambda: evaluation_images(run, 5, seed=0)),
+        "training images": (("train",), lambda: evaluation_images(run, None, seed=0, split="train")),
+    }
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_examples_under_the_name_are_refused_at_every_door(made, change):
+    run, config = made
+    changed = dict(zip(("train", "test"), CHANGES[change], strict=True))
+    whole = {"train": PIXELS, "test": PIXELS[:12]}
+    for name, (matter, call) in doors(run, config).items():
+        for split in matter:
+            save(config.data.dataset, **{**whole, split: changed[split](whole[split])})
+            with pytest.raises(ValueError, match=rf"`dataset`. Expected in .* (36|12) {split} examples") as error:
+                call()
+            assert "not the same ones; " in str(error.value), name
+    assert not (run.parent / "k1").exists()
+    assert not (run / "history.csv").exists()
+    # Of what was named instead nothing was said.
+    assert len(evaluation_images(run, None, 0, config.data.dataset, "train")) > 0
+
+
+def test_the_same_examples_elsewhere_are_the_same(made, tmp_path):
+    run, config = made
+    (tmp_path / "d.npz").rename(tmp_path / "moved.npz")
+    np.savez_compressed(tmp_path / "moved.npz", x_test=PIXELS[:12], x_train=PIXELS, note=np.zeros(3))
+    runs.write_json(run / "config.json", asdict(config.replaced(dataset=str(tmp_path / "moved.npz"))))
+    inputs.check_data(run, inputs.SPLITS, "")
+    inputs.check_settings(run, config.replaced(dataset=str(tmp_path / "moved.npz"), epochs=99))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.5}, {"batch_size": 5}, {"latent_dim": 3}, {"seed": 1}])
+def test_settings_that_are_changed_by_hand_are_refused(made, change):
+    run, config = made
+    runs.write_json(run / "config.json", asdict(config.replaced(**change)))
+    with pytest.raises(ValueError, match=rf"`{next(iter(change))}`. Expected .* in .*config.json, as the run began"):
+        experiments.resume(run)
+
+
+def test_other_weights_to_start_from_are_refused(made, tmp_path):
+    run, config = made
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "model.keras").write_bytes(b"one")
+    config = config.replaced(start=str(tmp_path / "first"))
+    inputs.keep(run, config)
+    runs.write_json(run / "config.json", asdict(config))
+    inputs.check_start(run, config)
+    (tmp_path / "first" / "model.keras").write_bytes(b"trained further")
+    with pytest.raises(ValueError, match=r"`start`. Expected .* as it was when"):
+        experiments.resume(run)
+
+
+def test_a_run_that_does_not_say_is_told_so_and_not_refused(made):
+    run, config = made
+    (run / "inputs.json").unlink()
+    save(config.data.dataset, PIXELS[:20], PIXELS[:11])
+    assert len(evaluation_images(run, None, seed=0)) == 11
+    (run / "model.keras").write_bytes(b"none")
+    with (
+        pytest.warns(UserWarning, match="does not say what it was trained on"),
+        pytest.raises(ValueError, match="read"),
+    ):
+        experiments.resume(run)
+
+
+def test_another_recipe_than_the_row_s_is_refused(made):
+    run, config = made
+    with pytest.raises(ValueError, match=r"`out`. Expected no run, or one of the row k3. .* beta_1 is 0.9 and not 0.5"):
+        reproduction._train(Row(run.name, config.replaced(beta_1=0.5)), 30, run, None, None)
+
+
+def test_the_gap_is_kept_of_the_very_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference_gap, "_BATCH", 4)
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    calls = []
+
+    def found(model, batch, num_samples, num_steps, seed, progress):
+        calls.append(batch[:, 0].tolist())
+        return InferenceGap(*(batch[:, 0] + i for i in range(4)))
+
+    monkeypatch.setattr(inference_gap, "inference_gap", found)
+    images = np.arange(10, dtype=np.float32)[:, np.newaxis]
+
+    def gap(images, model=b"a model"):
+        (tmp_path / "model.keras").write_bytes(model)
+        calls.clear()
+        return inference_gap.gap_of_run(tmp_path, None, images, 0, lambda share: None).elbo.tolist()
+
+    first = gap(images)
+    assert (gap(images), calls) == (first, [])
+    changed = images.copy()
+    changed[5] = 99.0
+    expected = gap(changed)
+    assert calls == [[4.0, 99.0, 6.0, 7.0], [8.0, 9.0]]
+    assert [a == b for a, b in zip(first, expected, strict=True)] == [i != 5 for i in range(10)]
+    # What came first is there still.
+    assert (gap(changed[:4]), calls) == (first[:4], [])
+    assert gap(changed[:4], b"trained further") == first[:4]
+    assert calls == [[0.0, 1.0, 2.0, 3.0]]
+
+
+def test_an_archive_of_other_images_than_the_record_s_is_no_evaluation(tmp_path):
+    record = {"nll": 2.0, "num_examples": 2, "images_sha256": "a"}
+    runs.update_metrics(tmp_path, {"nll_test": record})
+    for digest, taken in (("a", True), ("b", False)):
+        np.savez(tmp_path / "per-example-test.npz", log_likelihood=[-1.0, -3.0], images_sha256=np.array(digest))
+        if taken:
+            assert per_example(tmp_path).images == digest
+        else:
+            with pytest.raises(ValueError, match="Received: 2 of another"):
+                per_example(tmp_path)
