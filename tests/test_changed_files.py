@@ -5,12 +5,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from keras_iwae import data, experiments
+from keras_iwae import IWAE, data, experiments
 from keras_iwae.evaluation import InferenceGap
-from keras_iwae.experiments import inference_gap, inputs, reproduction, sweep
+from keras_iwae.experiments import building, evaluation_target, inference_gap, inputs, reproduction, sweep
 from keras_iwae.experiments.comparison import per_example
-from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
 from keras_iwae.experiments.paper_table import Row
+from keras_iwae.likelihoods import DiscretizedLogisticLikelihood
 from keras_iwae.training import runs
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 3, 2)).astype(np.uint8)
@@ -183,3 +184,49 @@ def test_an_archive_of_other_images_than_the_record_s_is_no_evaluation(tmp_path)
         else:
             with pytest.raises(ValueError, match="Received: 2 of another"):
                 per_example(tmp_path)
+
+
+def test_what_is_of_two_things_has_two_names(made, tmp_path):
+    run, _config = made
+    (tmp_path / "o").mkdir()
+    same, other, refined, on = (tmp_path / name for name in ("e.npz", "o/d.npz", "refined.npz", "on-d.npz"))
+    for file in (same, refined, on):
+        save(file)
+    save(other, 255 - PIXELS, PIXELS[:12])
+
+    def names(dataset, split, digest_of="train"):
+        label = None if dataset is None else evaluation_target._label(run, str(dataset), digest_of)
+        subject = Subject(run, None, None, str(dataset), label, split, None, None)
+        methods = "nll", "nll_refined", "nll_adapted", "ais", "sumo"
+        return [subject._key(name.replace("_", sign), sign) for name in methods for sign in "_-"]
+
+    files = [None, "digits", "fashion_mnist", tmp_path / "d.npz", other, refined, on]
+    found = [name for split in inputs.SPLITS for file in files for name in names(file, split)]
+    assert len(set(found)) == len(inputs.SPLITS) * len(files) * 10
+    assert names(None, "test")[:4] == ["nll_test", "nll-test", "nll_refined_test", "nll-refined-test"]
+    assert names("digits", "test")[2] == "nll_refined_on_digits_test"
+    # What is the same is measured once: of these files the test split, by whatever path.
+    assert names(other, "test", "test") == names(tmp_path / "o" / ".." / "d.npz", "test", "test")
+
+
+def tiny(**options):
+    return IWAE((2, 3), latent_dim=2, num_samples=2, **{"hidden": (3,), **options})
+
+
+def test_weights_of_other_parts_are_no_start():
+    model = tiny()
+    changes = {
+        "PoissonLikelihood in its likelihood": {"likelihood": "poisson"},
+        "Dense relu in its decoder": {"activation": "relu"},
+    }
+    for named, change in changes.items():
+        with pytest.raises(ValueError, match=f"`start`. Expected .* with {named}. Received: there, with "):
+            building._copy_weights(model, tiny(**change), "there")
+    levels = (tiny(likelihood=DiscretizedLogisticLikelihood(levels=levels)) for levels in (3, 4))
+    with pytest.raises(ValueError, match=r"with levels=4 in its likelihood. Received: there, with levels=3 there"):
+        building._copy_weights(*levels, "there")
+    # Another objective, seed and what is missing are what one starts anew for.
+    other = tiny(objective="elbo", seed=5, missing="nan", estimator="stl")
+    building._copy_weights(model, other, "there")
+    for one, same in zip(model.trainable_variables, other.trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, same)

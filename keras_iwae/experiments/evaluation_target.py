@@ -63,16 +63,29 @@ def evaluation_images(
         ValueError: if there is no such data set or split, or `None` stands for one whose examples are others by now.
     """
     source = dataset_of(path) if dataset is None else dataset
+    binarization, levels = _reading(path)
     if dataset is None:
         remedy = f"evaluate_nll.py --dataset {shlex.quote(source)} judges it on these"
         inputs.check_data(runs.folder(path), [split], remedy)
+    # `load` would shuffle a training split and drop its last batch.
+    batches = data.in_order(source, split, limit, _BATCH_SIZE, binarization, seed, levels)
+    return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+def _reading(path: str | os.PathLike) -> tuple[str, int | None]:
+    """The binarization and the levels by which a run's model reads any data."""
     settings = settings_of(runs.folder(path))
     binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
     if binarization == "levels" and levels is None:
         levels = data.num_levels(settings["dataset"])
-    # `load` would shuffle a training split and drop its last batch.
-    batches = data.in_order(source, split, limit, _BATCH_SIZE, binarization, seed, levels)
-    return np.concatenate(list(batches.as_numpy_iterator()))
+    return binarization, levels
+
+
+def _label(path: Path, dataset: str, split: str) -> str:
+    """What tells another data set from all others in the names of what is kept: of a file, its stem and its digest."""
+    if dataset in data.names():
+        return dataset
+    return f"{Path(dataset).stem}-{data.fingerprint(dataset, split, *_reading(path)).sha256[:8]}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ class Subject:
         model: the model.
         digest: of its file.
         dataset: name or file of the data set.
-        own: whether that is what the run was trained on.
+        label: what its numbers are kept under, where it is another than the run was trained on.
         split: "train", "validation" or "test".
         limit: only the first so many images; `None` is all.
         images: binarized, `[N, *event_shape]`.
@@ -94,7 +107,7 @@ class Subject:
     model: IWAE
     digest: str | None
     dataset: str
-    own: bool
+    label: str | None
     split: str
     limit: int | None
     images: np.ndarray
@@ -117,10 +130,11 @@ class Subject:
                 now.
         """
         path = Path(model) if model is not None else runs.newest()
-        name = dataset_of(path) if dataset is None else dataset
+        name = dataset_of(path) if dataset is None else str(dataset)
         digest, trained = runs.digest(path), runs.load_model(path)
         images = evaluation_images(path, limit, seed, dataset, split)
-        return cls(path, trained, digest, str(name), dataset is None, split, limit, images)
+        label = None if dataset is None else _label(path, name, split)
+        return cls(path, trained, digest, name, label, split, limit, images)
 
     @cached_property
     def images_sha256(self) -> str:
@@ -141,7 +155,7 @@ class Subject:
         """Write `record` into the run's `metrics.json` and `arrays` into an .npz file beside it; nothing without a run.
 
         Args:
-            method: what the key in `metrics.json` begins with; the split follows, and a foreign data set before it.
+            method: what the key in `metrics.json` begins with; the split follows, before it "on" a foreign data set.
             record: what to write, for JSON.
             stem: what the name of the .npz file begins with, in the same way.
             arrays: one row or column an image.
@@ -155,4 +169,4 @@ class Subject:
         storage.write_arrays(path, {**arrays, "images_sha256": np.array(self.images_sha256)})
 
     def _key(self, beginning: str, separator: str) -> str:
-        return separator.join([beginning, *([] if self.own else [Path(self.dataset).stem]), self.split])
+        return separator.join([beginning, *([] if self.label is None else ["on", self.label]), self.split])
