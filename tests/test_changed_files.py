@@ -7,7 +7,7 @@ import pytest
 
 from keras_iwae import IWAE, data, experiments
 from keras_iwae.evaluation import InferenceGap
-from keras_iwae.experiments import building, evaluation_target, inference_gap, inputs, reproduction, sweep
+from keras_iwae.experiments import building, evaluation_target, inference_gap, inputs, reproduction, sweep, training
 from keras_iwae.experiments.comparison import per_example
 from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
 from keras_iwae.experiments.paper_table import Row
@@ -110,6 +110,19 @@ def test_settings_that_are_changed_by_hand_are_refused(made, change):
     runs.write_json(run / "config.json", asdict(config.replaced(**change)))
     with pytest.raises(ValueError, match=rf"`{next(iter(change))}`. Expected .* in .*config.json, as the run began"):
         experiments.resume(run)
+
+
+def test_a_length_that_moves_the_epoch_from_which_all_samples_are_taken(made):
+    """As if the run had been asked for so at first: of its epochs the first two thirds have fewer samples."""
+    _, config = made
+    before = config.replaced(early_samples=2, epochs=9)
+    for epochs_done, epochs, taken in [(4, 12, True), (6, 12, True), (7, 12, False), (4, 6, True), (5, 6, False)]:
+        after = before.replaced(epochs=epochs)
+        if taken:
+            training._check_early_epochs(before, after, epochs_done)
+        else:
+            with pytest.raises(ValueError, match=r"`epochs`. Expected 9, of which the first 6 have early_samples = 2"):
+                training._check_early_epochs(before, after, epochs_done)
 
 
 def test_other_weights_to_start_from_are_refused(made, tmp_path):

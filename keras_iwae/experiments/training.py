@@ -69,8 +69,8 @@ def resume(
         the run folder.
 
     Raises:
-        ValueError: if there is no run, its checkpoint or history cannot be read, its schedule cannot end elsewhere, or
-            what it began with is no longer so.
+        ValueError: if there is no run, its checkpoint or history cannot be read, its schedule or the share of its
+            epochs with fewer samples cannot end elsewhere, or what it began with is no longer so.
     """
     run = check_folder("out", run)
     stored = runs.read_json(run / "config.json")
@@ -96,6 +96,7 @@ def resume(
             f"Invalid value received for `epochs`. Expected at least {epochs_done}, which the run has done already. "
             f"Received: {config.run.epochs}"
         )
+    _check_early_epochs(before, config, epochs_done)
     training = _training_data(config, epochs_done)
     if config != before:
         # Now that it is known that the run can go on.
@@ -117,6 +118,17 @@ def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
     inputs.check_data(run, ("train", "validation"), "train.py --start begins a new run with the weights of this one")
     if not started:
         inputs.check_start(run, config)
+
+
+def _check_early_epochs(before: ExperimentConfig, config: ExperimentConfig, epochs_done: int) -> None:
+    """Refuse a length of which another share of the epochs done would have had `early_samples`."""
+    had, would_have = (min(epochs_done, each.early_epochs) for each in (before, config))
+    if had != would_have:
+        raise ValueError(
+            f"Invalid value received for `epochs`. Expected {before.run.epochs}, of which the first "
+            f"{before.early_epochs} have early_samples = {config.objective.early_samples}: that was so in {had} of the "
+            f"{epochs_done} that are done, and would be in {would_have}. Received: {config.run.epochs}"
+        )
 
 
 def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:
@@ -159,6 +171,10 @@ def _fit(
         callbacks.append(Budget(checkpoint, budget_minutes))
         if Budget.spent(checkpoint) >= budget_minutes:
             epochs = epochs_done
+    if epochs > epochs_done:
+        # Of weights that the next epoch replaces: no evaluation would find its own there again.
+        for partial in run.glob("partial-*.npz"):
+            partial.unlink()
     model.fit(
         training,
         validation_data=validation,
