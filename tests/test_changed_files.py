@@ -1,11 +1,13 @@
 """Files that a run is made from, and that change behind their names: whatever reads them a second time notices."""
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_scripts import call
 
-from keras_iwae import IWAE, data, experiments
+from keras_iwae import IWAE, data, experiments, tables
 from keras_iwae.evaluation import InferenceGap
 from keras_iwae.experiments import building, evaluation_target, inference_gap, inputs, reproduction, sweep, training
 from keras_iwae.experiments.comparison import per_example
@@ -83,16 +85,28 @@ def test_other_examples_under_the_name_are_refused_at_every_door(made, change):
     run, config = made
     changed = dict(zip(("train", "test"), CHANGES[change], strict=True))
     whole = {"train": PIXELS, "test": PIXELS[:12]}
-    for name, (matter, call) in doors(run, config).items():
+    for name, (matter, ask) in doors(run, config).items():
         for split in matter:
             save(config.data.dataset, **{**whole, split: changed[split](whole[split])})
             with pytest.raises(ValueError, match=rf"`dataset`. Expected in .* (36|12) {split} examples") as error:
-                call()
+                ask()
             assert "not the same ones; " in str(error.value), name
     assert not (run.parent / "k1").exists()
     assert not (run / "history.csv").exists()
     # Of what was named instead nothing was said.
     assert len(evaluation_images(run, None, 0, config.data.dataset, "train")) > 0
+
+
+def test_levels_of_other_images_than_the_run_s_are_refused(made):
+    """They are counted in its training images, which other data are then read by."""
+    run, config = made
+    config = config.replaced(likelihood="poisson", binarization="levels")
+    runs.write_json(run / "config.json", asdict(config))
+    inputs.keep(run, config)
+    assert evaluation_images(run, 2, 0, "digits").max() > 1.0
+    save(config.data.dataset, PIXELS // 50)
+    with pytest.raises(ValueError, match=r"`dataset`. Expected .* 36 train examples .*; they say how many levels"):
+        evaluation_images(run, 2, 0, "digits")
 
 
 def test_the_same_examples_elsewhere_are_the_same(made, tmp_path):
@@ -134,8 +148,14 @@ def test_other_weights_to_start_from_are_refused(made, tmp_path):
     runs.write_json(run / "config.json", asdict(config))
     inputs.check_start(run, config)
     (tmp_path / "first" / "model.keras").write_bytes(b"trained further")
-    with pytest.raises(ValueError, match=r"`start`. Expected .* as it was when"):
-        experiments.resume(run)
+    for ask in (
+        lambda: experiments.resume(run),
+        lambda: sweep.sweep(config, [1, 3], run.parent, 5, verbose=False),
+        lambda: inputs.check_wanted(run, config),
+    ):
+        with pytest.raises(ValueError, match=r"`start`. Expected .* as it was when"):
+            ask()
+    assert not (run.parent / "k1").exists()
 
 
 def test_a_run_that_does_not_say_is_told_so_and_not_refused(made):
@@ -153,8 +173,25 @@ def test_a_run_that_does_not_say_is_told_so_and_not_refused(made):
 
 def test_another_recipe_than_the_row_s_is_refused(made):
     run, config = made
-    with pytest.raises(ValueError, match=r"`out`. Expected no run, or one of the row k3. .* beta_1 is 0.9 and not 0.5"):
+    with pytest.raises(ValueError, match=r"`out`. Expected .* runs with these settings. .* beta_1 is 0.9 and not 0.5"):
         reproduction._train(Row(run.name, config.replaced(beta_1=0.5)), 30, run, None, None)
+
+
+def test_a_row_s_result_is_of_the_very_weights(made):
+    """Of the model that is there, and beside what it started from as it was then."""
+    run, config = made
+    root, row = run.parent, Row(run.name, config, starts_from="digits-vae-k1-l1")
+    runs.write_json(run / "inputs.json", {"start": "of then"})
+    then, now = ({"row": "digits-vae-k1-l1", "model_digest": f"of {when}"} for when in ("then", "now"))
+    runs.write_json(root / "results" / "digits-vae-k1-l1.json", then)
+    assert reproduction._result_of_start(row, root, {}) == then
+    runs.write_json(root / "results" / "digits-vae-k1-l1.json", now)
+    assert reproduction._result_of_start(row, root, {}) is None
+    assert reproduction._result_of_start(row, root, {"from": then}) == then
+    (run / "model.keras").write_bytes(b"now")
+    for digest, said in ((runs.digest(run), False), ("of then", True), (None, False)):
+        runs.write_json(root / "results" / "k3.json", {"passes": 0, "model_digest": digest})
+        assert ("the NLL is of another training" in reproduction.status(row, root)) == said
 
 
 def test_the_gap_is_kept_of_the_very_images(tmp_path, monkeypatch):
@@ -220,6 +257,22 @@ def test_what_is_of_two_things_has_two_names(made, tmp_path):
     assert names("digits", "test")[2] == "nll_refined_on_digits_test"
     # What is the same is measured once: of these files the test split, by whatever path.
     assert names(other, "test", "test") == names(tmp_path / "o" / ".." / "d.npz", "test", "test")
+
+
+def test_default_names_of_two_things_are_two(tmp_path, monkeypatch):
+    def drawn(count, seed):
+        return SimpleNamespace(
+            mean=PIXELS[:count, ..., np.newaxis] / 255.0, events=PIXELS[:count, ..., np.newaxis] / 255.0
+        )
+
+    likelihood = SimpleNamespace(to_grey=lambda values: values)
+    model = SimpleNamespace(sample=drawn, latent_dim=3, generative=SimpleNamespace(likelihood=likelihood))
+    monkeypatch.setattr(runs, "load_model", lambda path: model)
+    pictures = [*experiments.draw_samples(tmp_path, 4, 2), *experiments.draw_samples(tmp_path, 4, 2, drawn=True)]
+    assert [path.name for path in pictures] == ["samples-seed0.png", "samples-seed0-drawn.png"]
+    monkeypatch.setattr(tables, "score_file", lambda data, out, **_: out)
+    named = [call("score", file, cwd=tmp_path).stdout.split()[1] for file in ("a.csv", "a.parquet")]
+    assert named == ["a-scores.csv", "a.parquet-scores.csv"]
 
 
 def tiny(**options):

@@ -77,6 +77,7 @@ def _reading(path: str | os.PathLike) -> tuple[str, int | None]:
     settings = settings_of(runs.folder(path))
     binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
     if binarization == "levels" and levels is None:
+        inputs.check_data(runs.folder(path), ["train"], "they say how many levels there are")
         levels = data.num_levels(settings["dataset"])
     return binarization, levels
 

@@ -32,6 +32,27 @@ def are_known(run: str | os.PathLike) -> bool:
     return (Path(run) / _FILE).is_file()
 
 
+def check_wanted(run: Path, config: ExperimentConfig, free: Sequence[str] = ()) -> None:
+    """Refuse to go on with a run of other settings than are asked for; where there is no run, nothing is refused.
+
+    Args:
+        run: the run folder.
+        config: what is asked for.
+        free: settings that may differ.
+
+    Raises:
+        ValueError: which names the setting, or if the weights to start from are others by now.
+    """
+    stored, wanted = settings_of(run), config.settings
+    name = difference({name: wanted[name] for name in wanted if name not in free}, stored) if stored else None
+    if name is not None:
+        raise ValueError(
+            f"{MARK}out`. Expected a new folder, or runs with these settings. Received: {run}, where {name} is "
+            f"{stored.get(name)!r} and not {wanted[name]!r}"
+        )
+    check_start(run, config)
+
+
 def check_settings(run: Path, config: ExperimentConfig) -> None:
     """Refuse a `config.json` that was changed by hand: the model is made of what it was.
 
@@ -47,13 +68,18 @@ def check_settings(run: Path, config: ExperimentConfig) -> None:
         )
 
 
+def start_of(run: Path) -> str | None:
+    """The digest of the model that the run started from, `None` where there was none or nothing says so."""
+    return runs.read_json(run / _FILE).get("start")
+
+
 def check_start(run: Path, config: ExperimentConfig) -> None:
     """Refuse other weights to start from than those that were there when the run was made.
 
     Raises:
         ValueError: if there are none, or they were trained further.
     """
-    before = runs.read_json(run / _FILE).get("start")
+    before = start_of(run)
     if before is not None and config.run.start is not None and runs.digest(config.run.start) != before:
         raise ValueError(
             f"{MARK}start`. Expected the model in {config.run.start} as it was when {run} was made. Received: another, "

@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_iwae import data
 from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll, pruned
 from keras_iwae.experiments import inputs
-from keras_iwae.experiments.config import difference, settings_of
+from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
 from keras_iwae.experiments.training import resume, train
@@ -98,7 +98,9 @@ def reproduce(
         check_positive("budget_minutes", budget_minutes)
     start = None
     if row.starts_from is not None:
-        reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)
+        if not (root / name / "config.json").exists():
+            # Later it would go on from where this row left it.
+            reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)
         start = str(root / row.starts_from)
     run = _train(row, _epochs(row, stages), root / name, start, budget_minutes)
     done, before = passes_done(row, root), result_of(row, root)
@@ -115,7 +117,7 @@ def reproduce(
         "passes_planned": row.config.run.epochs,
         "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
         "complete": done == row.config.run.epochs and limit is None,
-        "from": result_of(ROWS[row.starts_from], root) if row.starts_from else None,
+        "from": _result_of_start(row, root, before),
         **_judge(run, row, samples, limit),
         "curve": runs.read_rows(run / "nll.csv", "passes", "nll"),
         "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),
@@ -129,6 +131,14 @@ def reproduce(
     }
     write_json(root / "results" / f"{name}.json", record)
     return result_of(row, root)
+
+
+def _result_of_start(row: Row, root: Path, before: dict) -> dict | None:
+    """What is known of the very weights that a row started from, whose own row may have gone on since."""
+    if row.starts_from is None:
+        return None
+    start, found = inputs.start_of(root / row.name), (result_of(ROWS[row.starts_from], root), before.get("from"))
+    return next((result for result in found if result and result.get("model_digest") in (None, start)), None)
 
 
 def _epochs(row: Row, stages: int | None) -> int:
@@ -146,15 +156,10 @@ def _epochs(row: Row, stages: int | None) -> int:
 
 def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: float | None) -> Path:
     if (run / "config.json").exists():
-        wanted, stored = row.config.settings, settings_of(run)
-        other = difference({**wanted, "epochs": stored.get("epochs"), "start": stored.get("start")}, stored)
-        if other is not None:
-            raise ValueError(
-                f"{MARK}out`. Expected no run, or one of the row {row.name}. Received: {run}, where {other} is "
-                f"{stored.get(other)!r} and not {wanted[other]!r}"
-            )
+        # The row that it starts from may have gone on since.
+        inputs.check_wanted(run, row.config, free=("epochs", "start"))
         # A row never goes back: fewer stages than it has behind it leave it as it is.
-        return resume(run, max(epochs, stored["epochs"]), budget_minutes, curve=True)
+        return resume(run, max(epochs, settings_of(run)["epochs"]), budget_minutes, curve=True)
     return train(row.config.replaced(epochs=epochs, start=start), run, budget_minutes, curve=True)
 
 
@@ -210,4 +215,6 @@ def status(row: Row, root: str | os.PathLike = ROOT) -> str:
         state += f", stage {stage_of(done)} of {STAGES}"
     if result and result["passes"] != done:
         state += f"; the NLL is after {result['passes']}"
+    elif not runs.is_current(Path(root) / row.name, result):
+        state += "; the NLL is of another training"
     return f"{row.name:<48}{published:>10}{nll:>10}   {state}"

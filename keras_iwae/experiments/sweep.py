@@ -11,7 +11,7 @@ import numpy as np
 from keras_iwae import data
 from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments import inputs
-from keras_iwae.experiments.config import ExperimentConfig, difference, settings_of
+from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
@@ -86,13 +86,7 @@ def sweep(
 
 
 def _check_folder(run: Path, config: ExperimentConfig) -> None:
-    stored, wanted = settings_of(run), config.settings
-    name = difference(wanted, stored) if stored else None
-    if name is not None:
-        raise ValueError(
-            f"Invalid value received for `out`. Expected a new folder, or runs with these settings. "
-            f"Received: {run}, where {name} is {stored.get(name)!r} and not {wanted[name]!r}"
-        )
+    inputs.check_wanted(run, config)
     # All rows of a table are of the same examples.
     inputs.check_data(run, inputs.SPLITS, "begin a new sweep in another folder")
 
