@@ -12,6 +12,7 @@ from keras_iwae.evaluation import InferenceGap
 from keras_iwae.experiments import building, evaluation_target, inference_gap, inputs, reproduction, sweep, training
 from keras_iwae.experiments.comparison import per_example
 from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
+from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.experiments.paper_table import Row
 from keras_iwae.likelihoods import DiscretizedLogisticLikelihood
 from keras_iwae.training import runs
@@ -29,7 +30,7 @@ def made(tmp_path):
     save(tmp_path / "d.npz")
     config = experiments.ExperimentConfig.of(dataset=str(tmp_path / "d.npz"), batch_size=10, num_samples=3)
     run = runs.create(tmp_path / "out" / "k3", asdict(config))
-    inputs.keep(run, config)
+    Inputs.now(config).keep(run)
     return run, config
 
 
@@ -102,7 +103,7 @@ def test_levels_of_other_images_than_the_run_s_are_refused(made):
     run, config = made
     config = config.replaced(likelihood="poisson", binarization="levels")
     runs.write_json(run / "config.json", asdict(config))
-    inputs.keep(run, config)
+    Inputs.now(config).keep(run)
     assert evaluation_images(run, 2, 0, "digits").max() > 1.0
     save(config.data.dataset, PIXELS // 50)
     with pytest.raises(ValueError, match=r"`dataset`. Expected .* 36 train examples .*; they say how many levels"):
@@ -144,7 +145,7 @@ def test_other_weights_to_start_from_are_refused(made, tmp_path):
     (tmp_path / "first").mkdir()
     (tmp_path / "first" / "model.keras").write_bytes(b"one")
     config = config.replaced(start=str(tmp_path / "first"))
-    inputs.keep(run, config)
+    Inputs.now(config).keep(run)
     runs.write_json(run / "config.json", asdict(config))
     inputs.check_start(run, config)
     (tmp_path / "first" / "model.keras").write_bytes(b"trained further")
@@ -156,6 +157,24 @@ def test_other_weights_to_start_from_are_refused(made, tmp_path):
         with pytest.raises(ValueError, match=r"`start`. Expected .* as it was when"):
             ask()
     assert not (run.parent / "k1").exists()
+
+
+@pytest.mark.parametrize(
+    "stored", [{"data": []}, {"data": {"train": 3}}, {"data": {"train": {"count": 3}}}, {"settings": 3}]
+)
+def test_damaged_inputs_are_named(made, stored):
+    run, _config = made
+    runs.write_json(run / "inputs.json", stored)
+    with pytest.raises(ValueError, match=r"Expected what a run began with in .*inputs\.json"):
+        evaluation_images(run, None, seed=0)
+
+
+def test_images_that_cannot_be_judged_on_leave_no_folder(tmp_path):
+    save(tmp_path / "d.npz", test=PIXELS[:12] + 2.5)
+    config = experiments.ExperimentConfig.of(dataset=str(tmp_path / "d.npz"), hidden=((3,),), num_samples=2)
+    with pytest.raises(ValueError, match="x_test"):
+        experiments.train(config.replaced(batch_size=10), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_does_not_say_is_told_so_and_not_refused(made):

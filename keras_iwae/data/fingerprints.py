@@ -8,6 +8,9 @@ import numpy as np
 from keras_iwae.data.catalog import Source
 from keras_iwae.data.pipeline import in_units
 
+# Rows at a time, so that a large data set is not in memory twice.
+_BLOCK = 1000
+
 
 class Fingerprint(NamedTuple):
     """What tells the examples of a split from others.
@@ -28,12 +31,14 @@ def digest(values: np.ndarray) -> str:
         >>> digest(np.zeros(3, np.uint8)) == digest(np.zeros((3, 1), np.uint8))
         False
     """
-    if values.dtype.kind == "f":
-        # One zero, and one NaN: what is equal has equal bytes.
-        values = np.where(np.isnan(values), values.dtype.type(np.nan), values + values.dtype.type(0.0))
-    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    found = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
-    found.update(values.data)
+    kind = values.dtype.newbyteorder("<")
+    found = hashlib.sha256(f"{kind.str} {values.shape}".encode())
+    for begin in range(0, len(values), _BLOCK):
+        block = values[begin : begin + _BLOCK]
+        if kind.kind == "f":
+            # One zero, and one NaN: what is equal has equal bytes.
+            block = np.where(np.isnan(block), kind.type(np.nan), block + kind.type(0.0))
+        found.update(np.ascontiguousarray(block, kind).data)
     return found.hexdigest()
 
 

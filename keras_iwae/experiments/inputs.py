@@ -8,6 +8,7 @@ start       the digest of the model whose weights training started from
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from keras_iwae import data
 from keras_iwae.experiments.config import ExperimentConfig, difference, settings_of
@@ -19,17 +20,43 @@ _FILE = "inputs.json"
 _FREE = "epochs", "dataset", "start"
 
 
-def keep(run: Path, config: ExperimentConfig) -> None:
-    """Write what a run begins with, before its first epoch."""
-    settings = {name: value for name, value in config.settings.items() if name not in _FREE}
-    found = {split: _now(config.settings, split)._asdict() for split in SPLITS}
-    start = None if config.run.start is None else runs.digest(config.run.start)
-    write_json(run / _FILE, {"settings": settings, "data": found, "start": start})
+class Inputs(NamedTuple):
+    """What a run began with; empty where nothing says so, as beside a model that was saved by hand."""
 
+    settings: dict[str, Any]
+    data: dict[str, data.Fingerprint]
+    start: str | None
 
-def are_known(run: str | os.PathLike) -> bool:
-    """Whether the run says what it began with; a model that was saved by hand does not."""
-    return (Path(run) / _FILE).is_file()
+    @classmethod
+    def now(cls, config: ExperimentConfig) -> "Inputs":
+        """What a run of this configuration would begin with.
+
+        Raises:
+            ValueError: if a split of the data set cannot be read.
+        """
+        found = {split: _fingerprint(config.settings, split) for split in SPLITS}
+        start = None if config.run.start is None else runs.digest(config.run.start)
+        return cls({name: value for name, value in config.settings.items() if name not in _FREE}, found, start)
+
+    @classmethod
+    def of(cls, run: str | os.PathLike) -> "Inputs":
+        """What a run says that it began with.
+
+        Raises:
+            ValueError: if its `inputs.json` is damaged.
+        """
+        file = Path(run) / _FILE
+        stored = runs.read_json(file)
+        try:
+            found = {split: data.Fingerprint(**one) for split, one in stored.get("data", {}).items()}
+            return cls(dict(stored.get("settings", {})), found, stored.get("start"))
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"Expected what a run began with in {file}. Received: something else ({error})") from error
+
+    def keep(self, run: Path) -> None:
+        """Write it into a run folder, before the first epoch."""
+        found = {split: one._asdict() for split, one in self.data.items()}
+        write_json(run / _FILE, {"settings": self.settings, "data": found, "start": self.start})
 
 
 def check_wanted(run: Path, config: ExperimentConfig, free: Sequence[str] = ()) -> None:
@@ -59,7 +86,7 @@ def check_settings(run: Path, config: ExperimentConfig) -> None:
     Raises:
         ValueError: which names the setting.
     """
-    before = runs.read_json(run / _FILE).get("settings", {})
+    before = Inputs.of(run).settings
     name = difference(before, config.settings)
     if name is not None:
         raise ValueError(
@@ -68,18 +95,13 @@ def check_settings(run: Path, config: ExperimentConfig) -> None:
         )
 
 
-def start_of(run: Path) -> str | None:
-    """The digest of the model that the run started from, `None` where there was none or nothing says so."""
-    return runs.read_json(run / _FILE).get("start")
-
-
 def check_start(run: Path, config: ExperimentConfig) -> None:
     """Refuse other weights to start from than those that were there when the run was made.
 
     Raises:
         ValueError: if there are none, or they were trained further.
     """
-    before = start_of(run)
+    before = Inputs.of(run).start
     if before is not None and config.run.start is not None and runs.digest(config.run.start) != before:
         raise ValueError(
             f"{MARK}start`. Expected the model in {config.run.start} as it was when {run} was made. Received: another, "
@@ -98,11 +120,11 @@ def check_data(run: str | os.PathLike, splits: Sequence[str], remedy: str) -> No
     Raises:
         ValueError: if there are others, or they cannot be read.
     """
-    stored, settings = runs.read_json(Path(run) / _FILE).get("data", {}), settings_of(run)
+    stored, settings = Inputs.of(run).data, settings_of(run)
     for split in splits:
         if split not in stored:
             continue
-        before, now = data.Fingerprint(**stored[split]), _now(settings, split)
+        before, now = stored[split], _fingerprint(settings, split)
         if now != before:
             raise ValueError(
                 f"{MARK}dataset`. Expected in {settings['dataset']} the {before.num_examples:,} {split} examples that "
@@ -110,5 +132,5 @@ def check_data(run: str | os.PathLike, splits: Sequence[str], remedy: str) -> No
             )
 
 
-def _now(settings: dict, split: str) -> data.Fingerprint:
+def _fingerprint(settings: dict, split: str) -> data.Fingerprint:
     return data.fingerprint(settings["dataset"], split, settings["binarization"], settings["levels"])

@@ -137,7 +137,7 @@ def _result_of_start(row: Row, root: Path, before: dict) -> dict | None:
     """What is known of the very weights that a row started from, whose own row may have gone on since."""
     if row.starts_from is None:
         return None
-    start, found = inputs.start_of(root / row.name), (result_of(ROWS[row.starts_from], root), before.get("from"))
+    start, found = inputs.Inputs.of(root / row.name).start, (result_of(ROWS[row.starts_from], root), before.get("from"))
     return next((result for result in found if result and result.get("model_digest") in (None, start)), None)
 
 

@@ -15,6 +15,7 @@ from keras_iwae import data, plots
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.foundation import check_folder
 from keras_iwae.models import IWAE
 from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, StopWhereNotFinite, runs
@@ -45,9 +46,9 @@ def train(
     """
     out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Before the folder: a configuration that cannot run leaves none.
-    model, training = build(config), _training_data(config, first_epoch=0)
+    model, training, began = build(config), _training_data(config, first_epoch=0), Inputs.now(config)
     run = runs.create(out, asdict(config))
-    inputs.keep(run, config)
+    began.keep(run)
     return _fit(run, config, model, training, 0, budget_minutes, curve)
 
 
@@ -105,7 +106,7 @@ def resume(
 
 
 def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
-    if not inputs.are_known(run):
+    if not Inputs.of(run).data:
         if started:
             warnings.warn(
                 f"{run} does not say what it was trained on: whether it goes on with the same examples is not known",
@@ -113,7 +114,7 @@ def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
             )
         else:
             # Nothing came of what there was before the stop.
-            inputs.keep(run, config)
+            Inputs.now(config).keep(run)
     inputs.check_settings(run, config)
     inputs.check_data(run, ("train", "validation"), "train.py --start begins a new run with the weights of this one")
     if not started:
