@@ -278,6 +278,27 @@ def test_what_is_of_two_things_has_two_names(made, tmp_path):
     assert names(other, "test", "test") == names(tmp_path / "o" / ".." / "d.npz", "test", "test")
 
 
+def test_what_took_longer_is_not_replaced_without_a_word(made, recwarn):
+    run, _config = made
+    (run / "model.keras").write_bytes(b"a model")
+    subject = Subject(run, None, runs.digest(run), "d", None, "test", None, np.zeros((2, 3), np.float32))
+
+    def keep(num_examples, num_samples, digest=subject.digest):
+        record = {"model_digest": digest, "num_examples": num_examples, "num_samples": num_samples}
+        recwarn.clear()
+        subject.keep("nll", record, "per-example", {})
+        return [str(each.message) for each in recwarn.list]
+
+    assert [keep(10, 50), keep(10, 50), keep(20, 5000)] == [[], [], []]
+    for smaller in ((20, 50), (3, 5000)):
+        keep(20, 5000)
+        (said,) = keep(*smaller)
+        assert said.endswith("metrics.json: nll_test was of num_examples = 20, num_samples = 5,000, and is replaced")
+    # Of a model that is no more it had no use.
+    assert keep(20, 5000, "of before") == []
+    assert keep(2, 5) == []
+
+
 def test_default_names_of_two_things_are_two(tmp_path, monkeypatch):
     def drawn(count, seed):
         return SimpleNamespace(

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -162,8 +163,20 @@ class Subject:
             arrays: one row or column an image.
         """
         if self.path.is_dir():
+            key = self._key(method, "_")
+            self._say_what_is_replaced(key, record)
             self.write_arrays(self.path / f"{self._key(stem, '-')}.npz", arrays)
-            runs.update_metrics(self.path, {self._key(method, "_"): record})
+            runs.update_metrics(self.path, {key: record})
+
+    def _say_what_is_replaced(self, key: str, record: Mapping) -> None:
+        """A quick look may take the place of what took hours."""
+        before = runs.read_json(self.path / "metrics.json").get(key)
+        if not isinstance(before, Mapping) or not runs.is_current(self.path, before):
+            return
+        counts = [name for name in ("num_examples", "num_samples") if None not in (before.get(name), record.get(name))]
+        if any(before[name] > record[name] for name in counts):
+            were = ", ".join(f"{name} = {before[name]:,}" for name in counts)
+            warnings.warn(f"{self.path / 'metrics.json'}: {key} was of {were}, and is replaced", stacklevel=4)
 
     def write_arrays(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays of each image, and which images these are."""
