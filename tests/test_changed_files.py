@@ -1,5 +1,6 @@
 """Files that a run is made from, and that change behind their names: whatever reads them a second time notices."""
 
+import warnings
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -280,6 +281,7 @@ def test_what_is_of_two_things_has_two_names(made, tmp_path):
 
 def test_what_took_longer_is_not_replaced_without_a_word(made, recwarn):
     run, _config = made
+    warnings.simplefilter("always")
     (run / "model.keras").write_bytes(b"a model")
     subject = Subject(run, None, runs.digest(run), "d", None, "test", None, np.zeros((2, 3), np.float32))
 
