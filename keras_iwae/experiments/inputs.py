@@ -104,8 +104,8 @@ def check_start(run: Path, config: ExperimentConfig) -> None:
     before = Inputs.of(run).start
     if before is not None and config.run.start is not None and runs.digest(config.run.start) != before:
         raise ValueError(
-            f"{MARK}start`. Expected the model in {config.run.start} as it was when {run} was made. Received: another, "
-            "as after more training; train a new run"
+            f"{MARK}start`. Expected the model in {config.run.start} as it was when {run} was made. Received: another "
+            "or none, as after more training; train a new run"
         )
 
 
