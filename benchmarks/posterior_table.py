@@ -64,6 +64,7 @@ def judged(run: Path, family: str, args: argparse.Namespace) -> dict[str, str]:
 
 def row(family: str, objective: str, args: argparse.Namespace) -> dict[str, str]:
     from keras_iwae import experiments
+    from keras_iwae.experiments import inputs
     from keras_iwae.training import runs
 
     run = args.out / f"{family}-{objective}-{args.passes}"
@@ -77,6 +78,7 @@ def row(family: str, objective: str, args: argparse.Namespace) -> dict[str, str]
         **(QUICK if args.quick else {}),
     )
     if (run / "config.json").exists():
+        inputs.check_wanted(run, config)
         experiments.resume(run)
     else:
         experiments.train(config, run)

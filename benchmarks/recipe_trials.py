@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     args = parser.parse_args()
     from keras_iwae import experiments
+    from keras_iwae.experiments import inputs
     from keras_iwae.training import runs
 
     rows = []
@@ -53,6 +54,7 @@ def main() -> None:
             dataset=args.dataset, epochs=args.passes, schedule="cosine", **{"num_samples": 50, **settings}
         )
         if (run / "config.json").exists():
+            inputs.check_wanted(run, config)
             experiments.resume(run, curve=True)
         else:
             experiments.train(config, run, curve=True)

@@ -17,7 +17,10 @@ import numpy as np
 
 def difference(run: Path, first: Path) -> str:
     """Mean difference of the NLL to another run's on the same images, and its standard error."""
-    one, other = (np.load(folder / "per-example.npz")["log_likelihood"] for folder in (run, first))
+    found = [np.load(folder / "per-example.npz") for folder in (run, first)]
+    if len({str(arrays["images_sha256"]) for arrays in found}) > 1:
+        raise ValueError(f"expected two runs evaluated on the same images; received {run} and {first}")
+    one, other = (arrays["log_likelihood"] for arrays in found)
     gaps = other - one
     return f"{gaps.mean():+.2f} ± {gaps.std(ddof=1) / len(gaps) ** 0.5:.2f}"
 

@@ -20,7 +20,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--columns", type=int, default=10, help="images in a row [10]")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [0]")
     parser.add_argument("--drawn", action="store_true", help="draw pixels, not their means")
-    parser.add_argument("--out", help="PNG file [figures/samples-seedN.png in the run folder]")
+    parser.add_argument("--out", help="PNG file [figures/samples-seedN.png in the run folder, or -drawn.png]")
     return parser.parse_args()
 
 

@@ -24,7 +24,9 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("data", help="the file with the rows to score")
-    parser.add_argument("--out", metavar="SCORES.csv", help="the file to write [DATA-scores.csv, beside DATA]")
+    parser.add_argument(
+        "--out", metavar="SCORES.csv", help="the file to write [NAME-scores.csv beside DATA, NAME.csv or NAME]"
+    )
     parser.add_argument("--train", metavar="FILE", help="what to learn from, with the same columns [DATA]")
     parser.add_argument("--cells", action="store_true", help="also a score for each cell, which takes much longer")
     add_reading(parser)
@@ -37,7 +39,7 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae import tables
 
     data = Path(args.data)
-    out = args.out or data.with_name(f"{data.stem}-scores.csv")
+    out = args.out or data.with_name(f"{data.name.removesuffix('.csv')}-scores.csv")
     written = tables.score_file(data, out, train=args.train, cells=args.cells, **given_reading(args))
     print(f"scores    {written}")
 

@@ -86,7 +86,7 @@ SETTINGS: dict[str, dict[str, dict]] = {
     },
     "run": {
         "epochs": dict(type=int, help="passes over the training images, in all [20]"),
-        "start": dict(type=str, metavar="RUN", help="a run whose weights training starts from [none]"),
+        "start": dict(type=str, metavar="RUN", help="a run of the same parts whose weights to start from [none]"),
         "seed": dict(type=int, help="of the weights, the order of the images and every draw [0]"),
     },
 }

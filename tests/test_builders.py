@@ -68,7 +68,7 @@ def test_omniglot_28x28_from_a_real_file(real_chardata, data_dir):
 def real_chardata():
     if "TFDS_DATA_DIR" not in os.environ:
         pytest.skip("TFDS_DATA_DIR is not set, so there is no folder in which to look for a real chardata.mat")
-    path = Path(os.environ["TFDS_DATA_DIR"]).parent / "omniglot_28x28" / "chardata.mat"
+    path = Path(os.environ["TFDS_DATA_DIR"]).resolve().parent / "omniglot_28x28" / "chardata.mat"
     if not path.exists():
         pytest.skip("no omniglot_28x28/chardata.mat beside TFDS_DATA_DIR")
     return path

@@ -25,6 +25,7 @@ from keras_iwae.evaluation import (
     sumo_nll,
 )
 from keras_iwae.experiments import comparison, sweep
+from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.experiments.paper_table import ROWS
 from keras_iwae.experiments.reproduction import status
 from keras_iwae.foundation import json_text, read_arrays, write_arrays, write_json
@@ -228,6 +229,7 @@ def broken_run(tmp_path_factory):
     """A run folder as training left one before it stopped at such a number."""
     config = experiments.ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,), epochs=2)
     run = runs.create(tmp_path_factory.mktemp("broken") / "run", asdict(config))
+    Inputs.now(config).keep(run)
     model = experiments.build(config)
     model.generative.likelihood.head.bias.assign(np.full(64, math.nan))
     runs.save_model(model, run / "model.keras")

@@ -61,7 +61,10 @@ def test_a_run_holds_what_it_says(finished):
 @pytest.mark.slow
 def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
     short = experiments.train(CONFIG.replaced(epochs=1), tmp_path / "run")
+    # Of an evaluation that was stopped, of weights that are no more.
+    (short / "partial-nll-test.npz").touch()
     assert_same_run(experiments.resume(short, epochs=3), finished)
+    assert not list(short.glob("partial-*"))
     assert runs.read_json(short / "config.json")["run"]["epochs"] == 3
 
 
@@ -147,7 +150,9 @@ def test_columns_of_another_history_are_refused_and_one_that_is_gone_is_not_miss
 @pytest.mark.slow
 def test_resuming_a_finished_run_leaves_it(finished):
     before = states(finished)
+    (finished / "partial-nll-test.npz").touch()
     experiments.resume(finished)
+    (finished / "partial-nll-test.npz").unlink()
     for value, expected in zip(states(finished), before, strict=True):
         np.testing.assert_array_equal(value, expected)
 

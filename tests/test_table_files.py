@@ -9,7 +9,7 @@ import pytest
 
 from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, sampled, warn_of_carried
+from keras_iwae.tables.files import columns_of, open_table, sampled, warn_of_names
 from keras_iwae.tables.work import Work
 
 
@@ -104,13 +104,26 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
     assert (after[3][1], after[4][2]) == ("7", "b c")
 
 
+def test_a_word_for_a_gap_has_whatever_mark_it_has(tmp_path):
+    path = written(tmp_path, "a;b\n1,5;2\n-999.0;3\n2,25;4\n")
+    assert read(path, missing=["-999.0"])["a"].tolist() == pytest.approx([1.5, np.nan, 2.25], nan_ok=True)
+
+
+def test_a_first_line_that_may_be_a_row_is_said_to_be_taken_for_names(tmp_path, recwarn):
+    warn_of_names(open_table(written(tmp_path, "who,2019,2020\nanna,5,7\nbert,9,8\n")))
+    warn_of_names(open_table(written(tmp_path, "who,x,2020\nanna,5,7\nbert,9,8000\n")))
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="the first line, with 5, 17, is taken for names of columns; .* add a line"):
+        warn_of_names(open_table(written(tmp_path, "5,17,anna\n7,19,bert\n3,4,cecil\n")))
+
+
 def test_names_of_rows_are_carried_along_and_it_is_said(tmp_path):
     text = ",Unnamed: 0,x\na,0,1.5\nb,1,\na,2,2.5\n"
     table = open_table(written(tmp_path, text))
     assert (table.names, table.carried) == (["x"], ["", "Unnamed: 0"])
     expected = "table.csv: the (first column, which has no name,|column 'Unnamed: 0') is taken for the names of"
     with pytest.warns(UserWarning, match=expected) as said:
-        warn_of_carried(table)
+        warn_of_names(table)
     assert len(said) == 2
     ((cells, frame),) = table.chunks(3)
     table.write_part(tmp_path / "part.csv", cells, frame.fillna(2.0))
@@ -261,7 +274,7 @@ REFUSED = {
     "no text": (bytes(range(256)), r"text\. Received: bytes that are none"),
     "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),
     "Parquet": (b"PAR1rest", r"Received: a Parquet file"),
-    "two marks": (b"a;b\n1,5;2.5\n", r"numbers with one mark of decimals\. Received: '1,5' and '2.5'"),
+    "two marks": (b"a;b\n1,5;2.5\n", r"numbers with one mark of decimals; .*`missing`\. Received: '1,5' and '2.5'"),
 }
 
 

@@ -2,13 +2,17 @@
 
 from keras_iwae.data.binarization import BINARIZATIONS, check_binarization
 from keras_iwae.data.catalog import BINARY, examples, images, mean_image, names, num_levels
+from keras_iwae.data.fingerprints import Fingerprint, digest, fingerprint
 from keras_iwae.data.pipeline import in_order, load
 
 __all__ = [
     "BINARIZATIONS",
     "BINARY",
+    "Fingerprint",
     "check_binarization",
+    "digest",
     "examples",
+    "fingerprint",
     "images",
     "in_order",
     "load",

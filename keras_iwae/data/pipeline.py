@@ -66,7 +66,7 @@ def load(
     seed = check_seed("seed", seed)
     first_epoch = check_integer("first_epoch", first_epoch, at_least=0)
     training = split == "train"
-    values = _values(source, split, binarization, levels)
+    values = in_units(source, split, binarization, levels)
     if binarization == "static" or (binarization == "dynamic" and not training):
         values = drawn_once(values, np.random.default_rng([seed, SPLITS.index(split)]))
     if not training:
@@ -109,13 +109,13 @@ def in_order(
     batch_size = check_integer("batch_size", batch_size)
     limit = None if limit is None else check_integer("limit", limit)
     seed = check_seed("seed", seed)
-    values = _values(source, split, binarization, levels)[:limit]
+    values = in_units(source, split, binarization, levels)[:limit]
     if binarization in ("dynamic", "static"):
         values = drawn_once(values, np.random.default_rng([seed, SPLITS.index("test")]))
     return _in_order(values, batch_size)
 
 
-def _values(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray:
+def in_units(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray:
     """All rows of a split in the units of the binarization, before any draw."""
     if binarization == "levels":
         return whole_numbers(source, split, levels)

@@ -1,6 +1,7 @@
 """From a configuration to the compiled model that it stands for, with the weights that its training starts from."""
 
 import itertools
+import operator
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE
+from keras_iwae.priors import Prior
 from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 
 # Small steps are otherwise calls more than work.
@@ -29,7 +31,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         an `AVB` with the posterior "adversarial", else an `IWAE`.
 
     Raises:
-        ValueError: if an argument is out of range, or `start` holds a model of another shape.
+        ValueError: if an argument is out of range, or `start` holds a model of another shape or of other parts.
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
     mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
@@ -154,5 +156,29 @@ def _copy_weights(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
             "Invalid value received for `start`. Expected a model whose weights have the shapes of this "
             f"configuration's. Received: {path}, whose weights have others"
         )
+    _check_same_parts(source, model, path)
     for one, other in pairs:
         other.assign(one)
+
+
+def _check_same_parts(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
+    """Refuse weights that meant something else where they were trained, as under another likelihood or activation."""
+    for part in ("generative.likelihood", "generative.prior", "generative.decoder", "posterior"):
+        one, other = (_made_of(operator.attrgetter(part)(each)) for each in (source, model))
+        for its, wanted in itertools.zip_longest(one, other):
+            if its != wanted:
+                name = part.rpartition(".")[2]
+                raise ValueError(
+                    f"Invalid value received for `start`. Expected a model of the same parts as this configuration's, "
+                    f"with {wanted or 'nothing further'} in its {name}. Received: {path}, with {its or 'nothing'} there"
+                )
+
+
+def _made_of(part: keras.Layer) -> list[str]:
+    """What a part computes with its weights: kinds of layers, their activations, and its own settings."""
+    own = part.get_config().items() if isinstance(part, (Likelihood, Prior)) else ()
+    settings = [f"{name}={value!r}" for name, value in own if name not in ("name", "trainable", "dtype", "seed")]
+    layers = [layer for layer in part._flatten_layers() if not isinstance(layer, networks.EventEncoder)]
+    activations = [getattr(getattr(layer, "activation", None), "__name__", "") for layer in layers]
+    kinds = [f"{type(layer).__name__} {name}".strip() for layer, name in zip(layers, activations, strict=True)]
+    return [*kinds, *settings]

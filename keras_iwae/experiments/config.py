@@ -156,6 +156,15 @@ def flattened(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for section in sections.values() for name, value in section.items()}
 
 
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first setting of `before` that is another now, where a list is a tuple; `None` where all are the same."""
+    return next((name for name, value in before.items() if _plain(value) != _plain(now.get(name))), None)
+
+
+def _plain(value: object) -> object:
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
 def settings_of(run: str | os.PathLike) -> dict[str, Any]:
     """Every setting in the `config.json` of a run folder under its own name, empty where there is none.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from keras_iwae import data
 from keras_iwae.evaluation import (
     ACTIVE_UNIT_THRESHOLD,
     Latents,
@@ -95,6 +96,7 @@ def diagnose(
     record = {
         "model": run.name,
         "model_digest": digest,
+        "images_sha256": data.digest(images),
         "dataset": dataset_of(run),
         "split": "test",
         "limit": limit,

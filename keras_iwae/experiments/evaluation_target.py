@@ -1,14 +1,17 @@
 """What an evaluation is of: a trained model and images, and where in the run folder its results go."""
 
-import hashlib
 import os
+import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from keras_iwae import data
+from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.foundation import MARK, storage
 from keras_iwae.models import IWAE
@@ -58,16 +61,33 @@ def evaluation_images(
         split: "train", "validation" or "test".
 
     Raises:
-        ValueError: if there is no such data set or split.
+        ValueError: if there is no such data set or split, or `None` stands for one whose examples are others by now.
     """
-    source = dataset or dataset_of(path)
-    settings = settings_of(runs.folder(path))
-    binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
-    if binarization == "levels" and levels is None:
-        levels = data.num_levels(settings["dataset"])
+    source = dataset_of(path) if dataset is None else dataset
+    binarization, levels = _reading(path)
+    if dataset is None:
+        remedy = f"evaluate_nll.py --dataset {shlex.quote(source)} judges it on these"
+        inputs.check_data(runs.folder(path), [split], remedy)
     # `load` would shuffle a training split and drop its last batch.
     batches = data.in_order(source, split, limit, _BATCH_SIZE, binarization, seed, levels)
     return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+def _reading(path: str | os.PathLike) -> tuple[str, int | None]:
+    """The binarization and the levels by which a run's model reads any data."""
+    settings = settings_of(runs.folder(path))
+    binarization, levels = settings.get("binarization", "dynamic"), settings.get("levels")
+    if binarization == "levels" and levels is None:
+        inputs.check_data(runs.folder(path), ["train"], "they say how many levels there are")
+        levels = data.num_levels(settings["dataset"])
+    return binarization, levels
+
+
+def _label(path: Path, dataset: str, split: str) -> str:
+    """What tells another data set from all others in the names of what is kept: of a file, its stem and its digest."""
+    if dataset in data.names():
+        return dataset
+    return f"{Path(dataset).stem}-{data.fingerprint(dataset, split, *_reading(path)).sha256[:8]}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,7 @@ class Subject:
         model: the model.
         digest: of its file.
         dataset: name or file of the data set.
-        own: whether that is what the run was trained on.
+        label: what its numbers are kept under, where it is another than the run was trained on.
         split: "train", "validation" or "test".
         limit: only the first so many images; `None` is all.
         images: binarized, `[N, *event_shape]`.
@@ -89,7 +109,7 @@ class Subject:
     model: IWAE
     digest: str | None
     dataset: str
-    own: bool
+    label: str | None
     split: str
     limit: int | None
     images: np.ndarray
@@ -108,17 +128,24 @@ class Subject:
             seed: of the binarization.
 
         Raises:
-            ValueError: if there is no such model, data set or split.
+            ValueError: if there is no such model, data set or split, or the run's own data set holds other examples by
+                now.
         """
         path = Path(model) if model is not None else runs.newest()
-        name = dataset or dataset_of(path)
+        name = dataset_of(path) if dataset is None else str(dataset)
         digest, trained = runs.digest(path), runs.load_model(path)
-        images = evaluation_images(path, limit, seed, name, split)
-        return cls(path, trained, digest, str(name), dataset is None, split, limit, images)
+        images = evaluation_images(path, limit, seed, dataset, split)
+        label = None if dataset is None else _label(path, name, split)
+        return cls(path, trained, digest, name, label, split, limit, images)
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """The digest of the images, as binarized."""
+        return data.digest(self.images)
 
     def record(self) -> dict:
         """What was evaluated, for JSON."""
-        of = {"model": self.path.name, "model_digest": self.digest}
+        of = {"model": self.path.name, "model_digest": self.digest, "images_sha256": self.images_sha256}
         note = {"note": _OF_NO_MODEL} if getattr(self.model, "deterministic", False) else {}
         return {**of, "dataset": self.dataset, "split": self.split, "limit": self.limit, **note}
 
@@ -130,19 +157,30 @@ class Subject:
         """Write `record` into the run's `metrics.json` and `arrays` into an .npz file beside it; nothing without a run.
 
         Args:
-            method: what the key in `metrics.json` begins with; the split follows, and a foreign data set before it.
+            method: what the key in `metrics.json` begins with; the split follows, before it "on" a foreign data set.
             record: what to write, for JSON.
             stem: what the name of the .npz file begins with, in the same way.
             arrays: one row or column an image.
         """
         if self.path.is_dir():
+            key = self._key(method, "_")
+            self._say_what_is_replaced(key, record)
             self.write_arrays(self.path / f"{self._key(stem, '-')}.npz", arrays)
-            runs.update_metrics(self.path, {self._key(method, "_"): record})
+            runs.update_metrics(self.path, {key: record})
+
+    def _say_what_is_replaced(self, key: str, record: Mapping) -> None:
+        """A quick look may take the place of what took hours."""
+        before = runs.read_json(self.path / "metrics.json").get(key)
+        if not isinstance(before, Mapping) or not runs.is_current(self.path, before):
+            return
+        counts = [name for name in ("num_examples", "num_samples") if None not in (before.get(name), record.get(name))]
+        if any(before[name] > record[name] for name in counts):
+            were = ", ".join(f"{name} = {before[name]:,}" for name in counts)
+            warnings.warn(f"{self.path / 'metrics.json'}: {key} was of {were}, and is replaced", stacklevel=4)
 
     def write_arrays(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays of each image, and which images these are."""
-        digest = np.array(hashlib.sha256(self.images.tobytes()).hexdigest())
-        storage.write_arrays(path, {**arrays, "images_sha256": digest})
+        storage.write_arrays(path, {**arrays, "images_sha256": np.array(self.images_sha256)})
 
     def _key(self, beginning: str, separator: str) -> str:
-        return separator.join([beginning, *([] if self.own else [Path(self.dataset).stem]), self.split])
+        return separator.join([beginning, *([] if self.label is None else ["on", self.label]), self.split])

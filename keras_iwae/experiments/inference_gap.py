@@ -1,6 +1,5 @@
 """The inference gap of a run, kept image by image in its folder, so that a second start goes on."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -8,11 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-from keras_iwae.evaluation import InferenceGap, inference_gap
+from keras_iwae.evaluation import InferenceGap, digests_of, inference_gap
 from keras_iwae.foundation import read_arrays, write_arrays
 from keras_iwae.models import IWAE
 from keras_iwae.networks import derived_seed
+from keras_iwae.training import runs
 
 NUM_SAMPLES, NUM_STEPS = 5000, 1000
 _BATCH = 100
@@ -23,8 +24,8 @@ def gap_of_run(
 ) -> InferenceGap:
     """The inference gap of images, a hundred at a time, each hundred written to `inference-gap.npz` when it is done.
 
-    What that file holds of the same model and seed is taken from there, and so are the first of the images if more were
-    asked for before.
+    What that file holds of the same model, images and seed is taken from there, and so are the first of the images if
+    more were asked for before.
 
     Args:
         run: the run folder.
@@ -37,9 +38,9 @@ def gap_of_run(
         `InferenceGap` of the N images.
     """
     file = run / "inference-gap.npz"
-    fingerprint = hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
-    settings = json.dumps({"model": fingerprint, "seed": seed, "samples": NUM_SAMPLES, "steps": NUM_STEPS})
-    whole = _kept(file, settings)
+    settings = json.dumps({"model": runs.digest(run), "seed": seed, "samples": NUM_SAMPLES, "steps": NUM_STEPS})
+    examples = digests_of(tf.constant(images)).numpy()
+    whole = _kept(file, settings, examples)
     found = len(whole.elbo)
     if found < len(images):
         # A batch that was cut short had other draws than a whole one.
@@ -50,7 +51,8 @@ def gap_of_run(
         done = partial(_scaled, progress, len(batch) / len(images))
         part = inference_gap(model, batch, NUM_SAMPLES, NUM_STEPS, seed=derived_seed(seed, begin), progress=done)
         whole = _joined(_first(whole, begin), part)
-        write_arrays(file, {"settings": np.array(settings), **vars(whole)})
+        of = {"settings": np.array(settings), "examples": examples[: begin + len(batch)]}
+        write_arrays(file, {**of, **vars(whole)})
     return _first(whole, len(images))
 
 
@@ -58,12 +60,17 @@ def _scaled(progress: Callable[[float], object], share: float, done: float) -> N
     progress(share * done)
 
 
-def _kept(file: Path, settings: str) -> InferenceGap:
+def _kept(file: Path, settings: str, examples: np.ndarray) -> InferenceGap:
+    """What the file holds of the first images, as far as they are these."""
     names = [field.name for field in fields(InferenceGap)]
     if file.exists():
         arrays = read_arrays(file)
-        if str(arrays.get("settings")) == settings:
-            return InferenceGap(**{name: arrays[name] for name in names})
+        if str(arrays.get("settings")) == settings and "examples" in arrays:
+            before = arrays["examples"]
+            shared = min(len(before), len(examples))
+            other = (before[:shared] != examples[:shared]).any(axis=1)
+            count = int(other.argmax()) if other.any() else len(before)
+            return InferenceGap(**{name: arrays[name][:count] for name in names})
     return InferenceGap(**{name: np.zeros(0) for name in names})
 
 

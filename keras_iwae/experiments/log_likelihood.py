@@ -42,10 +42,11 @@ def evaluate(
     """Evaluate a run on a split of its data set and keep the result in the run's `metrics.json`.
 
     It is `nll_SPLIT` there, and `nll_refined_SPLIT` or `nll_adapted_SPLIT` with such a proposal, so that the published
-    convention keeps its name. The run folder also gets `per-example-SPLIT.npz`, or `per-example-refined-SPLIT.npz`:
-    `log_likelihood`, `jackknife`, `effective_sample_size` and `pareto_k` `[N]`, `bounds` `[G, N]` of the `group_sizes`
-    `[G]`, and `images_sha256`, which tells whether two such files are of the same images. An interrupted evaluation
-    continues when the same is asked for again.
+    convention keeps its name; on another data set `nll_on_NAME_SPLIT`, where NAME has a digest of a file's examples.
+    The run folder also gets `per-example-SPLIT.npz`, or `per-example-refined-SPLIT.npz`: `log_likelihood`, `jackknife`,
+    `effective_sample_size` and `pareto_k` `[N]`, `bounds` `[G, N]` of the `group_sizes` `[G]`, and `images_sha256`,
+    which tells whether two such files are of the same images. An interrupted evaluation continues when the same is
+    asked for again.
 
     Args:
         model: run folder or `.keras` file; `None` is the newest run.

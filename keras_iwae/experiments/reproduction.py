@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_iwae import data
 from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll, pruned
+from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import ROWS, Row
@@ -97,22 +98,26 @@ def reproduce(
         check_positive("budget_minutes", budget_minutes)
     start = None
     if row.starts_from is not None:
-        reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)
+        if not (root / name / "config.json").exists():
+            # Later it would go on from where this row left it.
+            reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)
         start = str(root / row.starts_from)
     run = _train(row, _epochs(row, stages), root / name, start, budget_minutes)
     done, before = passes_done(row, root), result_of(row, root)
     samples = _SAMPLES if num_samples is None else num_samples
     asked = {"passes": done, "num_samples": samples, "limit": limit}
-    if before and all(before[key] == value for key, value in asked.items()):
+    inputs.check_data(run, ["test"], f"reproduce {name} anew in another folder")
+    if before and all(before[key] == value for key, value in asked.items()) and runs.is_current(run, before):
         return before
     begin = time.perf_counter()
     record = {
         "row": name,
+        "model_digest": runs.digest(run),
         **asked,
         "passes_planned": row.config.run.epochs,
         "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
         "complete": done == row.config.run.epochs and limit is None,
-        "from": result_of(ROWS[row.starts_from], root) if row.starts_from else None,
+        "from": _result_of_start(row, root, before),
         **_judge(run, row, samples, limit),
         "curve": runs.read_rows(run / "nll.csv", "passes", "nll"),
         "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),
@@ -126,6 +131,14 @@ def reproduce(
     }
     write_json(root / "results" / f"{name}.json", record)
     return result_of(row, root)
+
+
+def _result_of_start(row: Row, root: Path, before: dict) -> dict | None:
+    """What is known of the very weights that a row started from, whose own row may have gone on since."""
+    if row.starts_from is None:
+        return None
+    start, found = inputs.Inputs.of(root / row.name).start, (result_of(ROWS[row.starts_from], root), before.get("from"))
+    return next((result for result in found if result and result.get("model_digest") in (None, start)), None)
 
 
 def _epochs(row: Row, stages: int | None) -> int:
@@ -143,6 +156,8 @@ def _epochs(row: Row, stages: int | None) -> int:
 
 def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: float | None) -> Path:
     if (run / "config.json").exists():
+        # The row that it starts from may have gone on since.
+        inputs.check_wanted(run, row.config, free=("epochs", "start"))
         # A row never goes back: fewer stages than it has behind it leave it as it is.
         return resume(run, max(epochs, settings_of(run)["epochs"]), budget_minutes, curve=True)
     return train(row.config.replaced(epochs=epochs, start=start), run, budget_minutes, curve=True)
@@ -200,4 +215,6 @@ def status(row: Row, root: str | os.PathLike = ROOT) -> str:
         state += f", stage {stage_of(done)} of {STAGES}"
     if result and result["passes"] != done:
         state += f"; the NLL is after {result['passes']}"
+    elif not runs.is_current(Path(root) / row.name, result):
+        state += "; the NLL is of another training"
     return f"{row.name:<48}{published:>10}{nll:>10}   {state}"

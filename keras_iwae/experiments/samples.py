@@ -30,7 +30,7 @@ def draw_samples(
         columns: images in a row.
         seed: the same seed gives the same images.
         drawn: whether to draw pixels, rather than show their means.
-        out: PNG file; `None` is `figures/samples-seedN.png` in the run folder.
+        out: PNG file; `None` is `figures/samples-seedN.png` in the run folder, or `-drawn.png`.
 
     Returns:
         the files written.
@@ -43,7 +43,7 @@ def draw_samples(
     path = Path(model) if model is not None else runs.newest()
     trained = runs.load_model(path)
     samples = trained.sample(num_samples, seed)
-    grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}.png")
+    grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}{'-drawn' * drawn}.png")
     to_grey = trained.generative.likelihood.to_grey
     plots.save_grid(grid, to_grey(samples.events if drawn else samples.mean), check_integer("columns", columns))
     if trained.latent_dim != 2:

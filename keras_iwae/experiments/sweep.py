@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_iwae import data
 from keras_iwae.evaluation import latents, mean_and_error
-from keras_iwae.experiments.config import ExperimentConfig, settings_of
+from keras_iwae.experiments import inputs
+from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
@@ -51,7 +53,7 @@ def sweep(
 
     Raises:
         ValueError: if a number is out of range, if training has no bound L_K to measure, or if a folder in `out` holds
-            a run with other settings.
+            a run with other settings or of other examples.
     """
     for name, without in (("posterior", "adversarial"), ("objective", "ae")):
         if config.settings[name] == without:
@@ -84,18 +86,9 @@ def sweep(
 
 
 def _check_folder(run: Path, config: ExperimentConfig) -> None:
-    stored, wanted = settings_of(run), config.settings
-    other = [name for name, value in wanted.items() if stored and _plain(stored.get(name)) != _plain(value)]
-    if other:
-        name = other[0]
-        raise ValueError(
-            f"Invalid value received for `out`. Expected a new folder, or runs with these settings. "
-            f"Received: {run}, where {name} is {stored.get(name)!r} and not {wanted[name]!r}"
-        )
-
-
-def _plain(value: object) -> object:
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+    inputs.check_wanted(run, config)
+    # All rows of a table are of the same examples.
+    inputs.check_data(run, inputs.SPLITS, "begin a new sweep in another folder")
 
 
 def _finish_training(run: Path, config: ExperimentConfig) -> bool:
@@ -115,12 +108,13 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
         raise ValueError(f"Expected the rows of epochs in {run / 'history.csv'}. Received: none")
     record = runs.read_json(run / "metrics.json").get("nll_test", {})
     # Another evaluation of the run may have been by draws from elsewhere.
-    wanted = {"num_samples": eval_k, "limit": limit, "seed": 0, "proposal_scale": 1.0, "defensive": 0.0}
+    wanted: dict = {"num_samples": eval_k, "limit": limit, "seed": 0, "proposal_scale": 1.0, "defensive": 0.0}
+    images = evaluation_images(run, limit, seed=0)
+    wanted["images_sha256"] = data.digest(images)
     fresh = any(record.get(name) != value for name, value in wanted.items()) or not runs.is_current(run, record)
     if fresh:
         _, record = evaluate(run, eval_k, limit=limit, verbose=verbose)
-    images = evaluation_images(run, _RECONSTRUCTED if limit is None else min(limit, _RECONSTRUCTED), seed=0)
-    found = latents(runs.load_model(run), images)
+    found = latents(runs.load_model(run), images[:_RECONSTRUCTED])
     row = {
         "k": k,
         "validation_bound": history[-1]["val_bound"],

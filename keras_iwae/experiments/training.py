@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae import data, plots
+from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.inputs import Inputs
+from keras_iwae.foundation import check_folder
 from keras_iwae.models import IWAE
 from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, StopWhereNotFinite, runs
 
@@ -42,8 +46,10 @@ def train(
     """
     out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Before the folder: a configuration that cannot run leaves none.
-    model, training = build(config), _training_data(config, first_epoch=0)
-    return _fit(runs.create(out, asdict(config)), config, model, training, 0, budget_minutes, curve)
+    model, training, began = build(config), _training_data(config, first_epoch=0), Inputs.now(config)
+    run = runs.create(out, asdict(config))
+    began.keep(run)
+    return _fit(run, config, model, training, 0, budget_minutes, curve)
 
 
 def resume(
@@ -51,6 +57,7 @@ def resume(
 ) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
+    What it began with, settings, examples and weights to start from, has to be as it was: `inputs.json` knows.
     A run whose `history.csv` was removed goes on without what it said: curves, and time, begin anew.
 
     Args:
@@ -63,9 +70,10 @@ def resume(
         the run folder.
 
     Raises:
-        ValueError: if there is no run, its checkpoint or history cannot be read, or its schedule cannot end elsewhere.
+        ValueError: if there is no run, its checkpoint or history cannot be read, its schedule or the share of its
+            epochs with fewer samples cannot end elsewhere, or what it began with is no longer so.
     """
-    run = Path(run)
+    run = check_folder("out", run)
     stored = runs.read_json(run / "config.json")
     if not stored:
         raise ValueError(
@@ -80,18 +88,48 @@ def resume(
             )
         config = config.replaced(epochs=epochs)
     started = (run / "model.keras").exists()
+    _check_inputs(run, config, started)
     model = runs.load_model(run) if started else build(config)
+    # As many as there were steps in a pass when they were done: the examples are the same.
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
     if epochs_done > config.run.epochs:
         raise ValueError(
             f"Invalid value received for `epochs`. Expected at least {epochs_done}, which the run has done already. "
             f"Received: {config.run.epochs}"
         )
+    _check_early_epochs(before, config, epochs_done)
     training = _training_data(config, epochs_done)
     if config != before:
         # Now that it is known that the run can go on.
         runs.write_json(run / "config.json", asdict(config))
     return _fit(run, config, model, training, epochs_done, budget_minutes, curve)
+
+
+def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
+    if not Inputs.of(run).data:
+        if started:
+            warnings.warn(
+                f"{run} does not say what it was trained on: whether it goes on with the same examples is not known",
+                stacklevel=3,
+            )
+        else:
+            # Nothing came of what there was before the stop.
+            Inputs.now(config).keep(run)
+    inputs.check_settings(run, config)
+    inputs.check_data(run, ("train", "validation"), "train.py --start begins a new run with the weights of this one")
+    if not started:
+        inputs.check_start(run, config)
+
+
+def _check_early_epochs(before: ExperimentConfig, config: ExperimentConfig, epochs_done: int) -> None:
+    """Refuse a length of which another share of the epochs done would have had `early_samples`."""
+    had, would_have = (min(epochs_done, each.early_epochs) for each in (before, config))
+    if had != would_have:
+        raise ValueError(
+            f"Invalid value received for `epochs`. Expected {before.run.epochs}, of which the first "
+            f"{before.early_epochs} have early_samples = {config.objective.early_samples}: that was so in {had} of the "
+            f"{epochs_done} that are done, and would be in {would_have}. Received: {config.run.epochs}"
+        )
 
 
 def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Dataset:
@@ -134,6 +172,10 @@ def _fit(
         callbacks.append(Budget(checkpoint, budget_minutes))
         if Budget.spent(checkpoint) >= budget_minutes:
             epochs = epochs_done
+    if epochs > epochs_done:
+        # Of weights that the next epoch replaces: no evaluation would find its own there again.
+        for partial in run.glob("partial-*.npz"):
+            partial.unlink()
     model.fit(
         training,
         validation_data=validation,

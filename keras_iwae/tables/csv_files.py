@@ -44,6 +44,8 @@ class CsvTable:
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
         marks: of decimals and thousands, in the numbers.
+        numbers_as_names: whole numbers in the first line, where they may be cells of a file without names: they are
+            among the numbers below.
 
     Raises:
         ValueError: which names the file with the line, or the column, that cannot be read.
@@ -58,7 +60,7 @@ class CsvTable:
     ):
         kinds = kinds or {}
         numbers = {name for name, kind in kinds.items() if kind in ("real", "positive", "count")}
-        self.path, self.dialect = path, Dialect.of(path)
+        self.path, self.dialect = path, Dialect.of(path, missing)
         self._words = Words(missing, self.dialect)
         self._header = self._checked_header(ignore)
         self.names = [name for name in self._header if name not in ignore]
@@ -75,7 +77,7 @@ class CsvTable:
         self.facts = {name: (self._of_numbers if numeric[name] else self._of_text)[name] for name in self.names}
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
-        self._check_first_line()
+        self.numbers_as_names = self._checked_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
         self.names = [name for name in self.names if name not in self.carried]
@@ -179,12 +181,16 @@ class CsvTable:
                 raise ValueError(f"{MARK}ignore`. Expected names of {header}. Received: {name!r}")
         return header
 
-    def _check_first_line(self) -> None:
-        """Refuse cells in the place of names: 51.3,46,b, but not year,2019,2020, nor wavelengths over other numbers."""
+    def _checked_first_line(self) -> list[str]:
+        """Refuse cells in the place of names: 51.3,46,b, but not year,2019,2020, nor wavelengths over other numbers.
+
+        Returns:
+            numbers of which nobody can say.
+        """
         numeric = [name for name in self.names if self.facts[name].numeric and self.facts[name].count]
         values = self.dialect.numbers(pd.Series(numeric, dtype=object))
         if values.isna().any() or not numeric:
-            return
+            return []
         ends = [(self.facts[name].low, self.facts[name].high) for name in numeric]
         among = all(low <= value <= high for value, (low, high) in zip(values, ends, strict=True))
         decimals = bool((values != np.floor(values)).any())
@@ -192,6 +198,7 @@ class CsvTable:
         if repeated or (among and decimals):
             expected = "names of columns in the first line; add that line"
             raise ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: numbers, such as {numeric[0]!r}")
+        return numeric if among else []
 
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list[str]] = []

@@ -4,7 +4,7 @@ import codecs
 import csv
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,12 @@ class Dialect:
     skipped: int = 0
 
     @classmethod
-    def of(cls, path: Path) -> "Dialect":
+    def of(cls, path: Path, missing: Collection[str] = ()) -> "Dialect":
         """The dialect of a file, by its bytes and its first lines.
+
+        Args:
+            path: the file.
+            missing: texts that stand for a cell that is not known, whatever mark they have.
 
         Raises:
             ValueError: if it is no text, or its decimals have two marks.
@@ -75,7 +79,8 @@ class Dialect:
             raise ValueError(f"{MARK}{path}`. Expected a line with the names of the columns. Received: an empty file")
         separator = said.group(1) if said else _separator(lines)
         rows = list(csv.reader(lines, delimiter=separator))
-        decimal, thousands = _marks([cell.strip() for row in rows[1:] for cell in row], separator, path)
+        cells = [cell.strip() for row in rows[1:] for cell in row]
+        decimal, thousands = _marks([cell for cell in cells if cell not in missing], separator, path)
         newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
         return cls(encoding, separator, decimal, thousands, newline, 1 if said else 0)
 
@@ -173,6 +178,7 @@ def _marks(cells: list[str], separator: str, path: Path) -> tuple[str, str]:
         return ".", ","
     if comma and point:
         raise ValueError(
-            f"{MARK}{path}`. Expected numbers with one mark of decimals. Received: {comma!r} and {point!r}"
+            f"{MARK}{path}`. Expected numbers with one mark of decimals; what stands for a cell that is not known is "
+            f"for `missing`. Received: {comma!r} and {point!r}"
         )
     return (",", "") if comma else (".", "")

@@ -77,9 +77,15 @@ def opened(
     return table
 
 
-def warn_of_carried(*tables: TableFile) -> None:
-    """Say which columns are taken for the names of the rows, that nobody called that."""
+def warn_of_names(*tables: TableFile) -> None:
+    """Say what is taken for names, that nobody called that: columns for the rows', numbers for the columns'."""
     for table in tables:
+        if isinstance(table, CsvTable) and table.numbers_as_names:
+            warnings.warn(
+                f"{table.path}: the first line, with {', '.join(table.numbers_as_names[:3])}, is taken for names of "
+                "columns; if these are cells, add a line of names above them",
+                stacklevel=3,
+            )
         for name in table.carried:
             called = f"the column {name!r}" if name else "the first column, which has no name,"
             warnings.warn(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from keras_iwae.foundation import check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_carried
+from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_names
 from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
@@ -95,7 +95,7 @@ def impute_file(
     check_boolean("verbose", verbose)
     unfitted = estimator_of(IWAEImputer, seed, verbose, options)
     table = open_table(source, missing, ignore, kinds)
-    warn_of_carried(table)
+    warn_of_names(table)
     kinds = dict(kinds or {})
     settings = {
         "num_imputations": num_imputations,

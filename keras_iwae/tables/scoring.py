@@ -11,7 +11,7 @@ from tqdm import tqdm
 from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, check_target, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_carried
+from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_names
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.work import Work, digest
@@ -87,7 +87,7 @@ def score_file(
         table = learned = open_table(source, missing, ignore, kinds)
     else:
         table, learned = open_pair(source, known, missing, ignore, kinds)
-    warn_of_carried(*dict.fromkeys((table, learned)))
+    warn_of_names(*dict.fromkeys((table, learned)))
     kinds = dict(kinds or {})
     settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
     work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})

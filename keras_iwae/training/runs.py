@@ -2,7 +2,7 @@
 
 config.json    what was asked for        model.keras    weights, optimizer and random stream after the last epoch
 history.csv    one row an epoch          metrics.json   what came out
-nll.csv        validation NLL at some passes, where it was asked for
+inputs.json    what it began with        nll.csv        validation NLL at some passes, where it was asked for
 figures/       pictures                  tensorboard/   logs        serving/   the exported SavedModel
 """
 

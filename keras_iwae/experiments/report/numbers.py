@@ -28,6 +28,8 @@ _NAMES = {
     "kl_warmup_steps": "KL warm-up, steps",
 }
 _WORDS = {"nll": "NLL", "elbo": "ELBO", "kl": "KL", "ais": "AIS", "bdmc": "BDMC", "sumo": "SUMO", "val": "validation"}
+# For tools: which model and images a record is of.
+DIGESTS = "model_digest", "images_sha256"
 # Longer lists are one number a unit or an image, for figures and not for a table.
 _LONG = 8
 

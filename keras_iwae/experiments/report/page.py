@@ -76,7 +76,7 @@ def _contents(folder: Path) -> dict:
             (
                 numbers.readable(name),
                 record.get("verdict"),
-                numbers.rows(record, leave_out=("model", "model_digest", "bounds", "verdict")),
+                numbers.rows(record, leave_out=("model", *numbers.DIGESTS, "bounds", "verdict")),
             )
             for name, record in known.items()
             if isinstance(record, Mapping) and name not in ("training", "nll_test")
@@ -125,7 +125,7 @@ def _nll(record: Mapping) -> dict:
     words = ", ".join(f"L_{k} {value:.1f}" for k, value in bounds.items())
     return {
         "verdict": record.get("verdict"),
-        "rows": numbers.rows(record, leave_out=("model", "model_digest", "split", "bounds", "verdict")),
+        "rows": numbers.rows(record, leave_out=("model", *numbers.DIGESTS, "split", "bounds", "verdict")),
         "bounds": chart(charts.bounds(bounds), f"Bound against the number of samples, in nats: {words}")
         if len(bounds) > 1
         else None,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_iwae import plots
+from keras_iwae import data, plots
 from keras_iwae.experiments.comparison import per_example
 from keras_iwae.experiments.diagnosis import plane
 from keras_iwae.experiments.evaluation_target import evaluation_images
@@ -87,9 +87,10 @@ class Pictures:
         """Test images of the highest and of the lowest log-likelihood, the most extreme first."""
         evaluated = per_example(self.folder)
         images = evaluation_images(self.folder, evaluated.record["limit"], evaluated.record["seed"])
-        if len(images) != len(evaluated.log_likelihood):
+        count = len(evaluated.log_likelihood)
+        if len(images) != count or evaluated.images not in (None, data.digest(images)):
             raise ValueError(
-                f"Expected {len(evaluated.log_likelihood)} test images, as were evaluated. Received: {len(images)}"
+                f"Expected the {count} test images that were evaluated. Received: {len(images)}, and not the same ones"
             )
         order = np.argsort(-evaluated.log_likelihood, kind="stable")
         chosen = np.concatenate([order[:_EXTREMES], order[::-1][:_EXTREMES]])
