@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """Say what the latents of a trained model do on test images, and what its encoder leaves of the best Gaussian.
 
-Prints active units and KL of each stochastic layer, the mutual information of image and latents, how far the aggregate
-posterior is from the prior, the reconstruction error, the inference gap with its two parts, and whether the posterior
-has collapsed; the run's diagnosis.json keeps all of it, unit by unit. docs/diagnostics.md says what each number means
-and when to distrust it. The gap is found a hundred images at a time, and a second start goes on.
+Prints active units and KL of each stochastic layer, the mutual information of image and latents, how far the
+aggregate posterior is from the prior, the reconstruction error, whether inference is calibrated and the model's own
+data are like the images, the inference gap with its two parts, and whether the posterior has collapsed; the run's
+diagnosis.json keeps all of it, unit by unit. docs/diagnostics.md says what each number means and when to distrust it.
+The gap is found a hundred images at a time, and a second start goes on.
 
 examples:
   python scripts/diagnose.py

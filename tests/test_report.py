@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from keras_iwae import experiments
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
-from keras_iwae.experiments import diagnosis, inference_gap
+from keras_iwae.experiments import diagnosis, inference_gap, model_checks
 from keras_iwae.experiments.advice import diagnosis_command, evaluation_command
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.report import numbers
@@ -23,6 +23,11 @@ from keras_iwae.training import runs
 
 CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", num_samples=4, epochs=3, batch_size=100, hidden=((16,),), latent_dim=(3,), learning_rate=0.01
+)
+
+
+CALIBRATION = (
+    *("num_samples", "units", "units_off", "units_too_narrow", "units_too_wide", "units_moved", "joint_density_off"),
 )
 
 
@@ -83,6 +88,8 @@ def test_a_diagnosis_with_nulls_is_read_without_nan():
         "marginal_kl": {"lower": None, "upper": None},
         "kl": null,
         "reconstruction": {"log_likelihood": null, "squared_error_per_pixel": null},
+        "calibration": {name: 0 for name in CALIBRATION},
+        "predictive": None,
         "inference_gap": {**InferenceGap(*[np.full(2, np.nan)] * 4).to_dict()},
         "verdict": "No collapse.",
     }
@@ -99,6 +106,8 @@ def diagnosed(tmp_path_factory):
         patch.setattr(inference_gap, "NUM_SAMPLES", 40)
         patch.setattr(inference_gap, "NUM_STEPS", 20)
         patch.setattr(inference_gap, "_BATCH", 6)
+        patch.setattr(model_checks, "SIMULATIONS", 100)
+        patch.setattr(model_checks, "REPLICATES", 9)
         record = experiments.diagnose(run, limit=80, gap_images=9, verbose=False)
     return run, record
 
@@ -117,6 +126,12 @@ def test_diagnosis_is_written_and_adds_up(diagnosed):
     whole = parts["log_likelihood"]["mean"] - parts["elbo"]["mean"]
     assert parts["approximation_gap"]["mean"] + parts["amortization_gap"]["mean"] == pytest.approx(whole)
     assert parts["num_images"] == 9
+    checked, calibration = record["predictive"], record["calibration"]
+    assert (checked["num_images"], checked["num_replicates"], calibration["num_samples"]) == (80, 9, 4)
+    assert set(CALIBRATION) < set(calibration)
+    assert len(calibration["p_values"]) == 3 + 1
+    # Of a model of three epochs: digits are rougher than what it makes.
+    assert checked["statistics"]["roughness"]["p_value"] == pytest.approx(0.2)
     for name in ("active-units", "units", "latents"):
         assert imread(run / "figures" / f"{name}.png").std() > 0.02
     printed = diagnosis.table(record)

@@ -11,10 +11,12 @@ from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import Latents, latents, pairwise_log_posterior
 from keras_iwae.evaluation.paired import LEVEL, PairedDifference, paired_difference
 from keras_iwae.evaluation.pareto import UNRELIABLE_K, pareto_k_of
+from keras_iwae.evaluation.predictive_check import PredictiveCheck, predictive_check, seen_examples
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 from keras_iwae.evaluation.result import NLLResult
+from keras_iwae.evaluation.simulation_based_calibration import simulation_based_calibration
 from keras_iwae.evaluation.spreading import Arrays, Batch, Compute, Recipe, Spread
 from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
@@ -35,6 +37,7 @@ __all__ = [
     "Latents",
     "NLLResult",
     "PairedDifference",
+    "PredictiveCheck",
     "Proposal",
     "Recipe",
     "Spread",
@@ -56,9 +59,12 @@ __all__ = [
     "paired_difference",
     "pairwise_log_posterior",
     "pareto_k_of",
+    "predictive_check",
     "pruned",
     "resampled_posterior",
     "resampled_reconstruction",
+    "seen_examples",
+    "simulation_based_calibration",
     "stream_log_weights",
     "sumo_nll",
 ]

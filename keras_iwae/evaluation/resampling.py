@@ -5,6 +5,7 @@ is distributed as q_EW of Cremer et al., the closer to p(z|x) the larger K: its 
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -44,10 +45,15 @@ def resampled_posterior(
     check_density(model.posterior)
     model.check_finite()
     images = tf.constant(model.door.array(x, "x"))
+    draw = resampling_graph(model)
+    return draw(images, tf.constant(num_draws), tf.constant(num_samples), key_for(Purpose.RESAMPLING, seed))
+
+
+def resampling_graph(model: LatentModel) -> Callable[..., tf.Tensor]:
+    """Draws `[L, B, D]` of q_EW as a graph of images `[B, *event_shape]`, L, K and an int32 key `[2]`."""
     scalar = tf.TensorSpec([], tf.int32)
     specs = tf.TensorSpec([None, *model.event_shape]), scalar, scalar, tf.TensorSpec([2], tf.int32)
-    draw = model.traced("resampling", lambda *arguments: _draw(model, *arguments), specs)
-    return draw(images, tf.constant(num_draws), tf.constant(num_samples), key_for(Purpose.RESAMPLING, seed))
+    return model.traced("resampling", lambda *arguments: _draw(model, *arguments), specs)
 
 
 def resampled_reconstruction(

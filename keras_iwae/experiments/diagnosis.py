@@ -17,6 +17,7 @@ from keras_iwae.evaluation import (
     nats,
     pairwise_log_posterior,
 )
+from keras_iwae.experiments import model_checks
 from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images
 from keras_iwae.experiments.inference_gap import NUM_SAMPLES, NUM_STEPS, gap_of_run
 from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for, number_text, write_json
@@ -104,6 +105,10 @@ def diagnose(
         "seed": seed,
         **_latents_record(trained, found, diagnostics.mutual_information(pairs, log_prior), seed),
     }
+    with _bar("calibration", model_checks.SIMULATIONS, verbose) as bar:
+        record["calibration"] = model_checks.calibration_record(trained, seed, bar.update)
+    with _bar("predictive check", model_checks.REPLICATES, verbose) as bar:
+        record["predictive"] = model_checks.predictive_record(trained, images, seed, bar.update)
     _draw(run / "figures", record, found, trained.generative.likelihood.to_grey(images))
     record["inference_gap"] = None
     # The gap takes minutes; what there is by now is there.
@@ -143,6 +148,7 @@ def rows(record: Mapping) -> list[tuple[str, str]]:
         ("reconstruction", f"{_with_error(reconstruction['log_likelihood'])} nats, E_q log p(x|z)"),
         ("squared error", f"{_with_error(reconstruction['squared_error_per_pixel'], 4)} a pixel"),
     ]
+    found += model_checks.rows(record["calibration"], record["predictive"])
     gap = record["inference_gap"]
     if gap is not None:
         found += [

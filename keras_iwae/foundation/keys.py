@@ -30,6 +30,8 @@ class Purpose(enum.IntEnum):
     SERVED = 12
     IMPUTATION = 13
     REFINED = 14
+    CALIBRATION = 15
+    PREDICTIVE = 16
 
 
 def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:

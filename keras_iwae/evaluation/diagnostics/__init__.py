@@ -4,6 +4,7 @@ from keras_iwae.evaluation.diagnostics.averages import mean_and_error
 from keras_iwae.evaluation.diagnostics.collapse import collapse_verdict
 from keras_iwae.evaluation.diagnostics.gap import InferenceGap
 from keras_iwae.evaluation.diagnostics.information import MutualInformation, mutual_information
+from keras_iwae.evaluation.diagnostics.ranks import RankCalibration
 from keras_iwae.evaluation.diagnostics.units import (
     ACTIVE_UNIT_THRESHOLD,
     active_units,
@@ -18,6 +19,7 @@ __all__ = [
     "ACTIVE_UNIT_THRESHOLD",
     "InferenceGap",
     "MutualInformation",
+    "RankCalibration",
     "active_units",
     "bernoulli_kl",
     "collapse_verdict",
