@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -49,6 +50,12 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
     except KeyboardInterrupt:
         print(f"\n{name}: {when_stopped}", file=sys.stderr)
         sys.exit(130)
+
+
+def said(text: str) -> str:
+    """A text that names scripts, as the person runs them: by `keras-iwae`, where that is how this one was started."""
+    name = Path(sys.argv[0]).name.split(" ")
+    return re.sub(r"python scripts/([a-z]+)\w*\.py", rf"{name[0]} \1", text) if len(name) > 1 else text
 
 
 @contextlib.contextmanager

@@ -12,12 +12,12 @@ examples:
 
 import argparse
 
-from _entry import command
+from _entry import command, said
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, the one to compare with first")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from _entry import command
+from _entry import command, said
 
 
 def main(args: argparse.Namespace) -> None:
@@ -20,7 +20,8 @@ def main(args: argparse.Namespace) -> None:
     result, _ = experiments.evaluate(run, verbose=sys.stdout.isatty())
     samples, *_ = experiments.draw_samples(run)
     served = serving.export_saved_model(runs.load_model(run), run / "serving")
-    print(f"""
+    print(
+        said(f"""
 {result}
 
 model            {run / "model.keras"}
@@ -35,10 +36,11 @@ Next, in this environment (. .venv/bin/activate):
   python scripts/train.py --dataset digits --objective elbo               a VAE to compare with
   tensorboard --logdir {run / "tensorboard"}
   MODEL={run.name} docker compose up                serve it: docs/serving.md""")
+    )
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=said(__doc__), allow_abbrev=False)
     parser.add_argument("--epochs", type=int, default=100, help="passes over the training images [100]")
     return parser.parse_args()
 

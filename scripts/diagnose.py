@@ -14,15 +14,14 @@ examples:
 """
 
 import argparse
-import shlex
 import sys
 
-from _entry import command
+from _entry import command, said
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--model", help="run folder [the newest run in saved_models/]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
@@ -33,6 +32,7 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import diagnosis
+    from keras_iwae.foundation import command_line
     from keras_iwae.training import runs
 
     model = args.model or runs.newest()
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
         f"{record['model']} on {record['dataset']}, {record['num_images']} test images\n\n{diagnosis.table(record)}\n"
     )
     print(f"numbers   {run / 'diagnosis.json'}\npictures  {run / 'figures'}")
-    print(f"next      python scripts/report.py {shlex.quote(str(run))}")
+    print(f"next      {command_line('report', str(run))}")
 
 
 if __name__ == "__main__":

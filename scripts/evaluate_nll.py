@@ -27,7 +27,7 @@ examples:
 import argparse
 import sys
 
-from _entry import command
+from _entry import command, said
 
 # The argument of the package's function that each option is, where only some methods have it.
 IMPORTANCE = {"chunk_size": "chunk_size", "proposal_scale": "proposal_scale", "defensive": "defensive"}
@@ -48,7 +48,7 @@ METHODS = {
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--method", choices=METHODS, default="iw", help="how [iw]")
     parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")

@@ -20,13 +20,13 @@ examples:
 
 import argparse
 
-from _entry import command
+from _entry import command, said
 from _reading import add_reading, given_reading
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("data", help="the file with gaps")
     parser.add_argument("--out", required=True, help="the file to write, of the same format")

@@ -12,12 +12,12 @@ examples:
 
 import argparse
 
-from _entry import command
+from _entry import command, said
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder [the newest run in saved_models/]")
     return parser.parse_args()

@@ -16,12 +16,12 @@ examples:
 
 import argparse
 
-from _entry import command
+from _entry import command, said
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--row", metavar="NAME", help="one row; --list shows the names")
@@ -48,23 +48,20 @@ def parse() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import reproduction
     from keras_iwae.experiments.paper_table import ROWS
+    from keras_iwae.foundation import command_line
 
     if args.list:
         print(f"{'row':<48}{'published':>10}{'NLL':>10}   state")
         print("\n".join(reproduction.status(row, args.out) for row in ROWS.values()))
         return
     names = [args.row] if args.row else [row.name for row in ROWS.values() if row.published and row.fast == args.fast]
-    words = [f"--row {args.row}" if args.row else "--row NAME"]
-    words += [
-        f"--{name} {value}"
-        for name, value in (("stages", args.stages), ("k", args.k), ("limit", args.limit))
-        if value is not None
-    ]
-    words += [f"--budget-minutes {args.budget_minutes:g}"] if args.budget_minutes is not None else []
+    minutes = None if args.budget_minutes is None else f"{args.budget_minutes:g}"
+    given = {"--stages": args.stages, "--k": args.k, "--limit": args.limit, "--budget-minutes": minutes}
+    words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
     for i, name in enumerate(names):
         print(f"{name} ({i + 1} of {len(names)})", flush=True)
-        said = " ".join(["python scripts/reproduce.py", *words]).replace("NAME", name)
-        reproduction.reproduce(name, args.out, args.stages, args.budget_minutes, args.k, args.limit, said)
+        line = command_line("reproduce", "--row", name, *words)
+        reproduction.reproduce(name, args.out, args.stages, args.budget_minutes, args.k, args.limit, line)
         print(reproduction.status(ROWS[name], args.out))
 
 

@@ -15,13 +15,13 @@ examples:
 
 import argparse
 
-from _entry import command
+from _entry import command, said
 from _reading import add_reading, given_reading
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("data", help="the file with the rows to score")
     parser.add_argument(

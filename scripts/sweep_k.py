@@ -14,13 +14,13 @@ examples:
 import argparse
 import sys
 
-from _entry import command
+from _entry import command, said
 from train import add_settings, given_settings
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10, 25, 50], help="the K's [1 5 10 25 50]")
     parser.add_argument("--eval-k", type=int, default=5000, metavar="K", help="samples for the test NLL [5000]")

@@ -15,7 +15,7 @@ examples:
 
 import argparse
 
-from _entry import command
+from _entry import command, said
 
 # The fields of a configuration, section by section as they are in config.json.
 SETTINGS: dict[str, dict[str, dict]] = {
@@ -109,7 +109,7 @@ def given_settings(args: argparse.Namespace) -> dict:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--out", help="run folder, new or empty [saved_models/DATASET-OBJECTIVE-kK-TIME]")
     parser.add_argument(

@@ -20,6 +20,7 @@ from keras_iwae.foundation.checks import (
     value_errors,
 )
 from keras_iwae.foundation.column_supports import ColumnSupports
+from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
@@ -67,6 +68,7 @@ __all__ = [
     "check_seed",
     "check_target",
     "check_width",
+    "command_line",
     "effective_sample_size",
     "is_known",
     "is_running",

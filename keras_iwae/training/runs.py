@@ -16,7 +16,7 @@ from pathlib import Path
 
 import keras
 
-from keras_iwae.foundation import MARK, check_folder, replacing, write_json
+from keras_iwae.foundation import MARK, check_folder, command_line, replacing, write_json
 from keras_iwae.models import AVB, IWAE
 
 ROOT = Path("saved_models")
@@ -30,7 +30,7 @@ def newest(root: str | os.PathLike = ROOT) -> Path:
     """
     models = sorted(Path(root).glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
     if not models:
-        raise ValueError(f"Expected a trained run in {Path(root)}/. Received: none; train one with scripts/train.py")
+        raise ValueError(f"Expected a trained run in {Path(root)}/. Received: none; train one: {command_line('train')}")
     return models[-1].parent
 
 

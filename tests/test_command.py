@@ -1,0 +1,89 @@
+"""The command that pip installs: each script by its name, in its own words."""
+
+import contextlib
+import importlib.util
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_iwae.foundation import command_line
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    spec = importlib.util.spec_from_file_location("keras_iwae_scripts", ROOT / "scripts" / "__init__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def ran(scripts, *words):
+    """Exit status, output and errors of `keras-iwae WORDS`."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["/somewhere/bin/keras-iwae", *words])
+        patch.setattr(sys, "path", list(sys.path))
+        try:
+            scripts.main()
+        except SystemExit as ended:
+            status = ended.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_every_script_is_a_command_and_is_explained(scripts):
+    status, printed, _ = ran(scripts, "--help")
+    assert status == 0
+    assert ran(scripts) == (0, printed, "")
+    said = dict(re.findall(r"^  (\w+) +(\S.*)$", printed, flags=re.M))
+    assert set(said) == {path.stem.split("_")[0] for path in (ROOT / "scripts").glob("[a-z]*.py")}
+    assert len(said) == len(list((ROOT / "scripts").glob("[a-z]*.py")))
+    assert said["report"].startswith("Write one self-contained HTML page")
+    assert len(printed.splitlines()) < 24
+
+
+def test_other_words_are_one_line(scripts):
+    assert ran(scripts, "--version") == (0, "keras-iwae 0.1.0\n", "")
+    status, printed, error = ran(scripts, "evalaute")
+    assert (status, printed) == (2, "")
+    assert re.fullmatch(r"keras-iwae: error: expected one of compare, .*, train, received 'evalaute'\n", error)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "train", "impute", "reproduce"])
+def test_help_names_what_was_run(scripts, name):
+    status, printed, _ = ran(scripts, name, "--help")
+    assert status == 0
+    assert printed.startswith(f"usage: keras-iwae {name} [-h]")
+    assert f"  keras-iwae {name} " in printed
+    assert "scripts/" not in printed
+
+
+def test_errors_and_advice_name_it_too(scripts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = ran(scripts, "report")
+    assert status == 2
+    assert error.startswith("keras-iwae report: error: Expected a trained run in saved_models/.")
+    assert error.rstrip().endswith("train one: keras-iwae train")
+
+
+def test_advice_is_of_the_scripts_where_these_are_run(monkeypatch):
+    words = "evaluate_nll", "--model", "my run"
+    for program, start in (
+        ("/a clone/scripts/train.py", "python scripts/evaluate_nll.py"),
+        ("keras-iwae train", "keras-iwae evaluate"),
+        ("/usr/bin/pytest", "python scripts/evaluate_nll.py"),
+    ):
+        monkeypatch.setattr(sys, "argv", [program])
+        assert command_line(*words) == f"{start} --model 'my run'"
+
+
+def test_every_package_is_installed():
+    listed = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), flags=re.M | re.S).group(1)
+    found = [
+        str(path.parent.relative_to(ROOT)).replace("/", ".") for path in (ROOT / "keras_iwae").rglob("__init__.py")
+    ]
+    assert re.findall(r'"(.+?)"', listed) == [*sorted(found), "keras_iwae_scripts"]
