@@ -53,6 +53,14 @@ def no_pictures():
 
 
 @pytest.fixture
+def step_by_step():
+    """No graphs at all: what takes a few steps is traced for longer than it runs."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def as_here():
     """The environment of a process that is to give the same numbers as this one, to the last bit."""
     return {**os.environ, **WORKERS_OWN}

@@ -135,11 +135,12 @@ def starts(subset, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("step_by_step")
 @pytest.mark.parametrize("name", distinct_rows())
 def test_every_row_runs_two_stages_and_resumes_to_the_same_weights(name, subset, starts, tmp_path, monkeypatch):
     """What lies on disk in the middle of a pass is what SIGKILL leaves there: of the second, or by turns the third.
 
-    A step a call, which takes less to trace, and no pictures; `test_runs.py` kills a run with both.
+    A step a call, without graphs and without pictures; `test_runs.py` kills a run with all of them.
     """
     monkeypatch.setattr(building, "_STEPS_A_CALL", 1)
     row, whole_passes = ROWS[name], 2 - distinct_rows().index(name) % 2
