@@ -124,6 +124,8 @@ class Door:
         if dataset.cardinality() == 0:
             raise _no_batch(argument, "none, as of fewer examples than a batch with drop_remainder=True")
 
+        # What is Python's here is decided once; converting it would take longer than all else that `fit` does first.
+        @tf.autograph.experimental.do_not_convert
         def check(*element):
             x, weight = split(element if len(element) > 1 else element[0], argument)
             x = self.support.checked(x, argument, self.missing)
