@@ -252,7 +252,7 @@ def test_an_autoencoder_is_said_to_be_no_model_of_p(objective, tmp_path):
 
 
 def test_newest_run(tmp_path):
-    with pytest.raises(ValueError, match="train one: python scripts/train.py"):
+    with pytest.raises(ValueError, match=r"train one: python scripts/train\.py"):
         runs.newest(tmp_path)
     for age, name in enumerate(["b", "a", "c"]):
         (tmp_path / name).mkdir()
