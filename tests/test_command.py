@@ -87,3 +87,12 @@ def test_every_package_is_installed():
         str(path.parent.relative_to(ROOT)).replace("/", ".") for path in (ROOT / "keras_iwae").rglob("__init__.py")
     ]
     assert re.findall(r'"(.+?)"', listed) == [*sorted(found), "keras_iwae_scripts"]
+
+
+def test_requirements_are_what_is_installed_and_what_tests_need():
+    project = (ROOT / "pyproject.toml").read_text()
+    installed = re.search(r"^dependencies = \[(.*?)^\]", project, flags=re.M | re.S).group(1)
+    of_tests = re.search(r"^test = \[(.*)\]", project, flags=re.M).group(1)
+    named = [double or single for double, single in re.findall(r"^ *\"(.+)\",$|^ *'(.+)',$", installed, flags=re.M)]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [*named, *re.findall(r'"(.+?)"', of_tests)]
