@@ -261,6 +261,13 @@ REFUSED = {
     "no text": (bytes(range(256)), r"text\. Received: bytes that are none"),
     "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),
     "Parquet": (b"PAR1rest", r"Received: a Parquet file"),
+    "a quote that is not closed": (b'a,b\n1,"2\n3,4\n', r"a quote that is not closed in lines 2 to 3"),
+    "a name in such a quote": (b'"a,b\n1,2\n', r"a quote that is not closed in lines 1 to 2"),
+    "text behind a quote": (b'a;b\n1;x\n2;"y"z\n', r"written twice.*Received: text behind a closing quote in line 3"),
+    "an inch in quotes": (b'sep=,\na,b\n1,"5" pipe"\n', r"behind a closing quote in line 3"),
+    "quotes with backslashes": (b'a,b\n1,"a \\"q\\" b"\n', r"behind a closing quote in line 2"),
+    "two quotes that are not closed": (b'n,w\n1,"half\n2,ok\n3,"half\n', r"behind a closing quote in lines 2 to 4"),
+    "lines between two quotes": (b'n,w,m\n1,"half,2\n3,ok,NA\n4,x",5\n', r"whole lines of the table, in lines 2 to 4"),
     "two marks": (b"a;b\n1,5;2.5\n", r"numbers with one mark of decimals\. Received: '1,5' and '2.5'"),
 }
 
@@ -271,6 +278,31 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(bad, tmp_path):
     path.write_bytes(REFUSED[bad][0])
     with pytest.raises(ValueError, match=rf"Invalid value received for `.*bad.csv`\. Expected .*{REFUSED[bad][1]}"):
         open_table(path)
+
+
+NOTES = {
+    "line breaks": '"one\ntwo\r\nthree"',
+    "quotes and separators": '"she said ""5, 6""\nand left, at 7"',
+    "as many separators, with words where numbers are": '"Dear John\nthanks, bye"',
+    "an inch without quotes": '5" pipe',
+    "longer than csv's own limit": "x" * 140_000,
+    "a line break of another system": '"one\rtwo"',
+}
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_well_formed_notes_keep_their_text(note, tmp_path):
+    # Behind what decides on the separator, and before it.
+    rows = [f"{i},{NOTES[note] if i in (3, 1100) else 'ok'}\n" for i in range(1200)]
+    table = open_table(written(tmp_path, "".join(["n,w\n", *rows])), ignore=["w"])
+    assert table.num_rows == 1200
+    ((cells, frame),) = table.chunks(2000)
+    table.write_part(tmp_path / "part.csv", cells, frame)
+    table.join([tmp_path / "part.csv"], tmp_path / "out.csv")
+    with open(tmp_path / "out.csv", newline="") as file:
+        found = list(csv.reader(file))
+    with open(table.path, newline="") as file:
+        assert found == list(csv.reader(file))
 
 
 @pytest.mark.parametrize(

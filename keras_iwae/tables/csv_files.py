@@ -1,6 +1,5 @@
-"""A CSV file as a table: read in chunks, written in its own dialect, with every cell that was there as it was."""
+"""A CSV file as a table: read in chunks, written in its own dialect, every cell that was there with its own text."""
 
-import csv
 import itertools
 import re
 import shutil
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
+from keras_iwae.tables.csv_rows import strict_rows
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.facts import Facts
@@ -144,24 +144,8 @@ class CsvTable:
                     with open(part, "rb") as written:
                         shutil.copyfileobj(written, file)
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows with the lines that they end in; a blank line is none, unless it is the empty cell of an only column."""
-        width = 0
-        with open(self.path, encoding=self.dialect.encoding, newline="") as file:
-            for _ in range(self.dialect.skipped):
-                next(file)
-            reader = csv.reader(file, delimiter=self.dialect.separator)
-            try:
-                for row in reader:
-                    if row or width == 1:
-                        yield reader.line_num + self.dialect.skipped, row or [""]
-                        width = width or len(row)
-            except (csv.Error, UnicodeDecodeError) as error:
-                line = reader.line_num + self.dialect.skipped
-                raise ValueError(f"{MARK}{self.path}`. Expected CSV. Received: after line {line}, {error}") from None
-
     def _checked_header(self, ignore: Collection[str]) -> list[str]:
-        header = [name.strip() for name in next(self._rows())[1]]
+        header = [name.strip() for name in next(strict_rows(self.path, self.dialect))[1]]
         if unnamed := [place for place, name in enumerate(header) if not name and place > 0]:
             raise ValueError(
                 f"{MARK}{self.path}`. Expected a name for each column. Received: none for column {unnamed[0] + 1}"
@@ -195,7 +179,7 @@ class CsvTable:
 
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list[str]] = []
-        lines = self._rows()
+        lines = strict_rows(self.path, self.dialect)
         next(lines)
         for line, row in lines:
             if len(row) != len(self._header):

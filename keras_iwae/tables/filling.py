@@ -61,8 +61,9 @@ def impute_file(
 ) -> FilledFiles:
     """Fill in the gaps of a CSV or Parquet file.
 
-    The file is read in chunks, and never whole. A cell that was there is written as it was, to the last letter. Started
-    again with the same file and settings after it was stopped, it goes on with the chunk that it was at.
+    The file is read in chunks, and never whole. A cell that was there keeps its text, to the last letter; of a CSV file
+    quotes are written where a cell needs them, and names of columns without spaces around them. Started again with the
+    same file and settings after it was stopped, it goes on with the chunk that it was at.
 
     Args:
         source: the file with gaps.
