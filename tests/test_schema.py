@@ -152,6 +152,21 @@ def test_tables_that_are_none_are_refused():
         Schema.infer(pd.DataFrame([[1.0]], columns=pd.MultiIndex.from_tuples([("a", "b")])))
 
 
+def test_counts_beyond_what_a_mean_of_counts_reaches_are_refused():
+    frame = pd.DataFrame({"c": np.resize([5, 10_000_000], 60)})
+    schema = Schema.infer(frame, {"c": "count"})
+    expected = r"`column 'c'`\. Expected counts, whole numbers from 0 to 10,000,000; larger ones are 'positive'"
+    for ask in (
+        lambda wrong: Schema.infer(wrong, {"c": "count"}),
+        lambda wrong: Schema.infer(wrong, {"c": Column("c", "count")}),
+        lambda wrong: Coding.fit(wrong, schema),
+        lambda wrong: Coding.fit(frame, schema).encode(wrong),
+    ):
+        with pytest.raises(ValueError, match=rf"{expected}.*Received: 1e\+07"):
+            ask(frame + 1)
+    assert Schema.infer(frame + 1, {"c": "positive"}).columns[0].kind == "positive"
+
+
 FRAME = pd.DataFrame({"n": [0.5, -1.0, 2.0], "w": ["a", "b", "c"], "one": ["a", "a", "a"]})
 
 

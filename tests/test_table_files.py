@@ -347,6 +347,24 @@ def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
     assert levels == {"bit": (0, 1, 2), "word": ("a", "b", "c"), "grade": (1, 2, 3, 4), "size": None, "count": None}
 
 
+@pytest.mark.parametrize(
+    ("kind", "late", "message"),
+    [
+        ("count", "20000000", r"counts, whole numbers from 0 to 10,000,000; .*Received: 2e\+07"),
+        ("count", "17.5", r"counts, .*Received: fractions, in rows that are not learned from"),
+        ("count", "-1", r"counts, .*Received: -1"),
+        ("positive", "0", r"numbers above 0\. Received: 0"),
+    ],
+)
+def test_a_kind_that_is_said_is_that_of_all_rows(kind, late, message, tmp_path):
+    table = open_table(written(tmp_path, "\n".join(["n", *map(str, range(1, 40)), late])))
+    sample = next(table.chunks(39))[1]
+    with pytest.raises(ValueError, match=f"`column 'n'`. Expected {message}"):
+        columns_of(table, sample, {"n": kind})
+    # Where nobody said it, it is numbers.
+    assert columns_of(table, sample, {})["n"].kind == ("count" if late == "0" else "real")
+
+
 @pytest.mark.parametrize("cells", [(0.5, 2.5), (1, 2), ("a", "c")])
 def test_two_levels_are_those_of_all_rows(cells, tmp_path):
     rows = [cells[0]] * 9 + [cells[1]]

@@ -138,9 +138,9 @@ def test_draws_are_those_of_their_seeds(imputer, served, monkeypatch):
     [
         ("stage", "IV", "`column 'stage'`. Expected one of the 3 levels 'I', 'II', 'III'. Received: "),
         ("grade", 4.0, "`column 'grade'`. Expected one of the 4 levels 2.0, 3.0, 5.0, 7.0. Received: "),
-        ("visits", 1.5, "`column 'visits'`. Expected counts, whole numbers from 0 to 1e+15. Received: "),
+        ("visits", 1.5, "`column 'visits'`. Expected counts, whole numbers from 0 to 10,000,000. Received: "),
         ("visits", -1.0, "`column 'visits'`. Expected counts"),
-        ("visits", 2.0**60, "`column 'visits'`. Expected counts, whole numbers from 0 to 1e+15. Received: "),
+        ("visits", 1e8, "`column 'visits'`. Expected counts, whole numbers from 0 to 10,000,000. Received: "),
         ("income", 0.0, "`column 'income'`. Expected finite numbers above 0"),
         ("weight__kg_", np.inf, "`column 'weight__kg_'`. Expected finite numbers within 1e+15 standard deviations of"),
         ("weight__kg_", 1e30, "`column 'weight__kg_'`. Expected finite numbers within 1e+15 standard deviations of"),

@@ -19,6 +19,9 @@ _FEWEST = 20
 _MOST_GRADES, _PER_GRADE = 10, 10
 # Beyond it a negative binomial has nothing that a density does not.
 _LARGEST_COUNT = 100_000
+# Whole numbers that float32 tells apart, and well within what the mean of counts reaches; see `CountLikelihood`.
+MOST_COUNTED = 10_000_000
+COUNTS = f"counts, whole numbers from 0 to {MOST_COUNTED:,}; larger ones are 'positive', or 'real' where one is 0"
 
 
 def infer_column(series: pd.Series, name: Any, given: str | Column | None = None) -> Column:
@@ -81,9 +84,11 @@ def check_values(series: pd.Series, column: Column) -> np.ndarray:
     observed = values[~np.isnan(values)]
     if column.kind == "positive" and (observed <= 0.0).any():
         raise refusal(column.name, "numbers above 0", f"{observed.min():g}")
+    if column.kind == "count" and (observed > MOST_COUNTED).any():
+        raise refusal(column.name, COUNTS, f"{observed.max():g}")
     if column.kind == "count" and ((observed < 0.0) | (observed != np.round(observed))).any():
         wrong = observed[(observed < 0.0) | (observed != np.round(observed))]
-        raise refusal(column.name, "counts, whole numbers from 0 on", f"{wrong[0]:g}")
+        raise refusal(column.name, COUNTS, f"{wrong[0]:g}")
     return values
 
 
