@@ -414,6 +414,7 @@ def test_a_coding_that_is_none_is_refused(wrong, message):
         (lambda c, f: Schema.from_dict({}), r"`value`\. Expected what `to_dict` makes of a schema"),
         (lambda c, f: Schema.from_dict({"columns": [{"name": "a"}]}), r"`value`\. Expected what `to_dict` makes"),
         (lambda c, f: Schema(("a", "n")), r"`columns`\. Expected a Column for each\. Received: 'a'"),
+        (lambda c, f: Schema(set(TWO.columns)), r"`columns`\. Expected columns in their order"),
         (lambda c, f: Schema(3), r"`columns`\. Expected a Column for each\. Received: 3"),
         (lambda c, f: dtype_of("numbers", None), r"`text`\. Expected a dtype of pandas as text"),
     ],

@@ -100,6 +100,29 @@ def test_what_is_said_of_a_column_is_what_it_is():
     assert [column.dtype for column in numbers] == ["int64", "float64"]
 
 
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        (category(["hi", "lo", "mid"], ["lo", "mid", "hi"], True), ("lo", "mid", "hi")),
+        (category([7, 1, 3]), (1, 3, 7)),
+        (category(["hi", "lo", "mid"]), "text in no order: 'hi', 'lo', 'mid'"),
+        (category(["hi", "lo"], ["lo", "hi"]), "text in no order: 'lo', 'hi'"),
+        (category([7, 1, 3], [7, 1, 3]), "categories in no order: 7, 1, 3"),
+    ],
+)
+def test_categories_are_ordinal_where_they_are_in_an_order(values, levels):
+    frame = pd.DataFrame({"g": values})
+    if isinstance(levels, tuple):
+        assert Schema.infer(frame, {"g": "ordinal"}).columns[0].categories == levels
+        return
+    with pytest.raises(ValueError, match=rf"`column 'g'`\. Expected Column\('g', 'ordinal', .*Received: {levels}"):
+        Schema.infer(frame, {"g": "ordinal"})
+    # With their order said, and as levels without one.
+    order = Column("g", "ordinal", tuple(sorted(frame["g"])))
+    assert Schema.infer(frame, {"g": order}).columns[0].categories == order.categories
+    assert Schema.infer(frame, {"g": "categorical"}).columns[0].kind == "categorical"
+
+
 def many_words(count):
     return [f"answer {i}" for i in range(count)]
 
@@ -231,8 +254,10 @@ def test_what_is_said_has_to_be_true(columns, message):
             r"`column 'a'`\. Expected dtype=one that.*for 9007199254740993",
         ),
         (("a", "binary", ("x", "y"), None, "category[int64]"), r"`column 'a'`\. Expected dtype="),
-        (("a", "binary", "xy"), r"`column 'a'`\. Expected levels, as \('no', 'yes'\)"),
-        (("a", "categorical", 3), r"`column 'a'`\. Expected levels, as"),
+        (("a", "binary", "xy"), r"`column 'a'`\. Expected levels in their order, as \('no', 'yes'\)"),
+        (("a", "categorical", 3), r"`column 'a'`\. Expected levels in their order, as"),
+        (("a", "ordinal", {"x", "y"}), r"`column 'a'`\. Expected levels in their order, as"),
+        (("a", "binary", frozenset("xy")), r"`column 'a'`\. Expected levels in their order, as"),
         (("a", "categorical", (1.0, np.nan)), r"`column 'a'`\. Expected levels that are strings, finite numbers"),
         (("a", "real", None, 3), r"`column 'a'`\. Expected unit=a text"),
         ((("a", "b"), "real"), r"`name`"),

@@ -429,6 +429,18 @@ def test_parquet_keeps_its_types(tmp_path):
         open_table(tmp_path / "in.parquet", missing=["?"])
 
 
+def test_a_dictionary_of_parquet_is_in_an_order_where_it_says_so(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    words = pyarrow.DictionaryArray.from_arrays([0, 1, 2, None], ["medium", "low", "high"])
+    ordered = pyarrow.DictionaryArray.from_arrays([0, 1, 2, None], ["low", "medium", "high"], ordered=True)
+    pyarrow.parquet.write_table(pyarrow.table({"w": words, "o": ordered}), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet")
+    sample = sampled(table, 4, 0)
+    assert columns_of(table, sample, {"o": "ordinal"})["o"].categories == ("low", "medium", "high")
+    with pytest.raises(ValueError, match=r"`column 'w'`\. .*Received: text in no order: 'medium', 'low', 'high'"):
+        columns_of(table, sample, {"w": "ordinal"})
+
+
 @pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]"])
 def test_booleans_that_are_to_be_numbers_are_numbers_in_parquet_too(dtype, tmp_path):
     pytest.importorskip("pyarrow")

@@ -97,13 +97,19 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
         # Which says of text that it is none.
         numbers(series, name)
         return Column(name, kind, dtype=_of_numbers(series))
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return Column(name, kind, tuple(series.dtype.categories), dtype=dtype)
     text = check_type(series, name) == "text"
-    found = tuple(sorted(series.dropna().unique()))
-    if kind == "ordinal" and text:
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        found = tuple(series.dtype.categories)
+        # Categories that nobody put in an order are in that of the alphabet, or of the rows; numbers have their own.
+        ordered = series.dtype.ordered or (not text and series.dtype.categories.is_monotonic_increasing)
+    else:
+        found, ordered = tuple(sorted(series.dropna().unique())), not text
+    if kind == "ordinal" and not ordered:
         order = f"Column({name!r}, 'ordinal', categories) with them in their order"
-        raise refusal(name, f"{order}, or pandas' ordered categories", f"text in no order: {shown(found)}")
+        what = "text" if text else "categories"
+        raise refusal(name, f"{order}, or pandas' ordered categories", f"{what} in no order: {shown(found)}")
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return Column(name, kind, found, dtype=dtype)
     if kind == "binary" and len(found) > 2:
         raise refusal(name, "two levels", f"{len(found)}: {shown(found)}")
     if kind == "binary" and len(found) == 1:

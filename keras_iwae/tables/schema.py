@@ -13,6 +13,7 @@ from keras_iwae.tables.values import refusal
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
 LEVELLED = ("binary", "categorical", "ordinal")
+_UNORDERED = (str, set, frozenset)
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Column:
             expected = "levels" if self.has_levels else "None"
             raise refusal(self.name, f"categories={expected} of the kind {self.kind!r}", repr(self.categories))
         if self.categories is not None:
-            # The letters of a text would be levels too.
-            if isinstance(self.categories, str) or not isinstance(self.categories, Iterable):
-                raise refusal(self.name, "levels, as ('no', 'yes')", f"categories={self.categories!r}")
+            # The letters of a text would be levels too, and a set has another order each time.
+            if isinstance(self.categories, _UNORDERED) or not isinstance(self.categories, Iterable):
+                raise refusal(self.name, "levels in their order, as ('no', 'yes')", f"categories={self.categories!r}")
             object.__setattr__(self, "categories", tuple(getattr(c, "item", lambda c=c: c)() for c in self.categories))
             self._check_categories(self.categories)
         if not isinstance(self.unit, (str, type(None))):
@@ -110,6 +111,8 @@ class Schema:
     columns: tuple[Column, ...]
 
     def __post_init__(self):
+        if isinstance(self.columns, _UNORDERED):
+            raise ValueError(f"{MARK}columns`. Expected columns in their order. Received: {self.columns!r:.200}")
         columns = tuple(self.columns) if isinstance(self.columns, Iterable) else (self.columns,)
         if wrong := [column for column in columns if not isinstance(column, Column)]:
             raise ValueError(f"{MARK}columns`. Expected a Column for each. Received: {wrong[0]!r}")
