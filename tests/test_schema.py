@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from keras_iwae.tables.coding import Coding
-from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.schema import Column, Schema, kinds_text
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -159,6 +159,54 @@ def test_bad_columns_are_refused_by_name(bad):
 def test_text_of_many_levels_is_taken_where_it_is_said_to_be_levels():
     schema = Schema.infer(pd.DataFrame({"code": many_words(60)}), {"code": "categorical"})
     assert len(schema.columns[0].categories) == 60
+
+
+DRESSED = {
+    "%": ["5%", "7,5 %", "10"],
+    "currencies": ["$5", "-$10"],
+    "a currency behind": ["5 €", "1 200,50 €"],
+    "spaces in thousands": ["900", "1 200", "12 000"],
+    "narrow spaces": ["1\u202f200", "2\u00a0500.5"],
+    "apostrophes": ["1'200", "900"],
+    "another minus": ["\u22125", "7"],
+    "a unit": ["5 kg", "10 kg", "7"],
+    "times": ["12:00", "13:30"],
+    "months": ["2024-01", "2024-12"],
+}
+LEVELS_OF_DIGITS = (
+    ["0", "1", "2", "3+"],
+    ["1 low", "2 mid", "3 high"],
+    ["1A", "2A"],
+    ["10-19", "20-29"],
+    ["2023-24", "2024-25"],
+    ["5 kg"],
+    ["007", "010"],
+    ["5%", "none"],
+)
+
+
+@pytest.mark.parametrize("dress", DRESSED)
+def test_numbers_in_the_dress_of_a_spreadsheet_are_no_levels(dress):
+    frame = pd.DataFrame({"p": np.resize(DRESSED[dress], N)})
+    expected = (
+        r"`column 'p'`\. Expected numbers of digits alone, .*, if they are levels, that you say it is 'categorical'"
+    )
+    with pytest.raises(ValueError, match=expected):
+        Schema.infer(frame)
+    levels = Schema.infer(frame, {"p": "categorical"}).columns[0].categories
+    assert levels == tuple(sorted(DRESSED[dress]))
+
+
+@pytest.mark.parametrize("levels", LEVELS_OF_DIGITS)
+def test_levels_with_digits_are_levels(levels):
+    assert Schema.infer(pd.DataFrame({"p": np.resize(levels, N)})).columns[0].categories == tuple(levels)
+
+
+def test_kinds_on_one_line(table):
+    schema = Schema.infer(table[["normal", "years", "counts", "words", "bool"]])
+    expected = "real: normal, years; count: counts; binary: bool (2 levels); categorical: words (3 levels)"
+    assert kinds_text(schema) == expected
+    assert kinds_text([Column(i, "real") for i in range(12)]) == "real: 0, 1, 2, 3, 4, 5, 6, 7 and 4 more"
 
 
 def test_tables_that_are_none_are_refused():

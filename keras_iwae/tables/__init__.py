@@ -11,7 +11,7 @@ from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.inference import MOST_COUNTED
 from keras_iwae.tables.pooling import Pooled, pool
 from keras_iwae.tables.schema import Column, Schema
-from keras_iwae.tables.scoring import score_file
+from keras_iwae.tables.scoring import ScoredFile, score_file
 from keras_iwae.tables.trust import RowTrust
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Pooled",
     "RowTrust",
     "Schema",
+    "ScoredFile",
     "TableEstimator",
     "TableFile",
     "dialect_of",

@@ -15,7 +15,7 @@ from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled,
 from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
-from keras_iwae.tables.schema import Column
+from keras_iwae.tables.schema import Column, kinds_text
 from keras_iwae.tables.trust import RowTrust
 from keras_iwae.tables.work import Work, digest
 
@@ -43,6 +43,11 @@ class FilledFiles:
     history: list[dict[str, float]]
     num_rows: int
     settings: dict[str, Any]
+
+    @property
+    def kinds(self) -> str:
+        """What the columns were taken for, in one line."""
+        return kinds_text(self.columns.values())
 
 
 def impute_file(

@@ -13,6 +13,8 @@ from keras_iwae.tables.values import refusal
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
 LEVELLED = ("binary", "categorical", "ordinal")
+# Names of columns of a kind, on one line.
+_SHOWN = 8
 _UNORDERED = (str, set, frozenset)
 
 
@@ -87,6 +89,18 @@ class Column:
     def has_levels(self) -> bool:
         """Whether its values are levels, and not numbers."""
         return self.kind in LEVELLED
+
+
+def kinds_text(columns: Iterable[Column]) -> str:
+    """What columns are, for a person, in one line."""
+    parts = []
+    for kind in KINDS:
+        ours = [column for column in columns if column.kind == kind]
+        levels = [f" ({len(column.categories)} levels)" if column.categories else "" for column in ours]
+        names = [f"{column.name}{of}" for column, of in zip(ours, levels, strict=True)]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        parts += [f"{kind}: {', '.join(names[:_SHOWN])}{more}"] if names else []
+    return "; ".join(parts)
 
 
 _FIELDS = {field.name for field in fields(Column)}
