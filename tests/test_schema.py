@@ -219,6 +219,9 @@ def test_tables_that_are_none_are_refused():
     for other in (np.zeros((2, 2)), {"a": [1]}, None):
         with pytest.raises(ValueError, match=r"`frame`\. Expected a pandas DataFrame"):
             Schema.infer(other)
+    for columns in ("real", ["real"], [("n", "real")]):
+        with pytest.raises(ValueError, match=r"`columns`\. Expected a dictionary of kinds by name"):
+            Schema.infer(FRAME, columns)
     with pytest.raises(ValueError, match=r"Expected names that are strings or integers\. Received: \('a', 'b'\)"):
         Schema.infer(pd.DataFrame([[1.0]], columns=pd.MultiIndex.from_tuples([("a", "b")])))
 

@@ -161,6 +161,13 @@ def test_requests_of_no_row_and_of_rows_that_differ(served):
         seed = {"seed": tf.zeros([0], tf.int32)} if name == "draw" else {}
         answer = served.signatures[name](**none, **seed)
         assert {len(values) for values in answer.values()} == {0}
+    for shape in ([3, 1], [1, 3], []):
+        request = {**cells(FRAME[:3]), "income": tf.ones(shape, tf.float64)}
+        said = " ".join(map(str, shape))
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=rf"`income`\. Expected shape \[n\]\. Received: \[{said}"
+        ):
+            served.signatures["score"](**request)
     request = {**cells(FRAME[:3]), "stage": cells(FRAME[:2])["stage"]}
     expected = r"`stage`\. Expected as many rows as `weight__kg_` has, 3\. Received: 2"
     with pytest.raises(tf.errors.InvalidArgumentError, match=expected):

@@ -203,10 +203,9 @@ class Coding:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Coding":
         """The coding of which `to_dict` made this dictionary."""
-        lacking = [name for name in _FITTED if name not in value]
-        if lacking:
-            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a coding. Received: no {lacking[0]!r}")
-        return cls(Schema.from_dict(value), *(tuple(value[name]) for name in _FITTED))
+        if not isinstance(value, Mapping) or value.keys() != {"columns", *_FITTED}:
+            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a coding. Received: {value!r:.200}")
+        return cls(Schema.from_dict({"columns": value["columns"]}), *(value[name] for name in _FITTED))
 
 
 def _check_schema(schema: Any) -> None:

@@ -23,6 +23,7 @@ _SCANNED = 10_000
 _MOST_LEVELS = 10
 # What no number is written like, but a postal code or another name of digits.
 _CODE = r"0\d+"
+_BOOLEANS = {"false": False, "true": True}
 # What pandas calls the index of a table that it wrote without a name and read again, once or more often.
 _INDEX = re.compile(r"(Unnamed: 0(\.\d+)?)?")
 
@@ -65,6 +66,7 @@ class CsvTable:
         self._of_text = {name: Facts() for name in self.names}
         self._of_numbers = {name: Facts() for name in self.names} if self._words.any_numbers else self._of_text
         self._removed: dict[str, set[float]] = {name: set() for name in self.names}
+        self._booleans: set[str] = set()
         self.num_rows = 0
         self.marks = Marks(self.dialect)
         for texts in self._texts(_SCANNED):
@@ -99,16 +101,32 @@ class CsvTable:
 
     def is_text(self, name: str) -> bool:
         """Whether a column is read as text."""
-        return not self.facts[name].numeric
+        return not self.facts[name].numeric and name not in self._booleans
 
     def read_as_text(self, name: str) -> None:
         """Read a column as text, though all of its cells are numbers: where another file has text there."""
         self.facts[name] = self._of_text[name]
         self.facts[name].coded = True
 
+    def read_as_booleans(self, name: str) -> str | None:
+        """Read a column of text as booleans, where another file has booleans.
+
+        Returns:
+            a cell that is neither True nor False, so that it stays text; `None` where there is none.
+        """
+        facts = self.facts[name]
+        if facts.distinct is None:
+            return facts.text
+        wrong = next((text for text in facts.distinct if text.lower() not in _BOOLEANS), None)
+        if wrong is None:
+            self._booleans.add(name)
+        return wrong
+
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
         facts = self.facts[name]
+        if name in self._booleans:
+            return sorted({_BOOLEANS[text.lower()] for text in facts.distinct or ()})
         if facts.distinct is None:
             return None
         if not facts.numeric:
@@ -226,6 +244,9 @@ class CsvTable:
         columns = {}
         for name in self.names:
             facts, cells = self.facts[name], self._observed(name, texts[name])
+            if name in self._booleans:
+                columns[name] = cells.str.lower().map(_BOOLEANS).reindex(texts.index).astype("boolean")
+                continue
             if not facts.numeric:
                 columns[name] = cells.reindex(texts.index).where(lambda values: values.notna(), None)
                 continue

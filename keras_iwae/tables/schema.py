@@ -170,6 +170,8 @@ class Schema:
         from keras_iwae.tables.inference import infer_column
 
         check_frame(frame)
+        if not isinstance(columns, (Mapping, type(None))):
+            raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {columns!r:.200}")
         given = dict(columns or {})
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
@@ -200,13 +202,12 @@ class Schema:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Schema":
         """The schema of which `to_dict` made this dictionary."""
-        made = []
-        for column in value.get("columns", [{}]):
-            if column.keys() != _FIELDS:
-                raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a schema. Received: {value!r:.200}")
-            levels = column["categories"]
-            made.append(Column(**{**column, "categories": None if levels is None else tuple(levels)}))
-        return cls(tuple(made))
+        found = value["columns"] if isinstance(value, Mapping) and value.keys() == {"columns"} else None
+        if not isinstance(found, (list, tuple)) or not all(
+            isinstance(column, Mapping) and column.keys() == _FIELDS for column in found
+        ):
+            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a schema. Received: {value!r:.200}")
+        return cls(tuple(Column(**column) for column in found))
 
 
 def check_frame(frame: Any) -> None:
