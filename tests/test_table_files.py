@@ -2,6 +2,8 @@
 
 import csv
 import decimal
+import os
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -521,6 +523,43 @@ def test_work_goes_on_under_the_same_settings_alone(tmp_path):
     assert Work(out, {"seed": 1}).kept("model", make) == {"value": 2}
     work.done()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_work_is_of_one_process(tmp_path):
+    out, other = tmp_path / "out.csv", os.getppid()
+    owner = tmp_path / ".out.csv.partial" / "process"
+
+    def taken():
+        # While this one trains.
+        owner.write_text(str(other))
+        return 1
+
+    refused = (
+        rf"`out`\. Expected a file that no other process is at work on\. Received: .*out.csv, which process {other}"
+    )
+    with pytest.raises(ValueError, match=refused):
+        Work(out, {"seed": 0}).kept("model", taken)
+    # Nothing of what the other one has is touched, whatever its settings.
+    for seed in (0, 1):
+        with pytest.raises(ValueError, match=refused):
+            Work(out, {"seed": seed})
+    assert {path.name for path in owner.parent.iterdir()} == {"process", "settings.json"}
+    # One that is no more, as after a kill, has nothing.
+    for gone in (subprocess_that_ended(), ""):
+        owner.write_text(str(gone))
+        assert Work(out, {"seed": 0}).kept("model", lambda: 2) == 2
+        assert owner.read_text() == str(os.getpid())
+    Work(out, {"seed": 0}).done()
+    # Nor does what cannot be made leave anything.
+    with pytest.raises(OSError, match="full"):
+        Work(out, {"seed": 0}).kept("model", lambda: broken(tmp_path / "x"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def subprocess_that_ended():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 def broken(path):
