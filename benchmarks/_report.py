@@ -23,7 +23,9 @@ PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy", "torch", "p
 
 def parser(description: str, rounds: int | None = 7) -> argparse.ArgumentParser:
     """A parser with the arguments that every benchmark has; `rounds` of one that has none is `None`."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     if rounds is not None:
         turns = f"rounds, in each of which every side takes its turn [{rounds}]"
         made.add_argument("--rounds", type=positive, default=rounds, help=turns)
@@ -64,14 +66,20 @@ def kept(args: argparse.Namespace, name: str) -> list[dict]:
         args.out = folder / f"{name}.json"
     if not args.out.exists():
         return []
-    found = json.loads(args.out.read_text())
+    try:
+        found = json.loads(args.out.read_text())
+    except ValueError:
+        found = None
     head = found if isinstance(found, dict) else {}
-    if head.get("benchmark") != name:
+    settings, rows = head.get("settings"), head.get("rows")
+    whole = isinstance(settings, dict) and "quick" in settings and isinstance(rows, list)
+    # Whatever was measured, it was one side's.
+    if head.get("benchmark") != name or not whole or not all(isinstance(row, dict) and "side" in row for row in rows):
         raise ValueError(f"--out: expected a file of {name}.py, or none; received {args.out}, which is something else")
-    was_quick = head["settings"]["quick"]
+    was_quick = settings["quick"]
     if args.quick and not was_quick:
         raise ValueError(f"--out: expected another file beside --quick than {args.out}, which holds results")
-    return [] if was_quick else head["rows"]
+    return [] if was_quick else rows
 
 
 class Report:

@@ -70,7 +70,9 @@ def ratios(model, images, num_samples, objective, estimator, drawn, draws):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--dataset", default="digits", help="data set [digits]")
     parser.add_argument("--epochs", type=int, default=30, help="passes of training [30]")
     parser.add_argument("--draws", type=int, default=2000, help="gradients of each estimator [2000]")

@@ -135,7 +135,9 @@ def detectors(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--out", type=ending_in(".md"), default=ROOT / "docs" / "imputation.md", help="the page")
     args = parser.parse_args()
     results = ROOT / "docs" / "results"

@@ -33,7 +33,9 @@ PICTURES, COLUMNS = 20, 10
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     made.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", default=list(ROWS), help="[all of them]")
     made.add_argument("--quick", action="store_true", help="small digits, two passes, few samples; no measurement")
     made.add_argument(

@@ -129,7 +129,9 @@ def about(found: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--benchmarks", type=Path, default=ROOT / "docs" / "benchmarks", help="[docs/benchmarks]")
     parser.add_argument(
         "--out", type=ending_in(".md"), default=ROOT / "docs" / "performance.md", help="[docs/performance.md]"

@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--steps", type=int, default=2000, help="gradient steps of each family [2000]")
     parser.add_argument("--families", nargs="+", metavar="NAME", help="[all over continuous latents]")
     parser.add_argument("--out", type=ending_in(".png"), default=Path("posterior-shapes.png"), help="PNG file")

@@ -25,7 +25,9 @@ QUICK = {"dataset": "digits", "hidden": ((12,),), "latent_dim": (2,)}
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--passes", type=int, default=20, help="over the training images [20]")
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="first test images to judge by [1000]")
     parser.add_argument("--annealed", type=int, default=100, metavar="N", help="of the adversarial one [100]")

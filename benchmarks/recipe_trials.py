@@ -37,7 +37,9 @@ TRIALS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--passes", type=int, default=6, help="over the training images [6]")
     parser.add_argument("--dataset", default="mnist", help="[mnist]")
     parser.add_argument("--out", type=Path, default=Path("saved_models/trials"), help="[saved_models/trials]")

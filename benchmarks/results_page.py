@@ -188,7 +188,9 @@ def draw_units(records: list[dict], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="[docs/results]")
     parser.add_argument("--out", type=ending_in(".md"), default=ROOT / "docs" / "results.md", help="[docs/results.md]")
     args = parser.parse_args()

@@ -50,7 +50,9 @@ def row(run: Path, first: Path | None) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated with evaluate_nll.py")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there in place of Markdown")
     args = parser.parse_args()

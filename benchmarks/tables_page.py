@@ -53,7 +53,9 @@ def draw(found: dict[str, Any], terms: list[str]) -> None:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    ).parse_args()
     page = PAGE.read_text()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

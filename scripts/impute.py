@@ -3,12 +3,13 @@
 
 A model of the rows is learned from what there is of them, and each gap is filled in with its conditional mean, or its
 most probable level. --imputations also writes files with draws in place of these, whose spread says what is not known:
-do your analysis on each and pool the results. A cell that was there is written as it was. Separators, decimal commas
-and the usual words for a missing cell (nothing, NA, NaN, ?, NULL, ...) are found out.
+do your analysis on each and pool the results. A cell that was there keeps its text. Separators, decimal commas and
+the usual words for a missing cell (nothing, NA, NaN, ?, NULL, ...) are found out. A quote that is not closed, or has
+text behind it, is refused by its line.
 
-Beside OUT there will be OUT-rows.csv, a verdict on each row that had gaps. Where an earlier run left more files with
-draws than this one would write, it is refused until they are removed. Files may be larger than memory. What was stopped
-goes on when the same command is started again.
+What each column was taken for is printed at the end. Beside OUT there will be OUT-rows.csv, a verdict on each row that
+had gaps. Where an earlier run left more files with draws than this one would write, it is refused until they are
+removed. Files may be larger than memory. What was stopped goes on when the same command is started again.
 
 examples:
   python scripts/impute.py survey.csv --out filled.csv
@@ -49,6 +50,7 @@ def main(args: argparse.Namespace) -> None:
         lines["draws"] = f"{files.imputations[0]} to {files.imputations[-1]}"
     if page:
         lines["page"] = write_imputation_report(files, page)
+    lines["kinds"] = files.kinds
     print("\n".join(f"{name:9} {value}" for name, value in lines.items()))
 
 

@@ -4,8 +4,8 @@
 A model of the rows is learned from the table itself, or from another one with --train, and log p(x) of each row, in
 nats, is written to OUT; of a row with gaps it is that of what was observed. With --cells each cell has a score, given
 the other cells of its row, so that a person sees which cell is odd; one of a column called row, missing,
-log_likelihood or oddest is under column_row, and so on. What was stopped goes on when the same command is started
-again.
+log_likelihood or oddest is under column_row, and so on. What each column was taken for is printed at the
+end. What was stopped goes on when the same command is started again.
 
 examples:
   python scripts/score.py transactions.csv --out scores.csv
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> None:
     data = Path(args.data)
     out = args.out or data.with_name(f"{data.name.removesuffix('.csv')}-scores.csv")
     written = tables.score_file(data, out, train=args.train, cells=args.cells, **given_reading(args))
-    print(f"scores    {written}")
+    print(f"scores    {written.scores}\nkinds     {written.kinds}")
 
 
 if __name__ == "__main__":

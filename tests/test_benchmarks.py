@@ -1,6 +1,7 @@
 """Benchmarks: what is computed from times, and that the scripts start. No time is asserted, and no peer is needed."""
 
 import argparse
+import ast
 import json
 import runpy
 import subprocess
@@ -47,6 +48,20 @@ def test_every_script_answers_help(script):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+def test_no_script_takes_an_option_that_is_cut_short():
+    # A benchmark that takes one for another goes on for hours, and writes into docs/results/.
+    parsers = [
+        call
+        for path in FOLDER.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "ArgumentParser"
+    ]
+    assert len(parsers) > 5
+    assert all(any(ast.unparse(each) == "allow_abbrev=False" for each in call.keywords) for call in parsers)
+    with pytest.raises(SystemExit):
+        imputation.arguments().parse_args(["--dat", "wine"])
 
 
 def test_sides_take_turns_and_none_is_always_first(monkeypatch):
@@ -362,9 +377,11 @@ def test_rows_of_a_quick_run_are_none_of_a_full_one(monkeypatch, tmp_path, capsy
     with pytest.raises(ValueError, match="--share: expected one that takes a cell out"):
         measured(monkeypatch, out, *full[:4], "--share", "1e-9")
     assert out.read_text() == before
-    out.write_text(before.replace('"imputation"', '"anomaly"'))
-    with pytest.raises(ValueError, match=r"--out: expected a file of imputation\.py, or none"):
-        measured(monkeypatch, out, *full)
+    none = '{"benchmark": "imputation", "settings": {"quick": false}, "rows": [{}]}'
+    for text in (before.replace('"imputation"', '"anomaly"'), "", "\0", "[1]", '{"benchmark": "imputation"}', none):
+        out.write_text(text)
+        with pytest.raises(ValueError, match=r"--out: expected a file of imputation\.py, or none"):
+            measured(monkeypatch, out, *full)
     (tmp_path / "folder.json").mkdir()
     for file in ("no/rows.json", "folder.json"):
         with pytest.raises(SystemExit):

@@ -361,6 +361,7 @@ def test_cells_that_a_column_cannot_have_are_refused_by_name(cells, message):
     assert np.isnan(coding.encode(pd.DataFrame({name: [None] for name in frame}))).all()
 
 
+WITH_TEXT = {"columns": [{"name": "a", "kind": "ordinal", "categories": "abc", "unit": None, "dtype": None}]}
 TWO = Schema((Column("a", "real"), Column("n", "count")))
 FITTED = {"schema": TWO, "centers": (2.0, 0.0), "scales": (3.0, 1.0), "constant": (False, False), "entropies": (1, 1)}
 
@@ -411,9 +412,21 @@ def test_a_coding_that_is_none_is_refused(wrong, message):
             lambda c, f: Coding.from_dict(TWO.to_dict()),
             r"`value`\. Expected what `to_dict` makes of a coding",
         ),
+        (lambda c, f: Schema.from_dict([]), r"`value`\. Expected what `to_dict` makes of a schema\. Received: \[\]"),
+        (lambda c, f: Schema.from_dict(None), r"`value`\. Expected what `to_dict` makes of a schema"),
+        (lambda c, f: Schema.from_dict({"columns": None}), r"`value`\. Expected what `to_dict` makes"),
+        (lambda c, f: Schema.from_dict({"columns": ["a"]}), r"`value`\. Expected what `to_dict` makes"),
+        (lambda c, f: Schema.from_dict({**TWO.to_dict(), "unit": 1}), r"`value`\. Expected what `to_dict` makes"),
+        (lambda c, f: Schema.from_dict(WITH_TEXT), r"`column 'a'`\. Expected levels in their order.*'abc'"),
+        (lambda c, f: Coding.from_dict(None), r"`value`\. Expected what `to_dict` makes of a coding"),
+        (
+            lambda c, f: Coding.from_dict({**c.to_dict(), "more": 1}),
+            r"`value`\. Expected what `to_dict` makes of a coding",
+        ),
         (lambda c, f: Schema.from_dict({}), r"`value`\. Expected what `to_dict` makes of a schema"),
         (lambda c, f: Schema.from_dict({"columns": [{"name": "a"}]}), r"`value`\. Expected what `to_dict` makes"),
         (lambda c, f: Schema(("a", "n")), r"`columns`\. Expected a Column for each\. Received: 'a'"),
+        (lambda c, f: Schema(set(TWO.columns)), r"`columns`\. Expected columns in their order"),
         (lambda c, f: Schema(3), r"`columns`\. Expected a Column for each\. Received: 3"),
         (lambda c, f: dtype_of("numbers", None), r"`text`\. Expected a dtype of pandas as text"),
     ],

@@ -273,7 +273,8 @@ def test_extreme_parameters_and_events(name):
     np.testing.assert_allclose(found, expected.sum(axis=-1), rtol=1e-5, atol=1e-3)
     mean, draws = likelihood.sample(features, SEED)
     assert np.all(np.isfinite(mean))
-    likelihood.check(draws[:, 0].numpy())
+    # Of a mean at its end draws are larger than what is learned from.
+    Support(support.low, support.high, support.integers).check(draws[:, 0].numpy(), "draws")
     for value in likelihood.served(features).values():
         assert np.all(np.isfinite(value))
 
@@ -351,6 +352,20 @@ def test_log_means_stay_between_their_bounds():
     raw = np.array([[-1e4, 1e4], [-0.3, 0.3]], np.float32)
     expected = [[math.exp(-3.0), math.exp(3.0)], [math.exp(-0.3), math.exp(0.3)]]
     np.testing.assert_allclose(likelihood.mean(raw), expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("family", [PoissonLikelihood, NegativeBinomialLikelihood])
+def test_counts_that_a_mean_does_not_reach_are_refused(family):
+    support = family(max_log_mean=5.0).support
+    largest = math.floor(math.exp(4.5))
+    assert support.check(np.array([[0, largest]]), "x").tolist() == [[0.0, largest]]
+    # As a file, and in a graph.
+    for wrong in (lambda x: support.check(x, "x"), lambda x: support.checked(tf.constant(x), "x")):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"at least 0 and up to 90\.01"):
+            wrong(np.array([[0, largest + 1]]))
+    # The highest that float32 has a probability of, whatever the mean may be.
+    assert family(max_log_mean=40.0).support.most == (1e6 if family is PoissonLikelihood else 1e15)
+    assert family().support.most == pytest.approx(1e6 if family is PoissonLikelihood else math.exp(18.0))
 
 
 def masked(name):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from keras_iwae.tables.coding import Coding
-from keras_iwae.tables.schema import Column, Schema
+from keras_iwae.tables.schema import Column, Schema, kinds_text
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -100,6 +100,29 @@ def test_what_is_said_of_a_column_is_what_it_is():
     assert [column.dtype for column in numbers] == ["int64", "float64"]
 
 
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        (category(["hi", "lo", "mid"], ["lo", "mid", "hi"], True), ("lo", "mid", "hi")),
+        (category([7, 1, 3]), (1, 3, 7)),
+        (category(["hi", "lo", "mid"]), "text in no order: 'hi', 'lo', 'mid'"),
+        (category(["hi", "lo"], ["lo", "hi"]), "text in no order: 'lo', 'hi'"),
+        (category([7, 1, 3], [7, 1, 3]), "categories in no order: 7, 1, 3"),
+    ],
+)
+def test_categories_are_ordinal_where_they_are_in_an_order(values, levels):
+    frame = pd.DataFrame({"g": values})
+    if isinstance(levels, tuple):
+        assert Schema.infer(frame, {"g": "ordinal"}).columns[0].categories == levels
+        return
+    with pytest.raises(ValueError, match=rf"`column 'g'`\. Expected Column\('g', 'ordinal', .*Received: {levels}"):
+        Schema.infer(frame, {"g": "ordinal"})
+    # With their order said, and as levels without one.
+    order = Column("g", "ordinal", tuple(sorted(frame["g"])))
+    assert Schema.infer(frame, {"g": order}).columns[0].categories == order.categories
+    assert Schema.infer(frame, {"g": "categorical"}).columns[0].kind == "categorical"
+
+
 def many_words(count):
     return [f"answer {i}" for i in range(count)]
 
@@ -138,6 +161,54 @@ def test_text_of_many_levels_is_taken_where_it_is_said_to_be_levels():
     assert len(schema.columns[0].categories) == 60
 
 
+DRESSED = {
+    "%": ["5%", "7,5 %", "10"],
+    "currencies": ["$5", "-$10"],
+    "a currency behind": ["5 €", "1 200,50 €"],
+    "spaces in thousands": ["900", "1 200", "12 000"],
+    "narrow spaces": ["1\u202f200", "2\u00a0500.5"],
+    "apostrophes": ["1'200", "900"],
+    "another minus": ["\u22125", "7"],
+    "a unit": ["5 kg", "10 kg", "7"],
+    "times": ["12:00", "13:30"],
+    "months": ["2024-01", "2024-12"],
+}
+LEVELS_OF_DIGITS = (
+    ["0", "1", "2", "3+"],
+    ["1 low", "2 mid", "3 high"],
+    ["1A", "2A"],
+    ["10-19", "20-29"],
+    ["2023-24", "2024-25"],
+    ["5 kg"],
+    ["007", "010"],
+    ["5%", "none"],
+)
+
+
+@pytest.mark.parametrize("dress", DRESSED)
+def test_numbers_in_the_dress_of_a_spreadsheet_are_no_levels(dress):
+    frame = pd.DataFrame({"p": np.resize(DRESSED[dress], N)})
+    expected = (
+        r"`column 'p'`\. Expected numbers of digits alone, .*, if they are levels, that you say it is 'categorical'"
+    )
+    with pytest.raises(ValueError, match=expected):
+        Schema.infer(frame)
+    levels = Schema.infer(frame, {"p": "categorical"}).columns[0].categories
+    assert levels == tuple(sorted(DRESSED[dress]))
+
+
+@pytest.mark.parametrize("levels", LEVELS_OF_DIGITS)
+def test_levels_with_digits_are_levels(levels):
+    assert Schema.infer(pd.DataFrame({"p": np.resize(levels, N)})).columns[0].categories == tuple(levels)
+
+
+def test_kinds_on_one_line(table):
+    schema = Schema.infer(table[["normal", "years", "counts", "words", "bool"]])
+    expected = "real: normal, years; count: counts; binary: bool (2 levels); categorical: words (3 levels)"
+    assert kinds_text(schema) == expected
+    assert kinds_text([Column(i, "real") for i in range(12)]) == "real: 0, 1, 2, 3, 4, 5, 6, 7 and 4 more"
+
+
 def test_tables_that_are_none_are_refused():
     twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
     with pytest.raises(ValueError, match=r"`columns`\. Expected names that all differ\. Received: 'a' twice"):
@@ -148,8 +219,26 @@ def test_tables_that_are_none_are_refused():
     for other in (np.zeros((2, 2)), {"a": [1]}, None):
         with pytest.raises(ValueError, match=r"`frame`\. Expected a pandas DataFrame"):
             Schema.infer(other)
+    for columns in ("real", ["real"], [("n", "real")]):
+        with pytest.raises(ValueError, match=r"`columns`\. Expected a dictionary of kinds by name"):
+            Schema.infer(FRAME, columns)
     with pytest.raises(ValueError, match=r"Expected names that are strings or integers\. Received: \('a', 'b'\)"):
         Schema.infer(pd.DataFrame([[1.0]], columns=pd.MultiIndex.from_tuples([("a", "b")])))
+
+
+def test_counts_beyond_what_a_mean_of_counts_reaches_are_refused():
+    frame = pd.DataFrame({"c": np.resize([5, 10_000_000], 60)})
+    schema = Schema.infer(frame, {"c": "count"})
+    expected = r"`column 'c'`\. Expected counts, whole numbers from 0 to 10,000,000; larger ones are 'positive'"
+    for ask in (
+        lambda wrong: Schema.infer(wrong, {"c": "count"}),
+        lambda wrong: Schema.infer(wrong, {"c": Column("c", "count")}),
+        lambda wrong: Coding.fit(wrong, schema),
+        lambda wrong: Coding.fit(frame, schema).encode(wrong),
+    ):
+        with pytest.raises(ValueError, match=rf"{expected}.*Received: 1e\+07"):
+            ask(frame + 1)
+    assert Schema.infer(frame + 1, {"c": "positive"}).columns[0].kind == "positive"
 
 
 FRAME = pd.DataFrame({"n": [0.5, -1.0, 2.0], "w": ["a", "b", "c"], "one": ["a", "a", "a"]})
@@ -216,8 +305,10 @@ def test_what_is_said_has_to_be_true(columns, message):
             r"`column 'a'`\. Expected dtype=one that.*for 9007199254740993",
         ),
         (("a", "binary", ("x", "y"), None, "category[int64]"), r"`column 'a'`\. Expected dtype="),
-        (("a", "binary", "xy"), r"`column 'a'`\. Expected levels, as \('no', 'yes'\)"),
-        (("a", "categorical", 3), r"`column 'a'`\. Expected levels, as"),
+        (("a", "binary", "xy"), r"`column 'a'`\. Expected levels in their order, as \('no', 'yes'\)"),
+        (("a", "categorical", 3), r"`column 'a'`\. Expected levels in their order, as"),
+        (("a", "ordinal", {"x", "y"}), r"`column 'a'`\. Expected levels in their order, as"),
+        (("a", "binary", frozenset("xy")), r"`column 'a'`\. Expected levels in their order, as"),
         (("a", "categorical", (1.0, np.nan)), r"`column 'a'`\. Expected levels that are strings, finite numbers"),
         (("a", "real", None, 3), r"`column 'a'`\. Expected unit=a text"),
         ((("a", "b"), "real"), r"`name`"),

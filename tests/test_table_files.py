@@ -2,6 +2,8 @@
 
 import csv
 import decimal
+import os
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -275,6 +277,13 @@ REFUSED = {
     "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),
     "Parquet": (b"PAR1rest", r"Received: a Parquet file"),
     "two marks": (b"a;b\n1,5;2.5\n", r"numbers with one mark of decimals; .*`missing`\. Received: '1,5' and '2.5'"),
+    "a quote that is not closed": (b'a,b\n1,"2\n3,4\n', r"a quote that is not closed in lines 2 to 3"),
+    "a name in such a quote": (b'"a,b\n1,2\n', r"a quote that is not closed in lines 1 to 2"),
+    "text behind a quote": (b'a;b\n1;x\n2;"y"z\n', r"written twice.*Received: text behind a closing quote in line 3"),
+    "an inch in quotes": (b'sep=,\na,b\n1,"5" pipe"\n', r"behind a closing quote in line 3"),
+    "quotes with backslashes": (b'a,b\n1,"a \\"q\\" b"\n', r"behind a closing quote in line 2"),
+    "two quotes that are not closed": (b'n,w\n1,"half\n2,ok\n3,"half\n', r"behind a closing quote in lines 2 to 4"),
+    "lines between two quotes": (b'n,w,m\n1,"half,2\n3,ok,NA\n4,x",5\n', r"whole lines of the table, in lines 2 to 4"),
 }
 
 
@@ -284,6 +293,31 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(bad, tmp_path):
     path.write_bytes(REFUSED[bad][0])
     with pytest.raises(ValueError, match=rf"Invalid value received for `.*bad.csv`\. Expected .*{REFUSED[bad][1]}"):
         open_table(path)
+
+
+NOTES = {
+    "line breaks": '"one\ntwo\r\nthree"',
+    "quotes and separators": '"she said ""5, 6""\nand left, at 7"',
+    "as many separators, with words where numbers are": '"Dear John\nthanks, bye"',
+    "an inch without quotes": '5" pipe',
+    "longer than csv's own limit": "x" * 140_000,
+    "a line break of another system": '"one\rtwo"',
+}
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_well_formed_notes_keep_their_text(note, tmp_path):
+    # Behind what decides on the separator, and before it.
+    rows = [f"{i},{NOTES[note] if i in (3, 1100) else 'ok'}\n" for i in range(1200)]
+    table = open_table(written(tmp_path, "".join(["n,w\n", *rows])), ignore=["w"])
+    assert table.num_rows == 1200
+    ((cells, frame),) = table.chunks(2000)
+    table.write_part(tmp_path / "part.csv", cells, frame)
+    table.join([tmp_path / "part.csv"], tmp_path / "out.csv")
+    with open(tmp_path / "out.csv", newline="") as file:
+        found = list(csv.reader(file))
+    with open(table.path, newline="") as file:
+        assert found == list(csv.reader(file))
 
 
 @pytest.mark.parametrize(
@@ -326,6 +360,24 @@ def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
     levels = {name: column.categories for name, column in columns_of(table, first, {"grade": "ordinal"}).items()}
     assert kinds == {"bit": "ordinal", "word": "categorical", "grade": "ordinal", "size": "real", "count": "real"}
     assert levels == {"bit": (0, 1, 2), "word": ("a", "b", "c"), "grade": (1, 2, 3, 4), "size": None, "count": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "late", "message"),
+    [
+        ("count", "20000000", r"counts, whole numbers from 0 to 10,000,000; .*Received: 2e\+07"),
+        ("count", "17.5", r"counts, .*Received: fractions, in rows that are not learned from"),
+        ("count", "-1", r"counts, .*Received: -1"),
+        ("positive", "0", r"numbers above 0\. Received: 0"),
+    ],
+)
+def test_a_kind_that_is_said_is_that_of_all_rows(kind, late, message, tmp_path):
+    table = open_table(written(tmp_path, "\n".join(["n", *map(str, range(1, 40)), late])))
+    sample = next(table.chunks(39))[1]
+    with pytest.raises(ValueError, match=f"`column 'n'`. Expected {message}"):
+        columns_of(table, sample, {"n": kind})
+    # Where nobody said it, it is numbers.
+    assert columns_of(table, sample, {})["n"].kind == ("count" if late == "0" else "real")
 
 
 @pytest.mark.parametrize("cells", [(0.5, 2.5), (1, 2), ("a", "c")])
@@ -390,6 +442,18 @@ def test_parquet_keeps_its_types(tmp_path):
     assert schemas[0].equals(schemas[1])
     with pytest.raises(ValueError, match=r"`missing`\. Expected none for a Parquet file"):
         open_table(tmp_path / "in.parquet", missing=["?"])
+
+
+def test_a_dictionary_of_parquet_is_in_an_order_where_it_says_so(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    words = pyarrow.DictionaryArray.from_arrays([0, 1, 2, None], ["medium", "low", "high"])
+    ordered = pyarrow.DictionaryArray.from_arrays([0, 1, 2, None], ["low", "medium", "high"], ordered=True)
+    pyarrow.parquet.write_table(pyarrow.table({"w": words, "o": ordered}), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet")
+    sample = sampled(table, 4, 0)
+    assert columns_of(table, sample, {"o": "ordinal"})["o"].categories == ("low", "medium", "high")
+    with pytest.raises(ValueError, match=r"`column 'w'`\. .*Received: text in no order: 'medium', 'low', 'high'"):
+        columns_of(table, sample, {"w": "ordinal"})
 
 
 @pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]"])
@@ -472,6 +536,43 @@ def test_work_goes_on_under_the_same_settings_alone(tmp_path):
     assert Work(out, {"seed": 1}).kept("model", make) == {"value": 2}
     work.done()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_work_is_of_one_process(tmp_path):
+    out, other = tmp_path / "out.csv", os.getppid()
+    owner = tmp_path / ".out.csv.partial" / "process"
+
+    def taken():
+        # While this one trains.
+        owner.write_text(str(other))
+        return 1
+
+    refused = (
+        rf"`out`\. Expected a file that no other process is at work on\. Received: .*out.csv, which process {other}"
+    )
+    with pytest.raises(ValueError, match=refused):
+        Work(out, {"seed": 0}).kept("model", taken)
+    # Nothing of what the other one has is touched, whatever its settings.
+    for seed in (0, 1):
+        with pytest.raises(ValueError, match=refused):
+            Work(out, {"seed": seed})
+    assert {path.name for path in owner.parent.iterdir()} == {"process", "settings.json"}
+    # One that is no more, as after a kill, has nothing.
+    for gone in (subprocess_that_ended(), ""):
+        owner.write_text(str(gone))
+        assert Work(out, {"seed": 0}).kept("model", lambda: 2) == 2
+        assert owner.read_text() == str(os.getpid())
+    Work(out, {"seed": 0}).done()
+    # Nor does what cannot be made leave anything.
+    with pytest.raises(OSError, match="full"):
+        Work(out, {"seed": 0}).kept("model", lambda: broken(tmp_path / "x"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def subprocess_that_ended():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 def broken(path):

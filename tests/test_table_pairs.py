@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from keras_iwae.tables.files import open_table
+from keras_iwae.tables.files import columns_of, open_table
 from keras_iwae.tables.pairs import open_pair
 
 
@@ -107,6 +107,29 @@ def test_a_column_is_what_it_is_in_the_file_that_is_learned_from(tmp_path):
             open_pair(new, old)
     # Control: it is said that they are numbers.
     assert values(open_pair(new, old, kinds={"x": "real"})[0]) == [7]
+
+
+@pytest.mark.parametrize("first", ["csv", "parquet"])
+def test_true_and_false_are_booleans_beside_those_of_parquet(first, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": pd.array([True, None, False, False], "boolean"), "n": range(4)})
+    frame.to_parquet(tmp_path / "b.parquet")
+    text = written(tmp_path, "text.csv", "x,n\nTRUE,1\n?,2\nfalse,3\nFalse,4\n")
+    paths = [text, tmp_path / "b.parquet"]
+    found = open_pair(*(paths if first == "csv" else paths[::-1]))
+    for table in found:
+        assert values(table) == [True, False, False]
+        assert (table.levels("x"), table.is_text("x")) == ([False, True], False)
+        sample = next(table.chunks(4))[1]
+        for given in ({}, {"x": "binary"}):
+            assert columns_of(table, sample, given)["x"].categories == (False, True)
+    # Control: by itself it is text.
+    assert values(open_table(text)) == ["TRUE", "false", "False"]
+    other = written(tmp_path, "other.csv", "x,n\nTrue,1\nno,2\n")
+    with pytest.raises(
+        ValueError, match=r"`column 'x'`\. Expected True and False, as in .*b.parquet\. Received: 'no' in .*other.csv"
+    ):
+        open_pair(other, paths[1])
 
 
 def test_a_column_of_parquet_is_of_the_type_that_is_learned_from(tmp_path):

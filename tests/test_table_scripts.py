@@ -80,7 +80,7 @@ def filled(tmp_path_factory):
 def test_gaps_are_filled_in_and_nothing_else_is_touched(filled):
     folder, process = filled
     assert process.stderr == ""
-    assert [line.split()[0] for line in process.stdout.splitlines()] == ["filled", "verdicts", "draws", "page"]
+    assert [line.split()[0] for line in process.stdout.splitlines()] == ["filled", "verdicts", "draws", "page", "kinds"]
     names = {"survey.csv", "filled.csv", "filled-01.csv", "filled-02.csv", "filled-rows.csv", "page.html"}
     assert {path.name for path in folder.iterdir()} == names
     before, levels = read(folder / "survey.csv"), {"blue", "red;green"}
@@ -242,7 +242,9 @@ def test_odd_rows_and_cells_have_low_scores(tmp_path):
     write(tmp_path / "old.csv", table(gaps=False))
     arguments = ["new.csv", "--train", "old.csv", "--cells", "--ignore", "id", "--max-steps", 300, "--num-samples", 30]
     process = call("score", *arguments, cwd=tmp_path)
-    assert process.stdout.split() == ["scores", "new-scores.csv"]
+    first, kinds = process.stdout.splitlines()
+    assert first.split() == ["scores", "new-scores.csv"]
+    assert kinds.startswith("kinds     real: height")
     header, *scored = read(tmp_path / "new-scores.csv")
     assert header == ["row", "missing", "log_likelihood", "oddest", *COLUMNS[1:]]
     assert len(scored) == 25

@@ -115,6 +115,11 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     ("given", "message"),
     [
         ({"a": [1.0, 2.0]}, r"`X`\. Expected an array or a DataFrame, as pd.DataFrame\(X\) .*Received: a dict"),
+        (
+            pd.Series([1.0, "c"]),
+            r"`X`\. Expected a table, of one row too, as frame.loc.*Received: a Series of shape \[2\]",
+        ),
+        (np.array([1.0, "c"], object), r"`X`\. Expected a table, of one row too.*Received: a ndarray of shape \[2\]"),
         ("table.csv", r"`X`\. Expected an array or a DataFrame, .*Received: a str"),
         (
             [[1.0, "a", 2.0]],

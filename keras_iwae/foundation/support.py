@@ -28,6 +28,8 @@ class Support:
         low: the smallest.
         high: the largest.
         integers: whether only whole numbers.
+        most: the largest size of a value without bounds: that whose square float32 holds, or less where the parameters
+            of a likelihood do not reach it.
 
     Example:
         >>> str(Support(0.0, 1.0))
@@ -37,13 +39,14 @@ class Support:
     low: float = -math.inf
     high: float = math.inf
     integers: bool = False
+    most: float = _LARGEST
 
     def __str__(self) -> str:
         kind = "integers" if self.integers else "values"
         if math.isinf(self.low) and math.isinf(self.high):
             return f"finite {kind}"
         if math.isinf(self.high):
-            return f"{kind} of at least {self.low:g}"
+            return f"{kind} of at least {self.low:g}{f' and up to {self.most:g}' if self.most < _LARGEST else ''}"
         return f"{kind} in [{self.low:g}, {self.high:g}]"
 
     @property
@@ -121,7 +124,10 @@ class Support:
             low, high = (float(np.float32(end)) for end in (values.min(), values.max()))
         if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
             return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:g}, {high:g}]"
-        if not self.bounded and max(abs(low), abs(high)) > _LARGEST:
+        if not self.bounded and max(abs(low), abs(high)) > self.most:
+            if self.most < _LARGEST:
+                remedy = "which the likelihood's mean reaches; divide them, or model them as real numbers"
+                return f"Expected {self}, {remedy}. Received: values in [{low:g}, {high:g}]"
             return (
                 f"Expected {self} up to {_LARGEST:g}, whose squares float32 holds; standardize them. "
                 f"Received: values in [{low:g}, {high:g}]"
@@ -156,7 +162,7 @@ class Support:
             values = tf.where(tf.abs(values - whole) <= _ROUNDING, whole, values)
         # Whether a minimum keeps NaN is up to the device's kernel, so each value is compared.
         valid = tf.logical_and(values >= self.low, values <= self.high)
-        valid = tf.logical_and(valid, tf.abs(values) <= _LARGEST)
+        valid = tf.logical_and(valid, tf.abs(values) <= self.most)
         if self.integers:
             valid = tf.logical_and(valid, tf.equal(values, tf.round(values)))
         if missing:

@@ -18,7 +18,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
         dispersion: r: "dimension", learned for each entry of an event from 1 on; "example", given by the decoder; or a
             positive number. The larger, the nearer to Poisson.
         min_dispersion: smallest learned r; below 1; `None` is 0.01.
-        max_log_mean: L, at most 40.
+        max_log_mean: L, at most 40. Counts are up to exp(0.9 L), 66 million for 20.
         seed: seed of the head's initial kernel; `None` is the model's.
         **kwargs: passed to `keras.Layer`.
 

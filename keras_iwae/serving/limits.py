@@ -1,10 +1,10 @@
-"""How much one request may ask for: one that takes all memory, or never ends, takes the server from everybody."""
+"""What one request may ask for: one that takes all memory, or never ends, takes the server from everybody."""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, shape_text
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 
 MAX_ROWS, MAX_SAMPLES = 10_000, 1_000_000
@@ -21,7 +21,7 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
         max_samples: most importance samples of a request, those of all rows together.
 
     Returns:
-        a function of the same tensors, in whose graph InvalidArgument names the limit.
+        a function of the same tensors, in whose graph InvalidArgument names the limit, or the input of another shape.
     """
     names = [spec.name for spec in endpoint.inputs]
     with_rows = [place for place, spec in enumerate(endpoint.inputs) if spec.shape.rank]
@@ -30,7 +30,7 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
     of_samples = f"{max_samples} importance samples over all rows (max_samples)"
 
     def function(*inputs: tf.Tensor) -> Tensors:
-        checks = []
+        checks = [_shaped(given, spec) for given, spec in zip(inputs, endpoint.inputs, strict=True)]
         if first is not None:
             rows = tf.shape(inputs[first], tf.int64)[0]
             checks.append(_at_most(max_rows, rows, names[first], of_rows))
@@ -49,6 +49,18 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
             return endpoint.function(*map(tf.identity, inputs))
 
     return function
+
+
+def _shaped(given: tf.Tensor, spec: tf.TensorSpec) -> tf.Operation:
+    """Refuse an input of another shape than its spec says, which a loaded signature takes, by its name."""
+    # To the graph's optimizer the shape is that of the spec, and a check of it nothing to compute.
+    found = tf.shape(tf.raw_ops.PlaceholderWithDefault(input=given, shape=None))
+    wanted = [-1 if size is None else size for size in spec.shape]
+    sizes = tf.concat([found, tf.fill([len(wanted)], -2)], axis=0)[: len(wanted)]
+    right = tf.reduce_all((sizes == wanted) | (tf.constant(wanted, tf.int32) == -1))
+    expected = shape_text(*("n" if size is None else size for size in spec.shape))
+    message = tf.strings.format(f"{MARK}{spec.name}`. Expected shape {expected}. Received: {{}}", (found,))
+    return tf.debugging.Assert(right & (tf.size(found) == len(wanted)), [message])
 
 
 def _alike(counts: tf.Tensor, names: list[str]) -> tf.Operation:

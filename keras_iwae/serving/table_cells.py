@@ -9,13 +9,12 @@ import pandas as pd
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK
-from keras_iwae.tables import Coding, Column, dtype_of
+from keras_iwae.tables import LARGEST_LOG, MOST_COUNTED, Coding, Column, dtype_of
 
 # Names of what is asked and answered beside the columns, and what TensorFlow calls its own functions' first argument.
 _TAKEN = ("seed", "log_likelihood", "effective_sample_size", "pareto_k", "self")
 # As in a support: squares, and sums of a few of those, are within float32.
 _LARGEST = 1e15
-_LARGEST_LOG = 700.0
 
 
 class Cells(NamedTuple):
@@ -67,8 +66,8 @@ class Cells(NamedTuple):
             # The logarithm of no number is as far away.
             known, expected = tf.logical_and(known, ones > 0.0), "finite numbers above 0"
         if self.column.kind == "count":
-            known = known & (ones >= 0.0) & tf.equal(ones, tf.round(ones))
-            expected = f"counts, whole numbers from 0 to {_LARGEST:g}"
+            known = known & (ones >= 0.0) & (ones <= MOST_COUNTED) & tf.equal(ones, tf.round(ones))
+            expected = f"counts, whole numbers from 0 to {MOST_COUNTED:,}"
         return tf.where(self._checked(missing, missing | known, cells, expected), math.nan, encoded)
 
     def fill(self, cells: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
@@ -79,7 +78,7 @@ class Cells(NamedTuple):
         standard = tf.zeros_like(cells) if self.constant else tf.cast(encoded, tf.float64)
         values = standard * self.scale + self.center
         if self.column.kind == "positive":
-            values = tf.exp(tf.minimum(values, _LARGEST_LOG))
+            values = tf.exp(tf.minimum(values, LARGEST_LOG))
         if self.column.kind == "count":
             values = tf.maximum(tf.round(values), 0.0)
         elif self.column.dtype is not None and pd.api.types.is_integer_dtype(dtype_of(self.column.dtype, None)):

@@ -27,8 +27,8 @@ _STANDARDIZED = ("real", "positive")
 _FITTED = ("centers", "scales", "constant", "entropies")
 # Its square, and a sum of those, is within float64; and what it is standardized to is within float32.
 _LARGEST, _LARGEST_ENCODED = 1e150, 1e15
-# Its exponential is within float64.
-_LARGEST_LOG = 700.0
+# Its exponential is within float64, and hardly any number of that is above it.
+LARGEST_LOG = 709.0
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,6 @@ class Coding:
             far = np.abs(np.nan_to_num(encoded[:, place])) > _LARGEST_ENCODED
             if far.any():
                 expected = f"numbers within {_LARGEST_ENCODED:g} standard deviations of those that were learned from"
-                if column.kind == "count":
-                    expected = f"counts up to {_LARGEST_ENCODED:g}"
                 raise refusal(column.name, expected, f"{frame[column.name].iloc[int(far.argmax())]}")
         return encoded.astype(np.float32)
 
@@ -205,10 +203,9 @@ class Coding:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Coding":
         """The coding of which `to_dict` made this dictionary."""
-        lacking = [name for name in _FITTED if name not in value]
-        if lacking:
-            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a coding. Received: no {lacking[0]!r}")
-        return cls(Schema.from_dict(value), *(tuple(value[name]) for name in _FITTED))
+        if not isinstance(value, Mapping) or value.keys() != {"columns", *_FITTED}:
+            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a coding. Received: {value!r:.200}")
+        return cls(Schema.from_dict({"columns": value["columns"]}), *(value[name] for name in _FITTED))
 
 
 def _check_schema(schema: Any) -> None:
@@ -246,7 +243,7 @@ def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
         places = np.clip(np.rint(known), 0, len(levels) - 1).astype(int)
         return with_dtype(levels[places], missing, column.dtype, column.categories)
     if column.kind == "positive":
-        known = np.exp(np.minimum(known, _LARGEST_LOG))
+        known = np.exp(np.minimum(known, LARGEST_LOG))
     if column.kind == "count":
         known = np.maximum(np.rint(known), 0.0)
     return with_dtype(known, missing, column.dtype)

@@ -1,6 +1,5 @@
-"""A CSV file as a table: read in chunks, written in its own dialect, with every cell that was there as it was."""
+"""A CSV file as a table: read in chunks, written in its own dialect, every cell that was there with its own text."""
 
-import csv
 import itertools
 import re
 import shutil
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
+from keras_iwae.tables.csv_rows import strict_rows
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.facts import Facts
@@ -23,6 +23,7 @@ _SCANNED = 10_000
 _MOST_LEVELS = 10
 # What no number is written like, but a postal code or another name of digits.
 _CODE = r"0\d+"
+_BOOLEANS = {"false": False, "true": True}
 # What pandas calls the index of a table that it wrote without a name and read again, once or more often.
 _INDEX = re.compile(r"(Unnamed: 0(\.\d+)?)?")
 
@@ -67,6 +68,7 @@ class CsvTable:
         self._of_text = {name: Facts() for name in self.names}
         self._of_numbers = {name: Facts() for name in self.names} if self._words.any_numbers else self._of_text
         self._removed: dict[str, set[float]] = {name: set() for name in self.names}
+        self._booleans: set[str] = set()
         self.num_rows = 0
         self.marks = Marks(self.dialect)
         for texts in self._texts(_SCANNED):
@@ -101,16 +103,32 @@ class CsvTable:
 
     def is_text(self, name: str) -> bool:
         """Whether a column is read as text."""
-        return not self.facts[name].numeric
+        return not self.facts[name].numeric and name not in self._booleans
 
     def read_as_text(self, name: str) -> None:
         """Read a column as text, though all of its cells are numbers: where another file has text there."""
         self.facts[name] = self._of_text[name]
         self.facts[name].coded = True
 
+    def read_as_booleans(self, name: str) -> str | None:
+        """Read a column of text as booleans, where another file has booleans.
+
+        Returns:
+            a cell that is neither True nor False, so that it stays text; `None` where there is none.
+        """
+        facts = self.facts[name]
+        if facts.distinct is None:
+            return facts.text
+        wrong = next((text for text in facts.distinct if text.lower() not in _BOOLEANS), None)
+        if wrong is None:
+            self._booleans.add(name)
+        return wrong
+
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
         facts = self.facts[name]
+        if name in self._booleans:
+            return sorted({_BOOLEANS[text.lower()] for text in facts.distinct or ()})
         if facts.distinct is None:
             return None
         if not facts.numeric:
@@ -146,24 +164,8 @@ class CsvTable:
                     with open(part, "rb") as written:
                         shutil.copyfileobj(written, file)
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows with the lines that they end in; a blank line is none, unless it is the empty cell of an only column."""
-        width = 0
-        with open(self.path, encoding=self.dialect.encoding, newline="") as file:
-            for _ in range(self.dialect.skipped):
-                next(file)
-            reader = csv.reader(file, delimiter=self.dialect.separator)
-            try:
-                for row in reader:
-                    if row or width == 1:
-                        yield reader.line_num + self.dialect.skipped, row or [""]
-                        width = width or len(row)
-            except (csv.Error, UnicodeDecodeError) as error:
-                line = reader.line_num + self.dialect.skipped
-                raise ValueError(f"{MARK}{self.path}`. Expected CSV. Received: after line {line}, {error}") from None
-
     def _checked_header(self, ignore: Collection[str]) -> list[str]:
-        header = [name.strip() for name in next(self._rows())[1]]
+        header = [name.strip() for name in next(strict_rows(self.path, self.dialect))[1]]
         if unnamed := [place for place, name in enumerate(header) if not name and place > 0]:
             raise ValueError(
                 f"{MARK}{self.path}`. Expected a name for each column. Received: none for column {unnamed[0] + 1}"
@@ -202,7 +204,7 @@ class CsvTable:
 
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list[str]] = []
-        lines = self._rows()
+        lines = strict_rows(self.path, self.dialect)
         next(lines)
         for line, row in lines:
             if len(row) != len(self._header):
@@ -249,6 +251,9 @@ class CsvTable:
         columns = {}
         for name in self.names:
             facts, cells = self.facts[name], self._observed(name, texts[name])
+            if name in self._booleans:
+                columns[name] = cells.str.lower().map(_BOOLEANS).reindex(texts.index).astype("boolean")
+                continue
             if not facts.numeric:
                 columns[name] = cells.reindex(texts.index).where(lambda values: values.notna(), None)
                 continue

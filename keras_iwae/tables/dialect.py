@@ -1,12 +1,15 @@
 """How a CSV file is written: its encoding, what separates its columns, what marks decimals; found, not asked for."""
 
 import codecs
+import contextlib
 import csv
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +28,8 @@ _UNMARKED = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}
 # Of other programs: a spreadsheet's own files, and those of a compressed archive.
 _NO_TEXT = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file", b"PAR1": "a Parquet file"}
 _BLOCK = 1 << 20
+# Characters of a cell; csv's own limit of 131,072 is below what documents have.
+_LONGEST = 1 << 27
 _POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 # Groups of three digits that can be nothing else.
@@ -78,7 +83,7 @@ class Dialect:
         if not any(line.strip() for line in lines):
             raise ValueError(f"{MARK}{path}`. Expected a line with the names of the columns. Received: an empty file")
         separator = said.group(1) if said else _separator(lines)
-        rows = list(csv.reader(lines, delimiter=separator))
+        rows = _well_formed(lines, separator)
         cells = [cell.strip() for row in rows[1:] for cell in row]
         decimal, thousands = _marks([cell for cell in cells if cell not in missing], separator, path)
         newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
@@ -96,7 +101,9 @@ class Dialect:
         with open(path, "w", encoding=encoding, newline="") as file:
             if start and encoding != self.encoding:
                 file.write("\ufeff")
-            csv.writer(file, delimiter=self.separator, lineterminator=self.newline).writerows(rows)
+            # Which puts a cell in quotes for the letters of its own end of a line, and for no other line break.
+            lines = SimpleNamespace(write=lambda line: file.write(line[:-2] + self.newline))
+            csv.writer(lines, delimiter=self.separator, lineterminator="\r\n").writerows(rows)
 
     def numbers(self, texts: pd.Series) -> pd.Series:
         """Texts as float64, NaN where one is no number."""
@@ -152,12 +159,28 @@ def _encoding(path: Path) -> str:
     return "utf-8"
 
 
+def strict_reader(lines: Iterable[str], separator: str) -> Any:
+    """csv's reader, which raises `csv.Error` where a quote is not as RFC 4180 has it."""
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
+    return csv.reader(lines, delimiter=separator, strict=True)
+
+
+def _well_formed(lines: list[str], separator: str) -> list[list[str]]:
+    """The rows before the first that is malformed, or cut off."""
+
+    def rows() -> Iterator[list[str]]:
+        with contextlib.suppress(csv.Error):
+            yield from strict_reader(lines, separator)
+
+    return list(rows())
+
+
 def _separator(lines: list[str]) -> str:
     """What gives every line as many columns as the first, and the most of them; a comma where there is one column."""
     best, most = ",", 1
     for separator in SEPARATORS:
-        counts = [len(row) for row in csv.reader(lines, delimiter=separator) if row]
-        if counts[0] > most and sum(count == counts[0] for count in counts) > 0.9 * len(counts):
+        counts = [len(row) for row in _well_formed(lines, separator) if row]
+        if counts and counts[0] > most and sum(count == counts[0] for count in counts) > 0.9 * len(counts):
             best, most = separator, counts[0]
     return best
 

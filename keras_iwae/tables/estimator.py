@@ -206,6 +206,9 @@ def _cells(X: Any) -> Any:
     if isinstance(X, (Mapping, str)) and not hasattr(X, "shape"):
         expected = "an array or a DataFrame, as pd.DataFrame(X) or pd.read_csv(X) makes one"
         raise ValueError(f"{MARK}X`. Expected {expected}. Received: a {type(X).__name__}")
+    if isinstance(X, pd.Series) or (isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "OUS"):
+        expected = "a table, of one row too, as frame.loc[[label]] is one"
+        raise ValueError(f"{MARK}X`. Expected {expected}. Received: a {type(X).__name__} of shape {list(X.shape)}")
     # Complex numbers and objects scikit-learn refuses in words of its own, which its checks ask for.
     if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":
         check_dtype(X.dtype, "X")

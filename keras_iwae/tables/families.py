@@ -1,6 +1,7 @@
 """The family of distributions of each column of a table, and how much training hears of each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -55,5 +56,7 @@ def _family(column: Column, constant: bool, real: str | Likelihood, count: str |
 
 
 def _check(argument: str, family: str | Likelihood, support: Support, expected: str) -> None:
-    if get(family, argument).support != support:
+    found = get(family, argument).support
+    # How large values may be the data are checked for.
+    if not isinstance(found, Support) or replace(found, most=support.most) != support:
         raise ValueError(f"{MARK}{argument}`. Expected a likelihood {expected}. Received: {family!r}")

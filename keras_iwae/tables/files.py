@@ -12,6 +12,7 @@ import pandas as pd
 from keras_iwae.foundation import MARK, check_choice, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.inference import COUNTS, MOST_COUNTED, check_values
 from keras_iwae.tables.parquet_files import ParquetTable
 from keras_iwae.tables.schema import KINDS, LEVELLED, Column, Schema
 from keras_iwae.tables.values import refusal, shown
@@ -176,9 +177,15 @@ def _of_all(column: Column, table: TableFile, given: bool) -> Column:
     facts = table.facts[name]
     if column.categories is None:
         fits = column.kind == "real" or (
-            facts.low > 0.0 if column.kind == "positive" else facts.low >= 0.0 and facts.whole
+            facts.low > 0.0
+            if column.kind == "positive"
+            else facts.low >= 0.0 and facts.whole and facts.high <= MOST_COUNTED
         )
-        return column if fits or given else replace(column, kind="real")
+        if given and not fits:
+            # Said here, and not of the chunk that it is in, after the model was learned.
+            check_values(pd.Series([facts.low, facts.high]), column)
+            raise refusal(name, COUNTS, "fractions, in rows that are not learned from")
+        return column if fits else replace(column, kind="real")
     levels = table.levels(name)
     if levels is None or set(levels) <= set(column.categories) or "category" in (column.dtype or ""):
         return column

@@ -15,7 +15,7 @@ from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled,
 from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
-from keras_iwae.tables.schema import Column
+from keras_iwae.tables.schema import Column, kinds_text
 from keras_iwae.tables.trust import RowTrust
 from keras_iwae.tables.work import Work, digest
 
@@ -44,6 +44,11 @@ class FilledFiles:
     num_rows: int
     settings: dict[str, Any]
 
+    @property
+    def kinds(self) -> str:
+        """What the columns were taken for, in one line."""
+        return kinds_text(self.columns.values())
+
 
 def impute_file(
     source: str | os.PathLike,
@@ -61,8 +66,9 @@ def impute_file(
 ) -> FilledFiles:
     """Fill in the gaps of a CSV or Parquet file.
 
-    The file is read in chunks, and never whole. A cell that was there is written as it was, to the last letter. Started
-    again with the same file and settings after it was stopped, it goes on with the chunk that it was at.
+    The file is read in chunks, and never whole. A cell that was there keeps its text, to the last letter; of a CSV file
+    quotes are written where a cell needs them, and names of columns without spaces around them. Started again with the
+    same file and settings after it was stopped, it goes on with the chunk that it was at.
 
     Args:
         source: the file with gaps.

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK
+from keras_iwae.tables.dress import dressed
 from keras_iwae.tables.dtypes import LARGEST_WHOLE, dtype_text, not_held
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.values import check_type, levels, numbers, plain_text, refusal, shown
@@ -19,6 +20,9 @@ _FEWEST = 20
 _MOST_GRADES, _PER_GRADE = 10, 10
 # Beyond it a negative binomial has nothing that a density does not.
 _LARGEST_COUNT = 100_000
+# Whole numbers that float32 tells apart, and well within what the mean of counts reaches; see `CountLikelihood`.
+MOST_COUNTED = 10_000_000
+COUNTS = f"counts, whole numbers from 0 to {MOST_COUNTED:,}; larger ones are 'positive', or 'real' where one is 0"
 
 
 def infer_column(series: pd.Series, name: Any, given: str | Column | None = None) -> Column:
@@ -57,6 +61,9 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
         return Column(name, "binary", (False, True), dtype=dtype)
     if kind == "text":
         found = sorted(series.dropna().unique())
+        if (dress := dressed(found)) is not None:
+            expected = "numbers of digits alone, as 5 for '5%', 1200 for '1 200' and hours or months for a time"
+            raise refusal(name, f"{expected}, or, if they are levels, that you say it is 'categorical'", repr(dress))
         count = int(series.notna().sum())
         if len(found) > _MOST_LEVELS or (len(found) > _MOST_GRADES and 2 * len(found) > count):
             raise refusal(
@@ -81,9 +88,11 @@ def check_values(series: pd.Series, column: Column) -> np.ndarray:
     observed = values[~np.isnan(values)]
     if column.kind == "positive" and (observed <= 0.0).any():
         raise refusal(column.name, "numbers above 0", f"{observed.min():g}")
+    if column.kind == "count" and (observed > MOST_COUNTED).any():
+        raise refusal(column.name, COUNTS, f"{observed.max():g}")
     if column.kind == "count" and ((observed < 0.0) | (observed != np.round(observed))).any():
         wrong = observed[(observed < 0.0) | (observed != np.round(observed))]
-        raise refusal(column.name, "counts, whole numbers from 0 on", f"{wrong[0]:g}")
+        raise refusal(column.name, COUNTS, f"{wrong[0]:g}")
     return values
 
 
@@ -92,13 +101,19 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
         # Which says of text that it is none.
         numbers(series, name)
         return Column(name, kind, dtype=_of_numbers(series))
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return Column(name, kind, tuple(series.dtype.categories), dtype=dtype)
     text = check_type(series, name) == "text"
-    found = tuple(sorted(series.dropna().unique()))
-    if kind == "ordinal" and text:
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        found = tuple(series.dtype.categories)
+        # Categories that nobody put in an order are in that of the alphabet, or of the rows; numbers have their own.
+        ordered = series.dtype.ordered or (not text and series.dtype.categories.is_monotonic_increasing)
+    else:
+        found, ordered = tuple(sorted(series.dropna().unique())), not text
+    if kind == "ordinal" and not ordered:
         order = f"Column({name!r}, 'ordinal', categories) with them in their order"
-        raise refusal(name, f"{order}, or pandas' ordered categories", f"text in no order: {shown(found)}")
+        what = "text" if text else "categories"
+        raise refusal(name, f"{order}, or pandas' ordered categories", f"{what} in no order: {shown(found)}")
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return Column(name, kind, found, dtype=dtype)
     if kind == "binary" and len(found) > 2:
         raise refusal(name, "two levels", f"{len(found)}: {shown(found)}")
     if kind == "binary" and len(found) == 1:

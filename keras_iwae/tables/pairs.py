@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.files import TableFile, check_seen, opened
+from keras_iwae.tables.parquet_files import ParquetTable
 from keras_iwae.tables.values import refusal
 
 
@@ -19,7 +20,8 @@ def open_pair(
     """The file of a table, and another one that a model of it learns from.
 
     A column is what it is in the file that is learned from: one of text, or of codes of digits such as 01800, is read
-    as text in the other too, and one of numbers has to have them there.
+    as text in the other too, and one of numbers has to have them there. Where one is a Parquet file with booleans,
+    True and False in the other are booleans.
 
     Args:
         source: as for `open_table`.
@@ -56,6 +58,12 @@ def _read_alike(name: str, table: TableFile, learned: TableFile) -> None:
     Raises:
         ValueError: which names the column, the file and the cell.
     """
+    for one, other in ((table, learned), (learned, table)):
+        flags = isinstance(one, ParquetTable) and one.is_boolean(name)
+        if flags and isinstance(other, CsvTable) and other.is_text(name):
+            wrong = other.read_as_booleans(name)
+            if wrong is not None and one is learned:
+                raise refusal(name, f"True and False, as in {one.path}", f"{wrong!r} in {other.path}")
     if isinstance(learned, CsvTable):
         learned.check(name)
     if learned.is_text(name):

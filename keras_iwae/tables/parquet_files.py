@@ -80,6 +80,10 @@ class ParquetTable:
         kind = kind.value_type if types.is_dictionary(kind) else kind
         return types.is_string(kind) or types.is_large_string(kind)
 
+    def is_boolean(self, name: str) -> bool:
+        """Whether a column is read as booleans."""
+        return name not in self._flags and self._pyarrow.types.is_boolean(self._schema.field(name).type)
+
     def chunks(self, size: int) -> Iterator[tuple[Any, pd.DataFrame]]:
         """All columns as Arrow has them, and those that are looked at as values, `size` rows at a time."""
         kinds = self._pyarrow.types

@@ -13,6 +13,9 @@ from keras_iwae.tables.values import refusal
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
 LEVELLED = ("binary", "categorical", "ordinal")
+# Names of columns of a kind, on one line.
+_SHOWN = 8
+_UNORDERED = (str, set, frozenset)
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class Column:
             expected = "levels" if self.has_levels else "None"
             raise refusal(self.name, f"categories={expected} of the kind {self.kind!r}", repr(self.categories))
         if self.categories is not None:
-            # The letters of a text would be levels too.
-            if isinstance(self.categories, str) or not isinstance(self.categories, Iterable):
-                raise refusal(self.name, "levels, as ('no', 'yes')", f"categories={self.categories!r}")
+            # The letters of a text would be levels too, and a set has another order each time.
+            if isinstance(self.categories, _UNORDERED) or not isinstance(self.categories, Iterable):
+                raise refusal(self.name, "levels in their order, as ('no', 'yes')", f"categories={self.categories!r}")
             object.__setattr__(self, "categories", tuple(getattr(c, "item", lambda c=c: c)() for c in self.categories))
             self._check_categories(self.categories)
         if not isinstance(self.unit, (str, type(None))):
@@ -88,6 +91,18 @@ class Column:
         return self.kind in LEVELLED
 
 
+def kinds_text(columns: Iterable[Column]) -> str:
+    """What columns are, for a person, in one line."""
+    parts = []
+    for kind in KINDS:
+        ours = [column for column in columns if column.kind == kind]
+        levels = [f" ({len(column.categories)} levels)" if column.categories else "" for column in ours]
+        names = [f"{column.name}{of}" for column, of in zip(ours, levels, strict=True)]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        parts += [f"{kind}: {', '.join(names[:_SHOWN])}{more}"] if names else []
+    return "; ".join(parts)
+
+
 _FIELDS = {field.name for field in fields(Column)}
 
 
@@ -110,6 +125,8 @@ class Schema:
     columns: tuple[Column, ...]
 
     def __post_init__(self):
+        if isinstance(self.columns, _UNORDERED):
+            raise ValueError(f"{MARK}columns`. Expected columns in their order. Received: {self.columns!r:.200}")
         columns = tuple(self.columns) if isinstance(self.columns, Iterable) else (self.columns,)
         if wrong := [column for column in columns if not isinstance(column, Column)]:
             raise ValueError(f"{MARK}columns`. Expected a Column for each. Received: {wrong[0]!r}")
@@ -153,6 +170,8 @@ class Schema:
         from keras_iwae.tables.inference import infer_column
 
         check_frame(frame)
+        if not isinstance(columns, (Mapping, type(None))):
+            raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {columns!r:.200}")
         given = dict(columns or {})
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
@@ -183,13 +202,12 @@ class Schema:
     @classmethod
     def from_dict(cls, value: Mapping) -> "Schema":
         """The schema of which `to_dict` made this dictionary."""
-        made = []
-        for column in value.get("columns", [{}]):
-            if column.keys() != _FIELDS:
-                raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a schema. Received: {value!r:.200}")
-            levels = column["categories"]
-            made.append(Column(**{**column, "categories": None if levels is None else tuple(levels)}))
-        return cls(tuple(made))
+        found = value["columns"] if isinstance(value, Mapping) and value.keys() == {"columns"} else None
+        if not isinstance(found, (list, tuple)) or not all(
+            isinstance(column, Mapping) and column.keys() == _FIELDS for column in found
+        ):
+            raise ValueError(f"{MARK}value`. Expected what `to_dict` makes of a schema. Received: {value!r:.200}")
+        return cls(tuple(Column(**column) for column in found))
 
 
 def check_frame(frame: Any) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,31 @@ from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_names
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
+from keras_iwae.tables.schema import Column, kinds_text
 from keras_iwae.tables.work import Work, digest
 
 # The columns of the file that is written, but for one for each column; the last only with these.
 _COLUMNS = ("row", "missing", "log_likelihood", "oddest")
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """What `score_file` wrote.
+
+    Attributes:
+        source: the file with the rows.
+        scores: the CSV file with a score for each.
+        columns: what the columns were taken for, by name.
+    """
+
+    source: Path
+    scores: Path
+    columns: dict[str, Column]
+
+    @property
+    def kinds(self) -> str:
+        """What the columns were taken for, in one line."""
+        return kinds_text(self.columns.values())
 
 
 def score_file(
@@ -34,7 +56,7 @@ def score_file(
     seed: int = 0,
     verbose: bool = False,
     **options: Any,
-) -> Path:
+) -> ScoredFile:
     """Score the rows of a CSV or Parquet file by their log-likelihood: the lowest are the odd ones.
 
     Of a row with gaps it is that of what was observed, which is another quantity for another pattern of gaps. Started
@@ -58,7 +80,7 @@ def score_file(
         **options: passed to `IWAEDensity`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
     Returns:
-        the file that was written.
+        `ScoredFile`.
 
     Raises:
         ValueError: which names the file, line, column or argument that is at fault.
@@ -111,7 +133,7 @@ def score_file(
             bar.update(len(frame))
     _join(parts, out, table, dialect_of(table), cells)
     work.done()
-    return out
+    return ScoredFile(source, out, dict(density.columns))
 
 
 def _write(path: Path, found: Mapping[str, np.ndarray]) -> None:
