@@ -145,8 +145,9 @@ class LatentModel(FixedArguments, StreamingModel):
 
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
-        check_contract(self.posterior, self.event_shape)
         self.generative.build((None, self.latent_dim))
+        # It may ask the generative model, as a semi-amortized one does.
+        check_contract(self.posterior, self.event_shape)
         refuse_unheard(self)
         refuse_activity_regularizers(self)
         refuse_differing_runs(self)
