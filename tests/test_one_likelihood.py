@@ -10,14 +10,18 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae import IWAE
+from keras_iwae.foundation import ColumnSupports, Support
 from keras_iwae.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
+    DiscretizedLogisticLikelihood,
     GaussianLikelihood,
+    Likelihood,
     MixedLikelihood,
     PoissonLikelihood,
     SelfMasking,
     StudentTLikelihood,
+    probes,
 )
 from keras_iwae.likelihoods.contract import check_contract
 
@@ -211,3 +215,120 @@ def test_a_model_trains_evaluates_and_shows_the_same():
     for likelihood in (Tempered(), type("Odd", (HalfSure,), {"check": lambda *a, **o: None})()):
         with pytest.raises(ValueError, match="`likelihood`"):
             IWAE(D, latent_dim=1, hidden=(3,), likelihood=likelihood)
+
+
+def of(change):
+    """A `log_prob` of other values than it is given."""
+    return lambda self, x, features, mask=None: super(type(self), self).log_prob(change(x), features, mask)
+
+
+class Slope(Likelihood):
+    """A width is learned by which its density goes, and what it draws does not."""
+
+    support = Support()
+
+    def build(self, shape):
+        super().build(shape)
+        self.log_scale = self.add_weight(shape=(), initializer="zeros")
+
+    def entries(self, parameters):
+        return tfd.Normal(parameters, 1.0)
+
+    def log_prob(self, x, features, mask=None):
+        found = tfd.Normal(self(features), tf.exp(self.log_scale.value)).log_prob(x)
+        return tf.reduce_sum(found if mask is None else tf.where(mask, found, 0.0), axis=-1)
+
+
+SHOWN_NOWHERE_NEAR_0 = {
+    "large counts": type("Odd", (PoissonLikelihood,), {"log_prob": of(lambda x: tf.minimum(x, 3.0))})(),
+    "inner levels": type(
+        "Odd", (DiscretizedLogisticLikelihood,), {"log_prob": of(lambda x: tf.where((x > 0) & (x < 3), 1.0, x))}
+    )(4),
+    "numbers below 0": type("Odd", (GaussianLikelihood,), {"log_prob": of(tf.abs)})(),
+    "exchanged entries": type("Odd", (GaussianLikelihood,), {"log_prob": of(lambda x: x[..., ::-1])})(),
+    "a learned weight": Slope(),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN_NOWHERE_NEAR_0)
+def test_what_differs_elsewhere_or_after_training_is_refused(name):
+    odd = SHOWN_NOWHERE_NEAR_0[name]
+    odd.describe_events((D,), 1)
+    odd.build((None, F))
+    before = [weight.numpy() for weight in odd.weights]
+    with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class whose `log_prob`"):
+        check_contract(odd, (F,))
+    for weight, value in zip(odd.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize(
+    ("support", "wanted"),
+    [
+        (Support(0.0, 3.0, integers=True), [0, 1, 2, 3]),
+        (Support(0.0, np.inf, integers=True), [0, 1, 2, 3, 4, 5, 6, 7]),
+        (Support(-np.inf, 2.0), [2.0, 1.8, 1.5, 1.0, 0.5, 0.0, -2.0, -6.0]),
+        (Support(0.0, 1.0), np.linspace(0, 1, 9)),
+        (Support(), [-0.2, -1.0, -2.0, -8.0, 0.0, 0.5, 1.5, 4.0]),
+    ],
+)
+def test_each_entry_is_tried_at_values_from_end_to_end(support, wanted):
+    odd = Slope()
+    odd.describe_events((2, 2), 0)
+    odd.support = support
+    for column in np.reshape(probes.values(odd), (-1, 4)).T:
+        np.testing.assert_allclose(np.sort(column), np.sort(wanted), rtol=1e-6)
+    odd.support = ColumnSupports((support, Support(0.0, 1.0, integers=True)) * 2)
+    odd.event_shape = (4,)
+    found = probes.values(odd).numpy()
+    assert set(found[:, 1]) == set(found[:, 3]) == {0.0, 1.0}
+    np.testing.assert_allclose(np.unique(found[:, 2]), np.sort(wanted), rtol=1e-6)
+
+
+def by_quantiles(scale):
+    def sample(self, features, seed):
+        entries = self.entries(self(features))
+        share = tf.random.stateless_uniform(tf.shape(entries.mean()), seed, 1e-6, 1.0 - 1e-6)
+        return entries.mean(), entries.mean() + scale * (entries.quantile(share) - entries.mean())
+
+    return built(type("Odd", (GaussianLikelihood,), {"sample": sample}), ("example",))
+
+
+def test_draws_by_other_noise_are_of_the_same_law_or_of_another():
+    check_contract(by_quantiles(1.0), (F,))
+    for scale in (0.8, 1.25, -2.0):
+        with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class whose `sample`"):
+            check_contract(by_quantiles(scale), (F,))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Cauchy(Likelihood):
+    """What it draws has no mean."""
+
+    support = Support()
+
+    def entries(self, parameters):
+        return tfd.Cauchy(parameters, 1.0)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Located(Cauchy):
+    def mean_of(self, parameters):
+        return parameters
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_where_there_is_no_mean_the_class_says_what_is_shown(columns, eagerly):
+    for kind in (Cauchy, Located):
+        likelihood = MixedLikelihood(["gaussian"] * 3 + [kind()]) if columns else kind()
+        model = IWAE(D, latent_dim=1, hidden=(3,), num_samples=3, likelihood=likelihood)
+        model.compile("sgd")
+        model.fit(X, verbose=0)
+        assert np.isfinite(model.sample(2).events).all()
+        if kind is Located:
+            assert np.isfinite(model.predict(X, verbose=0)).all()
+            assert np.isfinite(model.generative.likelihood.served(FEATURES[0])["mean"]).all()
+            continue
+        for predict in (model.predict_on_batch, model.predict):
+            with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class with `mean_of.*Cauchy, .*NaN"):
+                predict(X)

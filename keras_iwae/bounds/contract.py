@@ -35,8 +35,26 @@ def check_contract(objective: Objective, num_samples: int, resampled: bool = Fal
     for method in ("terms", "inference_terms"):
         for term in _tried(objective, method, num_samples, start):
             _check_term(objective, method, term, num_samples, resampled)
+    _check_kept(objective, num_samples, start)
     if start is not None and objective.terms(num_samples, start) == objective.terms(num_samples, 0.5 * start):
         raise _wrong(objective, "`terms` of the `parameter` that it learns", "the same terms whatever it is")
+
+
+def _check_kept(objective: Objective, num_samples: int, start: float | None) -> None:
+    """Refuse fields that are in no configuration: a model that is saved or copied would climb another bound."""
+
+    def climbed(one: Any) -> tuple:
+        each = one.terms(num_samples, start), one.inference_terms(num_samples, start)
+        return *each, one.deterministic, one.learned, getattr(one, "beta", None)
+
+    try:
+        copy = type(objective).from_config(objective.get_config())
+        kept, received = climbed(copy), f"a copy of other terms, {copy.terms(num_samples, start)}"
+    # Whatever is wrong in a class of the user's own, it is this argument.
+    except Exception as error:
+        kept, received = None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if kept != climbed(objective):
+        raise _wrong(objective, "fields that a saved model has too, as those of a frozen dataclass are", received)
 
 
 def _tried(objective: Objective, method: str, num_samples: int, parameter: float | None) -> tuple[Term, ...]:

@@ -23,6 +23,7 @@ from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
+from keras_iwae.foundation.kept_arguments import check_kept
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -61,6 +62,7 @@ __all__ = [
     "check_file",
     "check_folder",
     "check_integer",
+    "check_kept",
     "check_key",
     "check_number",
     "check_path",

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from keras_iwae.foundation.checks import MARK
+from keras_iwae.foundation.kept_arguments import FOR_KERAS, chosen
 
 _PACKAGE = __name__.split(".")[0]
-# What Keras takes for any layer or model.
-_FOR_KERAS = "name", "dtype", "trainable", "autocast", "activity_regularizer"
 # Keras lets these be set on what is built, where they have no effect any more.
 _OF_KERAS = "dtype_policy", "activity_regularizer", "autocast"
 
@@ -94,9 +93,15 @@ class FixedArguments:
 
     parts: ClassVar[tuple[str, ...]] = ()
 
+    def __new__(cls, *args, **kwargs):
+        made = super().__new__(cls, *args, **kwargs)
+        # Names alone, and past Keras, which would look for layers in them.
+        vars(made)["_chosen_arguments"] = chosen(cls, args, kwargs)
+        return made
+
     def __init__(self, **kwargs):
         # What the constructors before it have left is for Keras.
-        _check_known(kwargs, _FOR_KERAS, type(self).__name__, _names(type(self)).arguments)
+        _check_known(kwargs, FOR_KERAS, type(self).__name__, _names(type(self)).arguments)
         super().__init__(**kwargs)
 
     def __setattr__(self, name, value):

@@ -2,22 +2,31 @@
 
 Training and every log-likelihood ask `log_prob`; means, draws and what is served go by `entries`; cells of tables by
 `entry_log_prob`. A class that changes one of them and not the others would be trained as one model and shown as
-another.
+another. They are held together by their numbers at a few values, features and weights: what differs elsewhere alone is
+not seen.
 """
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, Support
+from keras_iwae.foundation import MARK
+from keras_iwae.likelihoods import probes
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES
 
 # As many draws as let a head be fused, where there is one.
-_EVENTS, _DRAWS = 3, FEWEST_SAMPLES
+_DRAWS = FEWEST_SAMPLES
 _ROUNDING = 1e-3
+# Numbers that are drawn in all to compare two laws, and draws of each entry.
+_DRAWN, _FEWEST, _MOST = 1_000_000, 2_000, 20_000
+_STANDARD_ERRORS = 6.0
+
+_Said = Callable[[], Any]
 
 
 def check_agreement(likelihood: Likelihood, features_shape: tuple) -> None:
@@ -32,44 +41,51 @@ def check_agreement(likelihood: Likelihood, features_shape: tuple) -> None:
     """
     if type(likelihood).entries is Likelihood.entries:
         return
-    given = np.random.default_rng(0).normal(size=(_DRAWS, _EVENTS, *features_shape))
-    features, x = tf.constant(given, tf.float32), _values(likelihood)
-    for method, said, expected in _statements(likelihood, features, x):
-        first, other = _found(said), _found(expected)
-        # One that draws says something else each time.
-        if first is None or other is None or not _agree(first, _found(said)):
-            continue
-        if not _agree(first, other):
-            raise ValueError(
-                f"{MARK}likelihood`. Expected a class whose `{method}` says of p(x|z) what its `entries(parameters)` "
-                "do, by which it is trained, evaluated, drawn from and shown alike: override `entries`, and "
-                f"`{method}` where it is to be faster. Received: {type(likelihood).__name__}, where it does not"
-            )
+    x = probes.values(likelihood)
+    given = np.random.default_rng(0).normal(size=(_DRAWS, len(x), *features_shape))
+    features = tf.constant(given, tf.float32)
+    for weights in (contextlib.nullcontext(), probes.moved(likelihood)):
+        with weights:
+            # What the class has of its own comes first, and is what is named.
+            statements = sorted(_statements(likelihood, features, x), key=lambda one: not _is_own(likelihood, one[0]))
+            for method, said, expected in statements:
+                first, other = _found(said), _found(expected)
+                if first is None or other is None or _agree(first, other):
+                    continue
+                # One that draws says something else each time.
+                if _agree(first, _found(said)):
+                    raise _differs(likelihood, method)
+    if _is_own(likelihood, "sample") and not _same_law(likelihood, features[0, 0]):
+        raise _differs(likelihood, "sample")
 
 
-def _values(likelihood: Likelihood) -> tf.Tensor:
-    """Values of the support for each entry, several where there are."""
-    support: Any = likelihood.support
-    assert isinstance(support, Support)
-    low, high = support.nearest_to_zero, support.high if support.bounded else support.nearest_to_zero + 1.0
-    some = [low, high] if support.integers else [low, high, 0.5 * (low + high)]
-    return tf.constant(np.resize(some, (_EVENTS, *likelihood.event_shape)), tf.float32)
+def _is_own(likelihood: Likelihood, method: str) -> bool:
+    """Whether a method is of the user's own class, or was set on the object."""
+    maker = next(kind for kind in type(likelihood).__mro__ if method in vars(kind))
+    return method in vars(likelihood) or not maker.__module__.startswith("keras_iwae.")
 
 
-def _statements(
-    likelihood: Likelihood, features: tf.Tensor, x: tf.Tensor
-) -> Iterator[tuple[str, Callable[[], Any], Callable[[], Any]]]:
+def _differs(likelihood: Likelihood, method: str) -> ValueError:
+    return ValueError(
+        f"{MARK}likelihood`. Expected a class whose `{method}` says of p(x|z) what its `entries(parameters)` do, by "
+        f"which it is trained, evaluated, drawn from and shown alike: override `entries`, and `{method}` where it is "
+        f"to be faster. Received: {type(likelihood).__name__}, where it does not"
+    )
+
+
+def _statements(likelihood: Likelihood, features: tf.Tensor, x: tf.Tensor) -> Iterator[tuple[str, _Said, _Said]]:
     """Names of methods with what they say and what they have to say."""
     parameters, key = likelihood(features), tf.constant([0, 1])
     entries, axes = likelihood.entries(parameters), list(range(-len(likelihood.event_shape), 0))
     mask = tf.constant(np.resize([True, False, True], x.shape))
+    log_prob = functools.cache(lambda: entries.log_prob(x))
 
     def summed(observed: tf.Tensor | None = None) -> tf.Tensor:
-        found = entries.log_prob(x)
+        found = log_prob()
         return tf.reduce_sum(found if observed is None else tf.where(observed, found, 0.0), axis=axes)
 
-    # What others go by comes first, and is what is named.
-    yield "entry_log_prob", lambda: likelihood.entry_log_prob(x, parameters), lambda: entries.log_prob(x)
+    # What others go by comes first.
+    yield "entry_log_prob", lambda: likelihood.entry_log_prob(x, parameters), log_prob
     yield "log_prob", lambda: likelihood.log_prob(x, features, None), summed
     yield "log_prob", lambda: likelihood.log_prob(x, features, mask), lambda: summed(mask)
     if not likelihood.weighted:
@@ -77,27 +93,61 @@ def _statements(
     yield "distribution", lambda: likelihood.distribution(features).log_prob(x), summed
     if isinstance(likelihood.levels, int):
         levels = tf.reshape(tf.range(likelihood.levels, dtype=tf.float32), [-1, *[1] * (2 + len(axes))])
+        # Of one draw: there may be many levels.
         yield (
             "level_probabilities",
-            lambda: likelihood.level_probabilities(parameters),
-            lambda: np.moveaxis(tf.exp(entries.log_prob(levels)).numpy(), 0, -1),
+            lambda: likelihood.level_probabilities(parameters[:1]),
+            lambda: np.moveaxis(tf.exp(likelihood.entries(parameters[:1]).log_prob(levels)).numpy(), 0, -1),
         )
-    yield "moments_of", lambda: likelihood.moments_of(parameters)[0], entries.mean
-    yield "moments_of", lambda: likelihood.moments_of(parameters)[1], entries.stddev
-    yield "mean_of", lambda: likelihood.mean_of(parameters), entries.mean
-    yield "mean_of", lambda: likelihood.mean_of(parameters), lambda: likelihood.moments_of(parameters)[0]
-    yield "mean", lambda: likelihood.mean(features), lambda: likelihood.mean_of(parameters)
-    yield "sample", lambda: likelihood.sample(features, key)[0], lambda: likelihood.mean_of(parameters)
-    yield "sample", lambda: likelihood.sample(features, key)[1], lambda: _draw(likelihood, parameters, key)
+    mean, stddev = _finite(entries.mean), _finite(entries.stddev)
+    yield "moments_of", lambda: likelihood.moments_of(parameters)[0], mean
+    yield "moments_of", lambda: likelihood.moments_of(parameters)[1], stddev
+    yield "mean_of", lambda: likelihood.mean_of(parameters), mean
+    yield "mean_of", lambda: likelihood.mean_of(parameters), _finite(lambda: likelihood.moments_of(parameters)[0])
+    mean = _finite(lambda: likelihood.mean_of(parameters))
+    yield "mean", lambda: likelihood.mean(features), mean
+    yield "sample", lambda: likelihood.sample(features[:1], key)[0], lambda: mean()[:1]
     name = likelihood.served_names[1]
-    yield "served", lambda: likelihood.served(features).get(name), lambda: likelihood.mean(features)
+    yield "served", lambda: likelihood.served(features).get(name), _finite(lambda: likelihood.mean(features))
 
 
-def _draw(likelihood: Likelihood, parameters: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    return likelihood._over_events(likelihood.entries(parameters)).sample(seed=key)
+def _finite(said: _Said) -> _Said:
+    """The same with NaN for what is infinite, too: of an expected value that there is not, anything may be said."""
+
+    def found() -> np.ndarray:
+        given = np.asarray(said())
+        return np.where(np.isfinite(given), given, np.nan)
+
+    return found
 
 
-def _found(said: Callable[[], Any]) -> np.ndarray | None:
+def _same_law(likelihood: Likelihood, features: tf.Tensor) -> bool:
+    """Whether draws of `sample` and of `entries` are of one law, as far as two averages of each entry tell.
+
+    Averages of tanh u and of its absolute value, u = (x - median) / spread, which exist for every law, and tell a place
+    and a width. Two that are equal differ by more than six standard errors once in many million.
+    """
+    count = int(np.clip(_DRAWN // max(int(np.prod(likelihood.event_shape)), 1), _FEWEST, _MOST))
+    rows = tf.broadcast_to(features, [count, *features.shape])
+    parameters = likelihood(features[tf.newaxis])
+    drawn = _found(lambda: likelihood.sample(rows, tf.constant([0, 1]))[1])
+    wanted = _found(lambda: likelihood._over_events(likelihood.entries(parameters)).sample(count, tf.constant([0, 2])))
+    if drawn is None or wanted is None:
+        return True
+    wanted = np.reshape(wanted, (count, *likelihood.event_shape))
+    if drawn.shape != wanted.shape:
+        return False
+    low, middle, high = np.quantile(wanted, [0.25, 0.5, 0.75], axis=0)
+    spread = np.maximum(high - low, 1e-3 * np.abs(middle) + 1e-6)
+    for of in (np.tanh, lambda u: np.abs(np.tanh(u))):
+        one, two = (of((each - middle) / spread).astype(np.float64) for each in (drawn, wanted))
+        errors = np.sqrt((one.var(axis=0) + two.var(axis=0)) / count) + 1.0 / count
+        if np.any(np.abs(one.mean(axis=0) - two.mean(axis=0)) > _STANDARD_ERRORS * errors):
+            return False
+    return True
+
+
+def _found(said: _Said) -> np.ndarray | None:
     """What a method gives; `None` where it has nothing to give."""
     try:
         found = said()
@@ -108,6 +158,7 @@ def _found(said: Callable[[], Any]) -> np.ndarray | None:
 
 
 def _agree(first: np.ndarray, other: np.ndarray | None) -> bool:
+    """Whether they are the same wherever there is something to agree with."""
     if other is None or first.shape != other.shape:
         return False
-    return np.allclose(first, other, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
+    return bool(np.all(np.isnan(other) | np.isclose(first, other, rtol=_ROUNDING, atol=_ROUNDING)))

@@ -185,8 +185,7 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of each entry, `[..., *event_shape]` each."""
-        entries = self.entries(parameters)
-        return entries.mean(), entries.stddev()
+        return self.mean_of(parameters), self.entries(parameters).stddev()
 
     def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
         """Probabilities of all levels of each entry, `[..., *event_shape, C]`, where there are levels."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, shape_text
 from keras_iwae.likelihoods.agreement import check_agreement
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.mixed import MixedLikelihood
@@ -31,7 +31,7 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
     if kind.__module__.startswith("keras_iwae."):
         return
     support = getattr(likelihood, "support", None)
-    if not isinstance(support, Support):
+    if not isinstance(support, (Support, ColumnSupports)):
         raise ValueError(
             f"{MARK}likelihood`. Expected a class with `support`, a keras_iwae.foundation.Support. Received: "
             f"{kind.__name__}, with {support!r}"
@@ -49,7 +49,8 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
             )
     else:
         _check_entries(likelihood, _tried(likelihood, "entries", tf.zeros([2, *likelihood.parameter_shape])))
-    x = tf.fill([_EVENTS, *likelihood.event_shape], likelihood.support.nearest_to_zero)
+    near = np.broadcast_to(np.asarray(support.nearest_to_zero, np.float32), [_EVENTS, *likelihood.event_shape])
+    x = tf.constant(near)
     found = _tried(likelihood, "log_prob", x, tf.zeros([_DRAWS, _EVENTS, *features_shape]), None)
     dtype = getattr(found, "dtype", None)
     if dtype != tf.float32 or tuple(found.shape) != (_DRAWS, _EVENTS):
@@ -60,8 +61,8 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
         )
     if np.isnan(found).any():
         raise ValueError(
-            f"{MARK}likelihood`. Expected a `log_prob` that is a number for x = {likelihood.support.nearest_to_zero:g} "
-            f"and features of 0. Received: {kind.__name__}, with NaN"
+            f"{MARK}likelihood`. Expected a `log_prob` that is a number for x = {near.flat[0]:g} and features of 0. "
+            f"Received: {kind.__name__}, with NaN"
         )
     check_agreement(likelihood, features_shape)
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, check_positive, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, check_kept, check_positive, shape_text
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.column_entries import ColumnEntries
@@ -218,6 +218,8 @@ def _families(columns: Sequence[str | Likelihood]) -> list[Likelihood]:
         raise ValueError(f"{MARK}columns`. Expected a likelihood for each column of a table. Received: {columns!r}")
     families = [get(column, f"columns[{index}]") for index, column in enumerate(columns)]
     for index, family in enumerate(families):
+        # Columns are made of it, as copies.
+        check_kept(f"columns[{index}]", family)
         if isinstance(family, MixedLikelihood):
             raise ValueError(f"{MARK}columns[{index}]`. Expected a likelihood of one column. Received: {family!r}")
         if family.seed is not None:

@@ -130,12 +130,17 @@ class CheckedModel(CompiledModel):
         return found
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`."""
+        """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`.
+
+        Raises:
+            ValueError: for data that is not taken, weights that are not finite, and entries that have no mean.
+        """
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
         self.check_finite()
         with value_errors():
-            return super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
+            found = super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
+        return self._with_means(found)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`, on examples that are checked.
@@ -159,7 +164,19 @@ class CheckedModel(CompiledModel):
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`, on examples that are checked; weights not finite are refused."""
         self.check_finite()
-        return super().predict_on_batch(self.door.array(x, "x"))
+        return self._with_means(super().predict_on_batch(self.door.array(x, "x")))
+
+    def _with_means(self, predicted: np.ndarray) -> np.ndarray:
+        """What was predicted, unless entries of a class of the user's own have no mean."""
+        likelihood = self.generative.likelihood
+        families = (type(family) for family in getattr(likelihood, "families", [likelihood]))
+        own = sorted(kind.__name__ for kind in families if not kind.__module__.startswith("keras_iwae."))
+        if own and np.isnan(predicted).any():
+            raise ValueError(
+                f"{MARK}likelihood`. Expected a class with `mean_of(parameters)`, what is shown for entries that have "
+                f"no mean. Received: {', '.join(own)}, with a mean that is NaN"
+            )
+        return predicted
 
     def _opened(self, x, sample_weight, argument: str):
         opened = self.door.open(x, argument)

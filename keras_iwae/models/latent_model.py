@@ -16,6 +16,7 @@ from keras_iwae.foundation import (
     check_boolean,
     check_choice,
     check_integer,
+    check_kept,
     check_seed,
     key_for,
 )
@@ -145,13 +146,20 @@ class LatentModel(FixedArguments, StreamingModel):
 
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
-        check_contract(self.posterior, self.event_shape)
         self.generative.build((None, self.latent_dim))
+        # It may ask the generative model, as a semi-amortized one does.
+        check_contract(self.posterior, self.event_shape)
+        self._check_kept()
         refuse_unheard(self)
         refuse_activity_regularizers(self)
         refuse_differing_runs(self)
         self._keep_warmup()
         self.built = True
+
+    def _check_kept(self) -> None:
+        parts = {id(self): "model", id(self.posterior): "posterior", id(self.generative.likelihood): "likelihood"}
+        for layer in self._flatten_layers():
+            check_kept(parts.get(id(layer), layer.name), layer)
 
     def call(self, events, training=False):
         """E[x|z], `[B, *event_shape]`, at the posterior mean of each example."""

@@ -44,7 +44,7 @@ class Posterior(FixedArguments, keras.Layer):
             raise ValueError(
                 f"{MARK}posterior`. Expected a class with `reparameterize(distribution, z)`, or a distribution of noise"
                 " that a bijector transforms, as tfp.distributions.MultivariateNormalDiag, for the "
-                f"resampled backward pass. Received: {type(self).__name__}, with {distribution.name}"
+                f"resampled backward pass. Received: {type(self).__name__}, with a {type(distribution).__name__}"
             )
         return distribution.bijector.forward(tf.stop_gradient(distribution.bijector.inverse(z)))
 
