@@ -312,7 +312,7 @@ def test_default_names_of_two_things_are_two(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "load_model", lambda path: model)
     pictures = [*experiments.draw_samples(tmp_path, 4, 2), *experiments.draw_samples(tmp_path, 4, 2, drawn=True)]
     assert [path.name for path in pictures] == ["samples-seed0.png", "samples-seed0-drawn.png"]
-    monkeypatch.setattr(tables, "score_file", lambda data, out, **_: out)
+    monkeypatch.setattr(tables, "score_file", lambda data, out, **_: SimpleNamespace(scores=out, kinds=""))
     named = [call("score", file, cwd=tmp_path).stdout.split()[1] for file in ("a.csv", "a.parquet")]
     assert named == ["a-scores.csv", "a.parquet-scores.csv"]
 
