@@ -332,3 +332,34 @@ def test_where_there_is_no_mean_the_class_says_what_is_shown(columns, eagerly):
         for predict in (model.predict_on_batch, model.predict):
             with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class with `mean_of.*Cauchy, .*NaN"):
                 predict(X)
+
+
+class InTraining(GaussianLikelihood):
+    """A layer between features and parameters, which is never told that it is training."""
+
+    between = None
+
+    def __init__(self):
+        super().__init__()
+        self.layer = self.between()
+
+    def call(self, features):
+        return super().call(self.layer(features))
+
+
+@pytest.mark.parametrize(
+    ("layer", "refused"),
+    [
+        (lambda: keras.layers.Dropout(0.5, seed=1), True),
+        (keras.layers.BatchNormalization, True),
+        (lambda: keras.layers.LayerNormalization(), False),
+    ],
+    ids=["dropout", "batch normalization", "layer normalization"],
+)
+def test_what_would_take_no_effect_in_training_is_refused(layer, refused):
+    likelihood = type("Own", (InTraining,), {"between": staticmethod(layer)})()
+    if not refused:
+        assert IWAE(6, latent_dim=2, hidden=(5,), likelihood=likelihood).generative.likelihood is likelihood
+        return
+    with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class that gives the same parameters in training"):
+        IWAE(6, latent_dim=2, hidden=(5,), likelihood=likelihood)

@@ -25,9 +25,9 @@ def self_masking():
 
 
 def gaps(x):
-    """The first row of every second example, and all of the last."""
-    x = x.copy()
-    x[::2, 0] = NAN
+    """Where there is most ink, and all of the last example."""
+    x, ink = x.copy(), x.mean(axis=0)
+    x[:, ink > np.median(ink)] = NAN
     x[-1] = NAN
     return x
 
@@ -51,8 +51,6 @@ def test_other_data_are_not(model):
     p_values = predictive_check(model, shuffled).p_values
     assert p_values["mean, s.d."] == pytest.approx(2 / 201)
     assert p_values["mean"] > 0.05
-    # Control: gaps that the replicates did not have would be taken for a difference.
-    assert _statistics(gaps(x))["mean"] != _statistics(x)["mean"]
 
 
 def test_p_values_count_the_data_as_one_replicate():

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_iwae.bounds.objectives import Objective, Term
-from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.foundation import MARK, check_integer, is_own_class
 
 _ALIKE = "`terms` alone, which training climbs and from which its value is worked out"
 
@@ -23,7 +23,7 @@ def check_contract(objective: Objective, num_samples: int, resampled: bool = Fal
         ValueError: it names the method and what that gives.
     """
     kind = type(objective)
-    if kind.__module__.startswith("keras_iwae."):
+    if not is_own_class(kind):
         return
     if kind.__call__ is not Objective.__call__:
         raise _wrong(objective, _ALIKE, "`__call__`")

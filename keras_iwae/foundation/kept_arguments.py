@@ -13,13 +13,14 @@ _OURS = "keras", __name__.split(".")[0]
 FOR_KERAS = "name", "dtype", "trainable", "autocast", "activity_regularizer"
 
 
-def _is_own(kind: type) -> bool:
+def is_own_class(kind: type) -> bool:
+    """Whether it is a class of a user's own: neither this package's nor one of Keras."""
     return kind.__module__.split(".")[0] not in _OURS
 
 
 def chosen(kind: type, args: tuple, kwargs: Mapping[str, Any]) -> frozenset[str]:
     """Names of the arguments that are given to a class of a user's own and are not what it takes by default."""
-    if not _is_own(kind):
+    if not is_own_class(kind):
         return frozenset()
     maker: Any = next(vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base))
     signature = inspect.signature(maker)
@@ -51,7 +52,7 @@ def check_kept(argument: str, part: keras.Layer) -> None:
     """
     kind = type(part)
     maker = next(base for base in kind.__mro__ if "from_config" in vars(base))
-    if not _is_own(kind) or _is_own(maker):
+    if not is_own_class(kind) or is_own_class(maker):
         return
     remembered = vars(part).get("_chosen_arguments")
     names = _remembered_by_keras(part) if remembered is None else remembered

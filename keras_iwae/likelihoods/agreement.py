@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, is_own_class
 from keras_iwae.likelihoods import probes
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES
@@ -62,7 +62,7 @@ def check_agreement(likelihood: Likelihood, features_shape: tuple) -> None:
 def _is_own(likelihood: Likelihood, method: str) -> bool:
     """Whether a method is of the user's own class, or was set on the object."""
     maker = next(kind for kind in type(likelihood).__mro__ if method in vars(kind))
-    return method in vars(likelihood) or not maker.__module__.startswith("keras_iwae.")
+    return method in vars(likelihood) or is_own_class(maker)
 
 
 def _differs(likelihood: Likelihood, method: str) -> ValueError:

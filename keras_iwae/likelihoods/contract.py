@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, Support, is_own_class, shape_text
 from keras_iwae.likelihoods.agreement import check_agreement
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.mixed import MixedLikelihood
@@ -28,7 +29,7 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
     if isinstance(likelihood, MixedLikelihood):
         for family in likelihood.families:
             check_contract(family, family.parameter_shape)
-    if kind.__module__.startswith("keras_iwae."):
+    if not is_own_class(kind):
         return
     support = getattr(likelihood, "support", None)
     if not isinstance(support, (Support, ColumnSupports)):
@@ -64,12 +65,28 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
             f"{MARK}likelihood`. Expected a `log_prob` that is a number for x = {near.flat[0]:g} and features of 0. "
             f"Received: {kind.__name__}, with NaN"
         )
+    _check_same_in_training(likelihood, features_shape)
     check_agreement(likelihood, features_shape)
 
 
-def _tried(likelihood: Likelihood, method: str, *arguments: Any) -> Any:
+def _check_same_in_training(likelihood: Likelihood, features_shape: tuple) -> None:
+    """Refuse one that is another in training, as with dropout or statistics of a batch: it is asked as it is."""
+    features = tf.constant(np.random.default_rng(0).normal(size=(_DRAWS, _EVENTS, *features_shape)), tf.float32)
+    before = [keras.ops.convert_to_numpy(variable) for variable in likelihood.variables]
+    found = [_tried(likelihood, "__call__", features, training=training) for training in (True, False)]
+    for variable, value in zip(likelihood.variables, before, strict=True):
+        variable.assign(value)
+    if not np.allclose(found[0], found[1], equal_nan=True):
+        raise ValueError(
+            f"{MARK}likelihood`. Expected a class that gives the same parameters in training, where it is not told "
+            "that it is: what drops units or normalizes batches belongs into the decoder. Received: "
+            f"{type(likelihood).__name__}, which does not"
+        )
+
+
+def _tried(likelihood: Likelihood, method: str, *arguments: Any, **how: Any) -> Any:
     try:
-        return getattr(likelihood, method)(*arguments)
+        return getattr(likelihood, method)(*arguments, **how)
     # Whatever is wrong in a class of the user's own, it is this argument.
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, shape_text, value_errors
+from keras_iwae.foundation import MARK, check_boolean, is_own_class, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
 from keras_iwae.models.passes import check_ends, check_passes, check_split, settle_validation_freq
@@ -170,7 +170,7 @@ class CheckedModel(CompiledModel):
         """What was predicted, unless entries of a class of the user's own have no mean."""
         likelihood = self.generative.likelihood
         families = (type(family) for family in getattr(likelihood, "families", [likelihood]))
-        own = sorted(kind.__name__ for kind in families if not kind.__module__.startswith("keras_iwae."))
+        own = sorted(kind.__name__ for kind in families if is_own_class(kind))
         if own and np.isnan(predicted).any():
             raise ValueError(
                 f"{MARK}likelihood`. Expected a class with `mean_of(parameters)`, what is shown for entries that have "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, shape_text
+from keras_iwae.foundation import MARK, is_own_class, shape_text
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.generative import GenerativeModel
 
@@ -53,7 +53,7 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
 def _check_start(likelihood: Any, mean: np.ndarray) -> None:
     """Refuse a class of the user's own that has another mean than it starts from, as with parameters it inherits."""
     kind = type(likelihood)
-    if kind.__module__.startswith("keras_iwae.") or kind.initialize is not Likelihood.initialize:
+    if not is_own_class(kind) or kind.initialize is not Likelihood.initialize:
         return
     parameters = tf.constant(likelihood.parameters_of_mean(mean)[np.newaxis], tf.float32)
     found, support = likelihood.mean_of(parameters).numpy()[0], likelihood.support

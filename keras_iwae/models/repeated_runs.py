@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, is_own_class
 
 # Samples of each of so many examples that are looked at.
 _SAMPLES, _EXAMPLES = 4, 3
@@ -78,7 +78,7 @@ def _moves_with_images(model: keras.Model) -> str | None:
 def _moves_with_densities(model: keras.Model) -> str | None:
     posterior = model.posterior
     # Those of this package run their encoder once, and have no such layers of their own.
-    if type(posterior).__module__.startswith("keras_iwae.") or posterior.density == "none":
+    if not is_own_class(type(posterior)) or posterior.density == "none":
         return None
     x, every = _event(model.generative), posterior.variables
     q = _watched(posterior, every, lambda: posterior.distribution(x, training=True))[0]

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, DiagonalGaussian, FixedArguments, check_width
+from keras_iwae.foundation import MARK, DiagonalGaussian, FixedArguments, check_width, is_own_class
 
 
 class Posterior(FixedArguments, keras.Layer):
@@ -99,7 +99,7 @@ def check_reparameterized(posterior: Posterior, distribution) -> None:
         ValueError: which says what to set.
     """
     found = getattr(distribution, "reparameterization_type", None)
-    own = not type(posterior).__module__.startswith("keras_iwae.")
+    own = is_own_class(type(posterior))
     if own and posterior.reparameterized and found == tfp.distributions.NOT_REPARAMETERIZED:
         raise ValueError(
             "Invalid value received for `posterior`. Expected `reparameterized = False` in a class whose draws are no "

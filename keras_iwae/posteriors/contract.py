@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, shape_text
+from keras_iwae.foundation import MARK, is_own_class, shape_text
 from keras_iwae.posteriors.base import Posterior
 
 _DENSITIES = "exact", "joint", "none"
@@ -27,7 +27,7 @@ def check_contract(posterior: Posterior, event_shape: tuple[int, ...]) -> None:
     Raises:
         ValueError: it names the method and what that gives.
     """
-    if type(posterior).__module__.startswith("keras_iwae."):
+    if not is_own_class(type(posterior)):
         return
     if posterior.density not in _DENSITIES:
         raise _wrong(posterior, f"`density`, one of {_DENSITIES}", f"{posterior.density!r}")
