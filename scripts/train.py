@@ -48,7 +48,13 @@ SETTINGS: dict[str, dict[str, dict]] = {
             help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, auxiliary, semi_amortized, "
             "adversarial (with --objective elbo); bernoulli for binary latents [gaussian]",
         ),
-        "network": dict(type=str, help="dense, or conv for images with height and width [dense]"),
+        "prior": dict(
+            type=str,
+            help="standard_normal, or one that is learned: mixture, vamp, flow [standard_normal; fair coins for binary "
+            "latents]",
+        ),
+        "prior_components": dict(type=int, metavar="M", help="components of mixture and vamp [500]"),
+        "network": dict(type=str, help="dense, gated, or conv for images with height and width [dense]"),
         "latent_dim": dict(
             type=int, nargs="+", metavar="D", help="latent units, a number for each stochastic layer [50]"
         ),

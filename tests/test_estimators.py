@@ -16,6 +16,7 @@ from keras_iwae.bounds.estimators import ESTIMATORS, Estimator, check_pair, deri
 from keras_iwae.bounds.gradients import bound_gradients
 from keras_iwae.bounds.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Reconstruction, Renyi
 from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.priors import VampPrior
 
 K, BLOCKS, REPLICAS = 6, 48, 160
 SHAPE = (3, 2, 1)
@@ -39,6 +40,7 @@ def make_model(layers):
             "two": {"latent_dim": (2, 1), "hidden": ((4,), (3,))},
             "auxiliary": {"latent_dim": 2, "hidden": (4,), "posterior": "auxiliary"},
             "binary": {"latent_dim": 2, "hidden": (4,), "posterior": "bernoulli", "estimator": "vimco"},
+            "vamp": {"latent_dim": 2, "hidden": (4,), "prior": VampPrior(2, num_components=3)},
         }[layers]
     model = IWAE(SHAPE, num_samples=K, seed=1, **settings)
     # Away from the start, where the posterior is close to the prior and wrong weights would hardly show.
@@ -151,6 +153,24 @@ def test_mean_gradient_is_the_gradient_of_the_bound(layers, objective, estimator
 def test_mean_gradient_where_log_q_is_differentiated_as_a_whole(family):
     objective = MIWAE(num_groups=3)
     assert_unbiased(estimated(make_model(family), objective, "reparameterized"), reference(family, objective))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(
+    ("estimator", "options"),
+    [("reparameterized", {}), ("dreg", {}), ("dreg", {"backward_samples": 2}), ("vimco", {})],
+    ids=lambda part: str(part),
+)
+def test_a_prior_that_is_made_of_the_posterior_moves_it(estimator, options):
+    model, objective = make_model("vamp"), IWAEBound()
+    assert_unbiased(estimated(model, objective, estimator, **options), reference("vamp", objective))
+
+
+@pytest.mark.statistical
+def test_without_its_way_through_such_a_prior_the_encoder_has_another_gradient(monkeypatch):
+    model, right = make_model("vamp"), reference("vamp", IWAEBound())
+    monkeypatch.setattr(VampPrior, "through_posterior", False)
+    assert distance(estimated(model, IWAEBound(), "dreg")[1], right[1]) > 6.0
 
 
 @pytest.mark.statistical

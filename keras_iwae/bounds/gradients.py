@@ -111,11 +111,15 @@ def bound_gradients(
     thetas = [variable.value for variable in generative.trainable_variables]
     phis = [variable.value for variable in posterior.trainable_variables]
     zero = tf.UnconnectedGradients.ZERO
+    # Of a prior that is made of the posterior, log p(z) at fixed z is a function of the posterior's parameters too: as
+    # part of the model, whatever estimator the posterior has.
+    in_prior = phis if generative.prior.through_posterior else []
+    found = tape.gradient(climbed, [*thetas, *in_prior, z], unconnected_gradients=zero)
+    for_generative, of_prior, d_joint = found[: len(thetas)], found[len(thetas) : -1], found[-1]
     if not estimator.reparameterizes:
-        for_generative = tape.gradient(climbed, thetas, unconnected_gradients=zero)
-        return Gradients(every, for_generative, tape.gradient(score, phis, unconnected_gradients=zero))
+        for_posterior = tape.gradient(score, phis, unconnected_gradients=zero)
+        return Gradients(every, for_generative, _sum(for_posterior, of_prior, phis, thetas))
 
-    *for_generative, d_joint = tape.gradient(climbed, [*thetas, z], unconnected_gradients=zero)
     if path_joint is None:
         # One pass through the decoder serves both: sample k's share of it is c_k dlog p/dz_k, and a_k is at most c_k.
         ratio = tf.math.divide_no_nan(coefficients.path, coefficients.generative)
@@ -130,15 +134,23 @@ def bound_gradients(
     if score is not None:
         targets, slopes = [connected, score], [d_z, tf.ones_like(score)]
     found = tape.gradient(targets, [*phis, *through], output_gradients=slopes, unconnected_gradients=zero)
-    for_posterior = found[: len(phis)]
-    if through:
-        # Of a variable of both parts this is among the posterior's already.
-        own = {id(phi) for phi in phis}
-        for_generative = [
-            one if id(theta) in own else one + other
-            for theta, one, other in zip(thetas, for_generative, found[len(phis) :], strict=True)
+    for_posterior = _sum(found[: len(phis)], of_prior, phis, thetas)
+    return Gradients(every, _sum(for_generative, found[len(phis) :], thetas, phis), for_posterior)
+
+
+def _sum(
+    gradients: list[tf.Tensor], further: list[tf.Tensor], variables: list[tf.Tensor], others: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """A part's gradients with further ones, but for variables of the other part too, whose have these already."""
+    shared = {id(other) for other in others}
+    return (
+        [
+            one if id(variable) in shared else one + other
+            for variable, one, other in zip(variables, gradients, further, strict=True)
         ]
-    return Gradients(every, for_generative, for_posterior)
+        if further
+        else gradients
+    )
 
 
 def _sleep(posterior, generative, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -125,6 +125,12 @@ def in_units(source: Source, split: str, binarization: str, levels: int | None) 
     return above_half(grey) if binarization == "threshold" else grey
 
 
+def before_draws(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray:
+    """All rows of a split as float32, as a model sees them on average: for pixels that are drawn their grey levels."""
+    rows = in_units(source, split, binarization, levels)
+    return rows.astype(np.float32) / np.float32(255.0 if rows.dtype == np.uint8 else 1.0)
+
+
 def _as_grey(levels: tf.Tensor) -> tf.Tensor:
     grey = tf.cast(levels, tf.float32)
     return grey / 255.0 if levels.dtype == tf.uint8 else grey

@@ -129,7 +129,7 @@ def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
     """Parameters of q and p of each layer given the drawn neighbours, `[S or 1, B, D_l]`; none for another family."""
     prior = model.generative.prior
     if is_known(posterior, tfd.MultivariateNormalDiag):
-        standard = isinstance(prior, StandardNormalPrior)
+        standard = type(prior) is StandardNormalPrior
         kind = {"loc": posterior.mean()[tf.newaxis]}
         return [{**kind, "scale": posterior.stddev()[tf.newaxis]} if standard else kind]
     if is_known(posterior, tfd.Independent) and is_known(posterior.distribution, tfd.Bernoulli):
@@ -143,6 +143,9 @@ def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
     for layer, network, below, above in zip(layers[:-1], prior.networks, drawn[:-1], drawn[1:], strict=True):
         layer["log_posterior"] = tfd.Normal(layer["loc"], layer["scale"]).log_prob(below)
         layer["log_prior"] = tfd.Normal(*network.given(above)).log_prob(below)
+    if type(prior.top) is not StandardNormalPrior:
+        # Of one unit of it alone there is no KL.
+        del layers[-1]["scale"]
     return layers
 
 

@@ -14,7 +14,7 @@ from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE
-from keras_iwae.priors import Prior
+from keras_iwae.priors import MixturePrior, Prior, VampPrior
 from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 
 # Small steps are otherwise calls more than work.
@@ -39,6 +39,11 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         _check_whole(config.data.dataset)
     likelihood = _likelihood(config)
     encoder = decoder = None
+    hidden = wanted.hidden or ()
+    if wanted.network == "gated":
+        encoder, decoder = networks.gated_encoder(hidden[0], seed), networks.gated_decoder(hidden[0][::-1], seed + 1)
+        # A discriminator has layers of the same sizes.
+        hidden = hidden if wanted.posterior == "adversarial" else hidden[1:]
     if wanted.network == "conv":
         encoder = networks.conv_encoder(seed=seed)
         parameters = likelihoods.get(likelihood).parameters
@@ -47,7 +52,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     parts: dict[str, Any] = {
         "event_shape": mean.shape,
         "latent_dim": wanted.latent_dim if several else wanted.latent_dim[0],
-        "hidden": wanted.hidden if several or wanted.hidden is None else wanted.hidden[0],
+        "hidden": (hidden if several else hidden[0]) if hidden else None,
         "num_samples": climbed.num_samples,
         "posterior": wanted.posterior,
         "likelihood": likelihood,
@@ -69,7 +74,11 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
             estimator=climbed.estimator,
             backward_samples=climbed.backward_samples,
             kl_warmup_steps=climbed.kl_warmup_steps,
+            prior=_prior(config),
         )
+        if wanted.prior == "vamp":
+            examples = data.before_draws(config.data.dataset, "train", config.binarization, wanted.levels)
+            model.initialize_pseudo_inputs(examples, seed)
         if climbed.early_samples is not None:
             # Of all K samples, the one that "auto" stands for.
             estimator, reparameterized = model.get_config()["estimator"], model.posterior.reparameterized
@@ -108,6 +117,14 @@ def make_objective(config: ObjectiveConfig) -> objectives.Objective:
             f"which has no such parameter. Received: {given}"
         )
     return kind(**given)
+
+
+def _prior(config: ExperimentConfig) -> str | Prior | None:
+    wanted = config.model
+    if wanted.prior_components is None:
+        return wanted.prior
+    kind = VampPrior if wanted.prior == "vamp" else MixturePrior
+    return kind(wanted.latent_dim[-1], wanted.prior_components, config.run.seed)
 
 
 def _likelihood(config: ExperimentConfig) -> str | Likelihood:

@@ -5,7 +5,13 @@ from typing import Any
 
 from keras_iwae import data
 from keras_iwae.bounds import estimators, objectives
-from keras_iwae.experiments.settling import check_path, settle, settle_hidden, settle_latent_dim
+from keras_iwae.experiments.settling import (
+    check_path,
+    settle,
+    settle_components,
+    settle_hidden,
+    settle_latent_dim,
+)
 from keras_iwae.foundation import (
     MARK,
     check_boolean,
@@ -15,10 +21,10 @@ from keras_iwae.foundation import (
     check_positive,
     check_seed,
 )
-from keras_iwae.models import ACTIVATION, POSTERIORS
+from keras_iwae.models import ACTIVATION, POSTERIORS, PRIORS
 from keras_iwae.networks import check_activation
 
-NETWORKS = ("dense", "conv")
+NETWORKS = ("dense", "gated", "conv")
 SCHEDULES = ("constant", "cosine", "paper")
 MISSING = (None, "nan")
 # Likelihoods, and what each is a likelihood of: pixels that are black or white, whole numbers, or grey levels as such.
@@ -69,7 +75,9 @@ class ModelConfig:
         missing: "nan" where pixels that are NaN are missing; `None` takes every pixel as seen.
         mask_input: whether the encoder is told which pixels are missing.
         posterior: a name in `keras_iwae.models.POSTERIORS`; "adversarial" goes with "elbo" and has no estimators.
-        network: "dense", or "conv" for images [H, W, C].
+        prior: a name in `keras_iwae.models.PRIORS`; `None` is the one without parameters that goes with the posterior.
+        prior_components: components of "mixture" and "vamp"; given as `None` it is 500, which stands here then.
+        network: "dense", "gated", or "conv" for images [H, W, C].
         latent_dim: latent units, one number for each stochastic layer.
         hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
             reverse. Given as `None` it is (200, 200), which stands here then. With "conv" only the layers above the
@@ -82,6 +90,8 @@ class ModelConfig:
     missing: str | None = None
     mask_input: bool = False
     posterior: str = "gaussian"
+    prior: str | None = None
+    prior_components: int | None = None
     network: str = "dense"
     latent_dim: tuple[int, ...] = (50,)
     hidden: tuple[tuple[int, ...], ...] | None = None
@@ -91,24 +101,28 @@ class ModelConfig:
         check_choice("likelihood", self.likelihood, tuple(BINARIZATIONS))
         check_choice("missing", self.missing, MISSING)
         check_choice("posterior", self.posterior, tuple(POSTERIORS))
+        check_choice("prior", self.prior, (None, *PRIORS))
         check_choice("network", self.network, NETWORKS)
         # JSON gives lists.
         latent_dim = settle_latent_dim(self.latent_dim)
-        dense = len(latent_dim) if self.network == "dense" else len(latent_dim) - 1
+        dense = len(latent_dim) if self.network != "conv" else len(latent_dim) - 1
+        # Gated layers have no activation, and those above the first are dense.
+        activated = len(latent_dim) if self.network == "dense" else len(latent_dim) - 1
         if self.posterior == "adversarial":
-            dense = 1
+            dense = activated = 1
         settle(
             self,
             levels=None if self.levels is None else check_integer("levels", self.levels, at_least=2),
             mask_input=check_boolean("mask_input", self.mask_input),
             latent_dim=latent_dim,
             hidden=settle_hidden(self.hidden, dense),
-            activation=ACTIVATION if self.activation is None and dense else self.activation,
+            activation=ACTIVATION if self.activation is None and activated else self.activation,
+            prior_components=settle_components(self.prior, self.prior_components),
         )
         if self.activation is not None:
-            if not dense:
+            if not activated:
                 raise ValueError(
-                    f"{MARK}activation`. Expected none with the network 'conv', which has its own. "
+                    f"{MARK}activation`. Expected none with the network {self.network!r}, which has its own. "
                     f"Received: {self.activation!r}"
                 )
             # What is no name is no JSON either.

@@ -4,8 +4,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import sizes, units_of
+from keras_iwae.priors import NUM_COMPONENTS
+
+_WITH_COMPONENTS = "mixture", "vamp"
 
 
 def settle(section: Any, **values: Any) -> None:
@@ -45,4 +48,20 @@ def settle_hidden(given: Sequence | None, networks: int) -> tuple[tuple[int, ...
         return units_of(given, networks)
     if given is not None:
         raise ValueError(f"{MARK}hidden`. Expected none with the network 'conv', which has its own. Received: {given}")
+    return None
+
+
+def settle_components(prior: str | None, given: int | None) -> int | None:
+    """Components of a prior that is a mixture, `None` of another.
+
+    Raises:
+        ValueError: if it is no positive integer, or given beside a prior that is no mixture.
+    """
+    if prior in _WITH_COMPONENTS:
+        return NUM_COMPONENTS if given is None else check_integer("prior_components", given)
+    if given is not None:
+        raise ValueError(
+            f"{MARK}prior_components`. Expected none but with the priors 'mixture' and 'vamp'. Received: {given!r} "
+            f"with {prior!r}"
+        )
     return None

@@ -23,6 +23,7 @@ from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
+from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, is_own_class
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.numerics import (
@@ -72,6 +73,7 @@ __all__ = [
     "check_width",
     "command_line",
     "effective_sample_size",
+    "gaussian_mixture_log_prob",
     "is_known",
     "is_own_class",
     "is_running",

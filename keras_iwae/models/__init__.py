@@ -7,6 +7,7 @@ from keras_iwae.models.generative import GenerativeModel, Samples
 from keras_iwae.models.given import check_model
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.named_priors import PRIORS
 from keras_iwae.models.sizes import ACTIVATION, sizes, units_of
 from keras_iwae.models.stopping import StopWhereLossNotFinite
 
@@ -15,6 +16,7 @@ __all__ = [
     "AVB",
     "IWAE",
     "POSTERIORS",
+    "PRIORS",
     "Door",
     "GenerativeModel",
     "LatentModel",

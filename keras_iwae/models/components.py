@@ -9,6 +9,7 @@ from keras_iwae import networks
 from keras_iwae.foundation import MARK
 from keras_iwae.likelihoods import BernoulliLikelihood, Likelihood, SelfMasking
 from keras_iwae.models.generative import GenerativeModel
+from keras_iwae.models.named_priors import join_prior, make_prior
 from keras_iwae.models.sizes import HIDDEN
 from keras_iwae.posteriors import (
     AutoregressivePosterior,
@@ -25,7 +26,7 @@ from keras_iwae.posteriors import (
     RadialPosterior,
     SemiAmortizedPosterior,
 )
-from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, Prior, StandardNormalPrior
+from keras_iwae.priors import Prior
 
 # Each is called with (encoder, latent_dim, seed); what else a family can be told, it takes when it is made by hand.
 POSTERIORS: dict[str, Callable[..., Posterior]] = {
@@ -60,6 +61,7 @@ def make_components(
     seed: int = 0,
     dtype=None,
     missingness: SelfMasking | None = None,
+    prior: str | Prior | None = None,
 ) -> tuple[Posterior, GenerativeModel]:
     """The posterior of a name, or the one that is given, and a generative model of its latents.
 
@@ -82,6 +84,8 @@ def make_components(
         seed: seed of the initial kernels; encoder, decoder, posterior and prior have this one and the next three.
         dtype: a Keras dtype or mixed-precision policy.
         missingness: p(s|x) of what is observed, `None` where it says nothing of the rest.
+        prior: p(z), by a name in `PRIORS` or a layer of `keras_iwae.priors`; `None` is the one without parameters that
+            goes with the posterior, and with several stochastic layers the networks between them.
 
     Returns:
         the posterior and the generative model, not built yet.
@@ -111,10 +115,9 @@ def make_components(
     if own_decoder:
         decoder = networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
     head_seed = networks.derived_seed(decoder_seed, len(trunk or HIDDEN))
-    prior = _prior(posterior, seed + 3, dtype)
     generative = GenerativeModel(
         decoder,
-        prior,
+        make_prior(prior, posterior, seed + 3, dtype),
         likelihood,
         event_shape,
         missing,
@@ -128,6 +131,7 @@ def make_components(
     if isinstance(posterior, SemiAmortizedPosterior):
         # A method and not the layer itself, whose weights would count as the posterior's.
         posterior.of_model(generative.log_joint)
+    join_prior(generative, posterior)
     return posterior, generative
 
 
@@ -188,15 +192,6 @@ def _named(name: str, encoder: keras.Layer, latent_dims, upper, activation, seed
     if len(latent_dims) > 1:
         return HierarchicalPosterior(encoder, latent_dims, upper, activation, seed, dtype=dtype, name="posterior")
     return POSTERIORS[name](encoder, latent_dims[0], seed, dtype=dtype, name="posterior")
-
-
-def _prior(posterior: Posterior, seed: int, dtype) -> Prior:
-    if isinstance(posterior, HierarchicalPosterior):
-        downwards = tuple(tuple(units)[::-1] for units in posterior.hidden)
-        return HierarchicalPrior(posterior.latent_dims, downwards, posterior.activation, seed, dtype=dtype)
-    if isinstance(posterior, BernoulliPosterior):
-        return BernoulliPrior(posterior.latent_dim)
-    return StandardNormalPrior(posterior.latent_dim)
 
 
 def _per_layer(hidden: Sequence | None, layers: int, first: bool) -> Sequence[Any]:

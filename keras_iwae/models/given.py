@@ -1,4 +1,4 @@
-"""What is given as a model, and is none."""
+"""What is given as a model, and is none, or none that can be said in a configuration."""
 
 from typing import Any
 
@@ -13,3 +13,18 @@ def check_model(model: Any) -> None:
     """
     if not all(hasattr(model, part) for part in ("posterior", "generative", "check_finite")):
         raise ValueError(f"{MARK}model`. Expected an IWAE or an AVB. Received: a {type(model).__name__}")
+
+
+def refuse_shared(model: Any) -> None:
+    """Refuse to say in a configuration, where each part stands alone, what has a layer in two of them.
+
+    Raises:
+        ValueError: which names `decoder`.
+    """
+    above = {id(layer) for layer in model.posterior._flatten_layers()}
+    for layer in model.generative._flatten_layers():
+        if id(layer) in above:
+            raise ValueError(
+                f"{MARK}decoder`. Expected no layer of the encoder's in a model that is saved or copied, where they"
+                f" would part; save its weights, with save_weights. Received: {layer.name}, in both"
+            )

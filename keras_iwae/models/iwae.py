@@ -11,8 +11,10 @@ from keras_iwae.foundation import check_integer, check_key, effective_sample_siz
 from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.legal_training import check_prior, check_samples, check_training
 from keras_iwae.models.missingness import mechanism
 from keras_iwae.posteriors import Posterior
+from keras_iwae.priors import Prior
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -58,6 +60,9 @@ class IWAE(LatentModel):
         missingness: "self_masking" where each column of a table goes missing by a logistic of its own value, or a
             `SelfMasking`: log p(x) is then log p(x_obs, s) everywhere, with s what was observed; `None` where that says
             nothing of the missing values.
+        prior: p(z): "standard_normal", or one that is learned: "mixture" of Gaussians, "vamp", a mixture of the
+            posteriors of pseudo-inputs, or "flow"; or a layer of `keras_iwae.priors`. With several stochastic layers it
+            is that of the last, or a layer of all. `None` is the standard normal, and fair coins for binary latents.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -78,7 +83,7 @@ class IWAE(LatentModel):
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, equations 8 and 14.
     """
 
-    objects = ("objective", "missingness")
+    objects = ("objective", "missingness", "prior")
 
     def __init__(
         self,
@@ -99,6 +104,7 @@ class IWAE(LatentModel):
         decoder: keras.Layer | None = None,
         seed: int = 0,
         missingness: str | SelfMasking | None = None,
+        prior: str | Prior | None = None,
         **kwargs,
     ):
         masking = mechanism(missingness, missing, estimator)
@@ -117,6 +123,7 @@ class IWAE(LatentModel):
             decoder,
             seed,
             masking,
+            prior,
             **kwargs,
         )
         self._training_samples = self.num_samples
@@ -135,39 +142,16 @@ class IWAE(LatentModel):
             backward_samples=self.backward_samples,
             kl_warmup_steps=self.kl_warmup_steps,
             missingness=as_config(missingness),
+            prior=as_config(prior),
         )
-        self._check_training(estimator, asked)
+        check_training(self, estimator, asked)
         self.beta_logit = None
         if self.objective.learned:
             start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
             self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
         self._track(*self._metric_names())
         self.build()
-
-    def _check_training(self, estimator: str, asked: str) -> None:
-        if self.posterior.density == "none":
-            raise ValueError(
-                "Invalid value received for `posterior`. Expected one whose draws have a density, as log weights need. "
-                f"Received: a {type(self.posterior).__name__}, which `keras_iwae.AVB` trains"
-            )
-        self._check_pair(estimator, self.num_samples, asked)
-        drawn = self.backward_samples
-        if drawn is not None and (self.deterministic or not self.estimator.resamples or drawn > self.num_samples):
-            raise ValueError(
-                f"Invalid value received for `backward_samples`. Expected at most num_samples = {self.num_samples}"
-                ", and an objective and an estimator whose coefficients vanish with the weights. "
-                f"Received: {drawn} with {estimator!r} and {type(self.objective).__name__}"
-            )
-        if self.kl_warmup_steps and (self.deterministic or self.estimator.sleeps):
-            raise ValueError(
-                "Invalid value received for `kl_warmup_steps`. Expected 0 for an objective or an estimator without a "
-                f"KL term. Received: {self.kl_warmup_steps} with {estimator!r} and {type(self.objective).__name__}"
-            )
-
-    def _check_pair(self, estimator: str, samples: int, asked: str | None = None) -> None:
-        q = self.posterior
-        check_contract(self.objective, samples)
-        estimators.check_pair(estimator, self.objective, samples, q.reparameterized, q.total_only, asked)
+        check_prior(self)
 
     @property
     def training_samples(self) -> int:
@@ -178,7 +162,7 @@ class IWAE(LatentModel):
         self._train_with(self.num_samples)
 
     def _train_with(self, samples: int) -> None:
-        self._check_pair(self._made_with.estimator, samples)
+        check_samples(self, self._made_with.estimator, samples)
         changed, self._training_samples = samples != self._training_samples, samples
         if changed and self.train_function is not None:
             self.make_train_function(force=True)

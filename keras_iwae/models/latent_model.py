@@ -25,6 +25,8 @@ from keras_iwae.models.compiled import refuse_unheard
 from keras_iwae.models.components import as_config, make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
+from keras_iwae.models.given import refuse_shared
+from keras_iwae.models.named_priors import start_pseudo_inputs
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.repeated_runs import refuse_differing_runs
@@ -33,6 +35,7 @@ from keras_iwae.models.stopping import first_not_finite
 from keras_iwae.models.stream import StreamingModel
 from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior, check_contract
+from keras_iwae.priors import Prior
 
 
 class LatentModel(FixedArguments, StreamingModel):
@@ -54,6 +57,7 @@ class LatentModel(FixedArguments, StreamingModel):
         decoder: a Keras layer or model from latents to features, in place of the dense one.
         seed: seed of the initial weights and of every draw; saved with the model.
         missingness: p(s|x) of what is observed, `None` where it says nothing of the rest.
+        prior: p(z), a name or a layer of `keras_iwae.priors`; `None` is the one that goes with the posterior.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -79,6 +83,7 @@ class LatentModel(FixedArguments, StreamingModel):
         decoder: keras.Layer | None,
         seed: int,
         missingness: SelfMasking | None = None,
+        prior: str | Prior | None = None,
         /,  # By name a subclass takes those that it has.
         **kwargs,
     ):
@@ -111,6 +116,7 @@ class LatentModel(FixedArguments, StreamingModel):
             self.seed,
             self.dtype_policy,
             missingness,
+            prior,
         )
         self.latent_dim = self.generative.latent_dim
         # Not a dictionary: Keras would track the networks in it, and save them there.
@@ -190,6 +196,23 @@ class LatentModel(FixedArguments, StreamingModel):
         """
         start_from(self.generative, mean_image)
 
+    def initialize_pseudo_inputs(self, examples: np.ndarray, seed: int = 0) -> None:
+        """Let the pseudo-inputs of a `VampPrior` start as some of the training examples, drawn without replacement.
+
+        Args:
+            examples: `[N, *event_shape]`, at least as many without gaps as there are pseudo-inputs; images that are
+                binarized anew in every epoch as their grey levels in [0, 1].
+            seed: seed of the draw.
+
+        Raises:
+            ValueError: if the prior is another, or the examples are too few or none of the model's.
+
+        Example:
+            >>> model = IWAE((28, 28, 1), prior="vamp")
+            >>> model.initialize_pseudo_inputs(keras_iwae.data.examples("mnist", "train"))
+        """
+        start_pseudo_inputs(self.generative.prior, self.door.array(examples, "examples"), check_seed("seed", seed))
+
     def _loss_scale(self) -> tf.Tensor:
         """What gradients are multiplied by: a loss-scaling optimizer's factor, shared out over replicas."""
         return self.optimizer.scale_loss(1.0) / self.distribute_strategy.num_replicas_in_sync
@@ -247,18 +270,8 @@ class LatentModel(FixedArguments, StreamingModel):
             "endpoints. Received: model.export"
         )
 
-    def _refuse_shared(self) -> None:
-        """Refuse to say in a configuration, where each part stands alone, what has a layer in two of them."""
-        above = {id(layer) for layer in self.posterior._flatten_layers()}
-        for layer in self.generative._flatten_layers():
-            if id(layer) in above:
-                raise ValueError(
-                    f"{MARK}decoder`. Expected no layer of the encoder's in a model that is saved or copied, where they"
-                    f" would part; save its weights, with save_weights. Received: {layer.name}, in both"
-                )
-
     def get_config(self):
-        self._refuse_shared()
+        refuse_shared(self)
         # For a network that cannot be saved this raises what Keras has to say of it.
         own = {
             name: keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value

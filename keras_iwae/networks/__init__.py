@@ -14,6 +14,7 @@ from keras_iwae.networks.convolutional import PixelBias, conv_decoder, conv_enco
 from keras_iwae.networks.dense import check_activation, dense_decoder, dense_encoder
 from keras_iwae.networks.discriminator import Discriminator, discrimination
 from keras_iwae.networks.event_encoder import EventEncoder
+from keras_iwae.networks.gated import GatedDense, gated_decoder, gated_encoder
 from keras_iwae.networks.gaussian import GaussianNetwork, dense_gaussians
 from keras_iwae.networks.initializers import derived_seed, glorot
 from keras_iwae.networks.masked import MADE
@@ -24,6 +25,7 @@ __all__ = [
     "ConditionalGaussian",
     "Discriminator",
     "EventEncoder",
+    "GatedDense",
     "GaussianNetwork",
     "PixelBias",
     "Planar",
@@ -38,6 +40,8 @@ __all__ = [
     "derived_seed",
     "discrimination",
     "features_shape",
+    "gated_decoder",
+    "gated_encoder",
     "glorot",
     "output_shape",
 ]

@@ -5,12 +5,25 @@ A prior is a Keras layer, a `Prior`, with
     sample(num_samples, seed) -> z `[N, D]`;
     decoded(z) -> the part of z that the decoder sees, `[..., decoded_dim]`;
     latent_dim -> D, decoded_dim.
+A prior with `through_posterior` is made of the posterior of the model, which it is told by `of_model`.
 The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
 """
 
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.bernoulli import BernoulliPrior
+from keras_iwae.priors.flow import FlowPrior
 from keras_iwae.priors.hierarchical import HierarchicalPrior
+from keras_iwae.priors.mixture import NUM_COMPONENTS, MixturePrior
 from keras_iwae.priors.standard_normal import StandardNormalPrior
+from keras_iwae.priors.vamp import VampPrior
 
-__all__ = ["BernoulliPrior", "HierarchicalPrior", "Prior", "StandardNormalPrior"]
+__all__ = [
+    "NUM_COMPONENTS",
+    "BernoulliPrior",
+    "FlowPrior",
+    "HierarchicalPrior",
+    "MixturePrior",
+    "Prior",
+    "StandardNormalPrior",
+    "VampPrior",
+]

@@ -1,5 +1,7 @@
 """What every prior does with its distribution."""
 
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -10,6 +12,9 @@ from keras_iwae.foundation import FixedArguments, check_integer, check_width
 class Prior(FixedArguments, keras.Layer):
     """A prior without weights, all of whose latents the decoder sees; the others override what differs.
 
+    Attributes:
+        through_posterior: whether log p(z) is a differentiable function of the posterior's parameters too.
+
     Args:
         latent_dim: D, the number of latent units.
         **kwargs: passed to `keras.Layer`.
@@ -18,7 +23,8 @@ class Prior(FixedArguments, keras.Layer):
         ValueError: if `latent_dim` is no positive integer.
     """
 
-    parts = ("decoded_dim",)
+    parts: ClassVar[tuple[str, ...]] = ("decoded_dim",)
+    through_posterior: bool = False
 
     def __init__(self, latent_dim: int, **kwargs):
         super().__init__(**kwargs)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import DiagonalGaussian, check_integer, check_width, standard_normal_log_prob
+from keras_iwae.foundation import MARK, DiagonalGaussian, check_integer, check_width
 from keras_iwae.networks import dense_gaussians
 from keras_iwae.priors.base import Prior
+from keras_iwae.priors.standard_normal import StandardNormalPrior
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
 class HierarchicalPrior(Prior):
-    r"""$p(z) = N(z_L; 0, I) \prod_{l<L} N(z_l; \mu_l(z_{l+1}), \mathrm{diag}(\sigma_l(z_{l+1})^2))$, dense networks.
+    r"""$p(z) = p(z_L) \prod_{l<L} N(z_l; \mu_l(z_{l+1}), \mathrm{diag}(\sigma_l(z_{l+1})^2))$, dense networks.
 
     The decoder sees z_1 only.
 
@@ -21,10 +22,12 @@ class HierarchicalPrior(Prior):
         hidden: a tuple of units for each p(z_l | z_{l+1}), the one nearest the data first, each from z_{l+1} to z_l.
         activation: a Keras activation, by name or callable, after every dense layer.
         seed: seed of the initial kernels.
+        top: p(z_L), the prior of the last layer; `None` is N(0, I).
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, or a size is no positive integer.
+        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, a size is no positive integer, or `top` is
+            no prior of D_L units.
 
     Example:
         >>> prior = HierarchicalPrior((100, 50), ((100, 100),))
@@ -39,7 +42,13 @@ class HierarchicalPrior(Prior):
     parts = ("networks",)
 
     def __init__(
-        self, latent_dims: Sequence[int], hidden: Sequence[Sequence[int]], activation="tanh", seed: int = 0, **kwargs
+        self,
+        latent_dims: Sequence[int],
+        hidden: Sequence[Sequence[int]],
+        activation="tanh",
+        seed: int = 0,
+        top: Prior | None = None,
+        **kwargs,
     ):
         sizes = tuple(check_integer("latent_dims", size) for size in latent_dims)
         super().__init__(sum(sizes), **kwargs)
@@ -47,18 +56,28 @@ class HierarchicalPrior(Prior):
         self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
         self.activation = keras.activations.get(activation)
         self.networks = dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy)
+        top = top or StandardNormalPrior(sizes[-1])
+        if not isinstance(top, Prior) or top.decoded_dim != top.latent_dim or top.latent_dim != sizes[-1]:
+            raise ValueError(f"{MARK}top`. Expected a prior of {sizes[-1]} units of one layer. Received: {top!r}")
+        self.top = top
 
     def get_config(self):
         config = super().get_config()
         del config["latent_dim"]
         activation = keras.activations.serialize(self.activation)
         own = {"latent_dims": self.latent_dims, "hidden": self.hidden, "activation": activation, "seed": self.seed}
-        return {**config, **own}
+        return {**config, **own, "top": keras.saving.serialize_keras_object(self.top)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "top": keras.saving.deserialize_keras_object(config["top"])})
 
     def build(self, input_shape):
         for network, above in zip(self.networks, self.latent_dims[1:], strict=True):
             if not network.built:
                 network.build((None, above))
+        if not self.top.built:
+            self.top.build((None, self.latent_dims[-1]))
         self.built = True
 
     def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -73,7 +92,7 @@ class HierarchicalPrior(Prior):
         """
         check_width("latents", z, self.latent_dim)
         layers = tf.split(z, self.latent_dims, axis=-1)
-        terms = [standard_normal_log_prob(layers[-1])]
+        terms = [self.top.log_prob(layers[-1], training)]
         for network, below, above in zip(self.networks, layers[:-1], layers[1:], strict=True):
             terms.append(DiagonalGaussian(*network.given(above, training)).log_prob(below))
         return tf.add_n(terms)
@@ -89,7 +108,7 @@ class HierarchicalPrior(Prior):
             float32 `[N, D]`, all layers.
         """
         top_seed, *seeds = tf.unstack(tf.random.split(seed, len(self.latent_dims)))
-        layers = [tf.random.stateless_normal(tf.stack([num_samples, self.latent_dims[-1]]), top_seed)]
+        layers = [self.top.sample(num_samples, top_seed)]
         for network, layer_seed in zip(self.networks[::-1], seeds, strict=True):
             layers.insert(0, DiagonalGaussian(*network.given(layers[0])).sample(seed=layer_seed))
         return tf.concat(layers, axis=-1)

@@ -1,0 +1,71 @@
+"""Which objective, estimator, posterior and prior go together, and what would have no effect beside them."""
+
+from typing import Any
+
+from keras_iwae.bounds import check_contract, estimators
+from keras_iwae.foundation import MARK
+
+
+def check_training(model: Any, estimator: str, asked: str) -> None:
+    """Refuse parts and settings of an `IWAE` that do not go together.
+
+    Args:
+        model: the model, with its parts and settings.
+        estimator: the name of its estimator.
+        asked: what the user knows that by, which may be "auto".
+
+    Raises:
+        ValueError: which names the argument.
+    """
+    objective, drawn = model.objective, model.backward_samples
+    if model.posterior.density == "none":
+        raise ValueError(
+            f"{MARK}posterior`. Expected one whose draws have a density, as log weights need. "
+            f"Received: a {type(model.posterior).__name__}, which `keras_iwae.AVB` trains"
+        )
+    check_samples(model, estimator, model.num_samples, asked)
+    if drawn is not None and (objective.deterministic or not model.estimator.resamples or drawn > model.num_samples):
+        raise ValueError(
+            f"{MARK}backward_samples`. Expected at most num_samples = {model.num_samples}"
+            ", and an objective and an estimator whose coefficients vanish with the weights. "
+            f"Received: {drawn} with {estimator!r} and {type(objective).__name__}"
+        )
+    if model.kl_warmup_steps and (objective.deterministic or model.estimator.sleeps):
+        raise ValueError(
+            f"{MARK}kl_warmup_steps`. Expected 0 for an objective or an estimator without a KL term. "
+            f"Received: {model.kl_warmup_steps} with {estimator!r} and {type(objective).__name__}"
+        )
+
+
+def check_prior(model: Any) -> None:
+    """Refuse a prior that nothing would train.
+
+    Args:
+        model: the model, built.
+
+    Raises:
+        ValueError: which names `prior`.
+    """
+    prior = model.generative.prior
+    if model.objective.deterministic and getattr(prior, "top", prior).trainable_variables:
+        raise ValueError(
+            f"{MARK}prior`. Expected none that is learned for an objective without a KL term. "
+            f"Received: a {type(prior).__name__} with {type(model.objective).__name__}"
+        )
+
+
+def check_samples(model: Any, estimator: str, samples: int, asked: str | None = None) -> None:
+    """Refuse an estimator that is biased or undefined for K samples of the model's objective and posterior.
+
+    Args:
+        model: the model, with its objective and posterior.
+        estimator: its name.
+        samples: K.
+        asked: what the user knows the estimator by; `None` is its name.
+
+    Raises:
+        ValueError: which says what is allowed.
+    """
+    q = model.posterior
+    check_contract(model.objective, samples)
+    estimators.check_pair(estimator, model.objective, samples, q.reparameterized, q.total_only, asked)

@@ -1,0 +1,126 @@
+"""The VampPrior: a mixture of the posteriors of examples that are learned."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import (
+    MARK,
+    DiagonalGaussian,
+    Support,
+    check_integer,
+    check_width,
+    gaussian_mixture_log_prob,
+    is_known,
+)
+from keras_iwae.networks import derived_seed
+from keras_iwae.priors.base import Prior
+from keras_iwae.priors.mixture import NUM_COMPONENTS
+
+
+@keras.saving.register_keras_serializable("keras_iwae")
+class VampPrior(Prior):
+    r"""$p(z) = \frac1M \sum_{m=1}^M q(z|u_m)$, the posterior of the model at M pseudo-inputs u, which are learned.
+
+    The best prior for a given posterior is its mean over the data, $\frac1N \sum_n q(z|x_n)$; this is that of fewer
+    examples. The encoder has a gradient through the prior too. Pseudo-inputs stay within the support of the likelihood,
+    and may lie between its whole numbers. Without `LatentModel.initialize_pseudo_inputs`, by which they start as
+    training examples, they start as noise.
+
+    Args:
+        latent_dim: D, the number of latent units.
+        num_components: M, the number of pseudo-inputs.
+        seed: seed of the initial pseudo-inputs.
+        **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if a number is no positive integer.
+
+    Example:
+        >>> model = IWAE((28, 28, 1), prior=VampPrior(50, num_components=500))
+        >>> model.initialize_pseudo_inputs(images)
+
+    References:
+        Tomczak, Welling (2018), VAE with a VampPrior, equations 9 and 10.
+    """
+
+    through_posterior = True
+
+    def __init__(self, latent_dim: int, num_components: int = NUM_COMPONENTS, seed: int = 0, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.num_components, self.seed = check_integer("num_components", num_components), seed
+        self._posterior: Any = None
+
+    def get_config(self):
+        return {**super().get_config(), "num_components": self.num_components, "seed": self.seed}
+
+    def of_model(self, distribution, event_shape: tuple[int, ...], support: Support) -> None:
+        """Say whose posterior it is a mixture of: `distribution(x, training)`, of such examples."""
+        # A function and not the layer, whose weights would count as the prior's.
+        self._posterior = distribution, event_shape, support
+
+    def build(self, input_shape):
+        _, event_shape, support = self._of_model()
+        noise = keras.initializers.RandomUniform(0.0, 1.0, derived_seed(self.seed, 0))
+        if not support.bounded:
+            noise = keras.initializers.RandomNormal(seed=derived_seed(self.seed, 0), stddev=1.0)
+
+        def start(shape, dtype):
+            values = noise(shape, dtype)
+            return within(support.low + (support.high - support.low) * values if support.bounded else values)
+
+        def within(values):
+            return keras.ops.clip(values, support.low, support.high)
+
+        self.pseudo_inputs = self.add_weight(
+            shape=(self.num_components, *event_shape),
+            initializer=start,
+            # After a step, so that the gradient of an entry at an end of the range is what it would be anywhere.
+            constraint=within,
+            name="pseudo_inputs",
+            dtype="float32",
+            autocast=False,
+        )
+        self.built = True
+
+    def start_from(self, examples: np.ndarray, seed: int) -> None:
+        """Let the pseudo-inputs be examples that are drawn without replacement, float32 `[N, *event_shape]`."""
+        whole = np.flatnonzero(~np.isnan(examples.reshape(len(examples), -1)).any(axis=1))
+        if len(whole) < self.num_components:
+            raise ValueError(
+                f"{MARK}examples`. Expected at least as many without gaps as the VampPrior has components, "
+                f"{self.num_components}. Received: {len(whole)}"
+            )
+        chosen = np.random.default_rng(seed).choice(whole, self.num_components, replace=False)
+        self.pseudo_inputs.assign(examples[np.sort(chosen)])
+
+    def _of_model(self):
+        if self._posterior is None:
+            raise ValueError("Expected a prior in a model, of whose posterior it is a mixture. Received: one alone")
+        return self._posterior
+
+    def _components(self, training: bool = False) -> DiagonalGaussian:
+        found = self._of_model()[0](self.pseudo_inputs.value, training)
+        if not is_known(found, DiagonalGaussian):
+            raise ValueError(
+                f"{MARK}prior`. Expected another than 'vamp' beside a posterior that is no diagonal Gaussian given x. "
+                f"Received: a VampPrior beside a posterior that gives a {type(found).__name__}"
+            )
+        return found
+
+    def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`."""
+        check_width("latents", z, self.latent_dim)
+        components = self._components(training)
+        share = -tf.math.log(tf.cast(self.num_components, tf.float32))
+        return gaussian_mixture_log_prob(z, components.loc, tf.math.log(components.scale.diag), share)
+
+    def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
+        which_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
+        components = self._components()
+        which = tf.random.stateless_uniform([num_samples], which_seed, 0, self.num_components, tf.int32)
+        noise = tf.random.stateless_normal(tf.stack([num_samples, self.latent_dim]), noise_seed)
+        return tf.gather(components.loc, which) + tf.gather(components.scale.diag, which) * noise

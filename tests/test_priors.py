@@ -1,0 +1,202 @@
+"""Learned priors: densities that integrate to 1 and are those of the draws, and models that learn and save them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
+from keras_iwae.evaluation.latents import latents
+from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
+from keras_iwae.priors import (
+    BernoulliPrior,
+    FlowPrior,
+    HierarchicalPrior,
+    MixturePrior,
+    StandardNormalPrior,
+    VampPrior,
+)
+
+tfd = tfp.distributions
+PIXELS = 6
+X = (np.random.default_rng(3).random((40, PIXELS)) < 0.5).astype(np.float32)
+SMALL = {"event_shape": PIXELS, "latent_dim": 2, "hidden": (5,), "num_samples": 4, "seed": 1}
+LEARNED = {
+    "mixture": lambda: MixturePrior(2, num_components=3),
+    "vamp": lambda: VampPrior(2, num_components=4),
+    "flow": lambda: FlowPrior(2, num_layers=3, hidden=(4,)),
+}
+
+
+def moved(layer, spread=0.7):
+    """The same with weights away from the start."""
+    rng = np.random.default_rng(5)
+    for variable in layer.trainable_variables:
+        variable.assign(variable + spread * rng.normal(size=variable.shape))
+
+
+def model_with(prior, **settings):
+    return IWAE(**{**SMALL, **settings}, prior=prior)
+
+
+@pytest.fixture(scope="module", params=LEARNED)
+def model(request):
+    model = model_with(LEARNED[request.param]())
+    moved(model.generative)
+    moved(model.posterior, 0.2)
+    return model
+
+
+def test_densities_integrate_to_one_and_are_those_of_the_draws(model):
+    prior, ends = model.generative.prior, 14.0
+    axis = np.linspace(-ends, ends, 701).astype(np.float32)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    density = np.exp(prior.log_prob(grid).numpy().astype(np.float64)) * (axis[1] - axis[0]) ** 2
+    assert density.sum() == pytest.approx(1.0, abs=2e-3)
+    draws = prior.sample(20_000, tf.constant([1, 2])).numpy().astype(np.float64)
+    statistics = [lambda z: z[..., 0], lambda z: z[..., 1], lambda z: z[..., 0] * z[..., 1]]
+    statistics += [
+        lambda z: np.cos(2.0 * z[..., 0]),
+        lambda z: np.cos(2.0 * z[..., 1]),
+        lambda z: (z[..., 0] > 0.5) * 1.0,
+    ]
+    for statistic in statistics:
+        of_draws, exact = statistic(draws), np.sum(density * statistic(grid.astype(np.float64)))
+        error = of_draws.std() / np.sqrt(len(draws))
+        assert abs(of_draws.mean() - exact) < 4.0 * error + 2e-3
+    # A control: of the standard normal the same statistics are others.
+    normal = np.random.default_rng(0).normal(size=draws.shape)
+    far = [abs(s(normal).mean() - np.sum(density * s(grid.astype(np.float64)))) > 0.03 for s in statistics]
+    assert any(far)
+
+
+def test_many_gaussians_far_from_zero_and_narrow_are_told_apart():
+    rng = np.random.default_rng(1)
+    loc, log_scale = rng.normal(size=(30, 40)) * 3.0, rng.uniform(-6.0, 0.5, size=(30, 40))
+    z = loc[rng.integers(0, 30, 50)] + np.exp(-5.0) * rng.normal(size=(50, 40))
+    parts = [part.astype(np.float32) for part in (z, loc, log_scale)]
+    found = gaussian_mixture_log_prob(*parts, -np.log(30.0)).numpy()
+    z, loc, log_scale = (part.astype(np.float64)[:, np.newaxis] for part in parts)
+    each = tfd.MultivariateNormalDiag(loc[:, 0], np.exp(log_scale[:, 0])).log_prob(z)
+    exact = tf.reduce_logsumexp(each, axis=-1).numpy() - np.log(30.0)
+    np.testing.assert_allclose(found, exact, rtol=2e-6, atol=2e-4)
+    # A control: the same product of float32, whose terms cancel.
+    precision = np.exp(-2.0 * log_scale[:, 0]).astype(np.float32)
+    narrow = parts[0] ** 2 @ precision.T - 2.0 * parts[0] @ (parts[1] * precision).T
+    narrow += (parts[1] ** 2 * precision + 2.0 * parts[2] + np.float32(np.log(2.0 * np.pi))).sum(axis=-1)
+    assert np.abs(narrow.max(axis=0)).max() > 0.0
+    rough = tf.reduce_logsumexp(-0.5 * narrow, axis=-1).numpy() - np.log(30.0)
+    assert np.abs(rough - exact).max() > 0.05
+
+
+def test_vamp_is_the_mean_of_the_posteriors_at_its_pseudo_inputs():
+    model = model_with(LEARNED["vamp"]())
+    moved(model.posterior)
+    prior, z = model.generative.prior, np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
+    each = model.posterior.log_prob(z[:, :, np.newaxis].repeat(4, axis=2).reshape(15, 4, 2), prior.pseudo_inputs.value)
+    expected = tf.reduce_logsumexp(each, axis=-1).numpy().reshape(3, 5) - np.log(4.0)
+    np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
+
+
+def test_where_learned_priors_start():
+    z = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    flow = FlowPrior(2)
+    flow.build((None, 2))
+    np.testing.assert_allclose(flow.log_prob(z), StandardNormalPrior(2).log_prob(z), rtol=1e-6)
+    mixture = MixturePrior(3, num_components=1000)
+    mixture.build((None, 3))
+    draws = mixture.sample(20_000, tf.constant([0, 1])).numpy()
+    np.testing.assert_allclose(draws.mean(axis=0), 0.0, atol=0.1)
+    np.testing.assert_allclose(draws.var(axis=0), 1.0, atol=0.1)
+
+
+def test_pseudo_inputs_start_as_examples_and_stay_in_the_support():
+    model = model_with(LEARNED["vamp"]())
+    model.initialize_pseudo_inputs(X, seed=2)
+    pseudo = model.generative.prior.pseudo_inputs
+    started = pseudo.numpy()
+    assert all((row == X).all(axis=1).any() for row in started)
+    model.compile(keras.optimizers.Adam(0.1))
+    model.fit(X, batch_size=20, verbose=0)
+    assert pseudo.numpy().min() >= 0.0
+    assert pseudo.numpy().max() <= 1.0
+    assert (pseudo.numpy() != started).any()
+    with pytest.raises(ValueError, match=r"`examples`. Expected at least as many .*, 4. Received: 3"):
+        model.initialize_pseudo_inputs(X[:3])
+    with pytest.raises(ValueError, match=r"`model`. Expected one with the prior 'vamp'"):
+        model_with("flow").initialize_pseudo_inputs(X)
+
+
+def test_trains_saves_and_judges(model, tmp_path):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    copy.compile("adam")
+    before = [v.numpy() for v in copy.generative.prior.trainable_variables]
+    copy.fit(X, batch_size=20, verbose=0)
+    assert all((v.numpy() != b).any() for v, b in zip(copy.generative.prior.trainable_variables, before, strict=True))
+    copy.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    given = X[:5], 3, tf.constant([0, 1])
+    np.testing.assert_array_equal(copy.log_weights(*given), loaded.log_weights(*given))
+    assert type(loaded.generative.prior) is type(copy.generative.prior)
+    assert np.isfinite(importance_weighted_nll(loaded, X[:5], 20, verbose=False).nll)
+    assert latents(loaded, X).kl_per_unit is None
+
+
+@pytest.mark.slow
+def test_draws_of_what_is_exported_are_those_of_the_model(model, tmp_path):
+    served = tf.saved_model.load(export_saved_model(model, tmp_path / "served"))
+    answer = served.signatures["sample_n"](num_samples=tf.constant(3), seed=tf.constant(7))
+    np.testing.assert_allclose(answer["probabilities"], model.sample(3, seed=7).mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mixture", "flow"])
+def test_is_of_the_last_of_several_layers(name):
+    model = model_with(name, latent_dim=(3, 2), hidden=((5,), (4,)))
+    prior, lower = model.generative.prior, HierarchicalPrior((3, 2), ((4,),), seed=4)
+    assert type(prior.top) is type(LEARNED[name]())
+    assert prior.top.latent_dim == 2
+    moved(prior.top)
+    lower.build((None, 5))
+    for own, other in zip(lower.networks[0].trainable_variables, prior.networks[0].trainable_variables, strict=True):
+        own.assign(other)
+    z = prior.sample(4, tf.constant([0, 1]))
+    expected = lower.log_prob(z) - StandardNormalPrior(2).log_prob(z[:, 3:]) + prior.top.log_prob(z[:, 3:])
+    np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
+    assert latents(model, X).kl_per_unit is None
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.generative.prior.log_prob(z), prior.log_prob(z))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prior": "gaussian"}, "`prior`. Expected one of .'standard_normal', 'mixture', 'vamp', 'flow'"),
+        (
+            {"prior": MixturePrior(3)},
+            "`prior`. Expected one of the posterior's 2 latent units. Received: MixturePrior of 3",
+        ),
+        ({"prior": "mixture", "posterior": "bernoulli", "estimator": "vimco"}, "`prior`. Expected none, which is fair"),
+        ({"prior": BernoulliPrior(2)}, "`prior`. Expected a prior of latents that are no numbers of 0 and 1"),
+        ({"prior": "vamp", "posterior": "planar"}, "`prior`. Expected another than 'vamp'.* PlanarPosterior"),
+        (
+            {"prior": "vamp", "posterior": "semi_amortized"},
+            "`prior`. Expected another than 'vamp'.* SemiAmortizedPosterior",
+        ),
+        ({"prior": "vamp", "latent_dim": (2, 1), "hidden": ((5,), (4,))}, "`prior`. Expected another than 'vamp'"),
+        ({"prior": "mixture", "objective": "ae", "num_samples": 1}, "`prior`. Expected none that is learned"),
+        ({"prior": "flow", "latent_dim": 1}, "`latent_dim`. Expected at least 2"),
+    ],
+    ids=lambda part: next(iter(part.items())) if isinstance(part, dict) else "",
+)
+def test_what_does_not_go_together_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        IWAE(**{**SMALL, **settings})
+
+
+@pytest.mark.parametrize("kind", [MixturePrior, VampPrior])
+def test_numbers_of_components(kind):
+    with pytest.raises(ValueError, match=r"`num_components`. Expected"):
+        kind(2, num_components=0)
