@@ -14,13 +14,14 @@ from keras_iwae.experiments import DataConfig, ExperimentConfig, ModelConfig, Ob
 from keras_iwae.experiments.config import flattened, settings_of
 from keras_iwae.experiments.sections import BINARIZATIONS, SECTION_OF, SECTIONS
 from keras_iwae.likelihoods import LIKELIHOODS
+from keras_iwae.models import PRIORS
 from keras_iwae.models.sizes import settle_hidden
 
 # A value of each field that is not its default, and goes with the others.
 OTHERS = {
     **dict(dataset="digits", binarization="levels", batch_size=7),
     **dict(likelihood="categorical", levels=17, missing="nan", mask_input=True, posterior="iaf", network="conv"),
-    **dict(latent_dim=(3, 2), hidden=((4,),), activation="relu"),
+    **dict(prior="mixture", prior_components=7, latent_dim=(3, 2), hidden=((4,),), activation="relu"),
     **dict(objective="ciwae", num_samples=6, early_samples=2, num_groups=3, beta=0.25, alpha=0.5, estimator="dreg"),
     **dict(backward_samples=4, kl_warmup_steps=9),
     **dict(learning_rate=0.5, schedule="paper", beta_1=0.5, epsilon=0.25),
@@ -171,6 +172,33 @@ def test_each_likelihood_is_built_and_takes_its_images(likelihood, network):
     assert np.isfinite(model.evaluate(images, verbose=0, return_dict=True)["bound"])
 
 
+@pytest.mark.parametrize(
+    ("prior", "latent_dim", "hidden"),
+    [("vamp", (2,), ((8,),)), ("mixture", (3, 2), ((8,), (4,))), ("flow", (2,), ((8,),)), (None, (2,), ((8,),))],
+)
+def test_gated_networks_and_learned_priors_are_built(prior, latent_dim, hidden):
+    components = 5 if prior in ("vamp", "mixture") else None
+    settings = dict(SMALL, network="gated", latent_dim=latent_dim, hidden=hidden)
+    config = ExperimentConfig.of(**settings, prior=prior, prior_components=components)
+    assert ExperimentConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+    model = experiments.build(config)
+    grey, names = data.images("digits", "train") / 255.0, [type(layer).__name__ for layer in model._flatten_layers()]
+    assert names.count("GatedDense") == 2
+    assert isinstance(
+        getattr(model.generative.prior, "top", model.generative.prior), PRIORS[prior or "standard_normal"]
+    )
+    if prior == "vamp":
+        pseudo = model.generative.prior.pseudo_inputs.numpy()
+        assert all(np.isclose(row, grey).all(axis=(1, 2, 3)).any() for row in pseudo)
+    model.train_on_batch(grey[:10])
+
+
+def test_a_prior_beside_adversarial_training_is_refused():
+    settings = dict(SMALL, posterior="adversarial", objective="elbo")
+    with pytest.raises(ValueError, match=r"`prior`. Expected None with the posterior 'adversarial'"):
+        experiments.build(ExperimentConfig.of(**settings, prior="mixture"))
+
+
 @pytest.mark.parametrize("likelihood", ["discretized_logistic", "categorical"])
 def test_levels_are_those_of_the_data_set_or_of_the_configuration(likelihood):
     config = ExperimentConfig.of(**SMALL, likelihood=likelihood)
@@ -217,6 +245,8 @@ WRONG = {
     "missing": ["zero", 0, True],
     "mask_input": ["no", 1, None],
     "posterior": ["cauchy", None, 3],
+    "prior": ["gaussian", 3, ["vamp"]],
+    "prior_components": [0, "a", 2.5, True],
     "network": ["cnn", None, 0],
     "latent_dim": ["a", 0, (), (3, 0), 2.5, None, True],
     "hidden": [200, "a", (), ((),), (200, 0), ((200,), (100,)), (True,), ((200, "a"),)],
@@ -246,7 +276,8 @@ def test_every_field_is_checked():
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_value_that_a_field_cannot_have_is_refused_by_its_name(name):
-    needed = {"levels": {"likelihood": "categorical"}, "mask_input": {"missing": "nan"}}
+    needed: dict[str, dict] = {"levels": {"likelihood": "categorical"}, "mask_input": {"missing": "nan"}}
+    needed["prior_components"] = {"prior": "vamp"}
     for value in WRONG[name]:
         with pytest.raises(ValueError, match=rf"^Invalid value received for `{name}`\. Expected .*Received: "):
             ExperimentConfig.of(**needed.get(name, {}), **{name: value})
@@ -269,6 +300,8 @@ def test_defaults_stand_where_they_take_effect():
     dense, conv = (ExperimentConfig.of(network=name).model for name in ("dense", "conv"))
     assert (dense.hidden, dense.activation) == (((200, 200),), "tanh")
     assert (conv.hidden, conv.activation) == (None, None)
+    gated = ExperimentConfig.of(network="gated", prior="vamp").model
+    assert (gated.hidden, gated.activation, gated.prior_components) == (((200, 200),), None, 500)
     two = ExperimentConfig.of(network="conv", latent_dim=(3, 2), hidden=(8,)).model
     assert (two.hidden, two.activation) == (((8,),), "tanh")
     adversarial = ExperimentConfig.of(network="conv", posterior="adversarial").model
@@ -282,6 +315,11 @@ NO_EFFECT = {
         {"network": "conv", "activation": "tanh"},
         "`activation`. Expected none with the network",
     ),
+    "activation beside gated": (
+        {"network": "gated", "activation": "tanh"},
+        "`activation`. Expected none with the network 'gated'",
+    ),
+    "components of a flow": ({"prior": "flow", "prior_components": 3}, "`prior_components`. Expected none but with"),
     "hidden of the first layer beside conv": (
         {"network": "conv", "latent_dim": (3, 2), "hidden": ((8,), (4,))},
         "`hidden`. Expected the units of each layer",

@@ -157,12 +157,12 @@ def _check_whole(file: str) -> None:
 def _check_adversarial(config: ExperimentConfig) -> None:
     """Refuse what adversarial training has no place for."""
     only = {"objective": "elbo", "estimator": "auto", "kl_warmup_steps": 0}
-    only |= dict.fromkeys(("num_groups", "beta", "alpha", "backward_samples", "early_samples"))
+    only |= dict.fromkeys(("num_groups", "beta", "alpha", "backward_samples", "early_samples", "prior"))
     for name, value in only.items():
-        if getattr(config.objective, name) != value:
+        if config.settings[name] != value:
             raise ValueError(
                 f"Invalid value received for `{name}`. Expected {value!r} with the posterior 'adversarial', which has "
-                f"no log weights. Received: {getattr(config.objective, name)!r}"
+                f"no log weights. Received: {config.settings[name]!r}"
             )
 
 

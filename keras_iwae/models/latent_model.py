@@ -66,7 +66,7 @@ class LatentModel(FixedArguments, StreamingModel):
 
     objects: ClassVar[tuple[str, ...]] = ()
     always_dense: ClassVar[bool] = False
-    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit", "missingness")
+    parts: ClassVar[tuple[str, ...]] = ("generative", "rng", "loss", "beta_logit", "missingness", "prior")
 
     def __init__(
         self,

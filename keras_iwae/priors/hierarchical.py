@@ -56,7 +56,8 @@ class HierarchicalPrior(Prior):
         self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
         self.activation = keras.activations.get(activation)
         self.networks = dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy)
-        top = top or StandardNormalPrior(sizes[-1])
+        self._given = top
+        top = top or StandardNormalPrior(sizes[-1], name="top")
         if not isinstance(top, Prior) or top.decoded_dim != top.latent_dim or top.latent_dim != sizes[-1]:
             raise ValueError(f"{MARK}top`. Expected a prior of {sizes[-1]} units of one layer. Received: {top!r}")
         self.top = top
@@ -66,7 +67,7 @@ class HierarchicalPrior(Prior):
         del config["latent_dim"]
         activation = keras.activations.serialize(self.activation)
         own = {"latent_dims": self.latent_dims, "hidden": self.hidden, "activation": activation, "seed": self.seed}
-        return {**config, **own, "top": keras.saving.serialize_keras_object(self.top)}
+        return {**config, **own, "top": keras.saving.serialize_keras_object(self._given)}
 
     @classmethod
     def from_config(cls, config):
