@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation.latents import latents
+from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.priors import (
     BernoulliPrior,
@@ -69,6 +70,24 @@ def test_densities_integrate_to_one_and_are_those_of_the_draws(model):
     normal = np.random.default_rng(0).normal(size=draws.shape)
     far = [abs(s(normal).mean() - np.sum(density * s(grid.astype(np.float64)))) > 0.03 for s in statistics]
     assert any(far)
+
+
+def test_log_likelihoods_are_those_of_quadrature(model):
+    axis = np.linspace(-14.0, 14.0, 701).astype(np.float32)
+    z = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 1, 2)
+    log_joint = model.generative.log_joint(X[:4], tf.tile(z, [1, 4, 1])).numpy().astype(np.float64)
+    exact = -np.log(np.exp(log_joint).sum(axis=0) * (axis[1] - axis[0]) ** 2)
+    # Half of the draws are the prior's, so that no weight is large.
+    found = importance_weighted_nll(model, X[:4], 20_000, defensive=0.5, verbose=False)
+    assert np.abs(-found.bound_per_example[20_000] - exact).max() < 0.05
+    # A control: N(0, I) in the prior's place has another.
+    normal = log_joint - model.generative.log_prior(z).numpy() + StandardNormalPrior(2).log_prob(z).numpy()
+    assert np.abs(-np.log(np.exp(normal).sum(axis=0) * (axis[1] - axis[0]) ** 2) - exact).max() > 0.1
+
+
+def test_a_unit_of_a_learned_prior_cannot_be_left_out(model):
+    with pytest.raises(ValueError, match=r"`model`. Expected the prior N\(0, I\).* Received: a \w+Prior"):
+        pruned(model, np.array([True, False]))
 
 
 def test_many_gaussians_far_from_zero_and_narrow_are_told_apart():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_iwae.foundation import Purpose, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.networks import GaussianNetwork
-from keras_iwae.priors import Prior
+from keras_iwae.priors import Prior, StandardNormalPrior
 
 # Draws of the prior that the mean of a removed unit is taken over.
 _DRAWS = 10_000
@@ -23,8 +23,8 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
     dimensions fewer. The mean is 0 in the last layer; in those below, the prior may have put it anywhere.
 
     Args:
-        model: a model with Gaussian posteriors, of one or more stochastic layers, whose decoder begins with a dense
-            layer with a bias.
+        model: a model with Gaussian posteriors, of one or more stochastic layers, and the standard normal as the prior
+            of the last, whose decoder begins with a dense layer with a bias.
         keep: bool `[D]`, such as `active_units` gives; the units of all layers, the one next to the image first.
 
     Returns:
@@ -48,6 +48,12 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
             f"Received: {found.dtype} {list(found.shape)}"
         )
     keep = found
+    top = getattr(model.generative.prior, "top", model.generative.prior)
+    if type(top) is not StandardNormalPrior:
+        raise ValueError(
+            "Invalid value received for `model`. Expected the prior N(0, I), of which a unit can be left out. "
+            f"Received: a {type(top).__name__}"
+        )
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     posterior, prior = copy.posterior, copy.generative.prior
