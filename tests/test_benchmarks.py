@@ -21,6 +21,7 @@ import _peers  # noqa: E402
 import _report  # noqa: E402
 import _same_step  # noqa: E402
 import _timing  # noqa: E402
+import ablations  # noqa: E402
 import anomaly  # noqa: E402
 import gpu  # noqa: E402
 import growth  # noqa: E402
@@ -445,3 +446,16 @@ def test_the_table_of_posteriors_goes_on_where_it_stopped(tmp_path, monkeypatch)
     *kept, row = json.loads((tmp_path / "rows.json").read_text())
     assert kept == made
     assert (row["posterior"], row["by"], row["test images"]) == ("adversarial", "AIS, 2 chains", "3")
+
+
+@pytest.mark.slow
+def test_the_table_of_ablations_is_of_one_change_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["ablations.py", "--quick", "--out", "runs", "--json", "rows.json", "--changes", "nothing", "flow"]
+    for changes in (command, [*command, "K = 1"]):
+        monkeypatch.setattr(sys, "argv", changes)
+        ablations.main()
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["changed"] for row in rows] == ["nothing", "prior: a flow", "bound: K = 1, the VAE"]
+    configs = [json.loads(path.read_text()) for path in sorted((tmp_path / "runs").glob("*/config.json"))]
+    assert sorted(str(config["model"]["prior"]) for config in configs) == ["flow", "vamp", "vamp"]
