@@ -32,8 +32,13 @@ def with_error(record: dict) -> str:
     return f"{record['nll']:.2f} ± {record['standard_error']:.2f}"
 
 
-def change(pruned: dict) -> str:
-    return f"{pruned['nll_change']:+.3f} ± {pruned['standard_error']:.3f}"
+def change(pruned: dict | None) -> str:
+    """What is lost with the inactive units; of a learned prior none can be left out."""
+    return "-" if pruned is None else f"{pruned['nll_change']:+.3f} ± {pruned['standard_error']:.3f}"
+
+
+def refined(record: dict) -> str:
+    return f"; refined {record['nll_refined']['nll']:.2f}" if "nll_refined" in record else ""
 
 
 def recipe(record: dict) -> str:
@@ -53,11 +58,11 @@ def row(record: dict, published) -> list:
     return [
         f"`{record['row']}`",
         said,
-        f"**{with_error(record['nll_test'])}**",
+        f"**{with_error(record['nll_test'])}**" + refined(record),
         units(record["active_units"]),
         recipe(record),
         f"{record['nll_train']['nll']:.2f} ({record['nll_train']['num_examples']})",
-        change(record["pruned"]),
+        change(record.get("pruned")),
         f"{record['seconds_training'] / 60:.0f} min",
         record["config"]["run"]["seed"],
         record["date"],

@@ -109,7 +109,10 @@ def distinct_rows():
 def smaller(row, dataset, epochs):
     """The row's configuration on few images, its networks a twentieth as wide."""
     hidden = tuple(tuple(width // 20 for width in layer) for layer in row.config.model.hidden)
-    return row.config.replaced(dataset=dataset, epochs=epochs, batch_size=50, hidden=hidden)
+    components = None if row.config.model.prior is None else 5
+    return row.config.replaced(
+        dataset=dataset, epochs=epochs, batch_size=50, hidden=hidden, prior_components=components
+    )
 
 
 @pytest.fixture(scope="module")

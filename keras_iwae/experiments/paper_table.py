@@ -2,6 +2,7 @@
 
     DATASET-MODEL-kK-lL            the paper's protocol: eight stages, 3,280 passes
     DATASET-MODEL-kK-lL-fast       the same network and K by a short recipe
+    DATASET-iwae-k50-vamp-fast     that recipe for a gated network of 300-300-40 with the VampPrior, which no paper has
     DATASET-FIRST-then-SECOND      the paper's transfer experiment, each half as above
     lecture-ae, -vae, -iwae-k10    a small network with ten latent units, from autoencoder to IWAE
 
@@ -31,6 +32,8 @@ _PAPER: dict = dict(
 _FAST: dict = dict(schedule="cosine", batch_size=100, learning_rate=3e-3)
 # A pass over the digits is short.
 _FAST_PASSES = {"digits": 400}
+# Tomczak and Welling (2018), section 5, on the same data.
+_VAMP: dict = dict(network="gated", latent_dim=(40,), hidden=((300, 300),), prior="vamp")
 _FULL_TABLE = ("mnist", "binarized_mnist", "omniglot_28x28", "digits")
 _TWO_ROWS = ("kmnist", "emnist_letters", "ocr_letters", "fashion_mnist")
 
@@ -120,6 +123,13 @@ def _row(dataset: str, model: str, num_samples: int, layers: str, fast: bool) ->
     return Row(f"{name}-fast" if fast else name, config, published=_PUBLISHED.get(name))
 
 
+def _vamp(dataset: str) -> Row:
+    config = ExperimentConfig.of(
+        dataset=dataset, objective="iwae", num_samples=50, **_VAMP, **_recipe(dataset, "iwae", 50)
+    )
+    return Row(f"{dataset}-iwae-k50-vamp-fast", config)
+
+
 def _transfer(dataset: str, first: str, second: str, fast: bool) -> Row:
     """`first` is trained on as `second`: for the length of the last stage, at its rate."""
     start, suffix = f"{dataset}-{first}-l1", "-fast" if fast else ""
@@ -160,7 +170,7 @@ def _rows() -> list[Row]:
             rows += [_row(dataset, model, samples, "l1", fast) for model, samples in (("vae", 1), ("iwae", 50))]
         for dataset in ("mnist", "digits"):
             rows += [_transfer(dataset, *pair, fast) for pair in (("vae-k1", "iwae-k50"), ("iwae-k50", "vae-k1"))]
-    return rows
+    return rows + [_vamp(dataset) for dataset in ("mnist", "omniglot_28x28", "digits")]
 
 
 ROWS: dict[str, Row] = {row.name: row for row in _rows()}

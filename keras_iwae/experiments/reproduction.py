@@ -32,6 +32,8 @@ _TRAIN_IMAGES = 2000
 _PRUNED_IMAGES = 2000
 # K of the paper's evaluations.
 _SAMPLES = 5000
+# K where proposals are fitted to each image.
+_REFINED_SAMPLES = 500
 _PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy"
 
 
@@ -180,8 +182,15 @@ def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
         "nll_train": training,
         "active_units": [int((layer > ACTIVE_UNIT_THRESHOLD).sum()) for layer in layers],
         "mean_variances": [[float(f"{value:.4g}") for value in layer] for layer in layers],
-        "pruned": _pruned(model, variances > ACTIVE_UNIT_THRESHOLD, images.unbatch().take(_PRUNED_IMAGES).batch(200)),
+        **_of_prior(run, row, model, variances > ACTIVE_UNIT_THRESHOLD, images, limit),
     }
+
+
+def _of_prior(run: Path, row: Row, model: IWAE, keep: np.ndarray, images: tf.data.Dataset, limit: int | None) -> dict:
+    """The NLL without inactive units, where the prior lets any be left out, and else the refined one."""
+    if row.config.model.prior is None:
+        return {"pruned": _pruned(model, keep, images.unbatch().take(_PRUNED_IMAGES).batch(200))}
+    return {"nll_refined": evaluate(run, _REFINED_SAMPLES, limit=limit, proposal="refined", verbose=False)[1]}
 
 
 def _test_images(row: Row, limit: int | None) -> tf.data.Dataset:
