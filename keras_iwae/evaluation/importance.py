@@ -134,7 +134,7 @@ def importance_weighted_nll(
             none.
 
     Example:
-        >>> result = importance_weighted_nll(model, keras_iwae.data.load("mnist", "test"), num_samples=5000)
+        >>> result = importance_weighted_nll(model, images, num_samples=5000)
         >>> print(result.nll, result.monte_carlo_error, result.verdict)
         >>> importance_weighted_nll(model, images, num_samples=500, proposal="adapted")
 

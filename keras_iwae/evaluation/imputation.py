@@ -79,8 +79,9 @@ def conditional(
             examples or the values.
 
     Example:
-        >>> found = conditional(model, x_with_nan, num_samples=1000, num_draws=20)
-        >>> filled = np.where(np.isnan(x_with_nan), found.mean, x_with_nan)
+        >>> x = np.array([[1.0, np.nan, 0.0, 1.0]])
+        >>> found = conditional(IWAE(4, missing="nan"), x, num_samples=1000, num_draws=20)
+        >>> filled = np.where(np.isnan(x), found.mean, x)
 
     References:
         Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets, section 3.

@@ -90,6 +90,7 @@ def paired_difference(
     Example:
         >>> paired_difference(np.array([-9.0, -7.9, -8.1]), np.array([-10.0, -9.0, -9.0])).verdict
         'better'
+        >>> other = IWAE(model.event_shape, seed=1)
         >>> paired_difference(importance_weighted_nll(model, images), importance_weighted_nll(other, images))
 
     References:

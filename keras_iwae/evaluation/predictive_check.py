@@ -72,7 +72,7 @@ def predictive_check(
             below 1, or the model learns how its entries go missing, so that replicates would not have these gaps.
 
     Example:
-        >>> predictive_check(model, test_images[:500]).p_values
+        >>> predictive_check(model, images).p_values
 
     References:
         Gelman, Meng, Stern (1996), Posterior predictive assessment of model fitness via realized discrepancies,

@@ -34,7 +34,7 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
         ValueError: if `keep` has another length or type, or the model other networks.
 
     Example:
-        >>> small = pruned(model, active_units(posterior_means))
+        >>> small = pruned(model, diagnostics.active_units(model.posterior.mean(images)))
 
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, section 5.2: the inactive units of a

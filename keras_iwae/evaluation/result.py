@@ -80,7 +80,7 @@ class NLLResult:
                 between them or in two of them.
 
         Example:
-            >>> shards = [importance_weighted_nll(model, x[i : i + 400], first=i) for i in range(0, len(x), 400)]
+            >>> shards = [importance_weighted_nll(model, images[i : i + 200], first=i) for i in (0, 200)]
             >>> NLLResult.join(shards).nll
         """
         parts = sorted(_results(results), key=lambda result: result.first)

@@ -60,10 +60,9 @@ class AVB(LatentModel):
         ValueError: if an argument is out of range, or the posterior has a density, and needs no discriminator.
 
     Example:
-        >>> model = AVB(event_shape=(28, 28, 1), latent_dim=32)
+        >>> model = AVB(event_shape=(8, 8, 1), latent_dim=8)
         >>> model.compile(keras.optimizers.Adam(1e-4))
-        >>> model.fit(keras_iwae.data.load("mnist", "train", batch_size=100), epochs=10)
-        >>> annealed_nll(model, images[:100])
+        >>> model.fit(keras_iwae.data.load("digits", "train", batch_size=100), epochs=10)
 
     `fit` and `evaluate` report, as means over images: `loss`, minus `elbo`; `elbo`, `reconstruction`
     (E_q log p(x|z)) and `kl` in nats; and `discrimination`, what T climbs: -1.39 where it cannot tell q from r.

@@ -75,6 +75,7 @@ class GenerativeModel(FixedArguments, keras.Layer):
 
     Example:
         >>> generative = GenerativeModel(dense_decoder(), StandardNormalPrior(50), BernoulliLikelihood(), (784,))
+        >>> generative.build((None, 50))
         >>> generative.sample(3, tf.constant([0, 1])).events.shape
         TensorShape([3, 784])
 

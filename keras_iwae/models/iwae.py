@@ -69,9 +69,9 @@ class IWAE(LatentModel):
         ValueError: if an argument is out of range, or objective, estimator, posterior and networks do not go together.
 
     Example:
-        >>> model = IWAE(event_shape=(28, 28, 1), latent_dim=50, num_samples=50)
+        >>> model = IWAE(event_shape=(8, 8, 1), latent_dim=10, num_samples=50)
         >>> model.compile(keras.optimizers.Adam(1e-3))
-        >>> model.fit(keras_iwae.data.load("mnist", "train", batch_size=100), epochs=10)
+        >>> model.fit(keras_iwae.data.load("digits", "train", batch_size=100), epochs=10)
 
     `fit` and `evaluate` report, as means over images: `loss` (minus the bound), `bound` and `elbo` in nats,
     `reconstruction` (E_q log p(x|z)) and `kl` (its sampled value, E_q log q(z|x) - log p(z)) in nats, and `ess`, the

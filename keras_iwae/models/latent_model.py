@@ -189,7 +189,8 @@ class LatentModel(FixedArguments, StreamingModel):
                 the parameters itself has as its last trainable weight no bias of their size.
 
         Example:
-            >>> model.initialize_output_bias(keras_iwae.data.mean_image("mnist"))
+            >>> model = IWAE((8, 8, 1))
+            >>> model.initialize_output_bias(keras_iwae.data.mean_image("digits"))
 
         References:
             The IWAE paper's released code; the paper gives the networks only.
@@ -208,8 +209,8 @@ class LatentModel(FixedArguments, StreamingModel):
             ValueError: if the prior is another, or the examples are too few or none of the model's.
 
         Example:
-            >>> model = IWAE((28, 28, 1), prior="vamp")
-            >>> model.initialize_pseudo_inputs(keras_iwae.data.examples("mnist", "train"))
+            >>> model = IWAE((8, 8, 1), prior="vamp")
+            >>> model.initialize_pseudo_inputs(keras_iwae.data.images("digits", "train") / 255.0)
         """
         start_pseudo_inputs(self.generative.prior, self.door.array(examples, "examples"), check_seed("seed", seed))
 

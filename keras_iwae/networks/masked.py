@@ -40,8 +40,8 @@ class MADE(FixedArguments, keras.Layer):
 
     Example:
         >>> made = MADE(latent_dim=50)
-        >>> network = made.given(made(features))
-        >>> shift, log_scale = network(z)
+        >>> network = made.given(made(tf.zeros([3, 200])))
+        >>> shift, log_scale = network(tf.zeros([7, 3, 50]))
 
     References:
         Germain, Gregor, Murray, Larochelle (2015), MADE: masked autoencoder for distribution estimation, section 3.

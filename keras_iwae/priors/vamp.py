@@ -39,8 +39,8 @@ class VampPrior(Prior):
         ValueError: if a number is no positive integer.
 
     Example:
-        >>> model = IWAE((28, 28, 1), prior=VampPrior(50, num_components=500))
-        >>> model.initialize_pseudo_inputs(images)
+        >>> model = IWAE((8, 8, 1), latent_dim=10, prior=VampPrior(10, num_components=200))
+        >>> model.initialize_pseudo_inputs(keras_iwae.data.images("digits", "train") / 255.0)
 
     References:
         Tomczak, Welling (2018), VAE with a VampPrior, equations 9 and 10.

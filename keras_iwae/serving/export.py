@@ -89,7 +89,7 @@ def export_saved_model(
             fitted or has columns that cannot be served, or the path a file.
 
     Example:
-        >>> folder = export_saved_model(model, "saved_models/iwae/serving")
+        >>> folder = export_saved_model(IWAE((28, 28, 1)), "saved_models/iwae/serving")
         >>> tf.saved_model.load(str(folder)).signatures["sample"](seed=tf.constant([1, 2]))["images"].shape
         TensorShape([2, 28, 28, 1])
 
@@ -198,6 +198,7 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
         ValueError: if there is no such version.
 
     Example:
+        >>> folder = export_saved_model(IWAE((28, 28, 1)), "saved_models/iwae/serving")
         >>> served = load_saved_model("saved_models/iwae/serving")
         >>> served.signatures["decode"](latents=tf.zeros([5, 50]))["probabilities"].shape
         TensorShape([5, 28, 28, 1])

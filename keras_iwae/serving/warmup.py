@@ -64,7 +64,7 @@ def prediction_log(model_name: str, signature_name: str, inputs: Mapping[str, np
 
     Example:
         >>> prediction_log("iwae", "sample", {"seed": np.array([0], np.int32)})[:3].hex()
-        '323a0a'
+        '32270a'
     """
     log = PredictionLog()
     request = log.predict_log.request

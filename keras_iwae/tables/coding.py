@@ -48,8 +48,8 @@ class Coding:
             not standardized has a center, or a scale but 1.
 
     Example:
-        >>> coding = Coding.fit(frame, Schema.infer(frame))
-        >>> coding.decode(coding.encode(frame)).dtypes.equals(frame.dtypes)
+        >>> coding = Coding.fit(table, Schema.infer(table))
+        >>> coding.decode(coding.encode(table)).dtypes.equals(table.dtypes)
         True
     """
 

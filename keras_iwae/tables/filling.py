@@ -90,7 +90,8 @@ def impute_file(
         ValueError: which names the file, line, column or argument that is at fault.
 
     Example:
-        >>> impute_file("survey.csv", "survey-filled.csv", num_imputations=20, ignore=["id"])
+        >>> table.to_csv("survey.csv", index=False)
+        >>> impute_file("survey.csv", "survey-filled.csv", num_imputations=20, ignore=["visits"])
     """
     source, out = check_path("source", source), check_path("out", out)
     num_imputations = check_integer("num_imputations", num_imputations, at_least=0)

@@ -46,6 +46,7 @@ class Imputations:
             ValueError: if it gives something else, or as `pool`.
 
         Example:
+            >>> imputations = IWAEImputer(random_state=0).fit(table).impute(table, num_imputations=20)
             >>> pooled = imputations.pool(lambda table: (table[:, 0].mean(), table[:, 0].var() / len(table)))
             >>> print(pooled.estimate, pooled.interval(0.95))
         """

@@ -117,6 +117,7 @@ class Schema:
         ValueError: if there is none, one is none, or two have the same name.
 
     Example:
+        >>> frame = pd.DataFrame({"stage": ["I", "III", "II", "I"], "age": [40.5, 61.0, 55.5, 48.0]})
         >>> schema = Schema.infer(frame, {"stage": Column("stage", "ordinal", ("I", "II", "III"))})
         >>> Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
         True

@@ -86,6 +86,7 @@ def score_file(
         ValueError: which names the file, line, column or argument that is at fault.
 
     Example:
+        >>> table.to_csv("transactions.csv", index=False)
         >>> score_file("transactions.csv", "scores.csv", cells=True)
     """
     source, out = check_path("source", source), check_path("out", out)

@@ -38,7 +38,7 @@ class PaperSchedule(keras.optimizers.schedules.LearningRateSchedule):
     After the 3,280 passes of the eight stages the rate stays at that of the last.
 
     Example:
-        >>> train = keras_iwae.data.load("mnist", "train", batch_size=20)
+        >>> train, model = keras_iwae.data.load("digits", "train", batch_size=20), IWAE((8, 8, 1))
         >>> model.compile(keras.optimizers.Adam(PaperSchedule(len(train))))
         >>> model.fit(train, epochs=3280)
 
