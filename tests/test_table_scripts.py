@@ -406,7 +406,11 @@ def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):
         ({"kinds": "real"}, r"`kinds`\. Expected a dictionary of kinds by name\. Received: 'real'"),
         ({"kinds": ["x"]}, r"`kinds`\. Expected a dictionary"),
         ({"kinds": {"x": "number"}}, r"`kinds\['x'\]`\. Expected one of \('real', "),
-        ({"kinds": {"x": tables.Column("x", "real")}}, r"`kinds\['x'\]`\. Expected one of"),
+        ({"kinds": {"x": tables.Column("n", "real")}}, r"`column 'x'`\. Expected a Column of the same name"),
+        (
+            {"kinds": {"x": "ordinal(a<)"}},
+            r"`kinds\['x'\]`\. Expected levels with < between them, as 'ordinal\(low<mid",
+        ),
         ({"kinds": {"z": "real"}}, r"`kinds`\. Expected names of \['x', 'n'\]\. Received: 'z'"),
         ({"kinds": {"n": "real"}, "ignore": ["n"]}, r"`kinds`\. Expected names of \['x'\]\. Received: 'n'"),
         ({"ignore": 3}, r"`ignore`\. Expected several texts"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.dialect import MISSING, Dialect, strict_reader
+from keras_iwae.tables.words import LONE
 
 _BREAK = re.compile(r"\r\n|\r|\n")
 _NUMBER = re.compile(r"[+-]?[.,]?\d[\d.,]*([eE][+-]?\d+)?")
@@ -64,5 +65,5 @@ def _reads_like_lines(row: list[str], separator: str) -> bool:
 
 
 def _alike(cells: tuple[str, ...]) -> bool:
-    known = [cell for cell in cells if cell.strip() not in MISSING]
+    known = [cell for cell in cells if cell.strip() not in (*MISSING, *LONE)]
     return len({(bool(_NUMBER.fullmatch(cell.strip())), cell[:1].isspace()) for cell in known}) <= 1

@@ -29,7 +29,8 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
 
     Args:
         columns: of some columns by name, of an array by number, what they are: "real", "positive", "count", "binary",
-            "categorical", "ordinal", or a `Column`. What a DataFrame's others are is inferred; an array's are real.
+            "categorical", "ordinal", "ordinal(low<mid<high)" or a `Column`. What a DataFrame's others are is inferred;
+            an array's are real.
         latent_dim: latent units.
         hidden: units of the encoder's layers; the decoder's are the same in reverse.
         training_samples: K of a training step.

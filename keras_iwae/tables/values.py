@@ -106,9 +106,11 @@ def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
     if (found < 0.0).any():
         unknown = list(dict.fromkeys(map(plain_text, values[found < 0.0])))
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        written = {str(category) for category in categories}
+        alike = any(str(value) in written for value in values[found < 0.0])
         raise refusal(
             name,
-            f"one of the levels {shown(categories)}",
+            f"one of the levels {shown(categories)}{', of the same type' if alike else ''}",
             f"{', '.join(unknown[:_SHOWN])}{more}, which was not there when the levels were set",
         )
     return found
