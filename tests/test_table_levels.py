@@ -1,5 +1,7 @@
 """Levels of tables: texts to the letter in a CSV file where they are said, and the values of DataFrames and Parquet."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,3 +137,48 @@ def test_levels_that_are_texts_are_served_as_such():
     (cells,) = served_columns(Coding.fit(frame, Schema.infer(frame, {"code": "categorical"})))
     assert cells.spec.dtype == "string"
     np.testing.assert_array_equal(cells.encode(np.array([b"1.10", b"", b"1.1"])), [1.0, np.nan, 0.0])
+
+
+ORDER = "ordinal(low < mid<high)"
+
+
+def test_an_order_is_said_in_a_word(tmp_path):
+    frame = pd.DataFrame({"code": ["mid", "high", None, "low"]})
+    column = Column("code", "ordinal", ("low", "mid", "high"), dtype=str(frame["code"].dtype))
+    schema = Schema.infer(frame, {"code": ORDER})
+    assert schema == Schema((column,)) == Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    np.testing.assert_array_equal(Coding.fit(frame, schema).encode(frame), [[1.0], [2.0], [np.nan], [0.0]])
+    for said in (ORDER, Column("code", "ordinal", column.categories)):
+        table = open_table(written(tmp_path, ["mid", "high", "", "low"]), kinds={"code": said})
+        assert filled_in(table, {"code": said}, "high", tmp_path) == ["mid", "high", "high", "low"]
+
+
+def test_an_order_of_texts_that_look_like_numbers_or_gaps(tmp_path):
+    given = {"code": "ordinal(-<+<1.10<1.1)"}
+    table = open_table(written(tmp_path, ["1.1", "-", "", "1.10", "+"]), kinds=given)
+    assert filled_in(table, given, "-", tmp_path) == ["1.1", "-", "-", "1.10", "+"]
+
+
+@pytest.mark.parametrize("said", ["ordinal()", "ordinal(low)", "ordinal(low<)", "ordinal(low<<high)"])
+def test_orders_that_are_none_are_refused(said, tmp_path):
+    message = r"Expected levels with < between them, as 'ordinal\(low<mid<high\)'; where one has a < in it, a Column"
+    with pytest.raises(ValueError, match=rf"`column 'code'`\. {message}"):
+        Schema.infer(pd.DataFrame({"code": ["low", "high"]}), {"code": said})
+    with pytest.raises(ValueError, match=rf"`kinds\['code'\]`\. {message}"):
+        open_table(written(tmp_path, ["low", "high"]), kinds={"code": said})
+
+
+def test_levels_without_an_order_are_told_how_to_say_it(tmp_path):
+    table = open_table(written(tmp_path, ["low", "high"]), kinds={"code": "ordinal"})
+    expected = (
+        r"`column 'code'`\. Expected Column\('code', .* the kind 'ordinal\(low<mid<high\)' with these, .*'high', 'low'"
+    )
+    with pytest.raises(ValueError, match=expected):
+        columns_of(table, next(table.chunks(2))[1], {"code": "ordinal"})
+    # A level that the order has not is said of all rows.
+    given = {"code": "ordinal(low<mid)"}
+    table = open_table(written(tmp_path, ["low", "mid", "high"]), kinds=given)
+    with pytest.raises(
+        ValueError, match=r"`column 'code'`\. Expected one of the levels 'low', 'mid'\. Received: 'high'"
+    ):
+        columns_of(table, next(table.chunks(2))[1], given)

@@ -156,6 +156,7 @@ def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, Kind]
             expected = "a value among the rows that are learned from; raise `fit_rows`, or leave the column out"
             received = f"none in {len(sample)} of {table.num_rows} rows, and {table.facts[name].count} in all"
             raise refusal(name, expected, received)
+    given = check_kinds(given)
     found = Schema.infer(sample, {name: _given(name, kind, table) for name, kind in given.items()})
     return {name: _of_all(column, table, name in given) for name, column in zip(table.names, found, strict=True)}
 
