@@ -110,6 +110,16 @@ def test_levels_of_parquet_are_its_values(tmp_path):
     coding = Coding.fit(frame, Schema((column,)))
     table.write_part(tmp_path / "part", cells, coding.fill(frame, np.ones((3, 1))))
     assert pyarrow.parquet.read_table(tmp_path / "part")["code"].to_pylist() == [*ids, ids[1]]
+    # Texts that look like dates are levels where they are said to be.
+    pyarrow.parquet.write_table(pyarrow.table({"code": ["2024-01-01", "2024-02-01"]}), path)
+    for given in ({"code": "categorical"}, {}):
+        table = open_table(path, kinds=given)
+        sample = next(table.chunks(2))[1]
+        if given:
+            assert columns_of(table, sample, given)["code"].categories == ("2024-01-01", "2024-02-01")
+        else:
+            with pytest.raises(ValueError, match=r"`column 'code'`\. .*dates as a number"):
+                columns_of(table, sample, given)
     decimals = pyarrow.array(ids).cast(pyarrow.decimal128(20, 0))
     pyarrow.parquet.write_table(pyarrow.table({"code": decimals}), path)
     with pytest.raises(

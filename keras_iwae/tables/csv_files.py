@@ -21,6 +21,7 @@ from keras_iwae.tables.words import Words
 _SCANNED = 10_000
 # What pandas calls the index of a table that it wrote without a name and read again, once or more often.
 _INDEX = re.compile(r"(Unnamed: 0(\.\d+)?)?")
+_BLANK = re.compile(r'\s+"')
 
 
 class CsvTable:
@@ -192,9 +193,13 @@ class CsvTable:
         next(lines)
         for line, row in lines:
             if len(row) != len(self._header):
+                blank = any(_BLANK.match(cell) for cell in row)
+                remedy = (
+                    "; a blank before a quote makes it a letter like others, and is to be taken out" if blank else ""
+                )
                 raise ValueError(
-                    f"{MARK}{self.path}`. Expected {len(self._header)} columns in every line. Received: {len(row)} in "
-                    f"line {line}"
+                    f"{MARK}{self.path}`. Expected {len(self._header)} columns in every line{remedy}. Received: "
+                    f"{len(row)} in line {line}"
                 )
             rows.append(row)
             if len(rows) == size:

@@ -73,7 +73,7 @@ class ParquetTable:
         for _, frame in self.chunks(10_000):
             for name in self.names:
                 cells = frame[name].dropna().reset_index(drop=True)
-                number = check_type(cells, name) == "number"
+                number = not self.is_text(name) and check_type(cells, name) == "number"
                 found = numbers(cells, name) if number else np.full(len(cells), np.nan)
                 self.facts[name].update(cells, pd.Series(found), seen)
             seen += len(frame)
