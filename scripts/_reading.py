@@ -76,7 +76,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         choices=["self_masking"],
         help="cells may be missing because of their own values: learn how, for each column [gaps say nothing]",
     )
-    model.add_argument("--seed", type=seed, default=0, help="the same seed gives the same files [0]")
+    model.add_argument("--seed", type=seed, default=0, help="the same seed gives the same files, but for rounding [0]")
 
 
 def given_reading(args: argparse.Namespace) -> dict:

@@ -81,7 +81,7 @@ def impute_file(
         missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are filled in at a time.
-        seed: the same seed gives the same files.
+        seed: the same seed gives the same files, but for rounding in training; see docs/tables.md.
         verbose: whether to show progress.
         **options: passed to `IWAEImputer`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 

@@ -77,7 +77,7 @@ def score_file(
         missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are scored at a time.
-        seed: the same seed gives the same scores.
+        seed: the same seed gives the same scores, but for rounding in training; see docs/tables.md.
         verbose: whether to show progress.
         **options: passed to `IWAEDensity`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
