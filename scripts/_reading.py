@@ -1,14 +1,19 @@
 """Options of the scripts about tables: how a file is read, and how a model of it is made."""
 
 import argparse
+import re
 import sys
 
 KINDS = ("real", "positive", "count", "binary", "categorical", "ordinal")
+# The levels are the package's to judge.
+_ORDER = re.compile(r"(.+?)=(ordinal\(.*\))", re.DOTALL)
 _LARGEST_SEED = 2**31 - 1
 
 
 def kind(text: str) -> tuple[str, str]:
-    """NAME=KIND; a name may hold an equals sign."""
+    """NAME=KIND; a name may hold an equals sign, and so may levels in their order."""
+    if order := _ORDER.fullmatch(text):
+        return order[1], order[2]
     name, _, value = text.rpartition("=")
     if not name or value not in KINDS:
         raise argparse.ArgumentTypeError(f"expected NAME=KIND with a kind of {', '.join(KINDS)}, not {text!r}")
@@ -44,7 +49,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         action=_Kinds,
         default={},
         metavar="NAME=KIND",
-        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}; 007 looks like a code",
+        help=f"what a column is, where it is not what it looks like: {', '.join(KINDS)}, or levels in their "
+        'order, as "size=ordinal(S<M<L)"; levels that are said are texts to the letter, and 007 looks like a code',
     )
     reading.add_argument(
         "--ignore", nargs="+", action="extend", default=[], metavar="NAME", help="columns that say nothing, such as ids"
@@ -70,7 +76,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         choices=["self_masking"],
         help="cells may be missing because of their own values: learn how, for each column [gaps say nothing]",
     )
-    model.add_argument("--seed", type=seed, default=0, help="the same seed gives the same files [0]")
+    model.add_argument("--seed", type=seed, default=0, help="the same seed gives the same files, but for rounding [0]")
 
 
 def given_reading(args: argparse.Namespace) -> dict:

@@ -4,8 +4,8 @@
 A model of the rows is learned from what there is of them, and each gap is filled in with its conditional mean, or its
 most probable level. --imputations also writes files with draws in place of these, whose spread says what is not known:
 do your analysis on each and pool the results. A cell that was there keeps its text. Separators, decimal commas and
-the usual words for a missing cell (nothing, NA, NaN, ?, NULL, ...) are found out. A quote that is not closed, or has
-text behind it, is refused by its line.
+the usual words for a missing cell (nothing, NA, NaN, ?, NULL, ..., among numbers a lone - or .) are found out. A quote
+that is not closed, or has text behind it, is refused by its line.
 
 What each column was taken for is printed at the end. Beside OUT there will be OUT-rows.csv, a verdict on each row that
 had gaps. Where an earlier run left more files with draws than this one would write, it is refused until they are
@@ -15,6 +15,7 @@ examples:
   python scripts/impute.py survey.csv --out filled.csv
   python scripts/impute.py survey.csv --out filled.csv --imputations 20 --report filled.html
   python scripts/impute.py survey.csv --out filled.csv --ignore id name --kind grade=ordinal --missing -999 unknown
+  python scripts/impute.py shirts.csv --out filled.csv --kind "size=ordinal(S<M<L)" code=categorical --missing -
   python scripts/impute.py incomes.csv --out filled.csv --missingness self_masking
   python scripts/impute.py table.parquet --out filled.parquet
 """

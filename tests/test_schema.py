@@ -135,6 +135,9 @@ REFUSED = {
     "dates": (pd.to_datetime(["2020-01-01", "2021-01-01"]), "dates as a number.*Received: Timestamp"),
     "dates as objects": ([datetime.date(2020, 1, 1), None], "dates as a number"),
     "dates as text": (["2020-01-01", "31.12.2021"], "dates as a number.*Received: '31.12.2021'"),
+    "dates of two digits": (["31/12/21", "1/2/20"], "dates as a number.*, that you say it is 'categorical'"),
+    "dates by years of two digits": (["21-12-31", "20-02-01"], "dates as a number"),
+    "dates with points": (["3.4.2021", "2021.4.30"], "dates as a number"),
     "dates as categories": (category(pd.to_datetime(["2020-01-01", "2021-01-01"])), "dates as a number"),
     "periods": (pd.period_range("2020-01", periods=2, freq="M"), "dates as a number"),
     "durations": (pd.to_timedelta([1, 2], unit="D"), "dates as a number"),
@@ -156,6 +159,16 @@ def test_bad_columns_are_refused_by_name(bad):
         Schema.infer(frame)
 
 
+@pytest.mark.parametrize("levels", [["1.10.12", "1.9.12"], ["2024-01-01", "2024-02-01"]])
+def test_what_looks_like_dates_is_levels_where_it_is_said_to_be(levels):
+    frame = pd.DataFrame({"version": np.resize(levels, N)})
+    with pytest.raises(
+        ValueError, match=r"dates as a number, .*, if they are levels, that you say it is 'categorical'"
+    ):
+        Schema.infer(frame)
+    assert Schema.infer(frame, {"version": "categorical"}).columns[0].categories == tuple(sorted(levels))
+
+
 def test_text_of_many_levels_is_taken_where_it_is_said_to_be_levels():
     schema = Schema.infer(pd.DataFrame({"code": many_words(60)}), {"code": "categorical"})
     assert len(schema.columns[0].categories) == 60
@@ -172,6 +185,14 @@ DRESSED = {
     "a unit": ["5 kg", "10 kg", "7"],
     "times": ["12:00", "13:30"],
     "months": ["2024-01", "2024-12"],
+    "glued units": ["5mg", "10mg", "7"],
+    "units of a kind": ["500 mg", "1g"],
+    "hours": ["12h", "24h"],
+    "thousands": ["5k", "10k"],
+    "degrees": ["20°C", "25 °C", "-3°"],
+    "degrees of latitude": ["48°N", "5°S"],
+    "parentheses": ["(5)", "( 6.5 )", "7"],
+    "underscores": ["1_000", "2_000_000"],
 }
 LEVELS_OF_DIGITS = (
     ["0", "1", "2", "3+"],
@@ -182,6 +203,17 @@ LEVELS_OF_DIGITS = (
     ["5 kg"],
     ["007", "010"],
     ["5%", "none"],
+    ["2D", "3D"],
+    ["4G", "5G"],
+    ["2L", "3L"],
+    ["1st", "2nd"],
+    ["5mg"],
+    ["5mg", "high"],
+    ["(a)", "(b)"],
+    ["1.0.2", "1.0.3"],
+    ["1.10.0", "2.3.1"],
+    ["2024.1.0", "2024.1.1"],
+    ["10.0.17763"],
 )
 
 

@@ -280,10 +280,22 @@ REFUSED = {
     "a quote that is not closed": (b'a,b\n1,"2\n3,4\n', r"a quote that is not closed in lines 2 to 3"),
     "a name in such a quote": (b'"a,b\n1,2\n', r"a quote that is not closed in lines 1 to 2"),
     "text behind a quote": (b'a;b\n1;x\n2;"y"z\n', r"written twice.*Received: text behind a closing quote in line 3"),
+    "a blank behind a quote": (
+        b'a,b\n1,"x" \n2,"y" \n',
+        r"a blank behind a closing quote, which is to be .* in line 2",
+    ),
+    "a blank between": (b'a;b\n"x" ;1\n', r"a blank behind a closing quote, which is to be taken out, in line 2"),
+    "a blank before a quote": (
+        b'a,b\n1, "x, y"\n',
+        r"2 columns in every line; a blank before a quote makes it a letter .* taken out\. Received: 3 in line 2",
+    ),
     "an inch in quotes": (b'sep=,\na,b\n1,"5" pipe"\n', r"behind a closing quote in line 3"),
     "quotes with backslashes": (b'a,b\n1,"a \\"q\\" b"\n', r"behind a closing quote in line 2"),
     "two quotes that are not closed": (b'n,w\n1,"half\n2,ok\n3,"half\n', r"behind a closing quote in lines 2 to 4"),
-    "lines between two quotes": (b'n,w,m\n1,"half,2\n3,ok,NA\n4,x",5\n', r"whole lines of the table, in lines 2 to 4"),
+    "lines between two quotes": (
+        b'n,w,m\n1,"half,2\n3,ok,NA\n4,x",5\n',
+        r"whole lines of the table, in lines 2 to 4; .*one cell of 'w', write",
+    ),
 }
 
 

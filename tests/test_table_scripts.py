@@ -377,11 +377,11 @@ def test_an_option_that_is_given_again_adds_to_it(monkeypatch, tmp_path):
 
     monkeypatch.setattr(tables, "impute_file", seen)
     options = [f"--{name}" for name in ("ignore", "missing", "kind")]
-    values = [["id", "name"], ["x", "y"], ["a=real", "b=count"]]
+    values = [["id", "name"], ["x", "y"], ["a=real", "b=c=ordinal(S=1<M<L)"]]
     twice = [text for name, pair in zip(options, values, strict=True) for value in pair for text in (name, value)]
     assert error_line("impute", "a.csv", "--out", "b.csv", *twice, cwd=tmp_path).endswith("error: seen")
     assert (given["ignore"], given["missing"]) == (["id", "name"], ["x", "y"])
-    assert (given["kinds"], given["seed"]) == ({"a": "real", "b": "count"}, 0)
+    assert (given["kinds"], given["seed"]) == ({"a": "real", "b=c": "ordinal(S=1<M<L)"}, 0)
 
 
 def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):
@@ -406,7 +406,11 @@ def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):
         ({"kinds": "real"}, r"`kinds`\. Expected a dictionary of kinds by name\. Received: 'real'"),
         ({"kinds": ["x"]}, r"`kinds`\. Expected a dictionary"),
         ({"kinds": {"x": "number"}}, r"`kinds\['x'\]`\. Expected one of \('real', "),
-        ({"kinds": {"x": tables.Column("x", "real")}}, r"`kinds\['x'\]`\. Expected one of"),
+        ({"kinds": {"x": tables.Column("n", "real")}}, r"`column 'x'`\. Expected a Column of the same name"),
+        (
+            {"kinds": {"x": "ordinal(a<)"}},
+            r"`kinds\['x'\]`\. Expected levels with < between them, as 'ordinal\(low<mid",
+        ),
         ({"kinds": {"z": "real"}}, r"`kinds`\. Expected names of \['x', 'n'\]\. Received: 'z'"),
         ({"kinds": {"n": "real"}, "ignore": ["n"]}, r"`kinds`\. Expected names of \['x'\]\. Received: 'n'"),
         ({"ignore": 3}, r"`ignore`\. Expected several texts"),

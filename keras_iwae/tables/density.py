@@ -31,7 +31,7 @@ class IWAEDensity(DensityMixin, TableEstimator):
             everything that is found out after training is of p(x) itself.
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is scored.
-        random_state: seed of all that is random; the same integer gives the same model and the same scores.
+        random_state: seed of all that is random; the same integer gives the same model and scores, but for rounding.
         missingness: "self_masking" where a cell may be missing because of its own value, as large incomes are: each
             column with gaps goes missing by a logistic of its value, which is learned with the rest. Real columns are
             then Gaussian given z, and counts with gaps are refused. `None` takes gaps to say nothing of what they hide.

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK
 
 SEPARATORS = (";", "\t", ",", "|")
 # What stands for a cell that is not known, beside nothing at all.
-MISSING = ("", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "#NV", "NaN", "nan", "NULL", "null", "<NA>", "?", ".", "-")
+MISSING = ("", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "#NV", "NaN", "nan", "NULL", "null", "<NA>", "?")
 _LOOKED_AT = 1000
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -64,12 +65,13 @@ class Dialect:
     skipped: int = 0
 
     @classmethod
-    def of(cls, path: Path, missing: Collection[str] = ()) -> "Dialect":
+    def of(cls, path: Path, missing: Collection[str] = (), texts: Collection[str] = ()) -> "Dialect":
         """The dialect of a file, by its bytes and its first lines.
 
         Args:
             path: the file.
             missing: texts that stand for a cell that is not known, whatever mark they have.
+            texts: names of columns that have no numbers.
 
         Raises:
             ValueError: if it is no text, or its decimals have two marks.
@@ -84,7 +86,8 @@ class Dialect:
             raise ValueError(f"{MARK}{path}`. Expected a line with the names of the columns. Received: an empty file")
         separator = said.group(1) if said else _separator(lines)
         rows = _well_formed(lines, separator)
-        cells = [cell.strip() for row in rows[1:] for cell in row]
+        places = [place for place, name in enumerate(rows[0] if rows else ()) if name.strip() not in texts]
+        cells = [row[place].strip() for row in rows[1:] for place in places if place < len(row)]
         decimal, thousands = _marks([cell for cell in cells if cell not in missing], separator, path)
         newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
         return cls(encoding, separator, decimal, thousands, newline, 1 if said else 0)
@@ -106,7 +109,7 @@ class Dialect:
             csv.writer(lines, delimiter=self.separator, lineterminator="\r\n").writerows(rows)
 
     def numbers(self, texts: pd.Series) -> pd.Series:
-        """Texts as float64, NaN where one is no number."""
+        """Texts as float64, NaN where one is no number, nor a finite one."""
         if self.thousands:
             # Where 1,500 is 1500, 1,5 is no number, and not 15.
             grouped = re.compile(_GROUPED.format(thousands=re.escape(self.thousands), decimal=re.escape(self.decimal)))
@@ -115,7 +118,8 @@ class Dialect:
         if self.decimal != ".":
             # A point is then no part of a number.
             texts = texts.str.replace(".", "x", regex=False).str.replace(self.decimal, ".", regex=False)
-        return pd.to_numeric(texts, errors="coerce").astype(float)
+        found = pd.to_numeric(texts, errors="coerce").astype(float)
+        return found.where(np.isfinite(found))
 
     def decimals(self, texts: pd.Series) -> int:
         """Most digits behind the mark of some numbers, -1 where one has an exponent."""

@@ -1,19 +1,25 @@
-"""Numbers as people dress them: 5%, $5, 1 200, 5 kg and 12:00 are text to a program, and hardly ever levels."""
+"""Numbers as people dress them: 5%, $5, 1 200, 5mg, (5) and 12:00 are text to a program, and hardly ever levels."""
 
 import re
 from collections.abc import Collection
 
 _SIGN = r"[+\-\u2212\u2013]?"
-_GROUPS = r"\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?"
+_GROUPS = r"\d{1,3}(?:[\s'\u2019_]\d{3})+(?:[.,]\d+)?"
 _NUMBER = rf"(?:{_GROUPS}|\d[\d.,]*)"
 _CURRENCY = "[$€£¥₹₽₩₺₴₫₪฿¢]"
+# Those that nobody names levels by, as 3D, 5G, 2L or 1A are named.
+_UNITS = (
+    "kg|mg|µg|μg|ug|ng|g|lbs?|oz|km|cm|mm|µm|μm|nm|m|ft|in|ml|mL|dl|dL|cl|l|ms|min|sec|s|hrs?|h|days?|d|wks?|weeks?|"
+    "months?|yrs?|years?|y|kHz|MHz|GHz|Hz|kWh|kW|mV|kPa|hPa|mmHg|bar|bpm|mmol|mol|IU|px|KB|kB|MB|GB|TB|EUR|USD|GBP|k"
+)
 _PLAIN = re.compile(r"[+-]?\d[\d.,]*")
 _DRESSED = re.compile(
     "|".join(
         (
             rf"{_SIGN}{_GROUPS}",
             rf"[\u2212\u2013]\s*{_NUMBER}",
-            rf"{_SIGN}{_NUMBER}\s*(?:[%‰°]|{_CURRENCY})",
+            rf"{_SIGN}{_NUMBER}\s*(?:[%‰]|°\s*[CFNSEW]?|{_CURRENCY})",
+            rf"\(\s*{_SIGN}{_NUMBER}\s*\)",
             rf"{_SIGN}{_CURRENCY}\s*{_SIGN}{_NUMBER}",
             # Times of a day and spans; years with a month.
             r"\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp]\.?[Mm]\.?)?",
@@ -21,14 +27,15 @@ _DRESSED = re.compile(
         )
     )
 )
+_MEASURED = re.compile(rf"{_SIGN}{_NUMBER}\s*(?:{_UNITS})")
 _WITH_UNIT = re.compile(rf"{_SIGN}{_NUMBER}\s+([^\W\d_][^\s\d]*)")
 
 
 def dressed(levels: Collection[str]) -> str | None:
     """The first of some texts that are all numbers, of which some are not written as numbers only; `None` elsewhere.
 
-    A word behind a number is a unit where it is the same behind two or more and there is no other: "5 kg" and "10 kg",
-    but not "1 low" and "2 high", nor "1A".
+    A word behind two numbers or more is a unit where it is a common one, as in "500mg" and "1 g", or where it stands
+    apart and there is no other: "5 boxes" and "10 boxes", but not "1 low" and "2 high", nor "1A" and "2A".
 
     Example:
         >>> dressed(["900", "1 200"])
@@ -38,5 +45,6 @@ def dressed(levels: Collection[str]) -> str | None:
     if not texts:
         return None
     units = [_WITH_UNIT.fullmatch(text) for text in texts]
-    same = len(texts) > 1 and all(units) and len({unit[1] for unit in units if unit}) == 1
-    return texts[0] if same or all(map(_DRESSED.fullmatch, texts)) else None
+    same = all(units) and len({unit[1] for unit in units if unit}) == 1
+    measured = len(texts) > 1 and (same or all(map(_MEASURED.fullmatch, texts)))
+    return texts[0] if measured or all(map(_DRESSED.fullmatch, texts)) else None

@@ -12,7 +12,11 @@ _MOST = 60
 class Facts:
     """What is known of a column.
 
+    Args:
+        as_text: whether it is read as text, whatever its cells are.
+
     Attributes:
+        as_text: the same.
         count: cells that were observed.
         count_numbers: those that are numbers.
         low: the smallest number.
@@ -25,7 +29,8 @@ class Facts:
         row: where it is, counted from 1.
     """
 
-    def __init__(self):
+    def __init__(self, as_text: bool = False):
+        self.as_text = as_text
         self.count = self.count_numbers = self.decimals = self.row = 0
         self.low, self.high, self.whole, self.coded = math.inf, -math.inf, True, False
         self.distinct: dict | None = {}
@@ -33,8 +38,8 @@ class Facts:
 
     @property
     def numeric(self) -> bool:
-        """Whether every observed cell is a number, and no code of digits."""
-        return self.count == self.count_numbers and not self.coded
+        """Whether it is read as numbers: every observed cell is one, and no code of digits."""
+        return self.count == self.count_numbers and not self.coded and not self.as_text
 
     def update(
         self,

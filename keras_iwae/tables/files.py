@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_iwae.foundation import MARK, check_choice, check_path
+from keras_iwae.foundation import MARK, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.inference import COUNTS, MOST_COUNTED, check_values
+from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.parquet_files import ParquetTable
-from keras_iwae.tables.schema import KINDS, LEVELLED, Column, Schema
+from keras_iwae.tables.schema import LEVELLED, Column, Schema
 from keras_iwae.tables.values import refusal, shown
 
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
@@ -28,7 +29,7 @@ def open_table(
     path: str | os.PathLike,
     missing: Collection[str] = (),
     ignore: Collection[str] = (),
-    kinds: Mapping[str, str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> TableFile:
     """A file of a table, by the end of its name; it is read through once.
 
@@ -37,8 +38,8 @@ def open_table(
         missing: texts in a CSV file that stand for a cell that is not known, beside nothing, NA, NaN, ? and others;
             in a column of numbers they count by value, so that -999 is -999.0 too.
         ignore: names of columns that are carried along and not looked at.
-        kinds: what some columns are, by name: those of numbers are numbers even where a CSV file has 007, and pandas'
-            index is a column like others.
+        kinds: what some columns are, by name; see `check_kind`. Those of numbers are numbers even where a CSV file has
+            007, and levels that are said are texts there to the letter; pandas' index is a column like others.
 
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
@@ -52,7 +53,7 @@ def open_table(
 
 
 def opened(
-    path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, str] | None
+    path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, Kind] | None
 ) -> TableFile:
     """As `open_table`, of a file in which not every text for what is missing need be, nor each column be looked at."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
@@ -60,17 +61,14 @@ def opened(
         several = isinstance(texts, Collection) and not isinstance(texts, str)
         if not several or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{MARK}{name}`. Expected several texts, as ['-999']. Received: {texts!r}")
-    if not isinstance(kinds, (Mapping, type(None))):
-        raise ValueError(f"{MARK}kinds`. Expected a dictionary of kinds by name. Received: {kinds!r}")
-    for name, kind in (kinds or {}).items():
-        check_choice(f"kinds[{name!r}]", kind, KINDS)
+    kinds = check_kinds(kinds)
     path = check_path("path", path)
     if not path.is_file():
         raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")
     if missing and is_parquet(path):
         raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
     table = ParquetTable(path, ignore, kinds) if is_parquet(path) else CsvTable(path, missing, ignore, kinds)
-    unknown = [name for name in kinds or {} if name not in table.names]
+    unknown = [name for name in kinds if name not in table.names]
     if unknown:
         raise ValueError(f"{MARK}kinds`. Expected names of {table.names}. Received: {unknown[0]!r}")
     if not table.names:
@@ -142,13 +140,13 @@ def sampled(table: TableFile, count: int, seed: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Column]:
+def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, Kind]) -> dict[str, Column]:
     """What the columns are: of a kind by a sample, and with the levels of all rows.
 
     Args:
         table: the file.
         sample: some of its rows.
-        given: kinds of some columns by name.
+        given: what is said of some columns, by name.
 
     Raises:
         ValueError: which names the column, if one is none that can be learned from.
@@ -158,13 +156,19 @@ def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, str])
             expected = "a value among the rows that are learned from; raise `fit_rows`, or leave the column out"
             received = f"none in {len(sample)} of {table.num_rows} rows, and {table.facts[name].count} in all"
             raise refusal(name, expected, received)
+    given = check_kinds(given)
     found = Schema.infer(sample, {name: _given(name, kind, table) for name, kind in given.items()})
     return {name: _of_all(column, table, name in given) for name, column in zip(table.names, found, strict=True)}
 
 
-def _given(name: str, kind: str, table: TableFile) -> str | Column:
+def _given(name: str, kind: Kind, table: TableFile) -> Kind:
     """A kind that is given, with the levels of all rows where it has any."""
     facts, levels = table.facts[name], table.levels(name)
+    if isinstance(kind, Column):
+        if kind.categories is not None and levels:
+            # Said here, and not of the chunk that it is in, after the model was learned.
+            check_values(pd.Series(levels, dtype=object), kind)
+        return kind
     if kind == "binary" and facts.count and (levels is None or len(levels) != 2):
         received = "many in all rows" if levels is None else f"{len(levels)} in all rows: {shown(levels)}"
         raise refusal(name, "two levels", received)

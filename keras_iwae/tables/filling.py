@@ -13,6 +13,7 @@ from keras_iwae.foundation import check_boolean, check_integer, check_path, chec
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_names
 from keras_iwae.tables.imputer import IWAEImputer
+from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.outputs import VERDICTS, check_outputs, draws_file, rows_file
 from keras_iwae.tables.schema import Column, kinds_text
@@ -55,7 +56,7 @@ def impute_file(
     out: str | os.PathLike,
     *,
     num_imputations: int = 0,
-    kinds: Mapping[str, str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
     ignore: Collection[str] = (),
     missing: Collection[str] = (),
     fit_rows: int = 100_000,
@@ -74,12 +75,13 @@ def impute_file(
         source: the file with gaps.
         out: the file to write, of the same format.
         num_imputations: m, how many files with draws are written beside it, `OUT-01.csv`, ...; 0 for none.
-        kinds: what some columns are, by name; see `Schema`.
+        kinds: what some columns are, by name: "real", "positive", "count", "binary", "categorical", "ordinal",
+            "ordinal(low<mid<high)" or a `Column`. Levels that are said are those of a CSV file to the letter.
         ignore: names of columns that are carried along and not looked at.
         missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are filled in at a time.
-        seed: the same seed gives the same files.
+        seed: the same seed gives the same files, but for rounding in training; see docs/tables.md.
         verbose: whether to show progress.
         **options: passed to `IWAEImputer`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
@@ -100,10 +102,10 @@ def impute_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
+    kinds = check_kinds(kinds)
     unfitted = estimator_of(IWAEImputer, seed, verbose, options)
     table = open_table(source, missing, ignore, kinds)
     warn_of_names(table)
-    kinds = dict(kinds or {})
     settings = {
         "num_imputations": num_imputations,
         "kinds": kinds,

@@ -29,7 +29,8 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
 
     Args:
         columns: of some columns by name, of an array by number, what they are: "real", "positive", "count", "binary",
-            "categorical", "ordinal", or a `Column`. What a DataFrame's others are is inferred; an array's are real.
+            "categorical", "ordinal", "ordinal(low<mid<high)" or a `Column`. What a DataFrame's others are is inferred;
+            an array's are real.
         latent_dim: latent units.
         hidden: units of the encoder's layers; the decoder's are the same in reverse.
         training_samples: K of a training step.
@@ -38,7 +39,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             everything that is found out after training is of p(x) itself.
         max_steps: the most steps of training; a small table has fewer, for 300 passes over it.
         num_samples: K, importance samples of a row that is filled in.
-        random_state: seed of all that is random; the same integer gives the same model and the same cells.
+        random_state: seed of all that is random; the same integer gives the same model and cells, but for rounding.
         missingness: "self_masking" where a cell may be missing because of its own value, as large incomes are: each
             column with gaps goes missing by a logistic of its value, which is learned with the rest. Real columns are
             then Gaussian given z, and counts with gaps are refused. `None` takes gaps to say nothing of what they hide.

@@ -40,8 +40,6 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
         raise ValueError(f"{MARK}columns`. Expected names that are strings or integers. Received: {name!r}")
     dtype = dtype_text(series.dtype)
     if isinstance(given, Column):
-        if given.name != name:
-            raise refusal(name, "a Column of the same name", repr(given.name))
         check_values(series, given)
         if given.dtype is not None:
             return given
@@ -101,7 +99,13 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
         # Which says of text that it is none.
         numbers(series, name)
         return Column(name, kind, dtype=_of_numbers(series))
-    text = check_type(series, name) == "text"
+    # Which says of dates that they are none, but of text that may be versions: it is levels to the letter.
+    text = _is_text(series) or check_type(series, name) == "text"
+    if pd.api.types.is_float_dtype(series.dtype) and (far := series.abs().max()) >= LARGEST_WHOLE:
+        remedy = (
+            "levels that float64 tells apart; read the column as text, as pd.read_csv(path, dtype={name: str}) does"
+        )
+        raise refusal(name, remedy, f"{series.dtype} up to {far:g}")
     if isinstance(series.dtype, pd.CategoricalDtype):
         found = tuple(series.dtype.categories)
         # Categories that nobody put in an order are in that of the alphabet, or of the rows; numbers have their own.
@@ -110,8 +114,8 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
         found, ordered = tuple(sorted(series.dropna().unique())), not text
     if kind == "ordinal" and not ordered:
         order = f"Column({name!r}, 'ordinal', categories) with them in their order"
-        what = "text" if text else "categories"
-        raise refusal(name, f"{order}, or pandas' ordered categories", f"{what} in no order: {shown(found)}")
+        expected = f"{order}, the kind 'ordinal(low<mid<high)' with these, or pandas' ordered categories"
+        raise refusal(name, expected, f"{'text' if text else 'categories'} in no order: {shown(found)}")
     if isinstance(series.dtype, pd.CategoricalDtype):
         return Column(name, kind, found, dtype=dtype)
     if kind == "binary" and len(found) > 2:
@@ -121,6 +125,10 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
             name, f"Column({name!r}, 'binary', categories), which names both levels", f"{plain_text(found[0])} alone"
         )
     return Column(name, kind, found, dtype=dtype)
+
+
+def _is_text(series: pd.Series) -> bool:
+    return pd.api.types.infer_dtype(series, skipna=True) == "string"
 
 
 def _of_numbers(series: pd.Series) -> str:

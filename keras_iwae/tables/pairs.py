@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.files import TableFile, check_seen, opened
+from keras_iwae.tables.kinds import Kind
 from keras_iwae.tables.parquet_files import ParquetTable
 from keras_iwae.tables.values import refusal
 
@@ -15,13 +16,13 @@ def open_pair(
     train: str | os.PathLike,
     missing: Collection[str] = (),
     ignore: Collection[str] = (),
-    kinds: Mapping[str, str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> tuple[TableFile, TableFile]:
     """The file of a table, and another one that a model of it learns from.
 
     A column is what it is in the file that is learned from: one of text, or of codes of digits such as 01800, is read
-    as text in the other too, and one of numbers has to have them there. Where one is a Parquet file with booleans,
-    True and False in the other are booleans.
+    as text in the other too, and one of numbers has to have them there. Levels that are said go by value beside a
+    Parquet file of numbers. Where one is a Parquet file with booleans, True and False in the other are booleans.
 
     Args:
         source: as for `open_table`.
@@ -58,6 +59,9 @@ def _read_alike(name: str, table: TableFile, learned: TableFile) -> None:
     Raises:
         ValueError: which names the column, the file and the cell.
     """
+    if isinstance(learned, ParquetTable) and isinstance(table, CsvTable) and not learned.is_text(name):
+        # Said to be levels or not, they are numbers there.
+        table.read_by_value(name)
     for one, other in ((table, learned), (learned, table)):
         flags = isinstance(one, ParquetTable) and one.is_boolean(name)
         if flags and isinstance(other, CsvTable) and other.is_text(name):
@@ -69,6 +73,7 @@ def _read_alike(name: str, table: TableFile, learned: TableFile) -> None:
     if learned.is_text(name):
         if isinstance(table, CsvTable):
             table.read_as_text(name)
+            table.check(name)
         elif not table.is_text(name) and table.facts[name].count:
             raise refusal(name, f"text, as in {learned.path}", f"numbers or booleans in {table.path}")
     elif table.is_text(name) and learned.facts[name].count_numbers:

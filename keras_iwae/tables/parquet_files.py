@@ -12,8 +12,12 @@ import pandas as pd
 from keras_iwae.foundation import MARK, replacing
 from keras_iwae.tables.dtypes import holding, numpy_dtype
 from keras_iwae.tables.facts import Facts
-from keras_iwae.tables.values import check_type, numbers
+from keras_iwae.tables.kinds import Kind, kind_name
+from keras_iwae.tables.schema import LEVELLED
+from keras_iwae.tables.values import check_type, numbers, refusal
 
+# That float64 tells apart, whichever they are.
+_SURE_DIGITS = 15
 # Of decimals in 128 bits.
 _DIGITS = 38
 
@@ -36,7 +40,7 @@ class ParquetTable:
         ValueError: if it is no Parquet file, or there is nothing to read such files with.
     """
 
-    def __init__(self, path: Path, ignore: Collection[str] = (), kinds: Mapping[str, str] | None = None):
+    def __init__(self, path: Path, ignore: Collection[str] = (), kinds: Mapping[str, Kind] | None = None):
         self._pyarrow = _pyarrow()
         self.path = path
         try:
@@ -56,15 +60,20 @@ class ParquetTable:
         index = (self._schema.pandas_metadata or {}).get("index_columns", [])
         self.carried = [name for name in header if name in index and name not in {*ignore, *(kinds or {})}]
         self.names = [name for name in header if name not in {*ignore, *self.carried}]
-        numeric = {name for name, kind in (kinds or {}).items() if kind in ("real", "positive", "count")}
+        numeric = {name for name, kind in (kinds or {}).items() if kind_name(kind) in ("real", "positive", "count")}
         flags = (field.name for field in self._schema if self._pyarrow.types.is_boolean(field.type))
         self._flags = numeric.intersection(flags)
+        for name in self.names:
+            own, levelled = self._schema.field(name).type, kind_name((kinds or {}).get(name)) in LEVELLED
+            if levelled and self._pyarrow.types.is_decimal(own) and own.precision > _SURE_DIGITS:
+                expected = f"levels of at most {_SURE_DIGITS} digits, or the column as text or whole numbers"
+                raise refusal(name, expected, str(own))
         self.facts = {name: Facts() for name in self.names}
         seen = 0
         for _, frame in self.chunks(10_000):
             for name in self.names:
                 cells = frame[name].dropna().reset_index(drop=True)
-                number = check_type(cells, name) == "number"
+                number = not self.is_text(name) and check_type(cells, name) == "number"
                 found = numbers(cells, name) if number else np.full(len(cells), np.nan)
                 self.facts[name].update(cells, pd.Series(found), seen)
             seen += len(frame)

@@ -70,7 +70,7 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
 
     Raises:
         ValueError: if there are fewer than two tables, shapes or labels differ, something is masked or no number, or a
-            number is not finite or a variance below 0.
+            number or its square is not finite, or a variance below 0.
 
     Example:
         >>> pooled = pool([1.0, 2.0, 3.0], [0.5, 0.5, 0.5])
@@ -94,9 +94,14 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
             f"{MARK}complete_degrees_of_freedom`. Expected a number above 0. Received: {complete_degrees_of_freedom!r}"
         )
     count = len(found)
-    within, between = squares.mean(axis=0), found.var(axis=0, ddof=1)
-    lost = (1.0 + 1.0 / count) * between
-    total = within + lost
+    with np.errstate(over="ignore", invalid="ignore"):
+        within, between = squares.mean(axis=0), found.var(axis=0, ddof=1)
+        lost = (1.0 + 1.0 / count) * between
+        total = within + lost
+    if not np.isfinite(total).all():
+        name, wide = ("estimates", found) if np.isfinite(within).all() else ("variances", squares)
+        expected = "numbers whose sums and squares float64 holds; divide both by one of their size, and by its square"
+        raise ValueError(f"{MARK}{name}`. Expected {expected}. Received: up to {np.abs(wide).max():g}")
     # Nothing varies and nothing is uncertain: nothing was lost.
     share = np.divide(lost, total, out=np.zeros_like(total), where=total > 0.0)
     with np.errstate(divide="ignore"):

@@ -158,7 +158,7 @@ class Schema:
 
         Args:
             frame: the table, with whatever pandas takes for missing.
-            columns: for some columns by name what they are: a kind, or a `Column`.
+            columns: for some columns by name what they are: a kind, "ordinal(low<mid<high)", or a `Column`.
 
         Returns:
             the schema, with the dtypes of the table.
@@ -167,8 +167,9 @@ class Schema:
             ValueError: which names the column, if names repeat, or a column is all missing, of mixed types, of dates or
                 free text, holds infinity, or is not what `columns` says.
         """
-        # Here, for it makes columns.
+        # Here, for they make columns.
         from keras_iwae.tables.inference import infer_column
+        from keras_iwae.tables.kinds import check_kind
 
         check_frame(frame)
         if not isinstance(columns, (Mapping, type(None))):
@@ -177,9 +178,7 @@ class Schema:
         unknown = [name for name in given if name not in frame.columns]
         if unknown:
             raise ValueError(f"{MARK}columns`. Expected names of {list(frame.columns)}. Received: {unknown[0]!r}")
-        for name, kind in given.items():
-            if not isinstance(kind, Column):
-                check_choice(f"column {name!r}", kind, KINDS)
+        given = {name: check_kind(f"column {name!r}", name, said) for name, said in given.items()}
         return cls(tuple(infer_column(frame[name], name, given.get(name)) for name in frame.columns))
 
     def check(self, frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_names
+from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
 from keras_iwae.tables.schema import Column, kinds_text
@@ -48,7 +49,7 @@ def score_file(
     *,
     train: str | os.PathLike | None = None,
     cells: bool = False,
-    kinds: Mapping[str, str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
     ignore: Collection[str] = (),
     missing: Collection[str] = (),
     fit_rows: int = 100_000,
@@ -70,12 +71,13 @@ def score_file(
             furthest below the median of its column: a density depends on the unit, and its differences do not. As much
             work for each cell as for a row. A column that is called row, missing, log_likelihood or oddest is
             column_row there, and so on.
-        kinds: what some columns are, by name; see `Schema`.
+        kinds: what some columns are, by name: "real", "positive", "count", "binary", "categorical", "ordinal",
+            "ordinal(low<mid<high)" or a `Column`. Levels that are said are those of a CSV file to the letter.
         ignore: names of columns that are not looked at.
         missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
         chunk_rows: rows that are scored at a time.
-        seed: the same seed gives the same scores.
+        seed: the same seed gives the same scores, but for rounding in training; see docs/tables.md.
         verbose: whether to show progress.
         **options: passed to `IWAEDensity`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
 
@@ -105,13 +107,13 @@ def score_file(
     check_integer("chunk_rows", chunk_rows)
     check_seed("seed", seed)
     check_boolean("verbose", verbose)
+    kinds = check_kinds(kinds)
     unfitted = estimator_of(IWAEDensity, seed, verbose, options)
     if train is None:
         table = learned = open_table(source, missing, ignore, kinds)
     else:
         table, learned = open_pair(source, known, missing, ignore, kinds)
     warn_of_names(*dict.fromkeys((table, learned)))
-    kinds = dict(kinds or {})
     settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
     work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK
 
-_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?")
+_DATE = re.compile(r"\s*(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})([ T].*)?")
 # Values that are looked at to tell what a column of text holds, and levels that an error names.
 _LOOKED_AT, _SHOWN = 200, 8
 
@@ -48,9 +48,20 @@ def check_type(series: pd.Series, name: Any) -> str:
     ((kind, value),) = kinds.items()
     if kind not in ("number", "bool", "text"):
         raise refusal(name, "numbers, text or booleans", f"{kind} ({plain_text(value)})")
-    if kind == "text" and all(_DATE.fullmatch(value) for value in observed.iloc[:_LOOKED_AT]):
-        raise _dates(name, repr(value))
+    if kind == "text" and all(map(_is_date, observed.iloc[:_LOOKED_AT])):
+        raise _dates(name, repr(value), "; or, if they are levels, that you say it is 'categorical'")
     return kind
+
+
+def _is_date(text: str) -> bool:
+    """Whether a text is a date, which has a year of two digits or four, a month and a day; versions have not."""
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return False
+    first, middle, last = found.groups()[:3]
+    ends = ((first, last), (last, first))
+    days = (sorted((int(middle), int(day))) for year, day in ends if len(year) in (2, 4) and len(day) < 3)
+    return any(1 <= low <= 12 and high <= 31 for low, high in days)
 
 
 def _kind_of(value: object) -> str:
@@ -67,10 +78,9 @@ def _kind_of(value: object) -> str:
     return type(value).__name__
 
 
-def _dates(name: Any, received: str) -> ValueError:
-    return refusal(
-        name, "numbers or levels; dates as a number, such as days since a day, or the column left out", received
-    )
+def _dates(name: Any, received: str, remedy: str = "") -> ValueError:
+    expected = "numbers or levels; dates as a number, such as days since a day, or the column left out"
+    return refusal(name, f"{expected}{remedy}", received)
 
 
 def numbers(series: pd.Series, name: Any) -> np.ndarray:
@@ -106,9 +116,11 @@ def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
     if (found < 0.0).any():
         unknown = list(dict.fromkeys(map(plain_text, values[found < 0.0])))
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        written = {str(category) for category in categories}
+        alike = any(str(value) in written for value in values[found < 0.0])
         raise refusal(
             name,
-            f"one of the levels {shown(categories)}",
+            f"one of the levels {shown(categories)}{', of the same type' if alike else ''}",
             f"{', '.join(unknown[:_SHOWN])}{more}, which was not there when the levels were set",
         )
     return found

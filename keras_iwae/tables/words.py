@@ -1,10 +1,37 @@
-"""Texts that stand for a cell that is not known: to the letter, and in columns of numbers by their value."""
+"""Texts that stand for a cell that is not known: to the letter, and in columns of numbers by their value.
+
+What is a gap whatever stands beside it is in `MISSING`: nobody who has it means a level. `LONE` is a gap among numbers,
+and a result of a test among signs. `DOUBTFUL` is a level among texts, as none beside mild and severe, and among numbers
+no more than a question.
+"""
 
 from collections.abc import Collection
 
 import pandas as pd
 
 from keras_iwae.tables.dialect import MISSING, Dialect
+
+LONE = (".", "-")
+# In small letters; those with a mark are of Excel.
+DOUBTFUL = (
+    *(
+        "none",
+        "nil",
+        "unknown",
+        "unk",
+        "missing",
+        "n.a.",
+        "n.a",
+        "not available",
+        "nat",
+        "--",
+        "---",
+        "\u2013",
+        "\u2014",
+        "..",
+    ),
+    *("...", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),
+)
 
 
 class Words:
@@ -13,14 +40,17 @@ class Words:
     Args:
         further: those beside nothing, NA, NaN, ? and others.
         dialect: of the file, by which texts are numbers; one that is none by it may be one with a decimal point.
+
+    Attributes:
+        further: the further ones.
     """
 
     def __init__(self, further: Collection[str], dialect: Dialect):
+        self.further = frozenset(further)
         self._further = pd.Series(list(further), dtype=object)
         self._texts = {*MISSING, *further}
         known = dialect.numbers(self._further)
         self._values = known.fillna(pd.to_numeric(self._further, errors="coerce").astype(float))
-        self.any_numbers = bool(self._values.notna().any())
         self._seen: set[str] = set()
 
     def are(self, texts: pd.Series) -> pd.Series:

@@ -53,8 +53,7 @@ def _opened(files: FilledFiles) -> tuple[TableFile, TableFile]:
     missing, ignore, kinds = (files.settings[name] for name in ("missing", "ignore", "kinds"))
     drawn = files.imputations[0] if files.imputations else files.filled
     # A first column without gaps might be taken for the names of the rows, unless it is said what it is.
-    known = {name: column.kind for name, column in files.columns.items()}
-    return open_table(files.source, missing, ignore, kinds), open_table(drawn, (), ignore, known)
+    return open_table(files.source, missing, ignore, kinds), open_table(drawn, (), ignore, files.columns)
 
 
 class _Gaps:
