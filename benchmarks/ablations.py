@@ -2,8 +2,7 @@
 """What does each ingredient buy? An IWAE with a learned prior, and the same with one thing changed at a time.
 
 Every model is trained for the same passes, and judged by minus L_5000 and by the refined NLL on the first test images.
-Runs are kept in --out and rows in --json: a second start goes on where the first one stopped. Seconds of training are
-wall time: compare those of idle cores alone.
+Runs are kept in --out and rows in --json: a second start goes on where the first one stopped.
 
 examples:
   python benchmarks/ablations.py --passes 10 --limit 1000
@@ -66,7 +65,6 @@ def row(change: str, args: argparse.Namespace) -> dict[str, str]:
     """Train, or go on, and judge."""
     from keras_iwae import experiments
     from keras_iwae.experiments import inputs
-    from keras_iwae.training import runs
 
     run = args.out / f"{args.dataset}-{args.passes}-{change.replace(': ', '-').replace(', ', '-').replace(' ', '-')}"
     settings = {**WHOLE, **CHANGES[change]}
@@ -87,7 +85,6 @@ def row(change: str, args: argparse.Namespace) -> dict[str, str]:
         "NLL, L_5000 (nats)": f"{record['nll']:.2f} ± {record['standard_error']:.2f}",
         "NLL, refined, K = 500": f"{refined['nll']:.2f}",
         "active units": str(record["active_units"]),
-        "training": f"{sum(step['seconds'] for step in runs.read_history(run)):.0f} s",
     }
 
 

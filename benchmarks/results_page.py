@@ -215,7 +215,7 @@ def main() -> None:
     }
     tables["transfer"] = markdown(TRANSFER_HEADS, [transfer(r, published[r["row"]]) for r in judged if r["from"]])
     tables["lecture"] = markdown(LECTURE_HEADS, [lecture(r) for r in records if r["row"].startswith("lecture")])
-    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("trials", "checks", "train")}
+    tables |= {name: stored(read(args.results / f"{name}.json")) for name in ("trials", "checks", "train", "ablations")}
     costs = json.loads((ROOT / "docs" / "benchmarks" / "step_cost.json").read_text())["rows"]
     for name, first in (("bounds", "IWAE-50"), ("posteriors", "the first row")):
         tables[name] = stored(with_cost(read(args.results / f"{name}.json"), costs, first))

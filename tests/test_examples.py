@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import json
 import pkgutil
 
 import keras
@@ -61,11 +62,12 @@ def names():
     return {
         **exported,
         **rooms,
-        **dict(np=np, tf=tf, keras=keras, pd=pd, keras_iwae=keras_iwae),
-        **dict(model=model, images=(rng.random((400, 4)) < 0.5).astype(np.float32), table=table),
+        **dict(json=json, np=np, tf=tf, keras=keras, pd=pd, keras_iwae=keras_iwae),
+        **dict(model=model, images=(rng.random((20, 4)) < 0.5).astype(np.float32), table=table),
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_as_it_is_printed(name, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -80,7 +80,7 @@ class NLLResult:
                 between them or in two of them.
 
         Example:
-            >>> shards = [importance_weighted_nll(model, images[i : i + 200], first=i) for i in (0, 200)]
+            >>> shards = [importance_weighted_nll(model, images[i : i + 10], batch_size=10, first=i) for i in (0, 10)]
             >>> NLLResult.join(shards).nll
         """
         parts = sorted(_results(results), key=lambda result: result.first)

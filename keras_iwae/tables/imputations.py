@@ -47,7 +47,7 @@ class Imputations:
 
         Example:
             >>> imputations = IWAEImputer(random_state=0).fit(table).impute(table, num_imputations=20)
-            >>> pooled = imputations.pool(lambda table: (table[:, 0].mean(), table[:, 0].var() / len(table)))
+            >>> pooled = imputations.pool(lambda table: (table["age"].mean(), table["age"].var() / len(table)))
             >>> print(pooled.estimate, pooled.interval(0.95))
         """
         if not callable(analysis):
