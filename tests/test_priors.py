@@ -10,11 +10,14 @@ from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
+from keras_iwae.networks import dense_encoder
+from keras_iwae.posteriors import SemiAmortizedPosterior
 from keras_iwae.priors import (
     BernoulliPrior,
     FlowPrior,
     HierarchicalPrior,
     MixturePrior,
+    Prior,
     StandardNormalPrior,
     VampPrior,
 )
@@ -219,3 +222,51 @@ def test_what_does_not_go_together_is_refused(settings, message):
 def test_numbers_of_components(kind):
     with pytest.raises(ValueError, match=r"`num_components`. Expected"):
         kind(2, num_components=0)
+
+
+class Doubled(StandardNormalPrior):
+    def log_prob(self, z, training=False):
+        return 2.0 * super().log_prob(z)
+
+
+class Wide(StandardNormalPrior):
+    def sample(self, num_samples, seed):
+        return tf.zeros([num_samples, 3])
+
+
+class Summed(StandardNormalPrior):
+    def log_prob(self, z, training=False):
+        return super().log_prob(z)[..., tf.newaxis]
+
+
+class Laplace(Prior):
+    @property
+    def distribution(self):
+        return tfd.Independent(tfd.Laplace(tf.zeros(self.latent_dim), 1.0), 1)
+
+
+def test_own_priors_are_held_to_their_draws():
+    wrong = {Doubled: "`sample`, too. Received: Doubled", Wide: r"gives \[N, 2\]", Summed: r"is finite, \[K, B\]"}
+    for kind, message in wrong.items():
+        with pytest.raises(ValueError, match=rf"`prior`. Expected a class .*{message}"):
+            model_with(kind(2))
+    assert np.isfinite(model_with(Laplace(2)).log_weights(X[:3], 2, tf.constant([0, 1]))).all()
+
+
+def test_what_is_made_of_one_model_is_not_of_another():
+    vamp = VampPrior(2, num_components=3)
+    model_with(vamp)
+    with pytest.raises(ValueError, match=r"`prior`. Expected a VampPrior of its own"):
+        model_with(vamp)
+    refined = SemiAmortizedPosterior(dense_encoder((4,)), 2, num_steps=1)
+    IWAE(PIXELS, hidden=(4,), posterior=refined)
+    with pytest.raises(ValueError, match=r"`posterior`. Expected a SemiAmortizedPosterior of its own"):
+        IWAE(PIXELS, hidden=(4,), posterior=refined)
+
+
+def test_pseudo_inputs_are_seen_as_at_evaluation():
+    encoder = keras.Sequential([keras.layers.Dense(5), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)])
+    prior = model_with(LEARNED["vamp"](), encoder=encoder, backward_samples=2).generative.prior
+    z, kept = tf.ones([1, 1, 2]), [variable.numpy() for variable in encoder.variables]
+    np.testing.assert_array_equal(prior.log_prob(z, training=True), prior.log_prob(z))
+    assert all((was == now.numpy()).all() for was, now in zip(kept, encoder.variables, strict=True))

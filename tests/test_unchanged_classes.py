@@ -88,7 +88,7 @@ def test_what_changes_nothing_is_what_it_inherits_from(kinds, eagerly, tmp_path)
         np.testing.assert_array_equal(model.log_weights(*given), loaded.log_weights(*given))
 
 
-@pytest.mark.parametrize("name", sorted({*priors.__all__} - {"Prior", "NUM_COMPONENTS"}))
+@pytest.mark.parametrize("name", sorted(name for name in priors.__all__ if name.endswith("Prior") and name != "Prior"))
 def test_priors_that_change_nothing_have_the_same_density(name):
     kind, settings = getattr(priors, name), {} if name == "HierarchicalPrior" else {"latent_dim": 3}
     plain, own = made(kind, False, **settings), made(kind, True, **settings)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae import likelihoods
+from keras_iwae import likelihoods, priors
 from keras_iwae.foundation import (
     MARK,
     FixedArguments,
@@ -153,8 +153,8 @@ class LatentModel(FixedArguments, StreamingModel):
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
         self.generative.build((None, self.latent_dim))
-        # It may ask the generative model, as a semi-amortized one does.
         check_contract(self.posterior, self.event_shape)
+        priors.check_contract(self.generative.prior)
         self._check_kept()
         refuse_unheard(self)
         refuse_activity_regularizers(self)

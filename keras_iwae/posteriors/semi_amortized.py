@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer, check_positive
+from keras_iwae.foundation import MARK, DiagonalGaussian, antithetic_noise, check_integer, check_positive
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
 # Of a gradient that goes back through the steps, next to what it was behind them.
@@ -79,7 +79,16 @@ class SemiAmortizedPosterior(GaussianPosterior):
             self.total_only = "that is differentiated through its steps; one with differentiable=False goes with all"
 
     def of_model(self, log_joint: LogJoint) -> None:
-        """Say what the steps climb: log p(x, z) of the model that it is a part of."""
+        """Say what the steps climb: log p(x, z) of the model that it is a part of.
+
+        Raises:
+            ValueError: if it is a part of another model already.
+        """
+        if self._log_joint is not None:
+            raise ValueError(
+                f"{MARK}posterior`. Expected a {type(self).__name__} of its own, whose steps climb the p(x, z) of one "
+                "model. Received: one that another model has"
+            )
         self._log_joint = log_joint
 
     def get_config(self):

@@ -11,6 +11,7 @@ The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last
 
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.bernoulli import BernoulliPrior
+from keras_iwae.priors.contract import check_contract
 from keras_iwae.priors.flow import FlowPrior
 from keras_iwae.priors.hierarchical import HierarchicalPrior
 from keras_iwae.priors.mixture import NUM_COMPONENTS, MixturePrior
@@ -26,4 +27,5 @@ __all__ = [
     "Prior",
     "StandardNormalPrior",
     "VampPrior",
+    "check_contract",
 ]

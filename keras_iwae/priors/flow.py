@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer, check_width, standard_normal_log_prob
-from keras_iwae.networks import dense_encoder, derived_seed
+from keras_iwae.foundation import MARK, check_integer, check_seed, check_width, standard_normal_log_prob
+from keras_iwae.networks import check_activation, dense_encoder, derived_seed
 from keras_iwae.priors.base import Prior
 
 # A layer multiplies by no more than its exponential, and no less than one over it.
@@ -59,7 +59,8 @@ class FlowPrior(Prior):
                 f"others. Received: {latent_dim}"
             )
         self.num_layers, self.hidden = check_integer("num_layers", num_layers), tuple(hidden)
-        self.activation, self.seed = keras.activations.get(activation), seed
+        check_activation("activation", activation)
+        self.activation, self.seed = keras.activations.get(activation), check_seed("seed", seed)
         self.networks = [
             dense_encoder(self.hidden, activation, derived_seed(seed, layer), self.dtype_policy, f"coupling_{layer}")
             for layer in range(self.num_layers)

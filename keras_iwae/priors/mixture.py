@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import check_integer, check_width, gaussian_mixture_log_prob
+from keras_iwae.foundation import check_integer, check_seed, check_width, gaussian_mixture_log_prob
 from keras_iwae.networks import derived_seed
 from keras_iwae.priors.base import Prior
 
@@ -40,7 +40,7 @@ class MixturePrior(Prior):
 
     def __init__(self, latent_dim: int, num_components: int = NUM_COMPONENTS, seed: int = 0, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.num_components, self.seed = check_integer("num_components", num_components), seed
+        self.num_components, self.seed = check_integer("num_components", num_components), check_seed("seed", seed)
 
     def get_config(self):
         return {**super().get_config(), "num_components": self.num_components, "seed": self.seed}

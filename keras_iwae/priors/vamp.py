@@ -11,6 +11,7 @@ from keras_iwae.foundation import (
     DiagonalGaussian,
     Support,
     check_integer,
+    check_seed,
     check_width,
     gaussian_mixture_log_prob,
     is_known,
@@ -25,7 +26,8 @@ class VampPrior(Prior):
     r"""$p(z) = \frac1M \sum_{m=1}^M q(z|u_m)$, the posterior of the model at M pseudo-inputs u, which are learned.
 
     The best prior for a given posterior is its mean over the data, $\frac1N \sum_n q(z|x_n)$; this is that of fewer
-    examples. The encoder has a gradient through the prior too. Pseudo-inputs stay within the support of the likelihood,
+    examples. The encoder has a gradient through the prior too, whose pseudo-inputs it sees as at evaluation: without
+    dropout, and with the statistics that it has kept. Pseudo-inputs stay within the support of the likelihood,
     and may lie between its whole numbers. Without `LatentModel.initialize_pseudo_inputs`, by which they start as
     training examples, they start as noise.
 
@@ -50,14 +52,23 @@ class VampPrior(Prior):
 
     def __init__(self, latent_dim: int, num_components: int = NUM_COMPONENTS, seed: int = 0, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.num_components, self.seed = check_integer("num_components", num_components), seed
+        self.num_components, self.seed = check_integer("num_components", num_components), check_seed("seed", seed)
         self._posterior: Any = None
 
     def get_config(self):
         return {**super().get_config(), "num_components": self.num_components, "seed": self.seed}
 
     def of_model(self, distribution, event_shape: tuple[int, ...], support: Support) -> None:
-        """Say whose posterior it is a mixture of: `distribution(x, training)`, of such examples."""
+        """Say whose posterior it is a mixture of: `distribution(x)`, of such examples.
+
+        Raises:
+            ValueError: if it is the prior of another model already.
+        """
+        if self._posterior is not None:
+            raise ValueError(
+                f"{MARK}prior`. Expected a VampPrior of its own, as it is made of the posterior of one model. "
+                "Received: one that another model has"
+            )
         # A function and not the layer, whose weights would count as the prior's.
         self._posterior = distribution, event_shape, support
 
@@ -98,11 +109,14 @@ class VampPrior(Prior):
 
     def _of_model(self):
         if self._posterior is None:
-            raise ValueError("Expected a prior in a model, of whose posterior it is a mixture. Received: one alone")
+            raise ValueError(
+                "Invalid call of `VampPrior`. Expected it in a model, of whose posterior it is a mixture. "
+                "Received: one alone"
+            )
         return self._posterior
 
-    def _components(self, training: bool = False) -> DiagonalGaussian:
-        found = self._of_model()[0](self.pseudo_inputs.value, training)
+    def _components(self) -> DiagonalGaussian:
+        found = self._of_model()[0](self.pseudo_inputs.value)
         if not is_known(found, DiagonalGaussian):
             raise ValueError(
                 f"{MARK}prior`. Expected another than 'vamp' beside a posterior that is no diagonal Gaussian given x. "
@@ -113,7 +127,7 @@ class VampPrior(Prior):
     def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(z) in nats, `[K, B]`, of latents `[K, B, D]`."""
         check_width("latents", z, self.latent_dim)
-        components = self._components(training)
+        components = self._components()
         share = -tf.math.log(tf.cast(self.num_components, tf.float32))
         return gaussian_mixture_log_prob(z, components.loc, tf.math.log(components.scale.diag), share)
 
