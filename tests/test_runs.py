@@ -315,3 +315,24 @@ def test_a_full_disk_leaves_the_previous_checkpoint(finished, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (finished / "model.keras").read_bytes() == before
     assert not list(finished.glob(".model*"))
+
+
+def test_what_a_start_left_that_was_killed_is_no_hindrance(tmp_path):
+    """A temporary file of a process that is no more, and what is written before `config.json` makes it a run."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    run, first = tmp_path / "run", {"inputs.json": {"start": "there"}}
+    run.mkdir()
+    (run / f".config-{ended.pid}-0.tmp.json").write_text("{")
+    (run / f".inputs-{ended.pid}-0.tmp.json").write_text("{")
+    (run / "inputs.json").write_text('{"start": "elsewhere"}')
+    runs.create(run, {"epochs": 1}, first)
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "inputs.json"]
+    assert runs.read_json(run / "inputs.json") == first["inputs.json"]
+    for name, text in {f".config-{os.getpid()}-0.tmp.json": "{", "inputs.json": '{"mine": 1}'}.items():
+        other = tmp_path / f"of {name}"
+        other.mkdir()
+        (other / name).write_text(text)
+        with pytest.raises(ValueError, match="holds other files"):
+            runs.create(other, {"epochs": 1}, first)
+        assert (other / name).read_text() == text

@@ -53,10 +53,15 @@ class Inputs(NamedTuple):
         except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"Expected what a run began with in {file}. Received: something else ({error})") from error
 
-    def keep(self, run: Path) -> None:
-        """Write it into a run folder, before the first epoch."""
+    def files(self) -> dict[str, dict]:
+        """The file of a run folder that says it, by its name."""
         found = {split: one._asdict() for split, one in self.data.items()}
-        write_json(run / _FILE, {"settings": self.settings, "data": found, "start": self.start})
+        return {_FILE: {"settings": self.settings, "data": found, "start": self.start}}
+
+    def keep(self, run: Path) -> None:
+        """Write it into a run folder."""
+        for name, value in self.files().items():
+            write_json(run / name, value)
 
 
 def check_wanted(run: Path, config: ExperimentConfig, free: Sequence[str] = ()) -> None:

@@ -47,8 +47,7 @@ def train(
     out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Before the folder: a configuration that cannot run leaves none.
     model, training, began = build(config), _training_data(config, first_epoch=0), Inputs.now(config)
-    run = runs.create(out, asdict(config))
-    began.keep(run)
+    run = runs.create(out, asdict(config), began.files())
     return _fit(run, config, model, training, 0, budget_minutes, curve)
 
 

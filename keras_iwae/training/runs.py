@@ -16,7 +16,7 @@ from pathlib import Path
 
 import keras
 
-from keras_iwae.foundation import MARK, check_folder, command_line, replacing, write_json
+from keras_iwae.foundation import MARK, check_folder, command_line, remove_leftovers, replacing, write_json
 from keras_iwae.models import AVB, IWAE
 
 ROOT = Path("saved_models")
@@ -40,20 +40,33 @@ def folder(path: str | os.PathLike) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def create(path: str | os.PathLike, config: Mapping) -> Path:
-    """Make a new run folder with its `config.json`.
+def create(path: str | os.PathLike, config: Mapping, first: Mapping[str, Mapping] | None = None) -> Path:
+    """Make a new run folder with its `config.json`, which makes it a run.
+
+    What a killed process left of the same is no hindrance.
+
+    Args:
+        path: the folder.
+        config: the configuration.
+        first: further JSON files by their names, which are there before `config.json` is.
 
     Raises:
         ValueError: if `path` holds anything already, or cannot be a folder.
     """
     path = check_folder("out", path)
-    if path.exists() and any(path.iterdir()):
+    first = first or {}
+    for name in (*first, "config.json"):
+        remove_leftovers(path / name)
+    # Of `first` alone it is what a start left that was killed before it was a run; of other keys it is not.
+    ours = {name for name, value in first.items() if read_json(path / name).keys() == value.keys()}
+    if path.exists() and any(found.name not in ours for found in path.iterdir()):
         held = "a run; continue it with --resume, or" if (path / "config.json").exists() else "other files;"
         raise ValueError(
             f"Invalid value received for `out`. Expected a new folder. "
             f"Received: {path}, which holds {held} name another"
         )
-    write_json(path / "config.json", dict(config))
+    for name, value in {**first, "config.json": config}.items():
+        write_json(path / name, dict(value))
     return path
 
 
