@@ -10,7 +10,7 @@ from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
-from keras_iwae.networks import dense_encoder
+from keras_iwae.networks import dense_encoder, gated_encoder
 from keras_iwae.posteriors import SemiAmortizedPosterior
 from keras_iwae.priors import (
     BernoulliPrior,
@@ -218,6 +218,19 @@ def test_what_does_not_go_together_is_refused(settings, message):
         IWAE(**{**SMALL, **settings})
 
 
+def test_arguments_are_named():
+    wrong = [(FlowPrior, {"hidden": 5}, "hidden"), (FlowPrior, {"activation": "tanhh"}, "activation")]
+    wrong += [(kind, {"seed": seed}, "seed") for kind in (FlowPrior, MixturePrior, VampPrior) for seed in ("a", -1)]
+    for kind, settings, name in wrong:
+        with pytest.raises(ValueError, match=rf"`{name}`. Expected"):
+            kind(2, **settings)
+    for network, settings in ((gated_encoder, {"hidden": 5}), (dense_encoder, {"hidden": 5})):
+        with pytest.raises(ValueError, match=r"`hidden`. Expected at least one layer"):
+            network(**settings)
+    with pytest.raises(ValueError, match=r"`seed`. Expected"):
+        gated_encoder((5,), seed="a")
+
+
 @pytest.mark.parametrize("kind", [MixturePrior, VampPrior])
 def test_numbers_of_components(kind):
     with pytest.raises(ValueError, match=r"`num_components`. Expected"):
@@ -239,6 +252,23 @@ class Summed(StandardNormalPrior):
         return super().log_prob(z)[..., tf.newaxis]
 
 
+class Mixing(StandardNormalPrior):
+    def log_prob(self, z, training=False):
+        found = super().log_prob(z)
+        return found - tf.reduce_mean(found)
+
+
+class Moved(MixturePrior):
+    def sample(self, num_samples, seed):
+        return super().sample(num_samples, seed) + 3.0
+
+
+class Elsewhere(MixturePrior):
+    @property
+    def distribution(self):
+        return tfd.MultivariateNormalDiag(100.0 + tf.zeros(2), tf.ones(2))
+
+
 class Laplace(Prior):
     @property
     def distribution(self):
@@ -246,10 +276,13 @@ class Laplace(Prior):
 
 
 def test_own_priors_are_held_to_their_draws():
-    wrong = {Doubled: "`sample`, too. Received: Doubled", Wide: r"gives \[N, 2\]", Summed: r"is finite, \[K, B\]"}
+    wrong = {Doubled: "`sample`, too.* Received: Doubled", Wide: r"gives \[N, 2\]", Summed: r"is finite, \[K, B\]"}
+    wrong |= {Mixing: "of each latent by itself", Moved: "`log_prob`, too", Elsewhere: "`sample`, too"}
     for kind, message in wrong.items():
         with pytest.raises(ValueError, match=rf"`prior`. Expected a class .*{message}"):
             model_with(kind(2))
+    with pytest.raises(ValueError, match=r"`prior`. Expected a class .*Received: Doubled"):
+        model_with(Doubled(2), latent_dim=(3, 2), hidden=((5,), (4,)))
     assert np.isfinite(model_with(Laplace(2)).log_weights(X[:3], 2, tf.constant([0, 1]))).all()
 
 

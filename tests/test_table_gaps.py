@@ -104,6 +104,8 @@ def test_namibia_is_a_country(tmp_path):
     assert values(opened(tmp_path, countries, kinds=given)) == countries
     # Controls: of two levels, and beside what is no code, nothing is asked.
     assert values(opened(tmp_path, ["SI", "NO", "NA"])) == ["SI", "NO", None]
+    with pytest.raises(ValueError, match=r"`column 'c'`\. Expected to be told what 'NA' is"):
+        opened(tmp_path, ["DE", "US", "NA"])
     assert values(opened(tmp_path, ["DE", "US", "France", "NA"])) == ["DE", "US", "France", None]
 
 

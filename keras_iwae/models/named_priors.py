@@ -104,9 +104,10 @@ def start_pseudo_inputs(prior: Prior, examples: np.ndarray, seed: int) -> None:
     Raises:
         ValueError: if it has none, or there are fewer examples.
     """
-    if not isinstance(prior, VampPrior):
-        raise ValueError(f"{MARK}model`. Expected one with the prior 'vamp'. Received: a {type(prior).__name__}")
-    prior.start_from(examples, seed)
+    top = _top(prior)
+    if not isinstance(top, VampPrior):
+        raise ValueError(f"{MARK}model`. Expected one with the prior 'vamp'. Received: a {type(top).__name__}")
+    top.start_from(examples, seed)
 
 
 def _top(prior: Prior) -> Prior:

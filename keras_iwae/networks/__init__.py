@@ -11,7 +11,7 @@ Any Keras layer or model with one of these signatures can take the place of the 
 from keras_iwae.networks.bijectors import Planar, Radial
 from keras_iwae.networks.conditional import ConditionalGaussian
 from keras_iwae.networks.convolutional import PixelBias, conv_decoder, conv_encoder
-from keras_iwae.networks.dense import check_activation, dense_decoder, dense_encoder
+from keras_iwae.networks.dense import check_activation, checked_units, dense_decoder, dense_encoder
 from keras_iwae.networks.discriminator import Discriminator, discrimination
 from keras_iwae.networks.event_encoder import EventEncoder
 from keras_iwae.networks.gated import GatedDense, gated_decoder, gated_encoder
@@ -32,6 +32,7 @@ __all__ = [
     "Radial",
     "check_activation",
     "check_layer",
+    "checked_units",
     "conv_decoder",
     "conv_encoder",
     "dense_decoder",

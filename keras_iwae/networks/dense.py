@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.networks.initializers import glorot
@@ -22,11 +23,20 @@ def check_activation(argument: str, activation: object) -> None:
         ) from error
 
 
+def checked_units(hidden: Sequence[int]) -> list[int]:
+    """Units of the layers of one network.
+
+    Raises:
+        ValueError: which names `hidden`.
+    """
+    if not isinstance(hidden, (tuple, list, np.ndarray)) or not len(hidden):
+        raise ValueError(f"{MARK}hidden`. Expected at least one layer, as (200, 200). Received: {hidden!r}")
+    return [check_integer("hidden", units) for units in hidden]
+
+
 def dense_layers(hidden: Sequence[int], activation, seed: int, dtype) -> list[keras.Layer]:
     check_activation("activation", activation)
-    units = [check_integer("hidden", u) for u in hidden]
-    if not units:
-        raise ValueError("Invalid value received for `hidden`. Expected at least one layer. Received: ()")
+    units = checked_units(hidden)
     return [
         keras.layers.Dense(u, activation, kernel_initializer=glorot(seed, i), dtype=dtype) for i, u in enumerate(units)
     ]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_iwae.foundation import MARK, FixedArguments, check_integer
+from keras_iwae.foundation import FixedArguments, check_integer, check_seed
+from keras_iwae.networks.dense import checked_units
 from keras_iwae.networks.initializers import derived_seed, glorot
 
 
@@ -31,7 +32,7 @@ class GatedDense(FixedArguments, keras.Layer):
 
     def __init__(self, units: int, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
-        self.units, self.seed = check_integer("units", units), seed
+        self.units, self.seed = check_integer("units", units), check_seed("seed", seed)
 
     def get_config(self):
         return {**super().get_config(), "units": self.units, "seed": self.seed}
@@ -112,7 +113,5 @@ def gated_decoder(
 
 
 def _layers(hidden: Sequence[int], seed: int, dtype) -> list[keras.Layer]:
-    units = [check_integer("hidden", each) for each in hidden]
-    if not units:
-        raise ValueError(f"{MARK}hidden`. Expected at least one layer. Received: ()")
-    return [GatedDense(each, derived_seed(seed, index), dtype=dtype) for index, each in enumerate(units)]
+    units = enumerate(checked_units(hidden))
+    return [GatedDense(each, derived_seed(seed, index), dtype=dtype) for index, each in units]

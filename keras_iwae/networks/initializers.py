@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 
+from keras_iwae.foundation import check_integer
+
 
 def derived_seed(seed: int, index: int) -> int:
     """The `index`-th of the seeds that come of one seed."""
+    seed = check_integer("seed", seed, at_least=0)
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0]) % 2**31
 
 

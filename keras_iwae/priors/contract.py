@@ -9,12 +9,15 @@ from keras_iwae.priors.base import Prior
 _DRAWS = 64
 # Of nats, far above rounding.
 _TOLERANCE = 1e-2
+# Draws whose means are compared, and standard errors that they may lie apart.
+_MANY, _ERRORS = 4000, 6.0
 
 
 def check_contract(prior: Prior) -> None:
     """Refuse a class of a user's own whose methods do not say one p(z).
 
-    Where it has a density of its own and the draws of a class of this package, that class' density at them is compared.
+    What it has of its own is compared with what it inherits, at draws; where both draws and density are its own, they
+    are taken as they are.
 
     Args:
         prior: a prior that is built.
@@ -22,6 +25,8 @@ def check_contract(prior: Prior) -> None:
     Raises:
         ValueError: which names `prior` and the method.
     """
+    if hasattr(prior, "top"):
+        check_contract(prior.top)
     kind = type(prior)
     if not is_own_class(kind):
         return
@@ -37,11 +42,31 @@ def check_contract(prior: Prior) -> None:
             f"{MARK}prior`. Expected a class whose `log_prob` of latents [K, B, D] is finite, [K, B], at its own draws."
             f" Received: {kind.__name__}, which gives {list(log_prob.shape)} for [1, {_DRAWS}, {prior.latent_dim}]"
         )
-    ours = next(base for base in kind.__mro__ if not is_own_class(base) and issubclass(base, Prior))
-    # Draws of the class that they are inherited from have that one's density.
-    source = Prior if kind.sample is Prior.sample else ours if kind.sample is ours.sample else kind
-    if not np.allclose(log_prob, source.log_prob(prior, z[tf.newaxis]), rtol=1e-3, atol=_TOLERANCE):
+    if not _near(prior.log_prob(z[tf.newaxis, : _DRAWS // 2]), log_prob[:, : _DRAWS // 2]):
         raise ValueError(
-            f"{MARK}prior`. Expected a class whose draws have its density: one with another `log_prob` has another "
-            f"`sample`, too. Received: {kind.__name__}, with the draws of {source.__name__}"
+            f"{MARK}prior`. Expected a class whose `log_prob` is of each latent by itself. Received: {kind.__name__}, "
+            "which gives others where the latents beside it are others"
         )
+    ours = next(base for base in kind.__mro__ if not is_own_class(base) and issubclass(base, Prior))
+    source = ours if kind.sample is ours.sample else kind
+    expected = (
+        prior.distribution.log_prob(z) if kind.distribution is not Prior.distribution else source.log_prob(prior, z)
+    )
+    if not _near(log_prob[0], expected):
+        raise ValueError(
+            f"{MARK}prior`. Expected a class whose draws have its density: one with another `log_prob` or "
+            "`distribution` has another `sample`, too, as that of `Prior` is of its `distribution`. "
+            f"Received: {kind.__name__}"
+        )
+    if kind.log_prob is ours.log_prob and kind.sample is not ours.sample:
+        own, theirs = prior.sample(_MANY, tf.constant([0, 2])), ours.sample(prior, _MANY, tf.constant([0, 3]))
+        error = np.sqrt((np.var(own, axis=0) + np.var(theirs, axis=0)) / _MANY)
+        if (np.abs(np.mean(own, axis=0) - np.mean(theirs, axis=0)) > _ERRORS * error).any():
+            raise ValueError(
+                f"{MARK}prior`. Expected a class whose draws have its density: one with another `sample` has another "
+                f"`log_prob`, too. Received: {kind.__name__}, with another mean than {ours.__name__}"
+            )
+
+
+def _near(one: tf.Tensor, other: tf.Tensor) -> bool:
+    return np.allclose(one, other, rtol=1e-3, atol=_TOLERANCE)

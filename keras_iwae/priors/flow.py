@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer, check_seed, check_width, standard_normal_log_prob
-from keras_iwae.networks import check_activation, dense_encoder, derived_seed
+from keras_iwae.networks import check_activation, checked_units, dense_encoder, derived_seed
 from keras_iwae.priors.base import Prior
 
 # A layer multiplies by no more than its exponential, and no less than one over it.
@@ -58,7 +58,7 @@ class FlowPrior(Prior):
                 f"{MARK}latent_dim`. Expected at least 2 units, of which a coupling layer changes some given the "
                 f"others. Received: {latent_dim}"
             )
-        self.num_layers, self.hidden = check_integer("num_layers", num_layers), tuple(hidden)
+        self.num_layers, self.hidden = check_integer("num_layers", num_layers), tuple(checked_units(hidden))
         check_activation("activation", activation)
         self.activation, self.seed = keras.activations.get(activation), check_seed("seed", seed)
         self.networks = [

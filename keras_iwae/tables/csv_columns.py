@@ -20,7 +20,7 @@ _MOST_LEVELS = 10
 # What no number is written like, but a postal code or another name of digits.
 _CODE = r"0\d+"
 # Codes of countries, of which NA is one, where there are so many.
-_COUNTRY, _FEWEST_COUNTRIES = r"[A-Z]{2}", 3
+_COUNTRY, _FEWEST_COUNTRIES = r"[A-Z]{2}", 2
 _BOOLEANS = {"false": False, "true": True}
 
 
@@ -117,7 +117,9 @@ class CsvColumn:
             mark = next(iter(self._lone))
             expected = f"to be told what {mark!r} is beside text: among `missing` if it stands for what is not known, "
             raise refusal(self.name, f"{expected}{level}", f"{mark!r} and {others[0]!r}")
-        countries = facts.distinct is None or len(facts.distinct) >= _FEWEST_COUNTRIES
+        # Of two codes, as SI and NO, one is "no" in many a survey.
+        fewest = _FEWEST_COUNTRIES + ("NO" in (facts.distinct or ()))
+        countries = facts.distinct is None or len(facts.distinct) >= fewest
         if self._has_na and self._are_countries and countries and "NA" not in self._words.further:
             expected = "to be told what 'NA' is beside such codes: among `missing` if it stands for what is not known; "
             remedy = "if it is a level, a Column with all of them, or another name for it"

@@ -152,7 +152,8 @@ class CsvTable:
         header = [name.strip() for name in next(strict_rows(self.path, self.dialect))[1]]
         if unnamed := [place for place, name in enumerate(header) if not name and place > 0]:
             raise ValueError(
-                f"{MARK}{self.path}`. Expected a name for each column. Received: none for column {unnamed[0] + 1}"
+                f"{MARK}{self.path}`. Expected a name for each column. Received: none for column {unnamed[0] + 1}; "
+                "write one there, or take out the separator at the end of every line"
             )
         for name in header:
             if header.count(name) > 1:
