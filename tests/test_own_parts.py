@@ -239,7 +239,8 @@ PUBLIC = {
     Objective: {"terms", "inference_terms", "get_config", "from_config"},
     Prior: {"distribution", "log_prob", "sample", "decoded", "build", "get_config"},
     LatentModel: {
-        *("door", "metrics", "build", "call", "initialize_output_bias", "check_finite", "get_config", "from_config"),
+        *("door", "metrics", "build", "call", "initialize_output_bias", "initialize_pseudo_inputs"),
+        *("check_finite", "get_config", "from_config"),
         # Refused.
         *("sample", "export"),
     },
