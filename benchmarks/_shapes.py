@@ -28,6 +28,7 @@ class Target:
     """A generative model without weights, p(z) = N(0, I) and x = f(z) + noise, for one x."""
 
     trainable_variables: tuple = ()
+    through_posterior = False
 
     def __init__(self, name: str):
         self.measured, self.value, self.noise = TARGETS[name]
@@ -46,7 +47,7 @@ class Target:
 def make(family: str, target: Target) -> Posterior:
     posterior = POSTERIORS[family](networks.dense_encoder((16,), seed=1), 2, seed=2)
     if family == "semi_amortized":
-        posterior.log_joint = target.log_joint
+        posterior.of_model(target.log_joint)
     posterior.build((None, 1))
     return posterior
 

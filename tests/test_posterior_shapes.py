@@ -57,3 +57,10 @@ def test_the_gap_shrinks_from_the_gaussian_to_the_richer_family(gaussian, name, 
     weights = (target.log_joint(None, z) - log_q).numpy().astype(np.float64)
     log_evidence = np.logaddexp.reduce(shapes.true_log_joint(target)) + np.log(shapes.CELL)
     assert abs(log_evidence - weights.mean() - gap) < 4.0 * weights.std() / np.sqrt(20_000) + 5e-3
+
+
+def test_the_refined_family_climbs_the_target():
+    target = shapes.Target("crescent")
+    posterior = shapes.make("semi_amortized", target)
+    shapes.fit(posterior, target, steps=2, num_samples=4)
+    assert all(np.isfinite(weight).all() for weight in posterior.get_weights())

@@ -113,7 +113,7 @@ def bound_gradients(
     zero = tf.UnconnectedGradients.ZERO
     # Of a prior that is made of the posterior, log p(z) at fixed z is a function of the posterior's parameters too: as
     # part of the model, whatever estimator the posterior has.
-    in_prior = phis if generative.prior.through_posterior else []
+    in_prior = phis if generative.through_posterior else []
     found = tape.gradient(climbed, [*thetas, *in_prior, z], unconnected_gradients=zero)
     for_generative, of_prior, d_joint = found[: len(thetas)], found[len(thetas) : -1], found[-1]
     if not estimator.reparameterizes:

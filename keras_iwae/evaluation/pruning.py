@@ -48,12 +48,6 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
             f"Received: {found.dtype} {list(found.shape)}"
         )
     keep = found
-    top = getattr(model.generative.prior, "top", model.generative.prior)
-    if type(top) is not StandardNormalPrior:
-        raise ValueError(
-            "Invalid value received for `model`. Expected the prior N(0, I), of which a unit can be left out. "
-            f"Received: a {type(top).__name__}"
-        )
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     posterior, prior = copy.posterior, copy.generative.prior
@@ -65,6 +59,12 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
     else:
         raise ValueError(
             f"Invalid value received for `model`. Expected Gaussian posteriors. Received: {type(posterior).__name__}"
+        )
+    top = getattr(prior, "top", prior)
+    if type(top) is not StandardNormalPrior:
+        raise ValueError(
+            "Invalid value received for `model`. Expected the prior N(0, I), of which a unit can be left out. "
+            f"Received: a {type(top).__name__}"
         )
     layers, means = np.split(keep, np.cumsum(sizes)[:-1]), _prior_means(prior, generation, sizes)
     for network, kept in zip([*inference, *generation], [*layers, *layers[:-1]], strict=True):

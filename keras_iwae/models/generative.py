@@ -112,6 +112,11 @@ class GenerativeModel(FixedArguments, keras.Layer):
         """D, the number of latent units of all layers."""
         return self.prior.latent_dim
 
+    @property
+    def through_posterior(self) -> bool:
+        """Whether log p(z) is a differentiable function of the posterior's parameters too."""
+        return self.prior.through_posterior
+
     def build(self, input_shape):
         if not self.prior.built:
             self.prior.build((None, self.latent_dim))
