@@ -9,6 +9,7 @@ from keras_iwae.evaluation.diagnostics import active_units
 from keras_iwae.models import AVB, IWAE
 from keras_iwae.networks import conv_decoder, conv_encoder, dense_decoder, dense_encoder
 from keras_iwae.serving import export_saved_model, load_saved_model
+from keras_iwae.training import load
 
 if TYPE_CHECKING:
     from keras_iwae.tables import IWAEDensity, IWAEImputer
@@ -34,6 +35,7 @@ __all__ = [
     "export_saved_model",
     "importance_weighted_nll",
     "likelihoods",
+    "load",
     "load_saved_model",
     "training",
 ]

@@ -89,6 +89,9 @@ SETTINGS: dict[str, dict[str, dict]] = {
         ),
         "beta_1": dict(type=float, help="of Adam [0.9]"),
         "epsilon": dict(type=float, help="of Adam [1e-7]"),
+        "global_clipnorm": dict(
+            type=float, metavar="LENGTH", help="shorten gradients of all weights together to this length [as they are]"
+        ),
     },
     "run": {
         "epochs": dict(type=int, help="passes over the training images, in all [20]"),

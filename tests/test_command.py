@@ -5,6 +5,7 @@ import importlib.util
 import io
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,24 @@ def test_every_package_is_installed():
     found = [
         str(path.parent.relative_to(ROOT)).replace("/", ".") for path in (ROOT / "keras_iwae").rglob("__init__.py")
     ]
-    assert re.findall(r'"(.+?)"', listed) == [*sorted(found), "keras_iwae_scripts"]
+    assert re.findall(r'"(.+?)"', listed) == [*sorted(found), "keras_iwae_models", "keras_iwae_scripts"]
+
+
+def test_the_models_in_the_box_are_small_whole_and_installed():
+    """What is installed of them, by the patterns of pyproject.toml, is all that lies there in a clean clone."""
+    project = (ROOT / "pyproject.toml").read_text()
+    patterns = re.findall(
+        r'"(.+?)"', re.search(r'^"keras_iwae_models" = \[(.*?)\]', project, flags=re.M | re.S).group(1)
+    )
+    names = sorted({pattern.split("/")[0] for pattern in patterns})
+    listed = re.findall(r"^\| \[(.+?)\]\(\1/\)", (ROOT / "saved_models" / "README.md").read_text(), flags=re.M)
+    assert sorted(listed) == names
+    for name in names:
+        found = {path for pattern in patterns for path in (ROOT / "saved_models").glob(pattern) if name in path.parts}
+        assert {path.name for path in found} >= {"README.md", "config.json", "inputs.json", "metrics.json", "model.keras"}
+        assert max(path.stat().st_size for path in found) < 3e6
+        with zipfile.ZipFile(ROOT / "saved_models" / name / "model.keras") as archive:
+            assert b"optimizer" not in archive.read("model.weights.h5")
 
 
 def test_requirements_are_what_is_installed_and_what_tests_need():

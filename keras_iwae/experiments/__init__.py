@@ -4,6 +4,7 @@ from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.diagnosis import diagnose
 from keras_iwae.experiments.log_likelihood import evaluate, evaluate_annealed, evaluate_bidirectional, evaluate_sumo
+from keras_iwae.experiments.packing import pack
 from keras_iwae.experiments.proposals import evaluate_both
 from keras_iwae.experiments.samples import draw_samples
 from keras_iwae.experiments.sections import DataConfig, ModelConfig, ObjectiveConfig, OptimizerConfig, RunConfig
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate_bidirectional",
     "evaluate_both",
     "evaluate_sumo",
+    "pack",
     "resume",
     "train",
     "worker_processes",

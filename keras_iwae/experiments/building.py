@@ -98,7 +98,7 @@ def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
         rate = PaperSchedule(config.steps_per_pass, wanted.learning_rate)
     elif wanted.schedule == "cosine":
         rate = warm_cosine(config.run.epochs * config.steps_per_pass, wanted.learning_rate)
-    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon)
+    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, global_clipnorm=wanted.global_clipnorm)
 
 
 def make_objective(config: ObjectiveConfig) -> objectives.Objective:

@@ -200,15 +200,20 @@ class OptimizerConfig:
             `PaperSchedule`.
         beta_1: the decay of the first moment.
         epsilon: added to the square root of the uncorrected second moment; the loss is a mean over the batch.
+        global_clipnorm: gradients of all weights together are shortened to this length where they are longer; `None`
+            leaves them as they are.
     """
 
     learning_rate: float = 1e-3
     schedule: str = "constant"
     beta_1: float = 0.9
     epsilon: float = 1e-7
+    global_clipnorm: float | None = None
 
     def __post_init__(self):
         check_choice("schedule", self.schedule, SCHEDULES)
+        if self.global_clipnorm is not None:
+            settle(self, global_clipnorm=check_positive("global_clipnorm", self.global_clipnorm))
         settle(
             self,
             learning_rate=check_positive("learning_rate", self.learning_rate),

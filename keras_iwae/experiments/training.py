@@ -89,6 +89,11 @@ def resume(
     started = (run / "model.keras").exists()
     _check_inputs(run, config, started)
     model = runs.load_model(run) if started else build(config)
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(
+            f"Invalid value received for `out`. Expected a run with its optimizer. Received: {run}, which was packed "
+            "without; train.py --start begins a new run with its weights"
+        )
     # As many as there were steps in a pass when they were done: the examples are the same.
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
     if epochs_done > config.run.epochs:

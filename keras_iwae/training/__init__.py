@@ -9,6 +9,7 @@ from keras_iwae.training.callbacks import (
     RunCheckpoint,
     StopWhereNotFinite,
 )
+from keras_iwae.training.library import in_the_box, load
 from keras_iwae.training.optimizers import FusedAdam
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
@@ -22,6 +23,8 @@ __all__ = [
     "PaperSchedule",
     "RunCheckpoint",
     "StopWhereNotFinite",
+    "in_the_box",
+    "load",
     "passes_of",
     "runs",
     "stage_of",

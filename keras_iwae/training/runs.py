@@ -107,17 +107,21 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
     """The model of a run folder, or of a `.keras` file.
 
     Args:
-        path: the folder or the file.
+        path: the folder or the file; or "hf://USER/MODEL", as a text.
         argument: what it was given as, for errors.
 
     Raises:
         ValueError: if there is none, or if the file is damaged or holds another kind of model.
     """
-    path = Path(path)
-    file = path / "model.keras" if path.is_dir() else path
     expected = f"{MARK}{argument}`. Expected a run folder or a .keras file with an IWAE"
-    if not file.is_file():
-        raise ValueError(f"{expected}. Received: {path}, where there is none")
+    file: Path | str
+    if str(path).startswith("hf://"):
+        file = str(path)
+    else:
+        path = Path(path)
+        file = path / "model.keras" if path.is_dir() else path
+        if not file.is_file():
+            raise ValueError(f"{expected}. Received: {path}, where there is none")
     try:
         model = keras.models.load_model(file)
     # Keras lets the errors of zipfile, h5py and json through as they are; for the user they all mean one thing.
@@ -128,7 +132,8 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
                 f"{expected}. Received: {file}, with a {found[1]}, which Keras does not know here: decorate that class "
                 "with keras.saving.register_keras_serializable(), and import it first"
             ) from error
-        raise ValueError(f"{expected}. Received: {file}, which cannot be read ({type(error).__name__})") from error
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ValueError(f"{expected}. Received: {file}, which cannot be read ({cause})") from error
     if not isinstance(model, (IWAE, AVB)):
         raise ValueError(f"{expected}. Received: {file}, which holds a {type(model).__name__}")
     model.check_finite()

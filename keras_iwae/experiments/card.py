@@ -1,0 +1,135 @@
+"""The card of a packed model: what it is, how to use it, what is known of it and what it is not for."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.report import numbers
+from keras_iwae.foundation import number_text
+
+# Those that say what the model is; the rest are in config.json.
+_SAID = {
+    "likelihood",
+    "posterior",
+    "prior",
+    "prior_components",
+    "network",
+    "latent_dim",
+    "hidden",
+    "activation",
+    "objective",
+    "num_samples",
+    "early_samples",
+    "estimator",
+    "backward_samples",
+    "schedule",
+    "learning_rate",
+    "batch_size",
+    "epochs",
+    "seed",
+}
+
+
+def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], history: list[dict[str, float]]) -> str:
+    """The text of README.md, with the front matter of the Hugging Face Hub.
+
+    Args:
+        name: of the model's folder.
+        config: of config.json.
+        metrics: of metrics.json.
+        history: rows of history.csv.
+    """
+    # As JSON has them, in lists.
+    settings = json.loads(json.dumps(ExperimentConfig.from_dict(config).settings))
+    text = [
+        *_front_matter(settings["dataset"]),
+        f"# {name}",
+        "",
+        f"{numbers.sentence(settings)} Trained with keras_iwae.",
+        "",
+        "```python",
+        "import keras_iwae",
+        "",
+        f'model = keras_iwae.load("{name}")',
+        "model.sample(16, seed=0).mean        # [16, *event_shape]: means of what it draws",
+        "```",
+        "",
+        "Every script of keras_iwae takes this folder for a run: `evaluate_nll.py`, `sample.py`, `diagnose.py`,"
+        " `export.py` as `--model`, `report.py` and `compare.py` as it is.",
+        "",
+        "## What is known of it",
+        "",
+        *_table([*_numbers(metrics), *_training(metrics, history)]),
+        *_verdicts(metrics),
+        "",
+        "## How it was made",
+        "",
+        *_table(numbers.rows({name: value for name, value in settings.items() if name in _SAID})),
+        "",
+        "## What it is not",
+        "",
+        f"A model of {settings['dataset']} as keras_iwae reads it: its log-likelihoods of other data, or of the same"
+        " data scaled or binarized in another way, say nothing about either. It draws what it was trained on, and is no"
+        " classifier. There is no optimizer in the file: training goes on with a new one, and `train.py --resume`"
+        " refuses it.",
+        "",
+        "## Licence",
+        "",
+        "The weights: MIT, as keras_iwae. The data that they were trained on is not in it, and stays under the terms of"
+        " those who publish it.",
+    ]
+    return "\n".join(text) + "\n"
+
+
+def _front_matter(dataset: str) -> list[str]:
+    return [
+        "---",
+        "library_name: keras",
+        "license: mit",
+        f"datasets: [{dataset}]",
+        "tags: [iwae, vae, density-estimation, generative-model]",
+        "---",
+        "",
+    ]
+
+
+def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each evaluation of the test images: its NLL with the error over images."""
+    found = []
+    for key, record in metrics.items():
+        if not isinstance(record, Mapping) or record.get("nll") is None:
+            continue
+        before = ", before rounding" if key.endswith("_before_rounding") else ""
+        of = f"{record.get('split')} images of {record.get('dataset')}: {record.get('num_examples'):,}"
+        what = f"NLL, L_{record.get('num_samples')}, {record.get('proposal', 'amortized')}{before}; {of}"
+        error = record.get("standard_error")
+        found.append((what, number_text(record["nll"]) + (f" ± {number_text(error)}" if error else "") + " nats"))
+        if "active_units" in record:
+            found.append(("latent units active", f"{record['active_units']} of {record.get('latent_dim')}"))
+    rounding = metrics.get("rounding")
+    if rounding:
+        change, error = (rounding["nll_change"][key] for key in ("mean", "standard_error"))
+        what = f"rounding to float16 adds to L_{rounding['num_samples']} of {rounding['num_examples']} test images"
+        found.append((what, f"{number_text(change, '+.4f')} ± {number_text(error, '.4f')} nats"))
+    return list(dict.fromkeys(found))
+
+
+def _training(metrics: Mapping[str, Any], history: list[dict[str, float]]) -> list[tuple[str, str]]:
+    training = metrics.get("training", {})
+    passes = training.get("epoch", history[-1]["epoch"] if history else None)
+    seconds = training.get("seconds", sum(row["seconds"] for row in history))
+    return (
+        [("passes over the training data", f"{passes:g}"), ("minutes of training", f"{seconds / 60:.0f}")]
+        if passes
+        else []
+    )
+
+
+def _verdicts(metrics: Mapping[str, Any]) -> list[str]:
+    said = [record.get("verdict") for record in metrics.values() if isinstance(record, Mapping)]
+    return [line for verdict in dict.fromkeys(said) if verdict for line in ("", verdict)]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    return ["| | |", "|-|-|", *(f"| {name} | {value} |" for name, value in rows)]

@@ -1,0 +1,77 @@
+"""Trained models by a name, a folder, a file or an address."""
+
+import os
+from pathlib import Path
+
+from keras_iwae.foundation import MARK
+from keras_iwae.models import AVB, IWAE
+from keras_iwae.training import runs
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+# In a clone, and where pip puts them.
+_SHELVES = _PACKAGE / "saved_models", _PACKAGE / "keras_iwae_models"
+
+
+def load(source: str | os.PathLike) -> IWAE | AVB:
+    """A trained model: one that comes with the package, one of yours, or one from the Hugging Face Hub.
+
+    Models of `scripts/pack.py`, which those in the box are, have weights and no optimizer: `compile` them to train on.
+
+    Args:
+        source: the name of a model in the box (`saved_models/README.md` lists them); a run folder; a `.keras` file; or
+            "hf://USER/MODEL" with the package huggingface_hub: a packed folder, or what Keras itself saved there. A
+            path that exists comes before a name.
+
+    Returns:
+        the model.
+
+    Raises:
+        ValueError: if there is no such model, or what is there cannot be read or is another kind of model.
+
+    Example:
+        >>> model = keras_iwae.load("digits-iwae-k50")
+        >>> model.sample(4, seed=0).mean.shape
+        TensorShape([4, 8, 8, 1])
+
+    Source: `keras.saving.load_model` reads the files, in Keras' safe mode.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(f"{_expected()}. Received: {source!r}")
+    if str(source).startswith("hf://"):
+        return _from_the_hub(str(source))
+    boxed = in_the_box()
+    if not Path(source).exists():
+        if str(source) in boxed:
+            return runs.load_model(boxed[str(source)], "source")
+        # Neither a folder's name nor a file's: a name that is not in the box.
+        if Path(source).name == str(source) and Path(source).suffix != ".keras":
+            raise ValueError(f"{_expected()}. Received: {source!r}, which is none of them")
+    return runs.load_model(source, "source")
+
+
+def in_the_box() -> dict[str, Path]:
+    """The folders of the models that come with the package, by their names."""
+    cards = [card for shelf in _SHELVES for card in sorted(shelf.glob("*/README.md"))]
+    return {card.parent.name: card.parent for card in cards if (card.parent / "model.keras").is_file()}
+
+
+def _from_the_hub(address: str) -> IWAE | AVB:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ValueError(
+            f"{MARK}source`. Expected the package huggingface_hub, which {address} is read by: "
+            "pip install huggingface_hub. Received: none"
+        ) from error
+    try:
+        folder = Path(snapshot_download(address.removeprefix("hf://")))
+    # Of the network, of the address, of what one may read: all say themselves what it was.
+    except Exception as error:
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ValueError(f"{_expected()}. Received: {address}, which cannot be fetched ({cause})") from error
+    return runs.load_model(folder if (folder / "model.keras").is_file() else address, "source")
+
+
+def _expected() -> str:
+    names = ", ".join(map(repr, in_the_box())) or "none here"
+    return f"{MARK}source`. Expected a run folder, a .keras file, hf://USER/MODEL or a model in the box ({names})"

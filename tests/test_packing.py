@@ -1,0 +1,183 @@
+"""A packed run: the model without its optimizer, small, with a card; and models by name, folder, file and address."""
+
+import shutil
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+from test_scripts import call, error_line
+
+import keras_iwae
+from keras_iwae import experiments
+from keras_iwae.experiments import ExperimentConfig, pack
+from keras_iwae.training import library, runs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, no_pictures):
+    folder = tmp_path_factory.mktemp("packing") / "run"
+    config = ExperimentConfig.of(
+        dataset="digits", hidden=((16,),), latent_dim=(3,), num_samples=4, epochs=2, learning_rate=1e-2
+    )
+    experiments.train(config, folder)
+    experiments.evaluate(folder, num_samples=20, limit=50)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(run):
+    return pack(run, run.parent / "digits-iwae-k4"), pack(run, run.parent / "rounded", half=True)
+
+
+def test_it_is_the_model_without_its_optimizer(run, packed):
+    model, ours = runs.load_model(run), keras_iwae.load(packed[0])
+    for one, other in zip(model.weights, ours.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert getattr(ours, "optimizer", None) is None
+    assert sorted(path.name for path in packed[0].iterdir()) == sorted(
+        ["README.md", "config.json", "history.csv", "inputs.json", "metrics.json", "model.keras"]
+    )
+    assert (packed[0] / "model.keras").stat().st_size < 0.7 * (run / "model.keras").stat().st_size
+    assert not [path for path in run.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_what_was_evaluated_is_of_the_same_weights(run, packed):
+    before, after = (runs.read_json(folder / "metrics.json") for folder in (run, packed[0]))
+    assert after["nll_test"] == before["nll_test"] | {"model": packed[0].name, "model_digest": runs.digest(packed[0])}
+    # Evaluated again it is the same to the last digit.
+    experiments.evaluate(packed[0], num_samples=20, limit=50)
+    again = runs.read_json(packed[0] / "metrics.json")["nll_test"]
+    assert again["nll"] == before["nll_test"]["nll"]
+
+
+def test_what_was_of_an_earlier_model_is_left_out(run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    record = runs.read_json(other / "metrics.json")["nll_test"]
+    runs.update_metrics(other, {"nll_test": record | {"model_digest": "0" * 16}})
+    assert set(runs.read_json(pack(other, tmp_path / "packed") / "metrics.json")) == {"training"}
+
+
+def test_rounded_weights_are_those_of_float16_and_what_that_changes_is_said(run, packed):
+    model, ours = runs.load_model(run), keras_iwae.load(packed[1])
+    for one, other in zip(model.trainable_weights, ours.trainable_weights, strict=True):
+        np.testing.assert_array_equal(one.numpy().astype(np.float16).astype(np.float32), other)
+    sizes = [(folder / "model.keras").stat().st_size for folder in packed]
+    assert sizes[1] < 0.5 * sizes[0]
+    metrics, card = runs.read_json(packed[1] / "metrics.json"), (packed[1] / "README.md").read_text()
+    assert "nll_test" not in metrics
+    assert "model_digest" not in metrics["nll_test_before_rounding"]
+    change = metrics["rounding"]["nll_change"]["mean"]
+    # An independent one: the bound that both report for the same draws.
+    x = keras_iwae.data.in_order("digits", "test", 300, 300, "dynamic", 0, None)
+    images = next(iter(x)).numpy()
+    nll = [
+        keras_iwae.importance_weighted_nll(each, images, num_samples=100, verbose=False).nll for each in (model, ours)
+    ]
+    assert change == pytest.approx(nll[1] - nll[0], abs=1e-5)
+    assert 0.0 < abs(change) < 0.05
+    assert f"| {change:+.4f} ± " in card
+    assert "before rounding" in card
+
+
+def test_a_weight_that_float16_does_not_hold_is_refused(run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    model = runs.load_model(other)
+    model.trainable_weights[0].assign(1e5 * np.ones_like(model.trainable_weights[0]))
+    runs.save_model(model, other / "model.keras")
+    with pytest.raises(ValueError, match=r"`half`\. Expected False: a weight of .* is too large for float16"):
+        pack(other, tmp_path / "packed", half=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
+
+
+def test_the_card_says_what_it_is(packed):
+    text = (packed[0] / "README.md").read_text()
+    record = runs.read_json(packed[0] / "metrics.json")["nll_test"]
+    assert text.startswith("---\nlibrary_name: keras\nlicense: mit\ndatasets: [digits]\n")
+    assert "Importance weighted autoencoder with K = 4 on digits, 3 latent units." in text
+    assert 'keras_iwae.load("digits-iwae-k4")' in text
+    nll = f"{record['nll']:.2f} ± {record['standard_error']:.2f} nats"
+    assert f"| NLL, L_20, amortized; test images of digits: 50 | {nll} |" in text
+    assert record["verdict"] in text
+    assert "| passes over the training data | 2 |" in text
+
+
+def test_folders_that_cannot_be(run, packed, tmp_path):
+    for given, message in (
+        ((tmp_path, tmp_path / "out"), r"`run`\. Expected a run folder\. Received: .*, which has no config.json"),
+        ((run, packed[0]), r"`out`\. Expected a new folder\. Received: .*, which holds files"),
+        ((run, tmp_path / "out", 1), r"`half`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pack(*given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_is_no_run_to_resume_and_one_to_start_from(packed, tmp_path):
+    with pytest.raises(ValueError, match=r"`out`\. Expected a run with its optimizer\. .*train.py --start"):
+        experiments.resume(packed[0], epochs=3)
+    config = ExperimentConfig.of(
+        dataset="digits", hidden=((16,),), latent_dim=(3,), num_samples=4, epochs=1, start=str(packed[1])
+    )
+    assert (experiments.train(config, tmp_path / "on") / "model.keras").exists()
+
+
+def test_scripts_pack_and_take_what_was_packed(run, packed, tmp_path):
+    done = call("pack", "--model", run, "--out", tmp_path / "small", cwd=tmp_path)
+    assert "MB of weights" in done.stdout
+    with pytest.raises(AssertionError, match="--out"):
+        call("pack", "--model", run, cwd=tmp_path)
+    assert "`out`" in error_line("pack", "--model", run, "--out", packed[0], cwd=tmp_path)
+    for script, *words in (("sample", "--num", "4", "--model"), ("export", "--model"), ("report",)):
+        call(script, *words, tmp_path / "small", cwd=tmp_path)
+
+
+def test_load_takes_a_name_a_folder_a_file(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "_SHELVES", (packed[0].parent,))
+    monkeypatch.chdir(tmp_path)
+    assert set(library.in_the_box()) == {"digits-iwae-k4", "rounded"}
+    found = [keras_iwae.load(source) for source in ("rounded", packed[1], str(packed[1]), packed[1] / "model.keras")]
+    for model in found:
+        np.testing.assert_array_equal(model.sample(2, seed=1).mean, found[0].sample(2, seed=1).mean)
+    # Fine-tuned as any model is.
+    model = keras_iwae.load("rounded")
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(np.ones((20, 8, 8, 1), np.float32), epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("source", [3, None, "mnist-iwae-k5000", "there/is-none", "none.keras"])
+def test_load_says_what_it_takes(source):
+    with pytest.raises(ValueError, match=r"^Invalid value received for `source`\. Expected a run folder.*Received: "):
+        keras_iwae.load(source)
+
+
+def test_load_says_why_a_file_cannot_be_read(packed, tmp_path):
+    whole = (packed[0] / "model.keras").read_bytes()
+    (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"`source`.*half\.keras, which cannot be read \(\w+: .+\)"):
+        keras_iwae.load(tmp_path / "half.keras")
+
+
+def test_load_from_the_hub(packed, monkeypatch):
+    fetched = []
+
+    def snapshot_download(name):
+        fetched.append(name)
+        if name != "someone/digits":
+            raise OSError("404: no such repository")
+        return str(packed[0])
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download))
+    model = keras_iwae.load("hf://someone/digits")
+    np.testing.assert_array_equal(model.weights[0], keras_iwae.load(packed[0]).weights[0])
+    with pytest.raises(ValueError, match=r"`source`.*hf://someone/else, which cannot be fetched \(OSError: 404"):
+        keras_iwae.load("hf://someone/else")
+    assert fetched == ["someone/digits", "someone/else"]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ValueError, match=r"`source`.*pip install huggingface_hub"):
+        keras_iwae.load("hf://someone/digits")
