@@ -50,7 +50,26 @@ DIALECTS = {
         Dialect("utf-16", "\t", ",", "", "\r\n"),
     ),
     "with a mark": ("x|n|w\n1.5|3|a\n|4|b c\n-2.25||a\n1e3|12|\n", "utf-8-sig", Dialect("utf-8-sig", "|")),
-    "it says so": ("sep=;\nx;n;w\n1.5;3;a\n;4;b c\n\n-2.25;;a\n1000;12;\n", "utf-8", Dialect("utf-8", ";", skipped=1)),
+    "it says so": (
+        "sep=;\nx;n;w\n1.5;3;a\n;4;b c\n\n-2.25;;a\n1000;12;\n",
+        "utf-8",
+        Dialect("utf-8", ";", first_line="sep=;"),
+    ),
+    "it says so in quotes": (
+        '"SEP=|"\r\nx|n|w\r\n1.5|3|a\r\n|4|b c\r\n-2.25||a\r\n1000|12|\r\n',
+        "utf-16",
+        Dialect("utf-16", "|", newline="\r\n", first_line='"SEP=|"'),
+    ),
+    "a separator at every end": (
+        "x;n;w;\r\n1,5;3;a;\r\n;4;b c;\r\n-2,25;;a;\r\n1000;12;;\r\n",
+        "utf-8",
+        Dialect("utf-8", ";", ",", "", "\r\n"),
+    ),
+    "more of them here and there": (
+        "x,n,w\n1.5,3,a,,\n,4,b c\n-2.25,,a, ,\n1000,12,,\n",
+        "utf-8",
+        Dialect("utf-8", ","),
+    ),
     "quotes": ('x,"n",w\n"1.5",3,"a"\n,4,b c\n-2.25,,a\n1000,12,""\n', "utf-8", Dialect("utf-8", ",")),
 }
 
@@ -80,6 +99,24 @@ def rows_of(path, dialect):
         return [row for row in csv.reader(file, delimiter=dialect.separator) if row]
 
 
+@pytest.mark.parametrize(
+    ("text", "separator", "columns"),
+    [
+        # An only column, of numbers or of texts with what separates columns elsewhere.
+        ("x\n1,5\n2\n\n-0,25\n", ";", {"x": [1.5, 2.0, None, -0.25]}),
+        ("tag\na|b\nc|d\n", ",", {"tag": ["a|b", "c|d"]}),
+        ("x\n1\n2\n", ",", {"x": [1, 2]}),
+        # A row of gaps, and none where a line is blank.
+        ("a,b\n1,x\n,,\n\n2,y\n", ",", {"a": [1, None, 2], "b": ["x", None, "y"]}),
+    ],
+)
+def test_what_separates_columns(text, separator, columns, tmp_path):
+    path = written(tmp_path, text)
+    assert Dialect.of(path).separator == separator
+    frame = read(path)
+    assert {name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in frame} == columns
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_what_was_there_is_written_as_it_was(name, tmp_path):
     text, encoding, dialect = DIALECTS[name]
@@ -92,9 +129,11 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
         parts.append(tmp_path / f"part-{number}")
         table.write_part(parts[-1], cells, filled)
     table.join(parts, out := tmp_path / "out.csv")
-    assert Dialect.of(out) == Dialect(**{**vars(dialect), "skipped": 0})
+    assert Dialect.of(out) == dialect
     before, after = (rows_of(file, dialect) for file in (path, out))
-    before = before[dialect.skipped :]
+    assert [len(row) for row in after] == [len(row) for row in before]
+    assert after[: dialect.skipped] == before[: dialect.skipped]
+    before, after = before[dialect.skipped :], after[dialect.skipped :]
     gaps = [(2, 0), (3, 1), (4, 2)]
     for place, row in enumerate(before):
         for column, cell in enumerate(row):
@@ -270,8 +309,25 @@ REFUSED = {
     "no names but a number": (b"51.3,46,p1\n50.0,40,p2\n60.5,50,p3\n", r"names of columns .*such as '51.3'"),
     "a name twice": (b"a,b,a\n1,2,3\n", r"names that all differ\. Received: 'a' twice"),
     "a name is lacking": (b"a,,c\n1,2,3\n", r"a name for each column\. Received: none for column 2"),
-    "a cell too many": (b"a,b\n1,2\n1,2,3\n4,5\n", r"2 columns in every line\. Received: 3 in line 3"),
-    "a cell too few": (b'a,b\n1,"2\n2"\n1\n', r"2 columns in every line\. Received: 1 in line 4"),
+    "a cell behind the names": (b"a,b,\n1,2,\n1,2,x\n", r"has cells; .*none for column 3, which has 'x' in line 3"),
+    "a cell too many": (
+        b"a,b\n1,2\n1,2,3\n4,5\n",
+        r"2 columns in every line; a cell .* in quotes\. Received: 3 in line 3",
+    ),
+    "a cell too few": (b'a,b\n1,"2\n2"\n1\n', r"2 columns in every line; what is no row, .*\. Received: 1 in line 4"),
+    "a note below": (b"a,b\n1,2\n1,3\nSource: WHO\n", r"as a title, a total or a note, is .* Received: 1 in line 4"),
+    "a title": (
+        b"Sales 2024\n\na;b\nx;2\ny;3\n",
+        r"take out what is above them\. .*'Sales 2024' in line 1, and 2 columns from line 3 on",
+    ),
+    "a title of Excel": (
+        b"sep=,\nSales,,\nall,,\na,b,c\n1,2,x\n3,,\n",
+        r"'Sales' in line 2, and 3 columns from line 4 on",
+    ),
+    "names as R has them": (
+        b'"a","b"\n"1",5,6\n"2",7,8\n',
+        r"begin the line of names .*2 names, and 3 columns from line 2 on",
+    ),
     "Excel": (b"PK\x03\x04rest", r"text; save it as CSV\. Received: an Excel or zip file"),
     "no text": (bytes(range(256)), r"text\. Received: bytes that are none"),
     "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),

@@ -45,22 +45,28 @@ def table(gaps=True):
     return rows
 
 
-def write(path, rows, header=COLUMNS):
+# What Excel says of a separator.
+SAID = "sep=;\r\n"
+
+
+def write(path, rows, header=COLUMNS, said=""):
     with open(path, "w", newline="") as file:
+        file.write(said)
         csv.writer(file, delimiter=";").writerows([header, *rows])
     return path
 
 
 def read(path, delimiter=";"):
     with open(path, newline="") as file:
-        return list(csv.reader(file, delimiter=delimiter))
+        rows = list(csv.reader(file, delimiter=delimiter))
+    return rows[rows[0] == ["sep=", ""] :]
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """A folder where impute.py has run."""
     folder = tmp_path_factory.mktemp("tables")
-    write(folder / "survey.csv", table())
+    write(folder / "survey.csv", table(), said=SAID)
     arguments = [
         "survey.csv",
         "--out",
@@ -85,6 +91,8 @@ def test_gaps_are_filled_in_and_nothing_else_is_touched(filled):
     assert {path.name for path in folder.iterdir()} == names
     before, levels = read(folder / "survey.csv"), {"blue", "red;green"}
     tables = [read(folder / name) for name in ("filled.csv", "filled-01.csv", "filled-02.csv")]
+    for name in names - {"page.html"}:
+        assert (folder / name).read_bytes().startswith(SAID.encode()), name
     for after in tables:
         assert len(after) == len(before) == ROWS + 1
         for old, new in zip(before, after, strict=True):
