@@ -117,6 +117,62 @@ def test_what_separates_columns(text, separator, columns, tmp_path):
     assert {name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in frame} == columns
 
 
+@pytest.mark.parametrize("minus", ["\u2212", "\u2013"])
+def test_a_minus_of_typography_is_one(minus, tmp_path):
+    cells = [f"{minus}1.500,5", f"{minus}2,5", "3", f"4e{minus}1", ""]
+    path = written(tmp_path, "\n".join(["x;w", *(f"{cell};{cell or 'low'}" for cell in cells)]))
+    frame = read(path)
+    assert frame["x"].tolist() == pytest.approx([-1500.5, -2.5, 3.0, 0.4, np.nan], nan_ok=True)
+    # Among texts it is one.
+    assert frame["w"].tolist() == [*cells[:4], "low"]
+    assert read(path, missing=["-2.5"])["x"].isna().tolist() == [False, True, False, False, True]
+    table = open_table(path)
+    ((texts, values),) = table.chunks(9)
+    table.write_part(tmp_path / "part", texts, values.fillna({"x": -7.25}))
+    assert [line.split(";")[0] for line in (tmp_path / "part").read_text().split()] == [*cells[:4], "-7,25"]
+    # Controls: before a blank, between two numbers and alone it is none.
+    for cell in (f"{minus} 5", f"5{minus}7", minus):
+        with pytest.raises(ValueError, match=r"`column 'x'`\. Expected numbers"):
+            open_table(written(tmp_path, "\n".join(["x", *map(str, range(20)), cell])))
+
+
+@pytest.mark.parametrize(
+    ("cell", "row", "expected"),
+    [
+        ("\u2212 5", 9, "numbers, of digits alone, as .*-5 for '\u2212 5'"),
+        ("10±2", 9, "numbers, of digits alone, as .* two columns for '10±2'"),
+        ("[kg]", 1, r"numbers, or '\[kg\]' among `missing` .*, or that row taken out if it has units"),
+        ("Total", 20, "numbers, or 'Total' among `missing` .*, or that row taken out if it has a total or a note"),
+        ("about 30", 9, r"numbers, or 'about 30' among `missing` if it stands for a cell that is not known\. Received"),
+    ],
+)
+def test_a_text_among_numbers_is_asked_about_by_what_it_is(cell, row, expected, tmp_path):
+    cells = [str(n) for n in range(19)]
+    cells.insert(row - 1, cell)
+    path = written(tmp_path, "\n".join(["x", *cells]))
+    with pytest.raises(ValueError, match=rf"`column 'x'`\. Expected {expected}.*in row {row} among numbers"):
+        open_table(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "what"),
+    [
+        ("Total;6,3;14;", {}, "column 'x' has the sum of the rows above, '6,3'"),
+        ("grand total:;;14;", {}, "column 'n' has the sum of the rows above, '14'"),
+        (";;4,67;Mean", {}, "column 'n' has the mean of the rows above, '4,67'"),
+        ("Summe;6,3;;", {"ignore": ["who"]}, "column 'x' has the sum"),
+    ],
+)
+def test_a_line_of_sums_is_no_row(line, options, what, tmp_path):
+    text = "who;x;n;w\nanna;1,1;3;a\nbert;2,2;4;b\ncecil;3,0;7;a\n"
+    with pytest.raises(ValueError, match=rf"take out the last line\. Received: .* there, where {what}"):
+        open_table(written(tmp_path, text + line + "\n"), **options)
+    # Controls: a name like any other, and other numbers.
+    for other in (line.replace("Total", "Tom"), "Total;6,5;15;", "Mean;0;;"):
+        if other != line:
+            assert open_table(written(tmp_path, f"{text}{other}\n"), **options).num_rows == 4
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_what_was_there_is_written_as_it_was(name, tmp_path):
     text, encoding, dialect = DIALECTS[name]

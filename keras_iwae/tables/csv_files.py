@@ -17,6 +17,7 @@ from keras_iwae.tables.facts import Facts
 from keras_iwae.tables.kinds import Kind, says_texts
 from keras_iwae.tables.marks import Marks
 from keras_iwae.tables.separators import BLANK_QUOTE, width
+from keras_iwae.tables.totals import is_total, total_of
 from keras_iwae.tables.words import Words
 
 _SCANNED = 10_000
@@ -71,10 +72,12 @@ class CsvTable:
             for name, column in self._columns.items():
                 column.update(cells[name].str.strip(), self.num_rows, self.marks)
             self.num_rows += len(cells)
+            last = cells.iloc[-1]
         for column in self._columns.values():
             column.settle()
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
+        self._check_last_line(last)
         self.numbers_as_names = self._checked_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
@@ -98,7 +101,7 @@ class CsvTable:
         Raises:
             ValueError: which names the column.
         """
-        self._columns[name].check()
+        self._columns[name].check(self.num_rows)
         if not self.is_text(name):
             self.marks.check(name)
 
@@ -190,6 +193,20 @@ class CsvTable:
             expected = "names of columns in the first line; add that line"
             raise ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: numbers, such as {numeric[0]!r}")
         return numeric if among else []
+
+    def _check_last_line(self, cells: pd.Series) -> None:
+        """Refuse sums or means of the other rows, which a model would learn from as if they were one of them."""
+        word = next((cell.strip() for cell in cells[self._header] if is_total(cell)), None)
+        if word is None:
+            return
+        values = self.dialect.numbers(cells[self.names].str.strip())
+        facts = self.facts
+        for name, value in values.dropna().items():
+            if (what := total_of(value, facts[name])) is not None:
+                raise ValueError(
+                    f"{MARK}{self.path}`. Expected rows of one thing each; take out the last line. Received: {word!r} "
+                    f"there, where column {name!r} has the {what} of the rows above, {cells[name].strip()!r}"
+                )
 
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list] = []

@@ -29,15 +29,20 @@ _NO_TEXT = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old 
 _BLOCK = 1 << 20
 # Excel's own way to say what the separator is.
 _SAID = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
-_POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
-_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
+# As people type it: a hyphen, the minus of typography, or a dash.
+_MINUS = "\u2212\u2013"
+_TYPED = re.compile(rf"(^|[eE])[{_MINUS}](?=[\d.,])")
+_SIGN = rf"[+\-{_MINUS}]?"
+_EXPONENT = rf"(?:[eE][+\-{_MINUS}]?\d+)?"
+_POINT = re.compile(rf"{_SIGN}\d*\.\d+{_EXPONENT}")
+_COMMA = re.compile(rf"{_SIGN}\d+,\d+{_EXPONENT}")
 # Groups of three digits that can be nothing else.
-_POINTS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3})+,\d+|(\.\d{3}){2,})")
-_COMMAS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})")
+_POINTS_IN_THOUSANDS = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}((\.\d{{3}})+,\d+|(\.\d{{3}}){{2,}})")
+_COMMAS_IN_THOUSANDS = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}((,\d{{3}})+\.\d+|(,\d{{3}}){{2,}})")
 # One of them, which may be decimals too; no number of thousands begins with a zero.
-GROUP = r"[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}"
+GROUP = _SIGN + r"[1-9]\d{{0,2}}{mark}\d{{3}}"
 # With the groups of two digits that India writes above the first thousand.
-_GROUPED = r"[+-]?[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?(?:[eE][+-]?\d+)?"
+_GROUPED = _SIGN + r"[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?" + _EXPONENT
 # What Western text of a byte a letter has none of.
 _NO_LETTERS = bytes([0x00, 0x81, 0x8D, 0x8F, 0x90, 0x9D])
 
@@ -122,6 +127,9 @@ class Dialect:
         if self.decimal != ".":
             # A point is then no part of a number.
             texts = texts.str.replace(".", "x", regex=False).str.replace(self.decimal, ".", regex=False)
+        typed = texts.str.contains(f"[{_MINUS}]").astype(bool)
+        if typed.any():
+            texts = texts.mask(typed, texts[typed].str.replace(_TYPED, r"\1-", regex=True))
         found = pd.to_numeric(texts, errors="coerce").astype(float)
         return found.where(np.isfinite(found))
 

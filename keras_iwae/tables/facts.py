@@ -21,6 +21,7 @@ class Facts:
         count_numbers: those that are numbers.
         low: the smallest number.
         high: the largest number.
+        total: the sum of all numbers.
         whole: whether all numbers are whole.
         coded: whether some number begins with a zero as postal codes do, so that it is none.
         decimals: most digits behind the mark; -1 where a number has an exponent.
@@ -32,7 +33,7 @@ class Facts:
     def __init__(self, as_text: bool = False):
         self.as_text = as_text
         self.count = self.count_numbers = self.decimals = self.row = 0
-        self.low, self.high, self.whole, self.coded = math.inf, -math.inf, True, False
+        self.low, self.high, self.total, self.whole, self.coded = math.inf, -math.inf, 0.0, True, False
         self.distinct: dict | None = {}
         self.text: str | None = None
 
@@ -70,6 +71,7 @@ class Facts:
             self.text, self.row = str(cells[place]), first_row + int(place) + 1
         if len(known):
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+            self.total += float(known.sum())
             self.whole = self.whole and bool((known == np.floor(known)).all())
         if self.distinct is not None:
             self.distinct |= dict.fromkeys(cells.unique())
