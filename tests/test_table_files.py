@@ -490,7 +490,7 @@ def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
     ("kind", "late", "message"),
     [
         ("count", "20000000", r"counts, whole numbers from 0 to 10,000,000; .*Received: 2e\+07"),
-        ("count", "17.5", r"counts, .*Received: fractions, in rows that are not learned from"),
+        ("count", "17.5", r"counts, .*Received: fractions in .*table.csv"),
         ("count", "-1", r"counts, .*Received: -1"),
         ("positive", "0", r"numbers above 0\. Received: 0"),
     ],

@@ -9,8 +9,8 @@ import pandas as pd
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.dress import in_place_of
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
-from keras_iwae.tables.facts import Facts
-from keras_iwae.tables.kinds import Kind, says_numbers, says_texts
+from keras_iwae.tables.facts import MOST, MOST_SAID, Facts
+from keras_iwae.tables.kinds import Kind, says_levels, says_numbers, says_texts
 from keras_iwae.tables.marks import Marks
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.values import refusal
@@ -46,7 +46,7 @@ class CsvColumn:
         # A word that is one of its levels stands for nothing else.
         self._own = {level for level in categories or () if isinstance(level, str)}
         self._wants_booleans = bool(categories) and all(isinstance(level, bool) for level in categories or ())
-        facts = Facts(as_text=self._is_label)
+        facts = Facts(self._is_label, MOST_SAID if says_levels(said) else MOST)
         # Of all cells; without lone marks; and without words that are numbers: one object until they differ.
         self._facts = [facts, facts, facts]
         self._removed: set[float] = set()

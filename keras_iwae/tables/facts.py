@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-# Different cells that are kept.
-_MOST = 60
+# Different cells that are kept of a column of which nothing is said, and of one that is said to have levels.
+MOST, MOST_SAID = 60, 10_000
 
 
 class Facts:
@@ -14,9 +14,11 @@ class Facts:
 
     Args:
         as_text: whether it is read as text, whatever its cells are.
+        most: how many different cells are kept.
 
     Attributes:
         as_text: the same.
+        most: the same.
         count: cells that were observed.
         count_numbers: those that are numbers.
         low: the smallest number.
@@ -30,8 +32,8 @@ class Facts:
         row: where it is, counted from 1.
     """
 
-    def __init__(self, as_text: bool = False):
-        self.as_text = as_text
+    def __init__(self, as_text: bool = False, most: int = MOST):
+        self.as_text, self.most = as_text, most
         self.count = self.count_numbers = self.decimals = self.row = 0
         self.low, self.high, self.total, self.whole, self.coded = math.inf, -math.inf, 0.0, True, False
         self.distinct: dict | None = {}
@@ -75,5 +77,5 @@ class Facts:
             self.whole = self.whole and bool((known == np.floor(known)).all())
         if self.distinct is not None:
             self.distinct |= dict.fromkeys(cells.unique())
-            if len(self.distinct) > _MOST:
+            if len(self.distinct) > self.most:
                 self.distinct = None

@@ -11,9 +11,8 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
 from keras_iwae.tables.dtypes import holding, numpy_dtype
-from keras_iwae.tables.facts import Facts
-from keras_iwae.tables.kinds import Kind, kind_name
-from keras_iwae.tables.schema import LEVELLED
+from keras_iwae.tables.facts import MOST, MOST_SAID, Facts
+from keras_iwae.tables.kinds import Kind, kind_name, says_levels
 from keras_iwae.tables.values import check_type, numbers, refusal
 
 # That float64 tells apart, whichever they are.
@@ -64,11 +63,12 @@ class ParquetTable:
         flags = (field.name for field in self._schema if self._pyarrow.types.is_boolean(field.type))
         self._flags = numeric.intersection(flags)
         for name in self.names:
-            own, levelled = self._schema.field(name).type, kind_name((kinds or {}).get(name)) in LEVELLED
+            own, levelled = self._schema.field(name).type, says_levels((kinds or {}).get(name))
             if levelled and self._pyarrow.types.is_decimal(own) and own.precision > _SURE_DIGITS:
                 expected = f"levels of at most {_SURE_DIGITS} digits, or the column as text or whole numbers"
                 raise refusal(name, expected, str(own))
-        self.facts = {name: Facts() for name in self.names}
+        said = {name: MOST_SAID if says_levels(kind) else MOST for name, kind in (kinds or {}).items()}
+        self.facts = {name: Facts(most=said.get(name, MOST)) for name in self.names}
         seen = 0
         for _, frame in self.chunks(10_000):
             for name in self.names:

@@ -12,7 +12,16 @@ from tqdm import tqdm
 from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, check_target, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_names
+from keras_iwae.tables.files import (
+    TableFile,
+    check_cells,
+    columns_of,
+    dialect_of,
+    is_parquet,
+    open_table,
+    sampled,
+    warn_of_names,
+)
 from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
@@ -119,7 +128,10 @@ def score_file(
 
     def fit() -> IWAEDensity:
         sample = sampled(learned, fit_rows, seed)
-        return unfitted.set_params(columns=columns_of(learned, sample, kinds)).fit(sample)
+        columns = columns_of(learned, sample, kinds)
+        if table is not learned:
+            check_cells(columns, table)
+        return unfitted.set_params(columns=columns).fit(sample)
 
     density, parts = work.kept("model.pickle", fit), []
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
