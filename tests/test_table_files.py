@@ -564,6 +564,16 @@ def test_parquet_keeps_its_types(tmp_path):
     pd.testing.assert_frame_equal(found, expected)
     schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "out")]
     assert schemas[0].equals(schemas[1])
+    # Text as Polars has it.
+    views = pyarrow.table({"w": pyarrow.array(["a", None, "b"], pyarrow.string_view())})
+    pyarrow.parquet.write_table(views, tmp_path / "views.parquet")
+    table = open_table(tmp_path / "views.parquet")
+    ((cells, values),) = table.chunks(9)
+    table.write_part(parts[0], cells, values.fillna("b"))
+    table.join(parts[:1], tmp_path / "out.parquet")
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").equals(
+        pyarrow.table({"w": pyarrow.array(["a", "b", "b"], pyarrow.string_view())})
+    )
     with pytest.raises(ValueError, match=r"`missing`\. Expected none for a Parquet file"):
         open_table(tmp_path / "in.parquet", missing=["?"])
 
