@@ -1,6 +1,7 @@
 """impute.py and score.py as a person uses them: files in, files out, whole or not at all, or a sentence."""
 
 import csv
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import ClassVar
@@ -352,6 +353,30 @@ def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
     # By the name that it has in this file, which is read again.
     assert first[3] == "column_log_likelihood"
     assert open_table(tmp_path / "out.csv", ignore=["oddest"]).names == [*header[:3], *free]
+
+
+@pytest.mark.parametrize("joining", [(filling, "_join_verdicts"), (scoring, "_join")])
+def test_what_is_written_of_all_rows_is_never_in_memory_together(joining, tmp_path, monkeypatch):
+    room, name = joining
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    monkeypatch.setattr(scoring, "IWAEDensity", Seen)
+    Quick.stops_at, peaks, join = 0, [], getattr(room, name)
+
+    def watched(*arguments):
+        tracemalloc.start()
+        join(*arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    monkeypatch.setattr(room, name, watched)
+    write(tmp_path / "in.csv", [(n % 7, n % 11, "") for n in range(6000)] + [(1, 2, 3)], ["a", "b", "c"])
+    if room is filling:
+        impute_file(tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=200)
+    else:
+        score_file(tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=200, cells=True)
+    assert len(read(tmp_path / ("out-rows.csv" if room is filling else "out.csv"))) > 6000
+    # Of 31 chunks not more than a few; the rows of all of them are nearly 3 million bytes.
+    assert peaks[0] < 1_500_000
 
 
 @pytest.mark.parametrize("script", ["impute", "score"])

@@ -1,7 +1,7 @@
 """log p(x) of each row of a file, written as a CSV file: chunk by chunk, whole or not at all, and resumable."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,8 @@ def score_file(
                 gaps = frame.isna().to_numpy()
                 found = {"missing": gaps.sum(axis=1), "log_likelihood": density.score_samples(frame)}
                 if cells:
-                    found["cells"] = density.score_cells(frame).to_numpy()
+                    # A column by itself, for the medians need one after the other.
+                    found |= dict(zip(_places(table), density.score_cells(frame).to_numpy().T, strict=True))
                 work.part(path.name, _write, found)
                 work.seal(path.name, [path.name])
             parts.append(path)
@@ -156,14 +157,19 @@ def _write(path: Path, found: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **found)  # type: ignore[arg-type]
 
 
-def _medians(parts: list[Path]) -> np.ndarray:
-    """Of the scores of the cells of each column, `[D]`; 0 where there are none."""
+def _places(table: TableFile) -> list[str]:
+    return [f"cells-{place}" for place in range(len(table.names))]
+
+
+def _median(parts: list[Path], place: str) -> float:
+    """Of the scores of the cells of a column; 0 where there are none."""
     scores = []
     for part in parts:
         with np.load(part) as found:
-            scores.append(found["cells"])
-    whole = np.concatenate(scores)
-    return np.array([np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in whole.T])
+            column = found[place]
+        scores.append(column[~np.isnan(column)])
+    known = np.concatenate(scores)
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _free_names(names: list[str]) -> list[str]:
@@ -178,19 +184,25 @@ def _free_names(names: list[str]) -> list[str]:
 
 
 def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
-    usual = _medians(parts) if cells else np.zeros(0)
-    names = _free_names(table.names)
-    rows: list[list[str]] = [[*_COLUMNS, *names] if cells else list(_COLUMNS[:-1])]
-    for part in parts:
-        with np.load(part) as found:
-            missing, totals = found["missing"], found["log_likelihood"]
-            each = found["cells"] if cells else None
-        for index in range(len(totals)):
-            row = [str(len(rows)), str(missing[index]), dialect.text(totals[index], 4)]
-            if each is not None:
-                own = each[index]
-                oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
-                row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
-            rows.append(row)
+    """One CSV file of the scores of all chunks, a chunk at a time."""
+    places = _places(table) if cells else []
+    usual, names = np.array([_median(parts, place) for place in places]), _free_names(table.names)
+
+    def rows() -> Iterator[Sequence[str]]:
+        yield [*_COLUMNS, *names] if cells else _COLUMNS[:-1]
+        begin = 1
+        for part in parts:
+            with np.load(part) as found:
+                missing, totals = found["missing"], found["log_likelihood"]
+                each = np.array([found[place] for place in places]).T
+            for index in range(len(totals)):
+                row = [str(begin + index), str(missing[index]), dialect.text(totals[index], 4)]
+                if cells:
+                    own = each[index]
+                    oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
+                    row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
+                yield row
+            begin += len(totals)
+
     with replacing(out) as temporary:
-        dialect.write(temporary, rows, start=True)
+        dialect.write(temporary, rows(), start=True)
