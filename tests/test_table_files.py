@@ -50,7 +50,26 @@ DIALECTS = {
         Dialect("utf-16", "\t", ",", "", "\r\n"),
     ),
     "with a mark": ("x|n|w\n1.5|3|a\n|4|b c\n-2.25||a\n1e3|12|\n", "utf-8-sig", Dialect("utf-8-sig", "|")),
-    "it says so": ("sep=;\nx;n;w\n1.5;3;a\n;4;b c\n\n-2.25;;a\n1000;12;\n", "utf-8", Dialect("utf-8", ";", skipped=1)),
+    "it says so": (
+        "sep=;\nx;n;w\n1.5;3;a\n;4;b c\n\n-2.25;;a\n1000;12;\n",
+        "utf-8",
+        Dialect("utf-8", ";", first_line="sep=;"),
+    ),
+    "it says so in quotes": (
+        '"SEP=|"\r\nx|n|w\r\n1.5|3|a\r\n|4|b c\r\n-2.25||a\r\n1000|12|\r\n',
+        "utf-16",
+        Dialect("utf-16", "|", newline="\r\n", first_line='"SEP=|"'),
+    ),
+    "a separator at every end": (
+        "x;n;w;\r\n1,5;3;a;\r\n;4;b c;\r\n-2,25;;a;\r\n1000;12;;\r\n",
+        "utf-8",
+        Dialect("utf-8", ";", ",", "", "\r\n"),
+    ),
+    "more of them here and there": (
+        "x,n,w\n1.5,3,a,,\n,4,b c\n-2.25,,a, ,\n1000,12,,\n",
+        "utf-8",
+        Dialect("utf-8", ","),
+    ),
     "quotes": ('x,"n",w\n"1.5",3,"a"\n,4,b c\n-2.25,,a\n1000,12,""\n', "utf-8", Dialect("utf-8", ",")),
 }
 
@@ -80,6 +99,80 @@ def rows_of(path, dialect):
         return [row for row in csv.reader(file, delimiter=dialect.separator) if row]
 
 
+@pytest.mark.parametrize(
+    ("text", "separator", "columns"),
+    [
+        # An only column, of numbers or of texts with what separates columns elsewhere.
+        ("x\n1,5\n2\n\n-0,25\n", ";", {"x": [1.5, 2.0, None, -0.25]}),
+        ("tag\na|b\nc|d\n", ",", {"tag": ["a|b", "c|d"]}),
+        ("x\n1\n2\n", ",", {"x": [1, 2]}),
+        # A row of gaps, and none where a line is blank.
+        ("a,b\n1,x\n,,\n\n2,y\n", ",", {"a": [1, None, 2], "b": ["x", None, "y"]}),
+    ],
+)
+def test_what_separates_columns(text, separator, columns, tmp_path):
+    path = written(tmp_path, text)
+    assert Dialect.of(path).separator == separator
+    frame = read(path)
+    assert {name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in frame} == columns
+
+
+@pytest.mark.parametrize("minus", ["\u2212", "\u2013"])
+def test_a_minus_of_typography_is_one(minus, tmp_path):
+    cells = [f"{minus}1.500,5", f"{minus}2,5", "3", f"4e{minus}1", ""]
+    path = written(tmp_path, "\n".join(["x;w", *(f"{cell};{cell or 'low'}" for cell in cells)]))
+    frame = read(path)
+    assert frame["x"].tolist() == pytest.approx([-1500.5, -2.5, 3.0, 0.4, np.nan], nan_ok=True)
+    # Among texts it is one.
+    assert frame["w"].tolist() == [*cells[:4], "low"]
+    assert read(path, missing=["-2.5"])["x"].isna().tolist() == [False, True, False, False, True]
+    table = open_table(path)
+    ((texts, values),) = table.chunks(9)
+    table.write_part(tmp_path / "part", texts, values.fillna({"x": -7.25}))
+    assert [line.split(";")[0] for line in (tmp_path / "part").read_text().split()] == [*cells[:4], "-7,25"]
+    # Controls: before a blank, between two numbers and alone it is none.
+    for cell in (f"{minus} 5", f"5{minus}7", minus):
+        with pytest.raises(ValueError, match=r"`column 'x'`\. Expected numbers"):
+            open_table(written(tmp_path, "\n".join(["x", *map(str, range(20)), cell])))
+
+
+@pytest.mark.parametrize(
+    ("cell", "row", "expected"),
+    [
+        ("\u2212 5", 9, "numbers, of digits alone, as .*-5 for '\u2212 5'"),
+        ("10±2", 9, "numbers, of digits alone, as .* two columns for '10±2'"),
+        ("[kg]", 1, r"numbers, or '\[kg\]' among `missing` .*, or that row taken out if it has units"),
+        ("Total", 20, "numbers, or 'Total' among `missing` .*, or that row taken out if it has a total or a note"),
+        ("about 30", 9, r"numbers, or 'about 30' among `missing` if it stands for a cell that is not known\. Received"),
+    ],
+)
+def test_a_text_among_numbers_is_asked_about_by_what_it_is(cell, row, expected, tmp_path):
+    cells = [str(n) for n in range(19)]
+    cells.insert(row - 1, cell)
+    path = written(tmp_path, "\n".join(["x", *cells]))
+    with pytest.raises(ValueError, match=rf"`column 'x'`\. Expected {expected}.*in row {row} among numbers"):
+        open_table(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "what"),
+    [
+        ("Total;6,3;14;", {}, "column 'x' has the sum of the rows above, '6,3'"),
+        ("grand total:;;14;", {}, "column 'n' has the sum of the rows above, '14'"),
+        (";;4,67;Mean", {}, "column 'n' has the mean of the rows above, '4,67'"),
+        ("Summe;6,3;;", {"ignore": ["who"]}, "column 'x' has the sum"),
+    ],
+)
+def test_a_line_of_sums_is_no_row(line, options, what, tmp_path):
+    text = "who;x;n;w\nanna;1,1;3;a\nbert;2,2;4;b\ncecil;3,0;7;a\n"
+    with pytest.raises(ValueError, match=rf"take out the last line\. Received: .* there, where {what}"):
+        open_table(written(tmp_path, text + line + "\n"), **options)
+    # Controls: a name like any other, and other numbers.
+    for other in (line.replace("Total", "Tom"), "Total;6,5;15;", "Mean;0;;"):
+        if other != line:
+            assert open_table(written(tmp_path, f"{text}{other}\n"), **options).num_rows == 4
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_what_was_there_is_written_as_it_was(name, tmp_path):
     text, encoding, dialect = DIALECTS[name]
@@ -92,9 +185,11 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
         parts.append(tmp_path / f"part-{number}")
         table.write_part(parts[-1], cells, filled)
     table.join(parts, out := tmp_path / "out.csv")
-    assert Dialect.of(out) == Dialect(**{**vars(dialect), "skipped": 0})
+    assert Dialect.of(out) == dialect
     before, after = (rows_of(file, dialect) for file in (path, out))
-    before = before[dialect.skipped :]
+    assert [len(row) for row in after] == [len(row) for row in before]
+    assert after[: dialect.skipped] == before[: dialect.skipped]
+    before, after = before[dialect.skipped :], after[dialect.skipped :]
     gaps = [(2, 0), (3, 1), (4, 2)]
     for place, row in enumerate(before):
         for column, cell in enumerate(row):
@@ -270,8 +365,25 @@ REFUSED = {
     "no names but a number": (b"51.3,46,p1\n50.0,40,p2\n60.5,50,p3\n", r"names of columns .*such as '51.3'"),
     "a name twice": (b"a,b,a\n1,2,3\n", r"names that all differ\. Received: 'a' twice"),
     "a name is lacking": (b"a,,c\n1,2,3\n", r"a name for each column\. Received: none for column 2"),
-    "a cell too many": (b"a,b\n1,2\n1,2,3\n4,5\n", r"2 columns in every line\. Received: 3 in line 3"),
-    "a cell too few": (b'a,b\n1,"2\n2"\n1\n', r"2 columns in every line\. Received: 1 in line 4"),
+    "a cell behind the names": (b"a,b,\n1,2,\n1,2,x\n", r"has cells; .*none for column 3, which has 'x' in line 3"),
+    "a cell too many": (
+        b"a,b\n1,2\n1,2,3\n4,5\n",
+        r"2 columns in every line; a cell .* in quotes\. Received: 3 in line 3",
+    ),
+    "a cell too few": (b'a,b\n1,"2\n2"\n1\n', r"2 columns in every line; what is no row, .*\. Received: 1 in line 4"),
+    "a note below": (b"a,b\n1,2\n1,3\nSource: WHO\n", r"as a title, a total or a note, is .* Received: 1 in line 4"),
+    "a title": (
+        b"Sales 2024\n\na;b\nx;2\ny;3\n",
+        r"take out what is above them\. .*'Sales 2024' in line 1, and 2 columns from line 3 on",
+    ),
+    "a title of Excel": (
+        b"sep=,\nSales,,\nall,,\na,b,c\n1,2,x\n3,,\n",
+        r"'Sales' in line 2, and 3 columns from line 4 on",
+    ),
+    "names as R has them": (
+        b'"a","b"\n"1",5,6\n"2",7,8\n',
+        r"begin the line of names .*2 names, and 3 columns from line 2 on",
+    ),
     "Excel": (b"PK\x03\x04rest", r"text; save it as CSV\. Received: an Excel or zip file"),
     "no text": (bytes(range(256)), r"text\. Received: bytes that are none"),
     "old Excel": (b"\xd0\xcf\x11\xe0rest", r"text; save it as CSV\. Received: an old Excel file"),
@@ -378,7 +490,7 @@ def test_levels_and_ends_are_those_of_all_rows_and_not_of_the_sample(tmp_path):
     ("kind", "late", "message"),
     [
         ("count", "20000000", r"counts, whole numbers from 0 to 10,000,000; .*Received: 2e\+07"),
-        ("count", "17.5", r"counts, .*Received: fractions, in rows that are not learned from"),
+        ("count", "17.5", r"counts, .*Received: fractions in .*table.csv"),
         ("count", "-1", r"counts, .*Received: -1"),
         ("positive", "0", r"numbers above 0\. Received: 0"),
     ],
@@ -452,6 +564,16 @@ def test_parquet_keeps_its_types(tmp_path):
     pd.testing.assert_frame_equal(found, expected)
     schemas = [pyarrow.parquet.read_schema(tmp_path / f"{name}.parquet") for name in ("in", "out")]
     assert schemas[0].equals(schemas[1])
+    # Text as Polars has it.
+    views = pyarrow.table({"w": pyarrow.array(["a", None, "b"], pyarrow.string_view())})
+    pyarrow.parquet.write_table(views, tmp_path / "views.parquet")
+    table = open_table(tmp_path / "views.parquet")
+    ((cells, values),) = table.chunks(9)
+    table.write_part(parts[0], cells, values.fillna("b"))
+    table.join(parts[:1], tmp_path / "out.parquet")
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").equals(
+        pyarrow.table({"w": pyarrow.array(["a", "b", "b"], pyarrow.string_view())})
+    )
     with pytest.raises(ValueError, match=r"`missing`\. Expected none for a Parquet file"):
         open_table(tmp_path / "in.parquet", missing=["?"])
 

@@ -8,7 +8,7 @@ import pytest
 
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import Coding, Column, Schema
-from keras_iwae.tables.files import columns_of, open_table
+from keras_iwae.tables.files import check_cells, columns_of, open_table
 from keras_iwae.tables.pairs import open_pair
 
 # Of each pair some are the same number.
@@ -74,6 +74,93 @@ def test_a_level_that_no_column_has_is_found_in_all_rows(tmp_path):
         ValueError, match=r"`column 'code'`\. Expected one of the levels '1.1', '1.10'\. Received: '1.2'"
     ):
         columns_of(table, next(table.chunks(2))[1], given)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said", "expected"),
+    [
+        (["1.0", "2.0", "3.0"], "ordinal(1<2<3)", "'1', '2', '3', to the letter, as .*; numbers .* 'ordinal' alone"),
+        (["1,0", "2,5"], "ordinal(1<2.5)", "'1', '2.5', to the letter, as the cells have them; numbers"),
+        (
+            ["Low", "high"],
+            "ordinal(low<high)",
+            r"'low', 'high', to the letter, as the cells have them\. Received: 'Low'",
+        ),
+        (["1", "mid"], "ordinal(1<3)", r"'1', '3'\. Received: 'mid'"),
+        (["1", "2"], Column("code", "ordinal", (1, 3)), r"1, 3\. Received: 2"),
+    ],
+)
+def test_levels_of_another_spelling_are_said_to_be_such(cells, said, expected, tmp_path):
+    table = open_table(written(tmp_path, [*cells, *cells, ""]), kinds={"code": said})
+    with pytest.raises(ValueError, match=rf"`column 'code'`\. Expected one of the levels {expected}"):
+        columns_of(table, next(table.chunks(9))[1], {"code": said})
+    # Control: the remedy.
+    if "alone" in expected:
+        table = open_table(written(tmp_path, [*cells, *cells, ""]), kinds={"code": "ordinal"})
+        assert columns_of(table, next(table.chunks(9))[1], {"code": "ordinal"})["code"].categories == (1, 2, 3)
+    frame = pd.DataFrame({"code": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"one of the levels '1', '2', of the same type\. Received: 1.0"):
+        Schema.infer(frame, {"code": "ordinal(1<2)"})
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_levels_beyond_the_rows_that_are_learned_from_are_known_where_they_are_said(name, tmp_path):
+    cells = [f"w{n:03d}" for n in np.r_[np.resize(np.arange(5), 100), np.arange(90)]]
+    path = written(tmp_path, cells)
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+        pd.read_csv(path, sep=";").to_parquet(path := tmp_path / "table.parquet")
+    table = open_table(path, kinds={"code": "categorical"})
+    # A sample of rows in which five of ninety levels are.
+    sample = next(table.chunks(100))[1]
+    assert columns_of(table, sample, {"code": "categorical"})["code"].categories == tuple(sorted(set(cells)))
+    # Where nothing is said, text of so many is none that can be learned from, before a model is made of the sample.
+    table = open_table(path)
+    expected = (
+        r"`column 'code'`\. Expected text of at most 60 levels; leave .* 'categorical'\. Received: more in all 190"
+    )
+    with pytest.raises(ValueError, match=expected):
+        columns_of(table, sample, {})
+    few = open_table(written(tmp_path, [f"w00{n}" for n in range(5)], "few.csv"), kinds={"code": "categorical"})
+    columns = columns_of(few, next(few.chunks(9))[1], {"code": "categorical"})
+    with pytest.raises(
+        ValueError, match=r"`column 'code'`\. Expected one of the levels 'w000'.*Received: more than 60"
+    ):
+        check_cells(columns, table)
+    # Numbers of so many levels are numbers, whatever a sample has of them.
+    path = written(tmp_path, np.r_[np.resize(np.arange(1, 4), 100), np.arange(90)])
+    table = open_table(path)
+    assert columns_of(table, next(table.chunks(100))[1], {})["code"].kind == "real"
+    table = open_table(path, kinds={"code": "ordinal"})
+    assert len(columns_of(table, next(table.chunks(100))[1], {"code": "ordinal"})["code"].categories) == 90
+
+
+def test_levels_that_are_said_are_not_without_end(tmp_path):
+    table = open_table(written(tmp_path, range(10_001)), kinds={"code": "categorical"})
+    with pytest.raises(ValueError, match=r"`column 'code'`\. Expected at most 10,000 levels; leave free text"):
+        columns_of(table, next(table.chunks(9))[1], {"code": "categorical"})
+
+
+def test_cells_that_a_model_cannot_have_are_refused_before_it_is_made(tmp_path):
+    cells = {"n": [0, 3, 40], "x": [1.5, 2.5, 900.0], "w": ["a", "b", "a"]}
+    pd.DataFrame(cells).to_csv(tmp_path / "old.csv", index=False)
+    kinds = {"n": "count", "x": "positive", "w": "binary"}
+    for line, expected in {
+        "-1,2.5,a": r"'n'`\. Expected counts.*Received: -1",
+        "1.5,2.5,a": r"'n'`\. Expected counts.*Received: fractions in .*new.csv",
+        "1,0.0,a": r"'x'`\. Expected numbers above 0\. Received: 0",
+        "1,2.5,c": r"'w'`\. Expected one of the levels 'a', 'b'\. Received: 'c'",
+        "1,2.5,a": None,
+        ",,": None,
+    }.items():
+        (tmp_path / "new.csv").write_text(f"n,x,w\n0,1.5,b\n7,1.5,b\n{line}\n")
+        table, learned = open_pair(tmp_path / "new.csv", tmp_path / "old.csv", kinds=kinds)
+        columns = columns_of(learned, next(learned.chunks(9))[1], kinds)
+        if expected is None:
+            check_cells(columns, table)
+            continue
+        with pytest.raises(ValueError, match=f"`column {expected}"):
+            check_cells(columns, table)
 
 
 def test_levels_of_a_frame_are_its_values():

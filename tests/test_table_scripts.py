@@ -1,6 +1,7 @@
 """impute.py and score.py as a person uses them: files in, files out, whole or not at all, or a sentence."""
 
 import csv
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import ClassVar
@@ -45,22 +46,28 @@ def table(gaps=True):
     return rows
 
 
-def write(path, rows, header=COLUMNS):
+# What Excel says of a separator.
+SAID = "sep=;\r\n"
+
+
+def write(path, rows, header=COLUMNS, said=""):
     with open(path, "w", newline="") as file:
+        file.write(said)
         csv.writer(file, delimiter=";").writerows([header, *rows])
     return path
 
 
 def read(path, delimiter=";"):
     with open(path, newline="") as file:
-        return list(csv.reader(file, delimiter=delimiter))
+        rows = list(csv.reader(file, delimiter=delimiter))
+    return rows[rows[0] == ["sep=", ""] :]
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """A folder where impute.py has run."""
     folder = tmp_path_factory.mktemp("tables")
-    write(folder / "survey.csv", table())
+    write(folder / "survey.csv", table(), said=SAID)
     arguments = [
         "survey.csv",
         "--out",
@@ -85,6 +92,8 @@ def test_gaps_are_filled_in_and_nothing_else_is_touched(filled):
     assert {path.name for path in folder.iterdir()} == names
     before, levels = read(folder / "survey.csv"), {"blue", "red;green"}
     tables = [read(folder / name) for name in ("filled.csv", "filled-01.csv", "filled-02.csv")]
+    for name in names - {"page.html"}:
+        assert (folder / name).read_bytes().startswith(SAID.encode()), name
     for after in tables:
         assert len(after) == len(before) == ROWS + 1
         for old, new in zip(before, after, strict=True):
@@ -344,6 +353,30 @@ def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
     # By the name that it has in this file, which is read again.
     assert first[3] == "column_log_likelihood"
     assert open_table(tmp_path / "out.csv", ignore=["oddest"]).names == [*header[:3], *free]
+
+
+@pytest.mark.parametrize("joining", [(filling, "_join_verdicts"), (scoring, "_join")])
+def test_what_is_written_of_all_rows_is_never_in_memory_together(joining, tmp_path, monkeypatch):
+    room, name = joining
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    monkeypatch.setattr(scoring, "IWAEDensity", Seen)
+    Quick.stops_at, peaks, join = 0, [], getattr(room, name)
+
+    def watched(*arguments):
+        tracemalloc.start()
+        join(*arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    monkeypatch.setattr(room, name, watched)
+    write(tmp_path / "in.csv", [(n % 7, n % 11, "") for n in range(6000)] + [(1, 2, 3)], ["a", "b", "c"])
+    if room is filling:
+        impute_file(tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=200)
+    else:
+        score_file(tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=200, cells=True)
+    assert len(read(tmp_path / ("out-rows.csv" if room is filling else "out.csv"))) > 6000
+    # Of 31 chunks not more than a few; the rows of all of them are nearly 3 million bytes.
+    assert peaks[0] < 1_500_000
 
 
 @pytest.mark.parametrize("script", ["impute", "score"])

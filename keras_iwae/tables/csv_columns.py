@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.dress import in_place_of
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
-from keras_iwae.tables.facts import Facts
-from keras_iwae.tables.kinds import Kind, says_numbers, says_texts
+from keras_iwae.tables.facts import MOST, MOST_SAID, Facts
+from keras_iwae.tables.kinds import Kind, says_levels, says_numbers, says_texts
 from keras_iwae.tables.marks import Marks
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.values import refusal
@@ -45,7 +46,7 @@ class CsvColumn:
         # A word that is one of its levels stands for nothing else.
         self._own = {level for level in categories or () if isinstance(level, str)}
         self._wants_booleans = bool(categories) and all(isinstance(level, bool) for level in categories or ())
-        facts = Facts(as_text=self._is_label)
+        facts = Facts(self._is_label, MOST_SAID if says_levels(said) else MOST)
         # Of all cells; without lone marks; and without words that are numbers: one object until they differ.
         self._facts = [facts, facts, facts]
         self._removed: set[float] = set()
@@ -105,8 +106,11 @@ class CsvColumn:
         if self._wants_booleans and self.is_text:
             self.read_as_booleans()
 
-    def check(self) -> None:
+    def check(self, num_rows: int) -> None:
         """Refuse cells of which nobody can know whether they are numbers, levels or gaps.
+
+        Args:
+            num_rows: how many rows the file has.
 
         Raises:
             ValueError: which names the column.
@@ -126,7 +130,8 @@ class CsvColumn:
             raise refusal(self.name, f"{expected}{remedy}", f"'NA' and {next(iter(facts.distinct or ['others']))!r}")
         if not self.is_text or facts.coded or facts.as_text or not facts.count_numbers:
             return
-        expected = f"numbers, or {facts.text!r} among `missing` if it stands for a cell that is not known"
+        line = "a total or a note" if facts.row == num_rows else "units" if facts.row == 1 else None
+        expected = in_place_of(str(facts.text)) + (f", or that row taken out if it has {line}" if line else "")
         received = f"{facts.text!r} in row {facts.row} among numbers"
         if facts.distinct is None or len(facts.distinct) > _MOST_LEVELS:
             if facts.count_numbers > 0.5 * facts.count:

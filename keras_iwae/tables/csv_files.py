@@ -16,12 +16,15 @@ from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.facts import Facts
 from keras_iwae.tables.kinds import Kind, says_texts
 from keras_iwae.tables.marks import Marks
+from keras_iwae.tables.separators import BLANK_QUOTE, width
+from keras_iwae.tables.totals import is_total, total_of
 from keras_iwae.tables.words import Words
 
 _SCANNED = 10_000
 # What pandas calls the index of a table that it wrote without a name and read again, once or more often.
 _INDEX = re.compile(r"(Unnamed: 0(\.\d+)?)?")
-_BLANK = re.compile(r'\s+"')
+# What is behind the last column that has a name: blanks and separators. No column of a file is called by a number.
+_REST = 0
 
 
 class CsvTable:
@@ -58,7 +61,9 @@ class CsvTable:
         texts = {name for name, said in kinds.items() if says_texts(said)}
         self.path, self.dialect = path, Dialect.of(path, missing, texts.union(ignore))
         self._words = Words(missing, self.dialect)
-        self._header = self._checked_header(ignore)
+        names = next(strict_rows(self.path, self.dialect))[1]
+        self._rest = names[max(width(names), 1) :]
+        self._header = self._checked_header([name.strip() for name in names[: max(width(names), 1)]], ignore)
         self.names = [name for name in self._header if name not in ignore]
         self._columns = {name: CsvColumn(name, kinds.get(name), self._words, self.dialect) for name in self.names}
         self.num_rows = 0
@@ -67,10 +72,12 @@ class CsvTable:
             for name, column in self._columns.items():
                 column.update(cells[name].str.strip(), self.num_rows, self.marks)
             self.num_rows += len(cells)
+            last = cells.iloc[-1]
         for column in self._columns.values():
             column.settle()
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
+        self._check_last_line(last)
         self.numbers_as_names = self._checked_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
@@ -94,7 +101,7 @@ class CsvTable:
         Raises:
             ValueError: which names the column.
         """
-        self._columns[name].check()
+        self._columns[name].check(self.num_rows)
         if not self.is_text(name):
             self.marks.check(name)
 
@@ -137,23 +144,22 @@ class CsvTable:
             column = self._columns[name]
             gap = column.gaps(texts[name].str.strip())
             texts.loc[gap, name] = [column.text(value) for value in filled.loc[gap, name]]
-        self.dialect.write(path, texts.itertuples(index=False, name=None))
+        self.dialect.write(path, ((*row[:-1], *row[-1]) for row in texts.itertuples(index=False, name=None)))
 
     def join(self, parts: Sequence[Path], path: Path) -> None:
         """Put parts together under the names of the columns, whole or not at all."""
         with replacing(path) as temporary:
-            self.dialect.write(temporary, [self._header], start=True)
+            self.dialect.write(temporary, [[*self._header, *self._rest]], start=True)
             with open(temporary, "ab") as file:
                 for part in parts:
                     with open(part, "rb") as written:
                         shutil.copyfileobj(written, file)
 
-    def _checked_header(self, ignore: Collection[str]) -> list[str]:
-        header = [name.strip() for name in next(strict_rows(self.path, self.dialect))[1]]
+    def _checked_header(self, header: list[str], ignore: Collection[str]) -> list[str]:
         if unnamed := [place for place, name in enumerate(header) if not name and place > 0]:
             raise ValueError(
                 f"{MARK}{self.path}`. Expected a name for each column. Received: none for column {unnamed[0] + 1}; "
-                "write one there, or take out the separator at the end of every line"
+                "write one there"
             )
         for name in header:
             if header.count(name) > 1:
@@ -188,26 +194,52 @@ class CsvTable:
             raise ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: numbers, such as {numeric[0]!r}")
         return numeric if among else []
 
+    def _check_last_line(self, cells: pd.Series) -> None:
+        """Refuse sums or means of the other rows, which a model would learn from as if they were one of them."""
+        word = next((cell.strip() for cell in cells[self._header] if is_total(cell)), None)
+        if word is None:
+            return
+        values = self.dialect.numbers(cells[self.names].str.strip())
+        facts = self.facts
+        for name, value in values.dropna().items():
+            if (what := total_of(value, facts[name])) is not None:
+                raise ValueError(
+                    f"{MARK}{self.path}`. Expected rows of one thing each; take out the last line. Received: {word!r} "
+                    f"there, where column {name!r} has the {what} of the rows above, {cells[name].strip()!r}"
+                )
+
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
-        rows: list[list[str]] = []
+        rows: list[list] = []
         lines = strict_rows(self.path, self.dialect)
         next(lines)
         for line, row in lines:
-            if len(row) != len(self._header):
-                blank = any(_BLANK.match(cell) for cell in row)
-                remedy = (
-                    "; a blank before a quote makes it a letter like others, and is to be taken out" if blank else ""
-                )
-                raise ValueError(
-                    f"{MARK}{self.path}`. Expected {len(self._header)} columns in every line{remedy}. Received: "
-                    f"{len(row)} in line {line}"
-                )
-            rows.append(row)
+            names = len(self._header)
+            if not width(row) <= names <= len(row):
+                raise self._wrong_length(line, row)
+            rows.append([*row[:names], row[names:]])
             if len(rows) == size:
                 yield self._frame(rows)
                 rows = []
         if rows:
             yield self._frame(rows)
 
-    def _frame(self, rows: list[list[str]]) -> pd.DataFrame:
-        return pd.DataFrame(rows, columns=self._header, dtype=object)
+    def _wrong_length(self, line: int, row: Sequence[str]) -> ValueError:
+        names = len(self._header)
+        if names < width(row) <= names + len(self._rest):
+            place = next(place for place, cell in enumerate(row) if place >= names and cell.strip())
+            expected = "a name for each column that has cells; write one there"
+            received = f"none for column {place + 1}, which has {row[place].strip()!r} in line {line}"
+        else:
+            remedy = (
+                "a blank before a quote makes it a letter like others, and is to be taken out"
+                if any(map(BLANK_QUOTE.match, row))
+                else "a cell with a separator in it is to be in quotes"
+                if len(row) > names
+                else "what is no row, as a title, a total or a note, is to be taken out"
+            )
+            expected = f"{names} columns in every line; {remedy}"
+            received = f"{len(row)} in line {line}"
+        return ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: {received}")
+
+    def _frame(self, rows: list[list]) -> pd.DataFrame:
+        return pd.DataFrame(rows, columns=[*self._header, _REST], dtype=object)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_iwae.foundation import MARK
-from keras_iwae.tables.dialect import MISSING, Dialect, strict_reader
+from keras_iwae.tables.dialect import MISSING, Dialect
+from keras_iwae.tables.separators import strict_reader
 from keras_iwae.tables.words import LONE
 
 _BREAK = re.compile(r"\r\n|\r|\n")

@@ -1,22 +1,20 @@
 """How a CSV file is written: its encoding, what separates its columns, what marks decimals; found, not asked for."""
 
 import codecs
-import contextlib
 import csv
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK
+from keras_iwae.tables.separators import found_separator, well_formed
 
-SEPARATORS = (";", "\t", ",", "|")
 # What stands for a cell that is not known, beside nothing at all.
 MISSING = ("", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "#NV", "NaN", "nan", "NULL", "null", "<NA>", "?")
 _LOOKED_AT = 1000
@@ -29,17 +27,22 @@ _UNMARKED = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}
 # Of other programs: a spreadsheet's own files, and those of a compressed archive.
 _NO_TEXT = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file", b"PAR1": "a Parquet file"}
 _BLOCK = 1 << 20
-# Characters of a cell; csv's own limit of 131,072 is below what documents have.
-_LONGEST = 1 << 27
-_POINT = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
-_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
+# Excel's own way to say what the separator is.
+_SAID = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+# As people type it: a hyphen, the minus of typography, or a dash.
+_MINUS = "\u2212\u2013"
+_TYPED = re.compile(rf"(^|[eE])[{_MINUS}](?=[\d.,])")
+_SIGN = rf"[+\-{_MINUS}]?"
+_EXPONENT = rf"(?:[eE][+\-{_MINUS}]?\d+)?"
+_POINT = re.compile(rf"{_SIGN}\d*\.\d+{_EXPONENT}")
+_COMMA = re.compile(rf"{_SIGN}\d+,\d+{_EXPONENT}")
 # Groups of three digits that can be nothing else.
-_POINTS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3})+,\d+|(\.\d{3}){2,})")
-_COMMAS_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})")
+_POINTS_IN_THOUSANDS = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}((\.\d{{3}})+,\d+|(\.\d{{3}}){{2,}})")
+_COMMAS_IN_THOUSANDS = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}((,\d{{3}})+\.\d+|(,\d{{3}}){{2,}})")
 # One of them, which may be decimals too; no number of thousands begins with a zero.
-GROUP = r"[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}"
+GROUP = _SIGN + r"[1-9]\d{{0,2}}{mark}\d{{3}}"
 # With the groups of two digits that India writes above the first thousand.
-_GROUPED = r"[+-]?[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?(?:[eE][+-]?\d+)?"
+_GROUPED = _SIGN + r"[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?" + _EXPONENT
 # What Western text of a byte a letter has none of.
 _NO_LETTERS = bytes([0x00, 0x81, 0x8D, 0x8F, 0x90, 0x9D])
 
@@ -54,7 +57,7 @@ class Dialect:
         decimal: the mark of decimals.
         thousands: what groups of three digits are separated by, empty for nothing.
         newline: what ends a line.
-        skipped: lines before the names of the columns.
+        first_line: that of Excel's which says what the separator is, as `sep=;`; empty where there is none.
     """
 
     encoding: str
@@ -62,7 +65,7 @@ class Dialect:
     decimal: str = "."
     thousands: str = ""
     newline: str = "\n"
-    skipped: int = 0
+    first_line: str = ""
 
     @classmethod
     def of(cls, path: Path, missing: Collection[str] = (), texts: Collection[str] = ()) -> "Dialect":
@@ -79,18 +82,22 @@ class Dialect:
         encoding = _encoding(path)
         with open(path, encoding=encoding, newline="") as file:
             lines = list(itertools.islice(file, _LOOKED_AT + 1))
-        # Excel's own way to say it.
-        said = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None
+        said = _SAID.fullmatch(lines[0]) if lines else None
         lines = lines[1:] if said else lines
         if not any(line.strip() for line in lines):
             raise ValueError(f"{MARK}{path}`. Expected a line with the names of the columns. Received: an empty file")
-        separator = said.group(1) if said else _separator(lines)
-        rows = _well_formed(lines, separator)
+        separator = found_separator(lines, said and said[1], path, line=1 if said else 0)
+        rows = well_formed(lines, separator)
         places = [place for place, name in enumerate(rows[0] if rows else ()) if name.strip() not in texts]
         cells = [row[place].strip() for row in rows[1:] for place in places if place < len(row)]
         decimal, thousands = _marks([cell for cell in cells if cell not in missing], separator, path)
         newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
-        return cls(encoding, separator, decimal, thousands, newline, 1 if said else 0)
+        return cls(encoding, separator, decimal, thousands, newline, said[0].rstrip("\r\n") if said else "")
+
+    @property
+    def skipped(self) -> int:
+        """Lines before the names of the columns."""
+        return 1 if self.first_line else 0
 
     def write(self, path: Path, rows: Iterable[Sequence], start: bool = False) -> None:
         """Write rows of text.
@@ -98,12 +105,14 @@ class Dialect:
         Args:
             path: the file.
             rows: the cells of each.
-            start: whether they are the start of a file, where the mark of an encoding is.
+            start: whether they are the start of a file, where the mark of an encoding is, and its own first line.
         """
         encoding = _UNMARKED.get(self.encoding, self.encoding)
         with open(path, "w", encoding=encoding, newline="") as file:
             if start and encoding != self.encoding:
                 file.write("\ufeff")
+            if start and self.first_line:
+                file.write(self.first_line + self.newline)
             # Which puts a cell in quotes for the letters of its own end of a line, and for no other line break.
             lines = SimpleNamespace(write=lambda line: file.write(line[:-2] + self.newline))
             csv.writer(lines, delimiter=self.separator, lineterminator="\r\n").writerows(rows)
@@ -118,6 +127,9 @@ class Dialect:
         if self.decimal != ".":
             # A point is then no part of a number.
             texts = texts.str.replace(".", "x", regex=False).str.replace(self.decimal, ".", regex=False)
+        typed = texts.str.contains(f"[{_MINUS}]").astype(bool)
+        if typed.any():
+            texts = texts.mask(typed, texts[typed].str.replace(_TYPED, r"\1-", regex=True))
         found = pd.to_numeric(texts, errors="coerce").astype(float)
         return found.where(np.isfinite(found))
 
@@ -161,32 +173,6 @@ def _encoding(path: Path) -> str:
             # What Excel writes in Western Europe and America where it is not asked for UTF-8.
             return "cp1252"
     return "utf-8"
-
-
-def strict_reader(lines: Iterable[str], separator: str) -> Any:
-    """csv's reader, which raises `csv.Error` where a quote is not as RFC 4180 has it."""
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
-    return csv.reader(lines, delimiter=separator, strict=True)
-
-
-def _well_formed(lines: list[str], separator: str) -> list[list[str]]:
-    """The rows before the first that is malformed, or cut off."""
-
-    def rows() -> Iterator[list[str]]:
-        with contextlib.suppress(csv.Error):
-            yield from strict_reader(lines, separator)
-
-    return list(rows())
-
-
-def _separator(lines: list[str]) -> str:
-    """What gives every line as many columns as the first, and the most of them; a comma where there is one column."""
-    best, most = ",", 1
-    for separator in SEPARATORS:
-        counts = [len(row) for row in _well_formed(lines, separator) if row]
-        if counts and counts[0] > most and sum(count == counts[0] for count in counts) > 0.9 * len(counts):
-            best, most = separator, counts[0]
-    return best
 
 
 def _marks(cells: list[str], separator: str, path: Path) -> tuple[str, str]:

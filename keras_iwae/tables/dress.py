@@ -1,4 +1,4 @@
-"""Numbers as people dress them: 5%, $5, 1 200, 5mg, (5) and 12:00 are text to a program, and hardly ever levels."""
+"""Numbers as people dress them: 5%, $5, 1 200, 5mg, 10±2 and 12:00 are text to a program, and hardly ever levels."""
 
 import re
 from collections.abc import Collection
@@ -21,11 +21,20 @@ _DRESSED = re.compile(
             rf"{_SIGN}{_NUMBER}\s*(?:[%‰]|°\s*[CFNSEW]?|{_CURRENCY})",
             rf"\(\s*{_SIGN}{_NUMBER}\s*\)",
             rf"{_SIGN}{_CURRENCY}\s*{_SIGN}{_NUMBER}",
+            # Two in one cell: with an error, and as pressures of the blood; 0/1 and 1/1 are genotypes.
+            rf"{_SIGN}{_NUMBER}\s*(?:±|\+/?[-\u2212])\s*{_NUMBER}",
+            rf"{_SIGN}{_NUMBER}\s*[(\[]\s*{_SIGN}{_NUMBER}\s*%?\s*[)\]]",
+            r"\d{2,3}\s*/\s*\d{2,3}",
             # Times of a day and spans; years with a month.
             r"\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp]\.?[Mm]\.?)?",
             r"\d{4}[-/](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])[-/]\d{4}",
         )
     )
+)
+# How they are to be written.
+UNDRESSED = (
+    "5 for '5%', -5 for '\u2212 5', 1200 for '1 200', hours or months for a time, and two "
+    "columns for '10±2', '10 (2)' or '120/80'"
 )
 _MEASURED = re.compile(rf"{_SIGN}{_NUMBER}\s*(?:{_UNITS})")
 _WITH_UNIT = re.compile(rf"{_SIGN}{_NUMBER}\s+([^\W\d_][^\s\d]*)")
@@ -48,3 +57,16 @@ def dressed(levels: Collection[str]) -> str | None:
     same = all(units) and len({unit[1] for unit in units if unit}) == 1
     measured = len(texts) > 1 and (same or all(map(_MEASURED.fullmatch, texts)))
     return texts[0] if measured or all(map(_DRESSED.fullmatch, texts)) else None
+
+
+def in_place_of(text: str, numbers: str = "numbers") -> str:
+    """What is expected in the place of a text that stands among numbers, in words.
+
+    Args:
+        text: it.
+        numbers: what else there is.
+    """
+    if dressed([text, text]) is not None:
+        # It is known, and to take it for a gap would lose it.
+        return f"{numbers}, of digits alone, as {UNDRESSED}"
+    return f"{numbers}, or {text!r} among `missing` if it stands for a cell that is not known"

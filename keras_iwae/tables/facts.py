@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-# Different cells that are kept.
-_MOST = 60
+# Different cells that are kept of a column of which nothing is said, and of one that is said to have levels.
+MOST, MOST_SAID = 60, 10_000
 
 
 class Facts:
@@ -14,13 +14,16 @@ class Facts:
 
     Args:
         as_text: whether it is read as text, whatever its cells are.
+        most: how many different cells are kept.
 
     Attributes:
         as_text: the same.
+        most: the same.
         count: cells that were observed.
         count_numbers: those that are numbers.
         low: the smallest number.
         high: the largest number.
+        total: the sum of all numbers.
         whole: whether all numbers are whole.
         coded: whether some number begins with a zero as postal codes do, so that it is none.
         decimals: most digits behind the mark; -1 where a number has an exponent.
@@ -29,10 +32,10 @@ class Facts:
         row: where it is, counted from 1.
     """
 
-    def __init__(self, as_text: bool = False):
-        self.as_text = as_text
+    def __init__(self, as_text: bool = False, most: int = MOST):
+        self.as_text, self.most = as_text, most
         self.count = self.count_numbers = self.decimals = self.row = 0
-        self.low, self.high, self.whole, self.coded = math.inf, -math.inf, True, False
+        self.low, self.high, self.total, self.whole, self.coded = math.inf, -math.inf, 0.0, True, False
         self.distinct: dict | None = {}
         self.text: str | None = None
 
@@ -70,8 +73,9 @@ class Facts:
             self.text, self.row = str(cells[place]), first_row + int(place) + 1
         if len(known):
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+            self.total += float(known.sum())
             self.whole = self.whole and bool((known == np.floor(known)).all())
         if self.distinct is not None:
             self.distinct |= dict.fromkeys(cells.unique())
-            if len(self.distinct) > _MOST:
+            if len(self.distinct) > self.most:
                 self.distinct = None

@@ -161,17 +161,42 @@ def columns_of(table: TableFile, sample: pd.DataFrame, given: Mapping[str, Kind]
     return {name: _of_all(column, table, name in given) for name, column in zip(table.names, found, strict=True)}
 
 
+def check_cells(columns: Mapping[str, Column], table: TableFile) -> None:
+    """Refuse cells that columns cannot have, before a model of these is learned, and not in a chunk after it.
+
+    Raises:
+        ValueError: which names the column.
+    """
+    for name, column in columns.items():
+        facts = table.facts[name]
+        if column.categories is not None:
+            _check_levels(column, table)
+        elif facts.low <= facts.high:
+            check_values(pd.Series([facts.low, facts.high]), column)
+            if column.kind == "count" and not facts.whole:
+                raise refusal(name, COUNTS, f"fractions in {table.path}")
+
+
+def _check_levels(column: Column, table: TableFile) -> None:
+    name, levels = str(column.name), table.levels(str(column.name))
+    if levels is None:
+        expected = f"one of the levels {shown(column.categories or ())}"
+        raise refusal(name, expected, f"more than {table.facts[name].most:,} different cells in {table.path}")
+    check_values(pd.Series(levels, dtype=object), column)
+
+
 def _given(name: str, kind: Kind, table: TableFile) -> Kind:
     """A kind that is given, with the levels of all rows where it has any."""
     facts, levels = table.facts[name], table.levels(name)
     if isinstance(kind, Column):
-        if kind.categories is not None and levels:
-            # Said here, and not of the chunk that it is in, after the model was learned.
-            check_values(pd.Series(levels, dtype=object), kind)
+        if kind.categories is not None:
+            _check_levels(kind, table)
         return kind
     if kind == "binary" and facts.count and (levels is None or len(levels) != 2):
         received = "many in all rows" if levels is None else f"{len(levels)} in all rows: {shown(levels)}"
         raise refusal(name, "two levels", received)
+    if kind in LEVELLED and levels is None:
+        raise refusal(name, f"at most {facts.most:,} levels; leave free text and identifiers out", "more of them")
     ordered = kind == "ordinal" and table.is_text(name)
     return kind if kind not in LEVELLED or not levels or ordered else Column(name, kind, tuple(levels))
 
@@ -186,13 +211,15 @@ def _of_all(column: Column, table: TableFile, given: bool) -> Column:
             else facts.low >= 0.0 and facts.whole and facts.high <= MOST_COUNTED
         )
         if given and not fits:
-            # Said here, and not of the chunk that it is in, after the model was learned.
-            check_values(pd.Series([facts.low, facts.high]), column)
-            raise refusal(name, COUNTS, "fractions, in rows that are not learned from")
+            check_cells({name: column}, table)
         return column if fits else replace(column, kind="real")
     levels = table.levels(name)
-    if levels is None or set(levels) <= set(column.categories) or "category" in (column.dtype or ""):
+    known = levels is not None and set(levels) <= set(column.categories)
+    if known or "category" in (column.dtype or ""):
         return column
-    if facts.numeric and len(levels) > _MOST_GRADES:
+    if facts.numeric and (levels is None or len(levels) > _MOST_GRADES):
         return replace(column, kind="real", categories=None)
+    if levels is None:
+        expected = f"text of at most {facts.most} levels; leave free text and identifiers out, or say that it is "
+        raise refusal(name, f"{expected}'categorical'", f"more in all {table.num_rows:,} rows")
     return replace(column, kind="ordinal" if facts.numeric else "categorical", categories=tuple(levels))

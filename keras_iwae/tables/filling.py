@@ -1,7 +1,7 @@
 """A file of a table with its gaps filled in, as another file: chunk by chunk, whole or not at all, and resumable."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,16 @@ def _write_verdicts(path: Path, trust: RowTrust, begin: int) -> None:
 
 
 def _join_verdicts(parts: Collection[Path], path: Path, dialect: Dialect) -> None:
-    """One CSV file of those of all chunks."""
-    rows: list[list[str]] = []
-    for part in parts:
-        with np.load(part) as found:
-            row, missing, *numbers = [found[name].tolist() for name in VERDICTS]
-        verdicts = numbers.pop()
-        short = [["" if np.isnan(value) else dialect.text(value, -1) for value in column] for column in numbers]
-        rows += map(list, zip(map(str, row), map(str, missing), *short, verdicts, strict=True))
+    """One CSV file of those of all chunks, a chunk at a time."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        yield VERDICTS
+        for part in parts:
+            with np.load(part) as found:
+                row, missing, *numbers = [found[name].tolist() for name in VERDICTS]
+            verdicts = numbers.pop()
+            short = [["" if np.isnan(value) else dialect.text(value, -1) for value in column] for column in numbers]
+            yield from zip(map(str, row), map(str, missing), *short, verdicts, strict=True)
+
     with replacing(path) as temporary:
-        dialect.write(temporary, [list(VERDICTS), *rows], start=True)
+        dialect.write(temporary, rows(), start=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK
-from keras_iwae.tables.dress import dressed
+from keras_iwae.tables.dress import UNDRESSED, dressed
 from keras_iwae.tables.dtypes import LARGEST_WHOLE, dtype_text, not_held
 from keras_iwae.tables.schema import Column
 from keras_iwae.tables.values import check_type, levels, numbers, plain_text, refusal, shown
@@ -60,8 +60,8 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
     if kind == "text":
         found = sorted(series.dropna().unique())
         if (dress := dressed(found)) is not None:
-            expected = "numbers of digits alone, as 5 for '5%', 1200 for '1 200' and hours or months for a time"
-            raise refusal(name, f"{expected}, or, if they are levels, that you say it is 'categorical'", repr(dress))
+            expected = f"numbers of digits alone, as {UNDRESSED}"
+            raise refusal(name, f"{expected}; or, if they are levels, that you say it is 'categorical'", repr(dress))
         count = int(series.notna().sum())
         if len(found) > _MOST_LEVELS or (len(found) > _MOST_GRADES and 2 * len(found) > count):
             raise refusal(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_iwae.foundation import MARK, check_choice
-from keras_iwae.tables.schema import KINDS, Column
+from keras_iwae.tables.schema import KINDS, LEVELLED, Column
 from keras_iwae.tables.values import refusal
 
 Kind = str | Column
@@ -63,6 +63,11 @@ def says_numbers(said: Kind | None) -> bool:
     if isinstance(said, Column) and said.categories is not None:
         return not any(isinstance(level, str) for level in said.categories)
     return kind_name(said) in ("real", "positive", "count")
+
+
+def says_levels(said: Kind | None) -> bool:
+    """Whether a column has levels then, of which all have to be known."""
+    return kind_name(said) in LEVELLED
 
 
 def says_texts(said: Kind | None) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 
 from keras_iwae.foundation import MARK
 from keras_iwae.tables.csv_files import CsvTable
+from keras_iwae.tables.dress import in_place_of
 from keras_iwae.tables.files import TableFile, check_seen, opened
 from keras_iwae.tables.kinds import Kind
 from keras_iwae.tables.parquet_files import ParquetTable
@@ -78,9 +79,7 @@ def _read_alike(name: str, table: TableFile, learned: TableFile) -> None:
             raise refusal(name, f"text, as in {learned.path}", f"numbers or booleans in {table.path}")
     elif table.is_text(name) and learned.facts[name].count_numbers:
         facts = table.facts[name]
-        expected = (
-            f"numbers, as in {learned.path}, or {facts.text!r} among `missing` if it stands for what is not known"
-        )
+        expected = in_place_of(str(facts.text), f"numbers, as in {learned.path}")
         raise refusal(name, expected, f"{facts.text!r} in row {facts.row} of {table.path}")
     elif isinstance(table, CsvTable):
         table.check(name)

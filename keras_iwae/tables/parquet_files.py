@@ -11,9 +11,8 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
 from keras_iwae.tables.dtypes import holding, numpy_dtype
-from keras_iwae.tables.facts import Facts
-from keras_iwae.tables.kinds import Kind, kind_name
-from keras_iwae.tables.schema import LEVELLED
+from keras_iwae.tables.facts import MOST, MOST_SAID, Facts
+from keras_iwae.tables.kinds import Kind, kind_name, says_levels
 from keras_iwae.tables.values import check_type, numbers, refusal
 
 # That float64 tells apart, whichever they are.
@@ -64,11 +63,12 @@ class ParquetTable:
         flags = (field.name for field in self._schema if self._pyarrow.types.is_boolean(field.type))
         self._flags = numeric.intersection(flags)
         for name in self.names:
-            own, levelled = self._schema.field(name).type, kind_name((kinds or {}).get(name)) in LEVELLED
+            own, levelled = self._schema.field(name).type, says_levels((kinds or {}).get(name))
             if levelled and self._pyarrow.types.is_decimal(own) and own.precision > _SURE_DIGITS:
                 expected = f"levels of at most {_SURE_DIGITS} digits, or the column as text or whole numbers"
                 raise refusal(name, expected, str(own))
-        self.facts = {name: Facts() for name in self.names}
+        said = {name: MOST_SAID if says_levels(kind) else MOST for name, kind in (kinds or {}).items()}
+        self.facts = {name: Facts(most=said.get(name, MOST)) for name in self.names}
         seen = 0
         for _, frame in self.chunks(10_000):
             for name in self.names:
@@ -87,7 +87,7 @@ class ParquetTable:
         """Whether a column is of text."""
         types, kind = self._pyarrow.types, self._schema.field(name).type
         kind = kind.value_type if types.is_dictionary(kind) else kind
-        return types.is_string(kind) or types.is_large_string(kind)
+        return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
     def is_boolean(self, name: str) -> bool:
         """Whether a column is read as booleans."""
@@ -132,6 +132,9 @@ class ParquetTable:
                 continue
             encoded = self._pyarrow.types.is_dictionary(field.type)
             plain = own.dictionary_decode() if encoded else own
+            if self._pyarrow.types.is_string_view(plain.type):
+                # As Polars writes text, of which Arrow chooses none.
+                plain = plain.cast(self._pyarrow.large_string())
             values = filled[field.name].astype(object).where(gap.to_numpy(zero_copy_only=False), None)
             if self._pyarrow.types.is_integer(plain.type):
                 wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
@@ -142,7 +145,9 @@ class ParquetTable:
                 plain, field = plain.cast(wide), field.with_type(wide)
             new = self._pyarrow.array(values.tolist()).cast(plain.type, safe=False)
             merged = compute.if_else(gap, new, plain)
-            table = table.set_column(place, field, self._encoded(merged, own, field.type) if encoded else merged)
+            table = table.set_column(
+                place, field, self._encoded(merged, own, field.type) if encoded else merged.cast(field.type)
+            )
         self._pyarrow.parquet.write_table(table, path)
 
     def _wide_decimal(self, own: Any, values: Iterable[decimal.Decimal]) -> Any:

@@ -1,7 +1,7 @@
 """log p(x) of each row of a file, written as a CSV file: chunk by chunk, whole or not at all, and resumable."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from tqdm import tqdm
 from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, check_target, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import TableFile, columns_of, dialect_of, is_parquet, open_table, sampled, warn_of_names
+from keras_iwae.tables.files import (
+    TableFile,
+    check_cells,
+    columns_of,
+    dialect_of,
+    is_parquet,
+    open_table,
+    sampled,
+    warn_of_names,
+)
 from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
 from keras_iwae.tables.pairs import open_pair
@@ -119,7 +128,10 @@ def score_file(
 
     def fit() -> IWAEDensity:
         sample = sampled(learned, fit_rows, seed)
-        return unfitted.set_params(columns=columns_of(learned, sample, kinds)).fit(sample)
+        columns = columns_of(learned, sample, kinds)
+        if table is not learned:
+            check_cells(columns, table)
+        return unfitted.set_params(columns=columns).fit(sample)
 
     density, parts = work.kept("model.pickle", fit), []
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
@@ -129,7 +141,8 @@ def score_file(
                 gaps = frame.isna().to_numpy()
                 found = {"missing": gaps.sum(axis=1), "log_likelihood": density.score_samples(frame)}
                 if cells:
-                    found["cells"] = density.score_cells(frame).to_numpy()
+                    # A column by itself, for the medians need one after the other.
+                    found |= dict(zip(_places(table), density.score_cells(frame).to_numpy().T, strict=True))
                 work.part(path.name, _write, found)
                 work.seal(path.name, [path.name])
             parts.append(path)
@@ -144,14 +157,19 @@ def _write(path: Path, found: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **found)  # type: ignore[arg-type]
 
 
-def _medians(parts: list[Path]) -> np.ndarray:
-    """Of the scores of the cells of each column, `[D]`; 0 where there are none."""
+def _places(table: TableFile) -> list[str]:
+    return [f"cells-{place}" for place in range(len(table.names))]
+
+
+def _median(parts: list[Path], place: str) -> float:
+    """Of the scores of the cells of a column; 0 where there are none."""
     scores = []
     for part in parts:
         with np.load(part) as found:
-            scores.append(found["cells"])
-    whole = np.concatenate(scores)
-    return np.array([np.median(column[~np.isnan(column)]) if not np.isnan(column).all() else 0.0 for column in whole.T])
+            column = found[place]
+        scores.append(column[~np.isnan(column)])
+    known = np.concatenate(scores)
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _free_names(names: list[str]) -> list[str]:
@@ -166,19 +184,25 @@ def _free_names(names: list[str]) -> list[str]:
 
 
 def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
-    usual = _medians(parts) if cells else np.zeros(0)
-    names = _free_names(table.names)
-    rows: list[list[str]] = [[*_COLUMNS, *names] if cells else list(_COLUMNS[:-1])]
-    for part in parts:
-        with np.load(part) as found:
-            missing, totals = found["missing"], found["log_likelihood"]
-            each = found["cells"] if cells else None
-        for index in range(len(totals)):
-            row = [str(len(rows)), str(missing[index]), dialect.text(totals[index], 4)]
-            if each is not None:
-                own = each[index]
-                oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
-                row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
-            rows.append(row)
+    """One CSV file of the scores of all chunks, a chunk at a time."""
+    places = _places(table) if cells else []
+    usual, names = np.array([_median(parts, place) for place in places]), _free_names(table.names)
+
+    def rows() -> Iterator[Sequence[str]]:
+        yield [*_COLUMNS, *names] if cells else _COLUMNS[:-1]
+        begin = 1
+        for part in parts:
+            with np.load(part) as found:
+                missing, totals = found["missing"], found["log_likelihood"]
+                each = np.array([found[place] for place in places]).T
+            for index in range(len(totals)):
+                row = [str(begin + index), str(missing[index]), dialect.text(totals[index], 4)]
+                if cells:
+                    own = each[index]
+                    oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
+                    row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
+                yield row
+            begin += len(totals)
+
     with replacing(out) as temporary:
-        dialect.write(temporary, rows, start=True)
+        dialect.write(temporary, rows(), start=True)

@@ -116,14 +116,32 @@ def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
     if (found < 0.0).any():
         unknown = list(dict.fromkeys(map(plain_text, values[found < 0.0])))
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        written = {str(category) for category in categories}
-        alike = any(str(value) in written for value in values[found < 0.0])
         raise refusal(
             name,
-            f"one of the levels {shown(categories)}{', of the same type' if alike else ''}",
+            f"one of the levels {shown(categories)}{_spelling(values[found < 0.0].tolist(), categories)}",
             f"{', '.join(unknown[:_SHOWN])}{more}, which was not there when the levels were set",
         )
     return found
+
+
+def _spelling(unknown: Sequence, categories: Sequence) -> str:
+    """What to do about levels of another spelling or type, in words; empty where they are others."""
+    texts = all(isinstance(value, str) for value in [*unknown, *categories])
+    for alike in (_number, lambda value: str(value).strip().casefold()):
+        if not ({alike(category) for category in categories} - {None}).isdisjoint(map(alike, unknown)):
+            if not texts:
+                return ", of the same type"
+            # An order of numbers needs no levels that are said.
+            further = "; numbers are in their order where the kind is 'ordinal' alone" if alike is _number else ""
+            return f", to the letter, as the cells have them{further}"
+    return ""
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(str(value).replace(",", "."))
+    except ValueError:
+        return None
 
 
 def _place(places: dict, value: object) -> float:

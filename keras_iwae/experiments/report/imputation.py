@@ -1,6 +1,7 @@
 """A page about a table that was filled in: what was missing, what was put in, and which rows are unsteady."""
 
 import csv
+import itertools
 import os
 import time
 from collections import Counter
@@ -123,7 +124,8 @@ def _verdicts(path: Path, source: TableFile) -> tuple[dict[str, int], list[tuple
     dialect = dialect_of(source)
     counts, worst = Counter[str](), []
     with open(path, encoding=dialect.encoding, newline="") as file:
-        for row in csv.DictReader(file, delimiter=dialect.separator):
+        lines = itertools.islice(file, dialect.skipped, None)
+        for row in csv.DictReader(lines, delimiter=dialect.separator):
             counts[row["verdict"]] += 1
             if row["verdict"].startswith(_UNSTEADY):
                 worst.append((float(row["pareto_k"].replace(dialect.decimal, ".")), row))
