@@ -99,6 +99,28 @@ def test_other_examples_under_the_name_are_refused_at_every_door(made, change):
     assert len(evaluation_images(run, None, 0, config.data.dataset, "train")) > 0
 
 
+def test_a_file_that_is_gone_is_the_dataset_of_the_run(made, monkeypatch, tmp_path):
+    run, config = made
+    file = tmp_path / "d.npz"
+    content = file.read_bytes()
+    for name, (_, ask) in doors(run, config).items():
+        file.unlink()
+        with pytest.raises(ValueError, match=r"`dataset`. Expected the file that .*k3 was trained on.*json$") as error:
+            ask()
+        assert "where this was started" not in str(error.value), name
+        file.write_bytes(content)
+    # By a name that is looked up elsewhere than the run was made.
+    runs.write_json(run / "config.json", asdict(config.replaced(dataset="d.npz")))
+    monkeypatch.chdir(run)
+    with pytest.raises(ValueError, match=r"d.npz, which is not there in .*k3, where this was started; put it back"):
+        evaluation_images(run, None, seed=0)
+    for other, said in {"there.npz": "Expected a file", "mnits": "Did you mean 'mnist'"}.items():
+        with pytest.raises(ValueError, match=rf"^Invalid .*`dataset`. .*{said}"):
+            evaluation_images(run, None, 0, other)
+        with pytest.raises(ValueError, match=rf"^Invalid .*`dataset`. .*{said}"):
+            building.build(config.replaced(dataset=other))
+
+
 def test_levels_of_other_images_than_the_run_s_are_refused(made):
     """They are counted in its training images, which other data are then read by."""
     run, config = made
@@ -182,7 +204,8 @@ def test_a_run_that_does_not_say_is_told_so_and_not_refused(made):
     run, config = made
     (run / "inputs.json").unlink()
     save(config.data.dataset, PIXELS[:20], PIXELS[:11])
-    assert len(evaluation_images(run, None, seed=0)) == 11
+    with pytest.warns(UserWarning, match="whether these test examples of .* there then is not known"):
+        assert len(evaluation_images(run, None, seed=0)) == 11
     (run / "model.keras").write_bytes(b"none")
     with (
         pytest.warns(UserWarning, match="does not say what it was trained on"),

@@ -307,7 +307,7 @@ def test_a_posterior_of_another_family_has_no_units(patterns):
         mixing = tf.constant([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.5, 0.5, 1.0]])
         return tfd.MultivariateNormalTriL(loc, tf.linalg.diag(scale) @ mixing)
 
-    model.posterior.distribution = correlated
+    vars(model.posterior)["distribution"] = correlated
     found = latents(model, patterns, num_draws=16)
     assert found.kl_per_unit is None
     assert not found.kl_is_exact.any()

@@ -329,6 +329,17 @@ def test_no_public_attribute_can_be_set_and_ignored(name):
                 delattr(layer, attribute)
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_method_can_be_set_on_an_object(name):
+    model = NUMBERS[name](dict)
+    for layer in parts_of(model):
+        methods = {name for name in dir(type(layer)) if inspect.isroutine(getattr(type(layer), name))}
+        # Under the name of one Keras keeps what `compile` is given.
+        for method in {"__call__", *(name for name in methods if not name.startswith("_"))} - {"loss"}:
+            with pytest.raises(AttributeError, match=rf"`{method}`\. Expected none: .*Make (a subclass|another)"):
+                setattr(layer, method, lambda *_: None)
+
+
 def test_a_change_of_what_is_trainable_takes_effect_at_compile():
     for run_eagerly in (True, False):
         model = make()

@@ -65,7 +65,47 @@ def diagonal(loc, scale=1.0, kind=tfd.MultivariateNormalDiag):
     return kind(loc, scale * tf.ones_like(loc))
 
 
+class Learned(Own):
+    """A width and a share of the other rows, of which nothing is seen at the start."""
+
+    def build(self, shape):
+        self.log_scale = self.add_weight(shape=(2,), name="log_scale", initializer="zeros")
+        self.share = self.add_weight(shape=(), name="share", initializer="zeros")
+        super().build(shape)
+
+    def distribution(self, x, training=False):
+        return diagonal(self.dense(x), tf.exp(self.log_scale))
+
+
+def forgets_scale(self, z, x):
+    return diagonal(self.dense(x)).log_prob(z)
+
+
+def mixes_rows(self, x, training=False):
+    return diagonal(self.dense(x) + self.share * tf.reduce_mean(x), tf.exp(self.log_scale))
+
+
+def other_noise(change, scale=1.0):
+    """Draws by noise of its own, `[K, B, 2]` after a change, and their densities under the distribution."""
+
+    def sample_and_log_prob(self, x, k, seed, training=False):
+        q, noise = self.distribution(x), tf.random.stateless_normal([k, len(x), 2], tf.random.split(seed)[0])
+        z = q.mean() + scale * q.stddev() * change(noise)
+        return z, q.log_prob(z)
+
+    return type("Odd", (Learned,), {"sample_and_log_prob": sample_and_log_prob})
+
+
+OTHER_NOISE = {
+    "draws that are narrower": other_noise(lambda noise: noise, 0.8),
+    "draws that go together": other_noise(lambda noise: tf.tile(noise[..., :1], [1, 1, 2])),
+    "draws to one side": other_noise(tf.abs),
+    "one draw for all": other_noise(lambda noise: tf.zeros_like(noise) + noise[:1]),
+}
 POSTERIORS = {
+    **{name: (kind, "a `sample_and_log_prob` that says of") for name, kind in OTHER_NOISE.items()},
+    "a scale that a density forgets": (type("Odd", (Learned,), {"log_prob": forgets_scale}), "a `log_prob` that says"),
+    "rows that are mixed later": (type("Odd", (Learned,), {"distribution": mixes_rows}), "each row by itself"),
     "no latent units": (type("Odd", (Posterior,), {}), "`latent_dim`, its latent units"),
     "no distribution": (type("Odd", (Posterior,), {"latent_dim": 2}), "`distribution`. .* with none"),
     "another density": (gives(diagonal, density="exakt"), "`density`, one of .* with 'exakt'"),
@@ -107,6 +147,21 @@ def test_a_posterior_with_a_mistake_is_refused(name):
     kind, said = POSTERIORS[name]
     with pytest.raises(ValueError, match=rf"^Invalid .*`posterior`\. Expected a class with .*{said}.*$"):
         IWAE(6, hidden=(3,), num_samples=3, posterior=kind())
+
+
+def test_draws_by_noise_of_its_own_are_taken_and_weights_stay_what_they_were():
+    class Raising(Learned):
+        """It has no log density once its width is another."""
+
+        def log_prob(self, z, x):
+            if float(self.log_scale[0]) != 0.0:
+                raise ArithmeticError
+            return super().log_prob(z, x)
+
+    for kind in (other_noise(tf.identity), other_noise(tf.negative), Learned, Raising):
+        own = kind()
+        IWAE(6, hidden=(3,), num_samples=3, posterior=own)
+        assert [float(tf.reduce_sum(weight)) for weight in (own.log_scale, own.share)] == [0.0, 0.0]
 
 
 class Coins(Likelihood):

@@ -275,9 +275,32 @@ class Laplace(Prior):
         return tfd.Independent(tfd.Laplace(tf.zeros(self.latent_dim), 1.0), 1)
 
 
+class Forgetful(Prior):
+    """Its draws are of a width that its density forgets, of which nothing is seen at the start."""
+
+    def build(self, input_shape):
+        self.log_scale = self.add_weight(shape=(2,), name="log_scale", initializer="zeros")
+        super().build(input_shape)
+
+    @property
+    def distribution(self):
+        return tfd.MultivariateNormalDiag(tf.zeros(2), tf.exp(self.log_scale))
+
+    def log_prob(self, z, training=False):
+        return tfd.MultivariateNormalDiag(tf.zeros(2), tf.ones(2)).log_prob(z)
+
+
+class Narrow(StandardNormalPrior):
+    """Draws of the right mean."""
+
+    def sample(self, num_samples, seed):
+        return 0.8 * super().sample(num_samples, seed)
+
+
 def test_own_priors_are_held_to_their_draws():
     wrong = {Doubled: "`sample`, too.* Received: Doubled", Wide: r"gives \[N, 2\]", Summed: r"is finite, \[K, B\]"}
     wrong |= {Mixing: "of each latent by itself", Moved: "`log_prob`, too", Elsewhere: "`sample`, too"}
+    wrong |= {Forgetful: "`sample`, too", Narrow: "`log_prob`, too"}
     for kind, message in wrong.items():
         with pytest.raises(ValueError, match=rf"`prior`. Expected a class .*{message}"):
             model_with(kind(2))

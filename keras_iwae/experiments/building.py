@@ -11,6 +11,7 @@ import numpy as np
 from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE
@@ -21,6 +22,7 @@ from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 _STEPS_A_CALL = 20
 
 
+@as_dataset()
 def build(config: ExperimentConfig) -> IWAE | AVB:
     """The model of a configuration, compiled, with the weights that its training starts from.
 

@@ -13,6 +13,7 @@ import numpy as np
 from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
+from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.foundation import MARK, storage
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
@@ -48,6 +49,7 @@ def quantity_name(record: Mapping) -> str:
     return "cross-entropy" if "cross-entropy" in str(record.get("quantity")) else "NLL"
 
 
+@as_dataset()
 def evaluation_images(
     path: str | os.PathLike, limit: int | None, seed: int, dataset: str | None = None, split: str = "test"
 ) -> np.ndarray:
@@ -67,6 +69,12 @@ def evaluation_images(
     binarization, levels = _reading(path)
     if dataset is None:
         remedy = f"evaluate_nll.py --dataset {shlex.quote(source)} judges it on these"
+        if split not in inputs.Inputs.of(runs.folder(path)).data:
+            warnings.warn(
+                f"{runs.folder(path)} does not say what it began with, as inputs.json does beside a run: whether these "
+                f"{split} examples of {source} are those that were there then is not known",
+                stacklevel=1,
+            )
         inputs.check_data(runs.folder(path), [split], remedy)
     # `load` would shuffle a training split and drop its last batch.
     batches = data.in_order(source, split, limit, _BATCH_SIZE, binarization, seed, levels)
@@ -83,6 +91,7 @@ def _reading(path: str | os.PathLike) -> tuple[str, int | None]:
     return binarization, levels
 
 
+@as_dataset()
 def _label(path: Path, dataset: str, split: str) -> str:
     """What tells another data set from all others in the names of what is kept: of a file, its stem and its digest."""
     if dataset in data.names():

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from keras_iwae import data
 from keras_iwae.experiments.config import ExperimentConfig, difference, settings_of
+from keras_iwae.experiments.named_data import as_dataset, check_there
 from keras_iwae.foundation import MARK, write_json
 from keras_iwae.training import runs
 
@@ -28,6 +29,7 @@ class Inputs(NamedTuple):
     start: str | None
 
     @classmethod
+    @as_dataset()
     def now(cls, config: ExperimentConfig) -> "Inputs":
         """What a run of this configuration would begin with.
 
@@ -114,6 +116,7 @@ def check_start(run: Path, config: ExperimentConfig) -> None:
         )
 
 
+@as_dataset()
 def check_data(run: str | os.PathLike, splits: Sequence[str], remedy: str) -> None:
     """Refuse examples that are not those which were under the data set's name when the run was made.
 
@@ -126,6 +129,8 @@ def check_data(run: str | os.PathLike, splits: Sequence[str], remedy: str) -> No
         ValueError: if there are others, or they cannot be read.
     """
     stored, settings = Inputs.of(run).data, settings_of(run)
+    if "dataset" in settings:
+        check_there(run, settings["dataset"])
     for split in splits:
         if split not in stored:
             continue

@@ -26,6 +26,8 @@ from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, is_own_class
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
+from keras_iwae.foundation.laws import same_law
+from keras_iwae.foundation.moved_weights import moved_weights
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
@@ -83,11 +85,13 @@ __all__ = [
     "log_mean_exp",
     "log_power_mean",
     "masked_as_nan",
+    "moved_weights",
     "number_text",
     "plain",
     "read_arrays",
     "remove_leftovers",
     "replacing",
+    "same_law",
     "seed_of_keys",
     "shape_text",
     "standard_normal_log_prob",

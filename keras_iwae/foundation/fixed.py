@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Collection, Mapping
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -74,6 +74,13 @@ def _check_known(given: Mapping[str, Any], legal: Collection[str], kind: str, ot
             raise ValueError(f"{MARK}{name}`. Expected {known}. Received: {name}={value!r:.60}")
 
 
+def _is_method(kind: Any, name: str) -> bool:
+    """Whether users call it, or Python does for them; of an object's own Python would call none that is special."""
+    hidden = name.startswith("_") and not name.startswith("__")
+    # Keras keeps what `compile` is given under the name of a method.
+    return not hidden and name != "loss" and isinstance(getattr(kind, name, None), (FunctionType, MethodType))
+
+
 def plain(value: Any) -> Any:
     """NumPy's numbers as Python's, in tuples and lists too: those are what a configuration is saved with."""
     if isinstance(value, np.generic):
@@ -83,6 +90,8 @@ def plain(value: Any) -> Any:
 
 class FixedArguments:
     """Refuses to set or delete an attribute that is an argument of the constructor; NumPy's numbers become Python's.
+
+    A method cannot be set on an object either, where some of what calls it would not see it, and no file would have it.
 
     Once it is built, what is an argument and no attribute is refused too, and what a class of this package declares: a
     class of a user's own that has further arguments may keep those when this package's constructor is done.
@@ -106,6 +115,12 @@ class FixedArguments:
 
     def __setattr__(self, name, value):
         every = self._refuse_change(name)
+        if _is_method(type(self), name) and "_chosen_arguments" in vars(self):
+            # Keras wraps some of a layer that is not made yet.
+            raise AttributeError(
+                f"Invalid assignment to `{name}`. Expected none: it is a method of this {type(self).__name__}, and "
+                "steps, evaluations and saved files go by those of its class. Make a subclass that overrides it"
+            )
         super().__setattr__(name, plain(value) if name in every else value)
 
     def __delattr__(self, name):

@@ -1,11 +1,8 @@
-"""What a likelihood of a user's own is tried on: values of its support, and weights that training may come to."""
+"""What a likelihood of a user's own is tried on: values of its support."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -45,18 +42,3 @@ def _of_support(support: Support) -> np.ndarray:
     if math.isfinite(high):
         return high - steps
     return np.concatenate([-steps[1::2], steps[::2]])
-
-
-@contextlib.contextmanager
-def moved(likelihood: Likelihood) -> Iterator[None]:
-    """Other weights of those that are trained for as long as it lasts: what is 0 at the start hides what it does."""
-    weights = [weight for weight in likelihood.trainable_weights if "float" in str(weight.dtype)]
-    before, rng = [keras.ops.convert_to_numpy(weight) for weight in weights], np.random.default_rng(1)
-    try:
-        for weight, value in zip(weights, before, strict=True):
-            # Upwards: a weight may be a scale.
-            weight.assign(value + rng.uniform(0.1, 0.4, np.shape(value)))
-        yield
-    finally:
-        for weight, value in zip(weights, before, strict=True):
-            weight.assign(value)
