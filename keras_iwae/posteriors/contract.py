@@ -74,7 +74,8 @@ def _check_agreement(posterior: Posterior, rows: tf.Tensor, key: tf.Tensor) -> N
         with contextlib.suppress(NotImplementedError, AttributeError):
             said.append(("mean", q.mean(), _tried(posterior, "mean", rows)))
     if overrides("reparameterize") and posterior.reparameterized:
-        said.append(("reparameterize", z, _tried(posterior, "reparameterize", q, z)))
+        drawn = q.labelled([_DRAWS], seed=key) if posterior.stratified else z
+        said.append(("reparameterize", z, _tried(posterior, "reparameterize", q, drawn)))
     if posterior.density != "none" and overrides("sample_and_log_prob"):
         drawn, log_q = _tried(posterior, "sample_and_log_prob", rows, _DRAWS, key)
         said += [("sample_and_log_prob", z, drawn), ("sample_and_log_prob", q.log_prob(z), log_q)]
