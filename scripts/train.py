@@ -45,15 +45,16 @@ SETTINGS: dict[str, dict[str, dict]] = {
         ),
         "posterior": dict(
             type=str,
-            help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, auxiliary, semi_amortized, "
-            "adversarial (with --objective elbo); bernoulli for binary latents [gaussian]",
+            help="gaussian, full_covariance, planar, radial, iaf, maf, autoregressive, mixture, auxiliary, "
+            "semi_amortized, adversarial (with --objective elbo); bernoulli for binary latents [gaussian]",
         ),
+        "posterior_components": dict(type=int, metavar="C", help="components of the posterior mixture [4]"),
         "prior": dict(
             type=str,
             help="standard_normal, or one that is learned: mixture, vamp, flow [standard_normal; fair coins for binary "
             "latents]",
         ),
-        "prior_components": dict(type=int, metavar="M", help="components of mixture and vamp [500]"),
+        "prior_components": dict(type=int, metavar="M", help="components of the priors mixture and vamp [500]"),
         "network": dict(type=str, help="dense, gated, or conv for images with height and width [dense]"),
         "latent_dim": dict(
             type=int, nargs="+", metavar="D", help="latent units, a number for each stochastic layer [50]"

@@ -20,7 +20,15 @@ from keras_iwae.models.sizes import settle_hidden
 # A value of each field that is not its default, and goes with the others.
 OTHERS = {
     **dict(dataset="digits", binarization="levels", batch_size=7),
-    **dict(likelihood="categorical", levels=17, missing="nan", mask_input=True, posterior="iaf", network="conv"),
+    **dict(
+        likelihood="categorical",
+        levels=17,
+        missing="nan",
+        mask_input=True,
+        posterior="mixture",
+        posterior_components=3,
+        network="conv",
+    ),
     **dict(prior="mixture", prior_components=7, latent_dim=(3, 2), hidden=((4,),), activation="relu"),
     **dict(objective="ciwae", num_samples=6, early_samples=2, num_groups=3, beta=0.25, alpha=0.5, estimator="dreg"),
     **dict(backward_samples=4, kl_warmup_steps=9),
@@ -246,6 +254,7 @@ WRONG = {
     "mask_input": ["no", 1, None],
     "posterior": ["cauchy", None, 3],
     "prior": ["gaussian", 3, ["vamp"]],
+    "posterior_components": [0, "a", 2.5, True],
     "prior_components": [0, "a", 2.5, True],
     "network": ["cnn", None, 0],
     "latent_dim": ["a", 0, (), (3, 0), 2.5, None, True],
@@ -278,7 +287,7 @@ def test_every_field_is_checked():
 @pytest.mark.parametrize("name", WRONG)
 def test_a_value_that_a_field_cannot_have_is_refused_by_its_name(name):
     needed: dict[str, dict] = {"levels": {"likelihood": "categorical"}, "mask_input": {"missing": "nan"}}
-    needed["prior_components"] = {"prior": "vamp"}
+    needed["prior_components"], needed["posterior_components"] = {"prior": "vamp"}, {"posterior": "mixture"}
     for value in WRONG[name]:
         with pytest.raises(ValueError, match=rf"^Invalid value received for `{name}`\. Expected .*Received: "):
             ExperimentConfig.of(**needed.get(name, {}), **{name: value})
@@ -321,6 +330,10 @@ NO_EFFECT = {
         "`activation`. Expected none with the network 'gated'",
     ),
     "components of a flow": ({"prior": "flow", "prior_components": 3}, "`prior_components`. Expected none but with"),
+    "components of a flow for posterior": (
+        {"posterior": "iaf", "posterior_components": 3},
+        "`posterior_components`. Expected none but with the posterior 'mixture'",
+    ),
     "hidden of the first layer beside conv": (
         {"network": "conv", "latent_dim": (3, 2), "hidden": ((8,), (4,))},
         "`hidden`. Expected the units of each layer",

@@ -15,7 +15,15 @@ from keras_iwae.training import FusedAdam
 
 METRICS = {"loss", "bound", "elbo", "reconstruction", "kl", "ess"}
 # Rows that draw, or keep a state, in ways of their own; the others go on in the same way as one of these.
-GO_ON = {"iwae", "miwae, dreg, resampled", "ciwae, learned", "iwae, warm-up", "binary, vimco", "two layers, rws"}
+GO_ON = {
+    "iwae",
+    "miwae, dreg, resampled",
+    "ciwae, learned",
+    "iwae, warm-up",
+    "binary, vimco",
+    "two layers, rws",
+    "mixture",
+}
 TWO_LAYERS = {"latent_dim": (4, 2), "hidden": ((12,), (6,))}
 ROWS = {
     "iwae": {},
@@ -35,6 +43,7 @@ ROWS = {
     "iwae, warm-up": {"kl_warmup_steps": 20},
     "binary, vimco": {"posterior": "bernoulli", "estimator": "vimco"},
     "binary, rws": {"posterior": "bernoulli", "estimator": "rws"},
+    "mixture": {"posterior": "mixture"},
     "two layers": TWO_LAYERS,
     "two layers, dreg, resampled": {**TWO_LAYERS, "estimator": "dreg", "backward_samples": 2},
     "two layers, rws": {**TWO_LAYERS, "estimator": "rws"},
@@ -81,7 +90,7 @@ def test_a_row_of_the_table(row, tmp_path):
     for one, other in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
-    if row not in ("iwae", "two layers", "binary, vimco"):
+    if row not in ("iwae", "two layers", "binary, vimco", "mixture"):
         return
     images = next(iter(validation)).numpy()[:5]
     result = keras_iwae.importance_weighted_nll(model, images, num_samples=30, verbose=False)
@@ -93,7 +102,7 @@ def test_a_row_of_the_table(row, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["iwae, dreg", "miwae, dreg, resampled", "two layers, rws", "binary, vimco"])
+@pytest.mark.parametrize("row", ["iwae, dreg", "miwae, dreg, resampled", "two layers, rws", "binary, vimco", "mixture"])
 def test_rows_train_under_xla(row):
     history = make(row, jit_compile=True).fit(data.load("digits", "train", 50), epochs=2, verbose=0).history
     assert history["bound"][1] > history["bound"][0]

@@ -123,6 +123,7 @@ OF_POSTERIORS = {
     "iaf": {"num_steps": 2, "hidden": (4,)},
     "maf": {"num_steps": 2, "hidden": (4,)},
     "autoregressive": {"hidden": (4,)},
+    "mixture": {"num_components": 3},
     "auxiliary": {"auxiliary_dim": 1, "units": 5},
     "semi_amortized": {"num_steps": 2, "step_size": 0.4, "num_draws": 2},
     "adversarial": {"noise_dim": 1, "units": 5},

@@ -18,6 +18,7 @@ MODELS = {
     "two layers, rws": (IWAE, {**TWO_LAYERS, "estimator": "rws"}),
     "two layers, dreg, resampled": (IWAE, {**TWO_LAYERS, "estimator": "dreg", "backward_samples": 2}),
     "semi-amortized": (IWAE, {"posterior": "semi_amortized"}),
+    "mixture": (IWAE, {"posterior": "mixture"}),
     "auxiliary": (IWAE, {"posterior": "auxiliary"}),
     "adversarial": (AVB, {}),
 }

@@ -12,6 +12,12 @@ many. Stopping the gradient of q's parameters instead would lose terms as soon a
 For softmax weights v_k of a group, $E[v_k \, \partial_\phi \log q(z_k)] = E[\partial v_k / \partial z_k \,
 dz_k / d\phi]$ turns c_k path - c_k score into the DReG coefficient: with w^p in the group, (1 - p) v_k + p v_k^2 in
 place of v_k.
+
+Draws in strata are not independent. Draw k is of component c, and its score is that of the whole mixture, the sum over
+j of $r_j \, \partial_\phi \log q_j$ with $r_j = q_j / (C q)$. As $q_c r_j = q_j r_c$, turning the score of q_j into a
+path asks for v_k at a draw of component j beside others of which c has one too few and j one too many, and no such set
+is drawn. For groups of one sample v is 1, and the mean over c is that of draws of q. The score estimators ask for the
+score of the density that draw k came of, q_c, in the place of q's: for groups of one the means over c are the same.
 """
 
 from collections.abc import Callable
@@ -151,6 +157,10 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 
+# What they take off or add for a sample is right on average over one that the others know nothing of.
+_OF_INDEPENDENT_DRAWS = "stl", "dreg", "vimco", "reinforce"
+
+
 def get(name: str) -> Estimator:
     """Estimator by name.
 
@@ -163,7 +173,9 @@ def get(name: str) -> Estimator:
     return ESTIMATORS[name]
 
 
-def automatic(objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "") -> str:
+def automatic(
+    objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "", stratified: bool = False
+) -> str:
     """The estimator that "auto" stands for: "dreg" where samples are weighed against each other and it is legal.
 
     Args:
@@ -171,9 +183,10 @@ def automatic(objective: Objective, num_samples: int, reparameterized: bool, tot
         num_samples: K.
         reparameterized: whether the posterior's samples are differentiable in its parameters.
         total_only: as for `check_pair`.
+        stratified: as for `check_pair`.
     """
     weighed = max(term.group_size for term in objective.inference_terms(num_samples)) > 1
-    legal = reparameterized and not total_only and not objective.deterministic
+    legal = reparameterized and not total_only and not stratified and not objective.deterministic
     return "dreg" if weighed and legal else "reparameterized"
 
 
@@ -184,6 +197,7 @@ def check_pair(
     reparameterized: bool,
     total_only: str = "",
     given: str | None = None,
+    stratified: bool = False,
 ) -> None:
     """Refuse an estimator that is biased or undefined for an objective or a posterior.
 
@@ -194,6 +208,7 @@ def check_pair(
         reparameterized: whether the posterior's samples are differentiable in its parameters.
         total_only: why the posterior's log q can be differentiated as a whole only, empty where it need not.
         given: what the user knows it by, "auto"; `None` is its name.
+        stratified: whether the posterior's draws are in strata, and not independent of each other.
 
     Raises:
         ValueError: which says what is allowed.
@@ -204,7 +219,7 @@ def check_pair(
             "Invalid value received for `objective`. Expected one that draws samples, for a posterior over discrete "
             f"latents. Received: {type(objective).__name__}"
         )
-    reason = _objection(name, objective, num_samples, reparameterized, total_only)
+    reason = _objection(name, objective, num_samples, reparameterized, total_only, stratified)
     if reason:
         asked = repr(name) if given in (None, name) else f"{given!r}, which stands for {name!r},"
         raise ValueError(
@@ -213,7 +228,9 @@ def check_pair(
         )
 
 
-def _objection(name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str) -> str | None:
+def _objection(
+    name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str, stratified: bool = False
+) -> str | None:
     """What is to be in the place of this estimator, `None` where it is legal."""
     estimator, sizes = ESTIMATORS[name], [term.group_size for term in objective.inference_terms(num_samples)]
     if objective.deterministic and name != "reparameterized":
@@ -224,6 +241,11 @@ def _objection(name: str, objective: Objective, num_samples: int, reparameterize
         return f"{' or '.join(legal)} for a posterior over discrete latents"
     if total_only and not estimator.total:
         return f"'reparameterized' for a posterior {total_only}"
+    if stratified and max(sizes) > 1 and name in _OF_INDEPENDENT_DRAWS:
+        return (
+            "'reparameterized' for groups of several samples that are drawn in strata, where one that takes them for "
+            "independent is biased"
+        )
     if name == "stl" and max(sizes) > 1:
         return f"'dreg' in its place for groups of {max(sizes)} samples, where 'stl' is biased"
     if name == "vimco" and min(sizes) < 2:

@@ -68,7 +68,8 @@ def bound_gradients(
             connected = q.sample([num_samples], seed=draw_seed)
         else:
             with tape.stop_recording():
-                every, drawn = streamed(q, log_terms, num_samples, draw_seed)
+                labelled = posterior.stratified and estimator.reparameterizes
+                every, drawn = streamed(q, log_terms, num_samples, draw_seed, labelled)
                 weights = every.tempered(kl_weight)
                 coefficients = estimator.coefficients(objective, weights, kl_weight, parameter)
                 chosen = resample(objective, weights, parameter, backward_samples, offset_seed)

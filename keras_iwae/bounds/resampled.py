@@ -51,24 +51,29 @@ def resample(objective: Objective, log_weights: tf.Tensor, parameter, draws: int
     return _Drawn(index, draws * _pick(probabilities, index))
 
 
-def streamed(q, log_terms, num_samples: int, seed: tf.Tensor):
-    """Log densities of K samples, chunk by chunk, and a function that gives the samples at an index `[m, B]` again."""
-    return (_at_once if num_samples <= _CHUNK else _in_chunks)(q, log_terms, num_samples, seed)
+def streamed(q, log_terms, num_samples: int, seed: tf.Tensor, labelled: bool = False):
+    """Log densities of K samples, chunk by chunk, and a function that gives the samples at an index `[m, B]` again.
+
+    What it gives has the stratum of each behind it where `labelled`; see `keras_iwae.posteriors.Posterior`.
+    """
+    again = q.labelled if labelled else q.sample
+    return (_at_once if num_samples <= _CHUNK else _in_chunks)(q, again, log_terms, num_samples, seed)
 
 
-def _at_once(q, log_terms, num_samples: int, seed: tf.Tensor):
+def _at_once(q, again, log_terms, num_samples: int, seed: tf.Tensor):
     z = q.sample([num_samples], seed=seed)
-    return log_terms(z, q.log_prob(z)), lambda index: _pick(z, index)
+    same = z if again == q.sample else again([num_samples], seed=seed)
+    return log_terms(z, q.log_prob(z)), lambda index: _pick(same, index)
 
 
-def _in_chunks(q, log_terms, num_samples: int, seed: tf.Tensor):
+def _in_chunks(q, again, log_terms, num_samples: int, seed: tf.Tensor):
     whole, rest = divmod(num_samples, _CHUNK)
 
-    def chunk(i: tf.Tensor | int, size: int) -> tf.Tensor:
-        return q.sample([size], seed=tf.random.fold_in(seed, i))
+    def chunk(draw, i: tf.Tensor | int, size: int) -> tf.Tensor:
+        return draw([size], seed=tf.random.fold_in(seed, i))
 
     def chunk_terms(i: tf.Tensor | int, size: int) -> LogTerms:
-        z = chunk(i, size)
+        z = chunk(q.sample, i, size)
         return log_terms(z, q.log_prob(z))
 
     terms = tf.map_fn(
@@ -83,7 +88,7 @@ def _in_chunks(q, log_terms, num_samples: int, seed: tf.Tensor):
 
     def drawn(index: tf.Tensor) -> tf.Tensor:
         def of_chunk(i: tf.Tensor | int, size: int) -> tf.Tensor:
-            return _pick(chunk(i, size), tf.clip_by_value(index - i * _CHUNK, 0, size - 1))
+            return _pick(chunk(again, i, size), tf.clip_by_value(index - i * _CHUNK, 0, size - 1))
 
         def with_chunk(i: tf.Tensor | int, size: int, chosen: tf.Tensor) -> tf.Tensor:
             # Chunks come in order: what lies in a later one is overwritten then.

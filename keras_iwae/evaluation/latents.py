@@ -12,7 +12,7 @@ from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.diagnostics.numbers import numbers
 from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, is_known, key_for
 from keras_iwae.models import IWAE, check_model
-from keras_iwae.posteriors import HierarchicalGaussian, check_density
+from keras_iwae.posteriors import HierarchicalGaussian, StratifiedGaussianMixture, check_density
 from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
 
 tfd = tfp.distributions
@@ -134,6 +134,9 @@ def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
         return [{**kind, "scale": posterior.stddev()[tf.newaxis]} if standard else kind]
     if is_known(posterior, tfd.Independent) and is_known(posterior.distribution, tfd.Bernoulli):
         return [{"probabilities": posterior.mean()[tf.newaxis]}]
+    if is_known(posterior, StratifiedGaussianMixture):
+        # Its mean is known, and its density falls into no units.
+        return [{"loc": posterior.mean()[tf.newaxis]}]
     if not (is_known(posterior, HierarchicalGaussian) and isinstance(prior, HierarchicalPrior)):
         return []
     drawn = tf.split(z, prior.latent_dims, axis=-1)

@@ -16,7 +16,7 @@ from keras_iwae.evaluation.refined import fitted, fitting_evaluations
 from keras_iwae.foundation import MARK, DiagonalGaussian, check_choice, check_number, check_positive
 from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
-from keras_iwae.posteriors import HierarchicalGaussian, Posterior, check_density
+from keras_iwae.posteriors import HierarchicalGaussian, Posterior, StratifiedGaussianMixture, check_density
 
 tfd = tfp.distributions
 
@@ -30,7 +30,8 @@ class Proposal:
     r"""A proposal for each image: $(1 - a) q_s(z|x) + a p(z)$, by default the posterior itself, or one that is fitted.
 
     Args:
-        scale: s, what the posterior's standard deviations are multiplied by, those of every stochastic layer.
+        scale: s, what the posterior's standard deviations are multiplied by, those of every stochastic
+            layer, and of every component.
         defensive: a, the probability that a draw comes from the prior, in [0, 1).
         kind: "amortized", the above; "refined" or "adapted", of `keras_iwae.evaluation.refined`, with neither.
 
@@ -140,12 +141,14 @@ def _stretched(posterior, factor: float):
         return DiagonalGaussian(posterior.mean(), factor * posterior.stddev())
     if isinstance(posterior, tfd.MultivariateNormalTriL):
         return tfd.MultivariateNormalTriL(posterior.mean(), factor * posterior.scale_tril)
+    if isinstance(posterior, StratifiedGaussianMixture):
+        return replace(posterior, scale=factor * posterior.scale)
     if isinstance(posterior, HierarchicalGaussian):
         networks: Any = [_StretchedNetwork(network, factor) for network in posterior.networks]
         return replace(posterior, scale=factor * posterior.scale, networks=networks)
     raise ValueError(
-        "Invalid value received for `proposal_scale`. Expected 1 for a posterior that is no Gaussian. "
-        f"Received: {factor} for a {type(posterior).__name__}"
+        "Invalid value received for `proposal_scale`. Expected 1 for a posterior that is no Gaussian and no "
+        f"mixture of them. Received: {factor} for a {type(posterior).__name__}"
     )
 
 

@@ -3,7 +3,7 @@
 import itertools
 import operator
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -14,7 +14,8 @@ from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
 from keras_iwae.likelihoods import Likelihood
-from keras_iwae.models import AVB, IWAE
+from keras_iwae.models import AVB, IWAE, encoder_inputs, with_inputs
+from keras_iwae.posteriors import MixturePosterior
 from keras_iwae.priors import MixturePrior, Prior, VampPrior
 from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 
@@ -65,6 +66,8 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "seed": seed,
         "activation": wanted.activation,
     }
+    if wanted.posterior == "mixture" and not several:
+        parts.update(posterior=_mixture(config, parts), encoder=None)
     model: IWAE | AVB
     if wanted.posterior == "adversarial":
         _check_adversarial(config)
@@ -83,8 +86,10 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
             model.initialize_pseudo_inputs(examples, seed)
         if climbed.early_samples is not None:
             # Of all K samples, the one that "auto" stands for.
-            estimator, reparameterized = model.get_config()["estimator"], model.posterior.reparameterized
-            estimators.check_pair(estimator, model.objective, climbed.early_samples, reparameterized)
+            estimator, q = model.get_config()["estimator"], model.posterior
+            estimators.check_pair(
+                estimator, model.objective, climbed.early_samples, q.reparameterized, stratified=q.stratified
+            )
     model.initialize_output_bias(mean)
     if config.run.start is not None:
         _copy_weights(runs.load_model(config.run.start, "start"), model, config.run.start)
@@ -119,6 +124,18 @@ def make_objective(config: ObjectiveConfig) -> objectives.Objective:
             f"which has no such parameter. Received: {given}"
         )
     return kind(**given)
+
+
+def _mixture(config: ExperimentConfig, parts: dict[str, Any]) -> MixturePosterior:
+    """The posterior that a model makes of this name, with the number of components that is asked for."""
+    wanted, encoder, seed = config.model, parts["encoder"], config.run.seed
+    components = cast(int, wanted.posterior_components)
+    if encoder is None:
+        encoder = networks.dense_encoder(parts["hidden"], wanted.activation, seed)
+    likelihood = likelihoods.get(parts["likelihood"])
+    inputs = encoder_inputs(likelihood, wanted.missing, wanted.mask_input)
+    encoder = with_inputs(encoder, parts["event_shape"], inputs)
+    return MixturePosterior(encoder, parts["latent_dim"], seed + 2, components, name="posterior")
 
 
 def _prior(config: ExperimentConfig) -> str | Prior | None:

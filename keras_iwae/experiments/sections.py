@@ -75,8 +75,9 @@ class ModelConfig:
         missing: "nan" where pixels that are NaN are missing; `None` takes every pixel as seen.
         mask_input: whether the encoder is told which pixels are missing.
         posterior: a name in `keras_iwae.models.POSTERIORS`; "adversarial" goes with "elbo" and has no estimators.
+        posterior_components: components of the posterior "mixture"; given as `None` it is 4, which stands here then.
         prior: a name in `keras_iwae.models.PRIORS`; `None` is the one without parameters that goes with the posterior.
-        prior_components: components of "mixture" and "vamp"; given as `None` it is 500, which stands here then.
+        prior_components: components of the priors "mixture" and "vamp"; given as `None` it is 500, which stands then.
         network: "dense", "gated", or "conv" for images [H, W, C].
         latent_dim: latent units, one number for each stochastic layer.
         hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
@@ -90,6 +91,7 @@ class ModelConfig:
     missing: str | None = None
     mask_input: bool = False
     posterior: str = "gaussian"
+    posterior_components: int | None = None
     prior: str | None = None
     prior_components: int | None = None
     network: str = "dense"
@@ -117,7 +119,8 @@ class ModelConfig:
             latent_dim=latent_dim,
             hidden=settle_hidden(self.hidden, dense),
             activation=ACTIVATION if self.activation is None and activated else self.activation,
-            prior_components=settle_components(self.prior, self.prior_components),
+            posterior_components=settle_components("posterior", self.posterior, self.posterior_components),
+            prior_components=settle_components("prior", self.prior, self.prior_components),
         )
         if self.activation is not None:
             if not activated:

@@ -4,11 +4,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from keras_iwae import posteriors, priors
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.models import sizes, units_of
-from keras_iwae.priors import NUM_COMPONENTS
 
-_WITH_COMPONENTS = "mixture", "vamp"
+# Which of them are mixtures, and of how many components by default.
+_COMPONENTS = {
+    "posterior": (("mixture",), posteriors.NUM_COMPONENTS),
+    "prior": (("mixture", "vamp"), priors.NUM_COMPONENTS),
+}
 
 
 def settle(section: Any, **values: Any) -> None:
@@ -51,17 +55,18 @@ def settle_hidden(given: Sequence | None, networks: int) -> tuple[tuple[int, ...
     return None
 
 
-def settle_components(prior: str | None, given: int | None) -> int | None:
-    """Components of a prior that is a mixture, `None` of another.
+def settle_components(part: str, name: str | None, given: int | None) -> int | None:
+    """Components of a posterior or a prior that is a mixture, `None` of another.
 
     Raises:
-        ValueError: if it is no positive integer, or given beside a prior that is no mixture.
+        ValueError: if it is no positive integer, or given beside one that is no mixture.
     """
-    if prior in _WITH_COMPONENTS:
-        return NUM_COMPONENTS if given is None else check_integer("prior_components", given)
+    mixtures, default = _COMPONENTS[part]
+    if name in mixtures:
+        return default if given is None else check_integer(f"{part}_components", given)
     if given is not None:
         raise ValueError(
-            f"{MARK}prior_components`. Expected none but with the priors 'mixture' and 'vamp'. Received: {given!r} "
-            f"with {prior!r}"
+            f"{MARK}{part}_components`. Expected none but with the {part} {' or '.join(map(repr, mixtures))}. "
+            f"Received: {given!r} with {name!r}"
         )
     return None

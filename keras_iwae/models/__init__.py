@@ -1,7 +1,7 @@
 """Models: a posterior, a prior and a decoder put together as a `keras.Model` that fits, evaluates and predicts."""
 
 from keras_iwae.models.avb import AVB
-from keras_iwae.models.components import POSTERIORS
+from keras_iwae.models.components import POSTERIORS, encoder_inputs, with_inputs
 from keras_iwae.models.door import Door, check_batch_size, check_weights
 from keras_iwae.models.generative import GenerativeModel, Samples
 from keras_iwae.models.given import check_model
@@ -25,6 +25,8 @@ __all__ = [
     "check_batch_size",
     "check_model",
     "check_weights",
+    "encoder_inputs",
     "sizes",
     "units_of",
+    "with_inputs",
 ]

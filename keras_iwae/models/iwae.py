@@ -39,10 +39,10 @@ class IWAE(LatentModel):
         estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws";
             "auto" is "dreg" where importance weights are of more than one sample and it is legal, and else
             "reparameterized".
-        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", "auxiliary",
-            "semi_amortized", or "bernoulli" for binary latents with a uniform prior; or a Keras layer under the
-            contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the ones here,
-            and `hidden` and `activation` are the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
+        posterior: "gaussian", "full_covariance", "planar", "radial", "iaf", "maf", "autoregressive", "mixture",
+            "auxiliary", "semi_amortized", or "bernoulli" for binary latents with a uniform prior; or a Keras layer
+            under the contract of `keras_iwae.posteriors`, whose encoder and `latent_dim` then take the place of the
+            ones here, and `hidden` and `activation` are the decoder's alone. "adversarial" is for `keras_iwae.AVB`.
         likelihood: p(x|z): "bernoulli", "gaussian", "student_t", "discretized_logistic", "continuous_bernoulli",
             "poisson", "negative_binomial", or a layer of `keras_iwae.likelihoods`, such as
             `CategoricalLikelihood(levels=17)`.
@@ -131,7 +131,7 @@ class IWAE(LatentModel):
         self.objective = objective
         asked, q = estimator, self.posterior
         if estimator == "auto":
-            estimator = estimators.automatic(objective, self.num_samples, q.reparameterized, q.total_only)
+            estimator = estimators.automatic(objective, self.num_samples, q.reparameterized, q.total_only, q.stratified)
         self.estimator = estimators.get(estimator)
         drawn = backward_samples
         self.backward_samples = None if drawn is None else check_integer("backward_samples", drawn)

@@ -68,4 +68,4 @@ def check_samples(model: Any, estimator: str, samples: int, asked: str | None = 
     """
     q = model.posterior
     check_contract(model.objective, samples)
-    estimators.check_pair(estimator, model.objective, samples, q.reparameterized, q.total_only, asked)
+    estimators.check_pair(estimator, model.objective, samples, q.reparameterized, q.total_only, asked, q.stratified)

@@ -9,6 +9,7 @@ and, from `Posterior`, where a family has nothing of its own to put in their pla
     reparameterized -> whether it has such a function;
     total_only -> why log q of a given z cannot be differentiated, empty where it can;
     density -> whether `log_prob` gives log q(z|x), that of z with auxiliary variables, or none;
+    stratified -> whether draws of one call are in strata, and not independent of each other;
     through_generative -> whether the parameters are a differentiable function of the generative model's too;
     sample_and_log_prob(x, num_samples, seed) -> z `[K, B, D]`, log q(z|x) `[K, B]` in nats;
     log_prob(z, x) -> `[K, B]` in nats;
@@ -25,15 +26,18 @@ from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.contract import check_contract
 from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
 from keras_iwae.posteriors.gaussian import GaussianPosterior
+from keras_iwae.posteriors.gaussian_mixture import StratifiedGaussianMixture
 from keras_iwae.posteriors.hierarchical import HierarchicalGaussian, HierarchicalPosterior
 from keras_iwae.posteriors.iaf import IAFPosterior
 from keras_iwae.posteriors.implicit import ImplicitPosterior
 from keras_iwae.posteriors.maf import MAFPosterior
+from keras_iwae.posteriors.mixture import NUM_COMPONENTS, MixturePosterior
 from keras_iwae.posteriors.planar import PlanarPosterior
 from keras_iwae.posteriors.radial import RadialPosterior
 from keras_iwae.posteriors.semi_amortized import SemiAmortizedPosterior
 
 __all__ = [
+    "NUM_COMPONENTS",
     "AmortizedPosterior",
     "AutoregressivePosterior",
     "AuxiliaryPosterior",
@@ -45,10 +49,12 @@ __all__ = [
     "IAFPosterior",
     "ImplicitPosterior",
     "MAFPosterior",
+    "MixturePosterior",
     "PlanarPosterior",
     "Posterior",
     "RadialPosterior",
     "SemiAmortizedPosterior",
+    "StratifiedGaussianMixture",
     "check_contract",
     "check_density",
     "check_reparameterized",

@@ -69,9 +69,10 @@ def _first_that_differs(posterior: Posterior, q: Any, x: tf.Tensor, z: tf.Tensor
         with contextlib.suppress(NotImplementedError, AttributeError):
             if not _same(q.mean(), tried(posterior, "mean", x)):
                 return "mean"
-    path = overrides("reparameterize") and posterior.reparameterized
-    if path and not _same(z, tried(posterior, "reparameterize", q, z)):
-        return "reparameterize"
+    if overrides("reparameterize") and posterior.reparameterized:
+        drawn = q.labelled([_DRAWS], seed=key) if posterior.stratified else z
+        if not _same(z, tried(posterior, "reparameterize", q, drawn)):
+            return "reparameterize"
     if posterior.density == "none":
         return None
     if overrides("sample_and_log_prob") and not _draws_alike(posterior, q, x, key):

@@ -18,6 +18,10 @@ class Posterior(FixedArguments, keras.Layer):
         density: what `distribution(x).log_prob` gives: "exact", log q(z|x); "joint", what a log weight has for it where
             a draw has auxiliary variables beside z; "none", a ValueError.
         auxiliary_dim: how many auxiliary variables follow the latent units in a draw.
+        stratified: whether the draws of one call are in strata, each of density q and not independent of the others.
+            Estimators of bounds that weigh draws against each other, and that take them for independent, are then
+            refused; the distribution has `labelled(shape, seed)`, the draws of `sample` with the stratum of each behind
+            them, which is what `reparameterize` is given.
         through_generative: whether the parameters are a differentiable function of the generative model's too.
     """
 
@@ -26,6 +30,7 @@ class Posterior(FixedArguments, keras.Layer):
     total_only: str = ""
     density: str = "exact"
     auxiliary_dim: int = 0
+    stratified: bool = False
     through_generative: bool = False
 
     def distribution(self, x: tf.Tensor, training: bool = False):
