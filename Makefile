@@ -2,6 +2,7 @@
 # make test   the same environment, then every test; TFDS_DATA_DIR says where MNIST and Omniglot are, if they are
 # make quick  lint, types and the fast tests, in under 90 seconds on two idle cores
 # make check  lint and types
+# make docs   the documentation site, into site/; open site/index.html, or serve it for its search: python -m http.server -d site
 # make smoke  the smallest run of every benchmark, to see that it works; measures nothing
 
 # The first of these that is Python 3.10, 3.11 or 3.12.
@@ -16,7 +17,7 @@ BENCHMARKS = train_step nll time_to_nll input_pipeline sampling startup growth s
 # Of which nothing is timed in rounds.
 OTHERS = imputation anomaly likelihood_example
 
-.PHONY: demo test quick check smoke
+.PHONY: demo test quick check smoke docs
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
@@ -34,6 +35,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Material's notice of its successor is no warning about these pages.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 smoke: $(VENV)/.installed
 	@for run in $(BENCHMARKS:%="%.py --quick --rounds 2") $(OTHERS:%="%.py --quick"); do \
 		echo "benchmarks/$$run"; \
@@ -47,4 +52,9 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	@$(BIN)/python -m pip install -qq --editable ".[dev]"
+	@touch $@
+
+# Apart from the rest, for tests do without.
+$(VENV)/.docs: $(VENV)/.installed
+	@$(BIN)/python -m pip install -qq --editable ".[docs]"
 	@touch $@
