@@ -101,7 +101,13 @@ def test_the_models_in_the_box_are_small_whole_and_installed():
     assert sorted(listed) == names
     for name in names:
         found = {path for pattern in patterns for path in (ROOT / "saved_models").glob(pattern) if name in path.parts}
-        assert {path.name for path in found} >= {"README.md", "config.json", "inputs.json", "metrics.json", "model.keras"}
+        assert {path.name for path in found} >= {
+            "README.md",
+            "config.json",
+            "inputs.json",
+            "metrics.json",
+            "model.keras",
+        }
         assert max(path.stat().st_size for path in found) < 3e6
         with zipfile.ZipFile(ROOT / "saved_models" / name / "model.keras") as archive:
             assert b"optimizer" not in archive.read("model.weights.h5")
