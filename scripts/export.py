@@ -7,6 +7,7 @@ examples:
 """
 
 import argparse
+import shlex
 
 from _entry import command, said
 
@@ -34,9 +35,12 @@ def main(args: argparse.Namespace) -> None:
     out = args.out or runs.folder(run) / "serving"
     folder = serving.export_saved_model(runs.load_model(run), out, args.version, **options)
     print(f"exported  {folder}")
-    # What the compose file mounts.
-    if args.out is None and runs.folder(run).resolve().parent == runs.ROOT.resolve():
-        print(f"next      MODEL={runs.folder(run).name} docker compose up    (docs/serving.md has the requests)")
+    found, root = runs.folder(run).resolve(), runs.ROOT.resolve()
+    # What the compose file mounts; a name has no slashes.
+    if args.out is None and root in found.parents:
+        name = "" if found.parent == root else f"NAME={shlex.quote(found.name)} "
+        model = shlex.quote(found.relative_to(root).as_posix())
+        print(f"next      MODEL={model} {name}docker compose up    (docs/serving.md has the requests)")
 
 
 if __name__ == "__main__":
