@@ -28,6 +28,7 @@ import growth  # noqa: E402
 import imputation  # noqa: E402
 import imputation_page  # noqa: E402
 import posterior_table  # noqa: E402
+import soak  # noqa: E402
 import step_cost  # noqa: E402
 import time_to_nll  # noqa: E402
 
@@ -459,3 +460,21 @@ def test_the_table_of_ablations_is_of_one_change_at_a_time(tmp_path, monkeypatch
     assert [row["changed"] for row in rows] == ["nothing", "prior: a flow", "bound: K = 1, the VAE"]
     configs = [json.loads(path.read_text()) for path in sorted((tmp_path / "runs").glob("*/config.json"))]
     assert sorted(str(config["model"]["prior"]) for config in configs) == ["flow", "vamp", "vamp"]
+
+
+def test_a_soak_sees_what_goes_wrong():
+    """A server that answers everything alike: bad requests too, and good ones with another's answer."""
+    request, alone = {"seed": np.zeros(2)}, {"images": np.ones(2)}
+
+    def server(endpoint, request):
+        return {"images": np.ones(2) if endpoint == "sample" else np.zeros(2)}
+
+    assert soak.answered(server, "sample", request, alone) == ""
+    assert soak.answered(server, "decode", request, alone) == "decode: another answer than alone"
+    assert soak.refused(server, "sample", request, "max_rows") == "sample: not refused, where 'max_rows' is wrong"
+
+    def refusing(endpoint, request):
+        raise tf.errors.InvalidArgumentError(None, None, "Invalid value received for `seed`")
+
+    assert soak.refused(refusing, "sample", request, "seed") == ""
+    assert "refused without 'max_rows'" in soak.refused(refusing, "sample", request, "max_rows")

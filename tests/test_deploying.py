@@ -1,4 +1,4 @@
-"""What a server is started with: files that its protos take, and a check that tells a model that is loaded from others."""
+"""What a server is started with: files that its protos take, and a check that tells a loaded model from others."""
 
 import http.server
 import os
