@@ -3,7 +3,9 @@
 Each command is a script of its own, whose --help has its options and examples.
 """
 
+import argparse
 import ast
+import os
 import re
 import sys
 from importlib.metadata import version
@@ -17,6 +19,8 @@ NAME = "keras-iwae"
 
 def main() -> None:
     """`keras-iwae NAME OPTIONS`: run that script in this process."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(_help())
@@ -33,6 +37,23 @@ def main() -> None:
     else:
         print(f"{NAME}: error: expected one of {', '.join(SCRIPTS)}, received {name!r}", file=sys.stderr)
         sys.exit(2)
+
+
+def _complete() -> None:
+    """Answer a shell that asks how the command's name may go on; where there is a name, its script answers."""
+    import argcomplete
+
+    typed = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
+    begun = typed.split()[1:]
+    if begun and (len(begun) > 1 or typed[-1].isspace()):
+        # The script's own words begin behind its name.
+        os.environ["_ARGCOMPLETE"] = "2"
+        sys.argv[1:] = begun[:1]
+        return
+    parser = argparse.ArgumentParser(prog=NAME, allow_abbrev=False)
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("command", choices=list(SCRIPTS))
+    argcomplete.autocomplete(parser)
 
 
 def _help() -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,6 +50,15 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
     except KeyboardInterrupt:
         print(f"\n{name}: {when_stopped}", file=sys.stderr)
         sys.exit(130)
+
+
+def parsed(parser: ArgumentParser) -> Namespace:
+    """The arguments; a shell that asks for completions of what was typed so far is answered, and the program ends."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    return parser.parse_args()
 
 
 def said(text: str) -> str:

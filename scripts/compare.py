@@ -12,7 +12,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, the one to compare with first")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    args = parser.parse_args()
+    args = parsed(parser)
     if len(args.runs) < 2:
         parser.error("name at least two runs")
     return args

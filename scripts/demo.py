@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def main(args: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ Next, in this environment (. .venv/bin/activate):
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=said(__doc__), allow_abbrev=False)
     parser.add_argument("--epochs", type=int, default=100, help="passes over the training images [100]")
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ examples:
 import argparse
 import sys
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--gap-images", type=int, metavar="N", help="images for a Gaussian's inference gap [100]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ examples:
 import argparse
 import sys
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 # The argument of the package's function that each option is, where only some methods have it.
 IMPORTANCE = {"chunk_size": "chunk_size", "proposal_scale": "proposal_scale", "defensive": "defensive"}
@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
     annealing.add_argument("--temperatures", type=int, metavar="T", help="steps of a chain [1000]")
     annealing.add_argument("--leapfrog", type=int, metavar="L", help="leapfrog steps of a step [10]")
     annealing.add_argument("--initial", help="where chains start, prior or posterior [prior]")
-    args = parser.parse_args()
+    args = parsed(parser)
     for option in sorted({name for options in METHODS.values() for name in options} - set(METHODS[args.method])):
         if getattr(args, option) is not None:
             parser.error(f"--method {args.method} has no --{option.replace('_', '-')}")

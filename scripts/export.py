@@ -9,7 +9,7 @@ examples:
 import argparse
 import shlex
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-rows", type=int, help="most rows of a request or an answer [10000]")
     parser.add_argument("--max-samples", type=int, help="most importance samples of a request, all rows [1000000]")
     parser.add_argument("--proposal", help="what log_likelihood draws from: amortized, refined or adapted [amortized]")
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

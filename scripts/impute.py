@@ -22,7 +22,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 from _reading import add_reading, given_reading
 
 
@@ -37,7 +37,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--report", metavar="PAGE.html", help="also write a page about what was put in")
     add_reading(parser)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

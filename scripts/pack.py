@@ -10,7 +10,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--half", action="store_true", help="round weights to float16 and compress them; what that changes is measured"
     )
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse() -> argparse.Namespace:
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder [the newest run in saved_models/]")
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

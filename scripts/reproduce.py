@@ -16,7 +16,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--k", type=int, help="importance samples of the evaluation [5000]")
     parser.add_argument("--limit", type=int, metavar="N", help="evaluate the first N test images only [all]")
     parser.add_argument("--out", default="saved_models/reproduce", help="folder of runs [saved_models/reproduce]")
-    args = parser.parse_args()
+    args = parsed(parser)
     if args.fast and not args.all:
         parser.error("--fast is of --all; of one row it is another name, which ends in -fast")
     if args.list:

@@ -8,7 +8,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 
 def parse() -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [0]")
     parser.add_argument("--drawn", action="store_true", help="draw pixels, not their means")
     parser.add_argument("--out", help="PNG file [figures/samples-seedN.png in the run folder, or -drawn.png]")
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

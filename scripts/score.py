@@ -15,7 +15,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 from _reading import add_reading, given_reading
 
 
@@ -30,7 +30,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--train", metavar="FILE", help="what to learn from, with the same columns [DATA]")
     parser.add_argument("--cells", action="store_true", help="also a score for each cell, which takes much longer")
     add_reading(parser)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

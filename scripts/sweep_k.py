@@ -14,7 +14,7 @@ examples:
 import argparse
 import sys
 
-from _entry import command, said
+from _entry import command, parsed, said
 from train import add_settings, given_settings
 
 
@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", default="saved_models/sweep", help="folder of the sweep [saved_models/sweep]")
     # K is what varies.
     add_settings(parser, without=("num_samples",))
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:

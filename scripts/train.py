@@ -15,7 +15,7 @@ examples:
 
 import argparse
 
-from _entry import command, said
+from _entry import command, parsed, said
 
 # The fields of a configuration, section by section as they are in config.json.
 SETTINGS: dict[str, dict[str, dict]] = {
@@ -126,7 +126,7 @@ def parse() -> argparse.Namespace:
         "--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs"
     )
     add_settings(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     fixed = [f"--{name.replace('_', '-')}" for name in given_settings(args) if name != "epochs"]
     if args.resume and fixed:
         parser.error(f"--resume keeps the run's own settings and takes only --epochs and --out, not {', '.join(fixed)}")

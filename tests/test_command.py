@@ -3,7 +3,9 @@
 import contextlib
 import importlib.util
 import io
+import os
 import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -80,6 +82,23 @@ def test_advice_is_of_the_scripts_where_these_are_run(monkeypatch):
     ):
         monkeypatch.setattr(sys, "argv", [program])
         assert command_line(*words) == f"{start} --model 'my run'"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("keras-iwae ev", ["evaluate"]),
+        ("keras-iwae train --prior", ["--prior", "--prior-components"]),
+        ("keras-iwae evaluate --method b", ["bdmc"]),
+        ("keras-iwae evaluate --method b --k", ["--k"]),
+    ],
+)
+def test_a_shell_is_told_how_words_may_go_on(typed, completions):
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import scripts; scripts.main()"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": typed, "COMP_POINT": str(len(typed)), "COMP_TYPE": "9"}
+    command = ["bash", "-c", 'exec "$0" -c "$1" 8>&1 9>/dev/null', sys.executable, program]
+    done = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, timeout=60)
+    assert [word.strip() for word in done.stdout.split("\013")] == completions, done.stderr
 
 
 def test_every_package_is_installed():
