@@ -81,7 +81,7 @@ class SaysSo(Coins):
 
 
 def train_once(**settings):
-    model = IWAE(SHAPE, hidden=(3,), num_samples=3, **settings)
+    model = IWAE(SHAPE, hidden=(3,), **{"num_samples": 3, **settings})
     model.compile("sgd", run_eagerly=True)
     model.train_on_batch(X)
 
@@ -91,3 +91,8 @@ def test_draws_that_have_no_path_are_said_to_have_none():
     with pytest.raises(ValueError, match=r"`posterior`\. Expected `reparameterized = False` in a class .* a Coins"):
         train_once(posterior=Coins())
     train_once(posterior=SaysSo(), estimator="vimco")
+    # Nothing is said of what they are, which may be real numbers.
+    with pytest.raises(ValueError, match=r"`estimator`\. Expected 'vimco' or .* no differentiable function .*'auto'"):
+        train_once(posterior=SaysSo())
+    with pytest.raises(ValueError, match=r"`objective`\. Expected one that draws samples, for draws that are no diff"):
+        train_once(posterior=SaysSo(), objective="ae", num_samples=None)

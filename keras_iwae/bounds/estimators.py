@@ -44,6 +44,9 @@ class Coefficients(NamedTuple):
         return Coefficients(*(part if part is None else change(part) for part in self))
 
 
+# Of a family, or of a class that says `reparameterized = False`.
+_NO_PATH = "draws that are no differentiable function of the posterior's parameters, as of discrete latents"
+
 Terms = tuple[Term, ...]
 PathAndScore = tuple[tf.Tensor | None, tf.Tensor | None]
 
@@ -117,7 +120,7 @@ class Estimator(NamedTuple):
     Attributes:
         posterior_coefficients: from terms, log weights `[K, B]` and the KL weight to (path, score), `[K, B]` each
             or `None`.
-        reparameterizes: whether it differentiates through the samples, which discrete latents do not allow.
+        reparameterizes: whether it differentiates through the samples, as functions of parameters.
         sleeps: whether the posterior is also trained on samples of the model.
         resamples: whether its coefficients vanish with the weights, as the resampled backward pass needs.
         total: whether path and score of log q have the same coefficient, so that log q can be differentiated as a
@@ -216,8 +219,8 @@ def check_pair(
     get(name)
     if not reparameterized and objective.deterministic:
         raise ValueError(
-            "Invalid value received for `objective`. Expected one that draws samples, for a posterior over discrete "
-            f"latents. Received: {type(objective).__name__}"
+            f"Invalid value received for `objective`. Expected one that draws samples, for {_NO_PATH}. "
+            f"Received: {type(objective).__name__}"
         )
     reason = _objection(name, objective, num_samples, reparameterized, total_only, stratified)
     if reason:
@@ -238,7 +241,7 @@ def _objection(
     if estimator.reparameterizes and not reparameterized:
         others = [other for other, one in ESTIMATORS.items() if not one.reparameterizes]
         legal = [repr(o) for o in others if not _objection(o, objective, num_samples, reparameterized, total_only)]
-        return f"{' or '.join(legal)} for a posterior over discrete latents"
+        return f"{' or '.join(legal)} for {_NO_PATH}"
     if total_only and not estimator.total:
         return f"'reparameterized' for a posterior {total_only}"
     if stratified and max(sizes) > 1 and name in _OF_INDEPENDENT_DRAWS:
