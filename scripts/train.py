@@ -70,7 +70,9 @@ SETTINGS: dict[str, dict[str, dict]] = {
         "activation": dict(type=str, help="of these layers, where there are any [tanh]"),
     },
     "objective": {
-        "objective": dict(type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi [iwae]"),
+        "objective": dict(
+            type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi, jvi [iwae]"
+        ),
         "num_samples": dict(type=int, help="K, importance samples for each image [50; ae: 1]"),
         "early_samples": dict(type=int, metavar="K", help="K of the first two thirds of the epochs [--num-samples]"),
         "num_groups": dict(type=int, metavar="M", help="groups of miwae and piwae, a divisor of K [8]"),

@@ -147,7 +147,7 @@ class ObjectiveConfig:
     """What is climbed, and how.
 
     Attributes:
-        objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae" or "renyi".
+        objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae", "renyi" or "jvi".
         num_samples: K; given as `None` it is 50, and 1 for "ae", which draws none.
         early_samples: K of the first two thirds of the epochs; `None` is `num_samples` throughout.
         num_groups: M of "miwae" and "piwae", a divisor of K.

@@ -13,6 +13,7 @@ _OBJECTIVES = {
     "piwae": "PIWAE",
     "ciwae": "CIWAE",
     "renyi": "Variational Rényi autoencoder",
+    "jvi": "Jackknife variational autoencoder",
 }
 _NAMES = {
     "nll": "NLL",
