@@ -92,6 +92,11 @@ SETTINGS: dict[str, dict[str, dict]] = {
         ),
         "beta_1": dict(type=float, help="of Adam [0.9]"),
         "epsilon": dict(type=float, help="of Adam [1e-7]"),
+        "ema": dict(
+            type=float,
+            metavar="DECAY",
+            help="decay, such as 0.999, of moving averages of the weights, which are then judged and exported [none]",
+        ),
     },
     "run": {
         "epochs": dict(type=int, help="passes over the training images, in all [20]"),

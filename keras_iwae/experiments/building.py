@@ -103,7 +103,8 @@ def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
         rate = PaperSchedule(config.steps_per_pass, wanted.learning_rate)
     elif wanted.schedule == "cosine":
         rate = warm_cosine(config.run.epochs * config.steps_per_pass, wanted.learning_rate)
-    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon)
+    averaged = {} if wanted.ema is None else {"use_ema": True, "ema_momentum": wanted.ema}
+    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, **averaged)
 
 
 def make_objective(config: ObjectiveConfig) -> objectives.Objective:

@@ -203,12 +203,15 @@ class OptimizerConfig:
             `PaperSchedule`.
         beta_1: the decay of the first moment.
         epsilon: added to the square root of the uncorrected second moment; the loss is a mean over the batch.
+        ema: decay d of the moving averages of the weights, $d$ times the average and $1 - d$ times the weights after
+            each step, which are then what is validated, saved, judged and exported; `None` keeps none.
     """
 
     learning_rate: float = 1e-3
     schedule: str = "constant"
     beta_1: float = 0.9
     epsilon: float = 1e-7
+    ema: float | None = None
 
     def __post_init__(self):
         check_choice("schedule", self.schedule, SCHEDULES)
@@ -217,9 +220,12 @@ class OptimizerConfig:
             learning_rate=check_positive("learning_rate", self.learning_rate),
             beta_1=check_number("beta_1", self.beta_1),
             epsilon=check_positive("epsilon", self.epsilon),
+            ema=None if self.ema is None else check_number("ema", self.ema),
         )
         if not 0.0 <= self.beta_1 < 1.0:
             raise ValueError(f"Invalid value received for `beta_1`. Expected 0 <= beta_1 < 1. Received: {self.beta_1}")
+        if self.ema is not None and not 0.0 < self.ema < 1.0:
+            raise ValueError(f"{MARK}ema`. Expected a decay between 0 and 1, both excluded. Received: {self.ema}")
 
 
 @dataclass(frozen=True)

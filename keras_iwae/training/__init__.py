@@ -1,6 +1,7 @@
 """What trains beside the model: optimizer, learning rate, callbacks, and the run folder that keeps what came of it."""
 
 from keras_iwae.training import runs
+from keras_iwae.training.averaging import AveragesAfterEpochs, exchange_averages
 from keras_iwae.training.callbacks import (
     Budget,
     FewerSamplesFirst,
@@ -14,6 +15,7 @@ from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stag
 
 __all__ = [
     "STAGES",
+    "AveragesAfterEpochs",
     "Budget",
     "FewerSamplesFirst",
     "FusedAdam",
@@ -22,6 +24,7 @@ __all__ = [
     "PaperSchedule",
     "RunCheckpoint",
     "StopWhereNotFinite",
+    "exchange_averages",
     "passes_of",
     "runs",
     "stage_of",
