@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from keras_iwae import data, likelihoods, training
-from keras_iwae.bounds.objectives import CIWAE, MIWAE, PIWAE, Renyi
+from keras_iwae.bounds.objectives import CIWAE, JVI, MIWAE, PIWAE, Renyi
 from keras_iwae.evaluation import NLLResult, importance_weighted_nll
 from keras_iwae.evaluation.diagnostics import active_units
 from keras_iwae.models import AVB, IWAE
@@ -20,6 +20,7 @@ __all__ = [
     "AVB",
     "CIWAE",
     "IWAE",
+    "JVI",
     "MIWAE",
     "PIWAE",
     "IWAEDensity",

@@ -70,7 +70,9 @@ SETTINGS: dict[str, dict[str, dict]] = {
         "activation": dict(type=str, help="of these layers, where there are any [tanh]"),
     },
     "objective": {
-        "objective": dict(type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi [iwae]"),
+        "objective": dict(
+            type=str, help="iwae, elbo (the VAE), ae (autoencoder), miwae, piwae, ciwae, renyi, jvi [iwae]"
+        ),
         "num_samples": dict(type=int, help="K, importance samples for each image [50; ae: 1]"),
         "early_samples": dict(type=int, metavar="K", help="K of the first two thirds of the epochs [--num-samples]"),
         "num_groups": dict(type=int, metavar="M", help="groups of miwae and piwae, a divisor of K [8]"),
@@ -90,8 +92,15 @@ SETTINGS: dict[str, dict[str, dict]] = {
         ),
         "beta_1": dict(type=float, help="of Adam [0.9]"),
         "epsilon": dict(type=float, help="of Adam [1e-7]"),
+<<<<<<< HEAD
         "global_clipnorm": dict(
             type=float, metavar="LENGTH", help="shorten gradients of all weights together to this length [as they are]"
+=======
+        "ema": dict(
+            type=float,
+            metavar="DECAY",
+            help="decay, such as 0.999, of moving averages of the weights, which are then judged and exported [none]",
+>>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
         ),
     },
     "run": {

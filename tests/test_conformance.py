@@ -33,6 +33,7 @@ ROWS = {
     "ciwae": {"objective": CIWAE(beta=0.3)},
     "ciwae, learned": {"objective": CIWAE(learned=True)},
     "renyi": {"objective": Renyi(alpha=0.3)},
+    "jvi": {"objective": "jvi"},
     "elbo, stl": {"objective": "elbo", "estimator": "stl"},
     "iwae, dreg": {"estimator": "dreg"},
     "miwae, dreg, resampled": {"objective": MIWAE(num_groups=3), "estimator": "dreg", "backward_samples": 2},

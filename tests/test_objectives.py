@@ -10,7 +10,8 @@ from oracles import LinearGaussian
 
 from keras_iwae.bounds import objectives
 from keras_iwae.bounds.estimators import derivative
-from keras_iwae.bounds.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
+from keras_iwae.bounds.objectives import CIWAE, ELBO, JVI, MIWAE, PIWAE, IWAEBound, Renyi
+from keras_iwae.foundation import log_sum_exp_without_each
 
 WEIGHTS = (np.random.default_rng(0).normal(size=(12, 5)) * 3.0 - 800.0).astype(np.float32)
 
@@ -28,6 +29,10 @@ FORMULAS = [
     (Renyi(alpha=0.4), lambda w: log_mean_exp(0.6 * w) / 0.6),
     (Renyi(alpha=-1.0), lambda w: log_mean_exp(2.0 * w) / 2.0),
     (Renyi(alpha=3.0), lambda w: log_mean_exp(-2.0 * w) / -2.0),
+    (
+        JVI(),
+        lambda w: 12 * log_mean_exp(w) - 11 * np.mean([log_mean_exp(np.delete(w, i, 0)) for i in range(12)], axis=0),
+    ),
 ]
 
 
@@ -81,6 +86,45 @@ def test_all_bounds_are_the_evidence_where_q_is_the_true_posterior():
         np.testing.assert_allclose(objective(weights), oracle.log_evidence(x), rtol=3e-5, atol=3e-5)
 
 
+def test_leaving_one_out_keeps_its_digits_next_to_a_weight_that_is_all():
+    w = np.array([[0.0, -60.0, -61.0, -200.0], [-700.0, -700.0, -700.5, -699.0], [3.0, 3.0, 3.0, 3.0]])
+    expected = [[np.logaddexp.reduce(np.delete(row, k)) for k in range(4)] for row in w]
+    found = log_sum_exp_without_each(tf.constant(w, tf.float32), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    with np.errstate(divide="ignore"):
+        assert np.log(np.float32(1.0) - np.exp(np.float32(0.0) - np.float32(0.0))) == -np.inf  # the plain formula
+
+
+@pytest.mark.statistical
+def test_the_jackknife_leaves_a_bias_of_order_one_over_k_squared():
+    """E L_K - log p(x) is near -a/K: with K doubled, half of it is left, and of JVI's, which is above 0, less."""
+    oracle, count = LinearGaussian(shift=0.5, stretch=1.3), 200_000
+    x = np.repeat(oracle.sample_data(1), count, axis=0)
+    weights, log_evidence = oracle.log_weights(x, 16, tf.constant([3, 8])), oracle.log_evidence(x[:1])[0]
+
+    def biases(objective):
+        """Of K = 8 and 16, `[count]` each, the first in two groups."""
+        halves = [objective(half).numpy().astype(np.float64) for half in (weights[:8], weights[8:])]
+        return np.mean(halves, axis=0) - log_evidence, objective(weights).numpy() - log_evidence
+
+    def in_errors(values):
+        return values.mean() / (values.std() / np.sqrt(count))
+
+    (plain, of_twice), (jackknife, its_twice) = biases(IWAEBound()), biases(JVI())
+    assert in_errors(plain) < -20.0
+    assert of_twice.mean() / plain.mean() == pytest.approx(0.5, abs=0.05)
+    assert in_errors(jackknife) > 6.0  # no lower bound
+    assert jackknife.mean() < -0.2 * plain.mean()
+    assert in_errors(its_twice - 0.5 * jackknife) < -4.0
+
+
+def test_the_jackknife_is_no_less_than_the_bound_and_no_bound():
+    w = tf.constant(WEIGHTS)
+    assert np.all(JVI()(w) >= IWAEBound()(w))
+    with pytest.raises(ValueError, match=r"`num_samples`\. Expected at least 2"):
+        JVI()(w[:1])
+
+
 def test_positional_arguments_mean_what_they_say():
     assert CIWAE(0.3) == CIWAE(beta=0.3, learned=False)
     assert (MIWAE(4).num_groups, PIWAE(4).num_groups, Renyi(0.2).alpha) == (4, 4, 0.2)
@@ -102,7 +146,7 @@ def test_grouping_is_of_successive_samples_and_not_of_the_batch():
         (lambda: PIWAE(num_groups=7).inference_terms(12), "divisor of num_samples = 12"),
         (lambda: CIWAE(beta=1.5), "`beta`"),
         (lambda: CIWAE(beta=0.0, learned=True), "both excluded"),
-        (lambda: objectives.get("iwea"), "'renyi', or an Objective. Received: 'iwea'"),
+        (lambda: objectives.get("iwea"), "'jvi', or an Objective. Received: 'iwea'"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 from keras_iwae import IWAE, posteriors
 from keras_iwae.bounds.estimators import ESTIMATORS, check_pair
 from keras_iwae.bounds.gradients import bound_gradients
-from keras_iwae.bounds.objectives import CIWAE, ELBO, MIWAE, PIWAE, IWAEBound, Renyi
+from keras_iwae.bounds.objectives import CIWAE, ELBO, JVI, MIWAE, PIWAE, IWAEBound, Renyi
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks.dense import dense_encoder
@@ -184,7 +184,7 @@ def test_every_weight_gets_a_gradient(family):
         assert np.all(np.isfinite(gradient)), variable.path
 
 
-OBJECTIVES = [IWAEBound(), ELBO(), MIWAE(num_groups=3), PIWAE(num_groups=3), CIWAE(beta=0.3), Renyi(alpha=0.4)]
+OBJECTIVES = [IWAEBound(), ELBO(), MIWAE(num_groups=3), PIWAE(num_groups=3), CIWAE(beta=0.3), Renyi(alpha=0.4), JVI()]
 
 
 @pytest.mark.slow

@@ -303,6 +303,9 @@ def test_values_as_text():
     record = {"a_b": {"mean": 1.5, "min": 0.25, "max": None}, "kl": {"mean": 2.0, "standard_error": None}}
     assert numbers.rows({**record, "x": None, "y": [1] * 9}) == [("a b", "mean 1.50, min 0.25"), ("KL", "2")]
     assert numbers.sentence({}) == ""
+    told = {name: numbers.sentence({"objective": name, "dataset": "digits"}) for name in ("iwae", "jvi")}
+    assert "no lower bound" in told["jvi"]
+    assert "no lower bound" not in told["iwae"]
     assert numbers.headline({}, {}) == []
     # A density has no bits, and what is not finite is null.
     density = {"nll_test": {"nll": 61.2, "standard_error": 0.1, "num_examples": 5, "bits_per_dimension": None}}

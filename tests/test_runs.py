@@ -19,7 +19,7 @@ from keras_iwae import IWAE, data, experiments
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.sections import BINARIZATIONS
 from keras_iwae.foundation.storage import replacing, write_json
-from keras_iwae.training import runs
+from keras_iwae.training import exchange_averages, runs
 
 CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=((16,),), latent_dim=(3,), seed=7
@@ -66,6 +66,21 @@ def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
     assert_same_run(experiments.resume(short, epochs=3), finished)
     assert not list(short.glob("partial-*"))
     assert runs.read_json(short / "config.json")["run"]["epochs"] == 3
+
+
+@pytest.mark.slow
+def test_a_run_with_averages_is_judged_by_them_and_goes_on_without_them(tmp_path):
+    """Stopped or not, bit for bit; the file has what was validated, and behind it what the steps go on from."""
+    config = CONFIG.replaced(epochs=2, ema=0.9)
+    whole = experiments.train(config, tmp_path / "whole")
+    stopped = experiments.train(config.replaced(epochs=1), tmp_path / "stopped")
+    assert_same_run(experiments.resume(stopped, epochs=2), whole)
+    validation = data.load("digits", "validation", 50, seed=0)
+    model, last = runs.load_model(whole), runs.read_history(whole)[-1]
+    judged = model.evaluate(validation, verbose=0, return_dict=True)["bound"]
+    assert judged == pytest.approx(last["val_bound"], abs=1e-3)
+    exchange_averages(model)
+    assert model.evaluate(validation, verbose=0, return_dict=True)["bound"] != pytest.approx(judged, abs=1e-3)
 
 
 @pytest.mark.slow

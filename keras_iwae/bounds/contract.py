@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwae.bounds.objectives import Objective, Term
+from keras_iwae.bounds.objectives import Objective
+from keras_iwae.bounds.terms import Term
 from keras_iwae.foundation import MARK, check_integer, is_own_class
 
 _ALIKE = "`terms` alone, which training climbs and from which its value is worked out"
@@ -69,7 +70,8 @@ def _tried(objective: Objective, method: str, num_samples: int, parameter: float
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise _wrong(objective, f"`{method}(num_samples, parameter)` that can be called", reason) from error
     if not isinstance(found, tuple) or not found or not all(isinstance(term, Term) for term in found):
-        raise _wrong(objective, f"`{method}` that gives a tuple of Term(coefficient, group_size, power)", f"{found!r}")
+        expected = f"`{method}` that gives a tuple of Term(coefficient, group_size, power, leave_one_out)"
+        raise _wrong(objective, expected, f"{found!r}")
     return found
 
 
@@ -80,6 +82,8 @@ def _check_term(objective: Objective, method: str, term: Term, num_samples: int,
     for name, value in (("coefficient", term.coefficient), ("power", term.power)):
         if not np.isfinite(_number(objective, method, term, value)) or (name == "power" and value == 0.0):
             raise _wrong(objective, f"`{method}` of finite numbers, and of a power that is not 0", f"{term}")
+    if not isinstance(term.leave_one_out, bool) or (term.leave_one_out and size < 2):
+        raise _wrong(objective, f"`{method}` that leaves one out, a boolean, of groups of at least 2", f"{term}")
     if resampled and term.coefficient < 0.0:
         raise _wrong(objective, f"`{method}` of coefficients of at least 0 beside `backward_samples`", f"{term}")
 

@@ -11,7 +11,8 @@ many. Stopping the gradient of q's parameters instead would lose terms as soon a
 
 For softmax weights v_k of a group, $E[v_k \, \partial_\phi \log q(z_k)] = E[\partial v_k / \partial z_k \,
 dz_k / d\phi]$ turns c_k path - c_k score into the DReG coefficient: with w^p in the group, (1 - p) v_k + p v_k^2 in
-place of v_k.
+place of v_k. A mean over the samples that are left out is one of bounds on the others, each with weights of its own,
+and their coefficients are averaged.
 
 Draws in strata are not independent. Draw k is of component c, and its score is that of the whole mixture, the sum over
 j of $r_j \, \partial_\phi \log q_j$ with $r_j = q_j / (C q)$. As $q_c r_j = q_j r_c$, turning the score of q_j into a
@@ -26,7 +27,9 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.bounds.objectives import Objective, Term, grouped
+from keras_iwae.bounds.objectives import Objective
+from keras_iwae.bounds.terms import Term, group_values, grouped
+from keras_iwae.foundation import log_sum_exp_without_each
 
 
 class Coefficients(NamedTuple):
@@ -62,10 +65,23 @@ def _summed(terms: Terms, log_weights: tf.Tensor, per_term: Callable[[Term, tf.T
 
 
 def _weights(term: Term, groups: tf.Tensor) -> tf.Tensor:
-    # Along an axis that is not the last, tf.nn.softmax transposes twice.
     powers = term.power * groups
+    if term.leave_one_out:
+        return _without_each(powers, 1)
+    # Along an axis that is not the last, tf.nn.softmax transposes twice.
     weights = tf.exp(powers - tf.reduce_max(powers, axis=1, keepdims=True))
     return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+
+
+def _without_each(powers: tf.Tensor, exponent: int) -> tf.Tensor:
+    r"""Mean over i of sample k's weight among all but i to an exponent, 0 where i is k, `[groups, size, B]`.
+
+    $\frac1g \sum_{i \ne k} (w_k / \sum_{j \ne i} w_j)^n$, with w_k the exponentials of `powers`.
+    """
+    powers -= tf.reduce_max(powers, axis=1, keepdims=True)
+    inverse = -float(exponent) * log_sum_exp_without_each(powers, axis=1)
+    summed = exponent * powers + log_sum_exp_without_each(inverse, axis=1)
+    return tf.exp(summed) / tf.cast(tf.shape(powers)[1], powers.dtype)
 
 
 def derivative(terms: Terms, log_weights: tf.Tensor) -> tf.Tensor:
@@ -85,7 +101,9 @@ def _sticking_the_landing(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Te
 def _doubly_reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     def path(term: Term, groups: tf.Tensor) -> tf.Tensor:
         weights, power = _weights(term, groups), term.power * kl_weight
-        return weights * (1.0 - power + power * weights)
+        # Of a sum over the samples that are left out, each has its own weights and squares.
+        squares = _without_each(term.power * groups, 2) if term.leave_one_out else weights**2
+        return (1.0 - power) * weights + power * squares
 
     return _summed(terms, log_weights, path), None
 
@@ -102,9 +120,7 @@ def _vimco(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAn
 
 def _reinforce(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     def signal(term: Term, groups: tf.Tensor) -> tf.Tensor:
-        size = tf.cast(tf.shape(groups)[1], groups.dtype)
-        bound = (tf.reduce_logsumexp(term.power * groups, axis=1, keepdims=True) - tf.math.log(size)) / term.power
-        return tf.broadcast_to(bound, tf.shape(groups))
+        return tf.broadcast_to(group_values(term, groups)[:, tf.newaxis], tf.shape(groups))
 
     score = kl_weight * derivative(terms, log_weights) - _summed(terms, log_weights, signal)
     return None, score
@@ -222,6 +238,12 @@ def check_pair(
             f"Invalid value received for `objective`. Expected one that draws samples, for {_NO_PATH}. "
             f"Received: {type(objective).__name__}"
         )
+    if stratified and any(term.leave_one_out for term in objective.inference_terms(num_samples)):
+        raise ValueError(
+            "Invalid value received for `objective`. Expected one that leaves no sample out, such as 'iwae', for a "
+            "posterior whose draws are in strata: what it would take off is the bias of independent draws. "
+            f"Received: {type(objective).__name__}"
+        )
     reason = _objection(name, objective, num_samples, reparameterized, total_only, stratified)
     if reason:
         asked = repr(name) if given in (None, name) else f"{given!r}, which stands for {name!r},"
@@ -235,7 +257,8 @@ def _objection(
     name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str, stratified: bool = False
 ) -> str | None:
     """What is to be in the place of this estimator, `None` where it is legal."""
-    estimator, sizes = ESTIMATORS[name], [term.group_size for term in objective.inference_terms(num_samples)]
+    estimator, terms = ESTIMATORS[name], objective.inference_terms(num_samples)
+    sizes = [term.group_size for term in terms]
     if objective.deterministic and name != "reparameterized":
         return "'reparameterized' for an objective without samples"
     if estimator.reparameterizes and not reparameterized:
@@ -253,6 +276,8 @@ def _objection(
         return f"'dreg' in its place for groups of {max(sizes)} samples, where 'stl' is biased"
     if name == "vimco" and min(sizes) < 2:
         return "'reinforce' in its place for groups of one sample, which leave 'vimco' no others to compare with"
+    if name == "vimco" and any(term.leave_one_out for term in terms):
+        return "'reinforce' in its place for groups of which one is left out, which 'vimco' has no baseline of"
     if name == "rws" and objective.inference_terms(num_samples) != (Term(1.0, num_samples),):
         return "the objective 'iwae' with 'rws', whose weights are those of all K samples"
     return None

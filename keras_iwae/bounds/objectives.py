@@ -5,40 +5,25 @@ groups of successive samples and takes the mean over groups of
 
     1/p log 1/g sum_k w_k^p
 
-with p = 1 but for Renyi's. ELBO is (1, g=1), IWAE (1, g=K), MIWAE (1, g=K/M), CIWAE (beta, g=1) + (1 - beta, g=K).
-Its derivative with respect to log w_k is the coefficient / (K / g) times the softmax of p log w within the group, and
-that is all that a gradient estimator needs to know (`keras_iwae.bounds.estimators`).
+with p = 1 but for Renyi's. A term that leaves one out has in its place the mean over the g samples of the log-mean of
+the g - 1 others. ELBO is (1, g=1), IWAE (1, g=K), MIWAE (1, g=K/M), CIWAE (beta, g=1) + (1 - beta, g=K), JVI
+(K, g=K) + (1 - K, g=K, one left out). Its derivative with respect to log w_k is the coefficient / (K / g) times the
+softmax of p log w within the group, or the mean of those of the others, and that is all that a gradient estimator needs
+to know (`keras_iwae.bounds.estimators`).
 
 An objective is a value: it holds no weights, compares equal by its fields, and a saved model carries it along.
 """
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import check_boolean, check_integer, check_number, log_power_mean
+from keras_iwae.bounds.terms import Term, term_value
+from keras_iwae.foundation import check_boolean, check_integer, check_number
 
 _NUM_SAMPLES = 50
-
-
-class Term(NamedTuple):
-    """One term of a bound: `coefficient` times the mean over groups of `group_size` samples of log-means of w^power."""
-
-    coefficient: float | tf.Tensor
-    group_size: int
-    power: float = 1.0
-
-
-def grouped(log_weights: tf.Tensor, group_size: int) -> tf.Tensor:
-    """Log weights `[K, B]`, whose K is known, as `[groups, group_size, B]`, successive samples together."""
-    return tf.reshape(log_weights, [log_weights.shape[0] // group_size, group_size, -1])
-
-
-def term_value(term: Term, log_weights: tf.Tensor) -> tf.Tensor:
-    """Value of a term without its coefficient, `[B]`, in nats."""
-    return tf.reduce_mean(log_power_mean(grouped(log_weights, term.group_size), term.power, axis=1), axis=0)
 
 
 @dataclass(frozen=True)
@@ -200,8 +185,13 @@ class Renyi(Objective):
         alpha: the order; 0 is IWAE, 1 the ELBO. With K samples it is a bound on log p(x) for alpha of 0 and more; below
             0 it may pass it.
 
+    For alpha in [0, 1) its mean over draws is the VR-IWAE bound, with the same alpha: below log p(x) for every K, where
+    the variational Renyi bound of Li and Turner, to which it grows with K, is estimated with a bias.
+
     References:
-        Li, Turner (2016), Renyi divergence variational inference, equations 5 and 7.
+        Li, Turner (2016), Renyi divergence variational inference, equations 5 and 7; Daudel, Benton, Shi, Doucet
+        (2023), Alpha-divergence variational inference meets importance weighted auto-encoders, section 3, on the bound
+        of K samples and its doubly reparameterized gradient.
     """
 
     alpha: float = 0.5
@@ -215,6 +205,36 @@ class Renyi(Objective):
         return (Term(1.0, num_samples, 1.0 - self.alpha),)
 
 
+@keras.saving.register_keras_serializable("keras_iwae")
+@dataclass(frozen=True)
+class JVI(Objective):
+    r"""Jackknife variational inference of order 1, $K L_K - (K - 1) \frac{1}{K} \sum_i L_{K-1}^{(-i)}$: no lower bound.
+
+    $L_{K-1}^{(-i)}$ is the importance weighted bound without sample i. Where the mean of $L_K$ is log p(x) - a/K + ...,
+    that of this is log p(x) + O(1/K^2), below it or above. On the same samples it is no less than $L_K$.
+
+    What it climbs is an estimate of log p(x) and may pass it. Models are compared by `importance_weighted_nll`, which
+    bounds log p(x) whatever they were trained by.
+
+    References:
+        Nowozin (2018), Debiasing evidence approximations: on importance-weighted autoencoders and jackknife variational
+        inference, section 3.
+    """
+
+    def terms(self, num_samples, parameter=None):
+        if num_samples < 2:
+            raise ValueError(
+                "Invalid value received for `num_samples`. Expected at least 2 for an objective that leaves one out. "
+                f"Received: {num_samples}"
+            )
+        return Term(float(num_samples), num_samples), Term(1.0 - num_samples, num_samples, leave_one_out=True)
+
+    def __call__(self, log_weights, parameter=None):
+        # K times a number of hundreds less K - 1 times another: from the largest on, no digits are lost.
+        largest = tf.stop_gradient(tf.reduce_max(log_weights, axis=0))
+        return largest + super().__call__(log_weights - largest, parameter)
+
+
 OBJECTIVES: dict[str, type[Objective]] = {
     "iwae": IWAEBound,
     "elbo": ELBO,
@@ -223,6 +243,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "piwae": PIWAE,
     "ciwae": CIWAE,
     "renyi": Renyi,
+    "jvi": JVI,
 }
 
 

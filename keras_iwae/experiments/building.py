@@ -105,7 +105,12 @@ def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
         rate = PaperSchedule(config.steps_per_pass, wanted.learning_rate)
     elif wanted.schedule == "cosine":
         rate = warm_cosine(config.run.epochs * config.steps_per_pass, wanted.learning_rate)
+<<<<<<< HEAD
     return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, global_clipnorm=wanted.global_clipnorm)
+=======
+    averaged = {} if wanted.ema is None else {"use_ema": True, "ema_momentum": wanted.ema}
+    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, **averaged)
+>>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
 
 
 def make_objective(config: ObjectiveConfig) -> objectives.Objective:

@@ -147,7 +147,7 @@ class ObjectiveConfig:
     """What is climbed, and how.
 
     Attributes:
-        objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae" or "renyi".
+        objective: "iwae", "elbo", "ae", "miwae", "piwae", "ciwae", "renyi" or "jvi".
         num_samples: K; given as `None` it is 50, and 1 for "ae", which draws none.
         early_samples: K of the first two thirds of the epochs; `None` is `num_samples` throughout.
         num_groups: M of "miwae" and "piwae", a divisor of K.
@@ -203,15 +203,24 @@ class OptimizerConfig:
             `PaperSchedule`.
         beta_1: the decay of the first moment.
         epsilon: added to the square root of the uncorrected second moment; the loss is a mean over the batch.
+<<<<<<< HEAD
         global_clipnorm: gradients of all weights together are shortened to this length where they are longer; `None`
             leaves them as they are.
+=======
+        ema: decay d of the moving averages of the weights, $d$ times the average and $1 - d$ times the weights after
+            each step, which are then what is validated, saved, judged and exported; `None` keeps none.
+>>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     """
 
     learning_rate: float = 1e-3
     schedule: str = "constant"
     beta_1: float = 0.9
     epsilon: float = 1e-7
+<<<<<<< HEAD
     global_clipnorm: float | None = None
+=======
+    ema: float | None = None
+>>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
 
     def __post_init__(self):
         check_choice("schedule", self.schedule, SCHEDULES)
@@ -222,9 +231,12 @@ class OptimizerConfig:
             learning_rate=check_positive("learning_rate", self.learning_rate),
             beta_1=check_number("beta_1", self.beta_1),
             epsilon=check_positive("epsilon", self.epsilon),
+            ema=None if self.ema is None else check_number("ema", self.ema),
         )
         if not 0.0 <= self.beta_1 < 1.0:
             raise ValueError(f"Invalid value received for `beta_1`. Expected 0 <= beta_1 < 1. Received: {self.beta_1}")
+        if self.ema is not None and not 0.0 < self.ema < 1.0:
+            raise ValueError(f"{MARK}ema`. Expected a decay between 0 and 1, both excluded. Received: {self.ema}")
 
 
 @dataclass(frozen=True)

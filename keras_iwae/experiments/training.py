@@ -18,7 +18,17 @@ from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.foundation import check_folder
 from keras_iwae.models import IWAE
-from keras_iwae.training import Budget, FewerSamplesFirst, ImageGrids, NLLCurve, RunCheckpoint, StopWhereNotFinite, runs
+from keras_iwae.training import (
+    AveragesAfterEpochs,
+    Budget,
+    FewerSamplesFirst,
+    ImageGrids,
+    NLLCurve,
+    RunCheckpoint,
+    StopWhereNotFinite,
+    exchange_averages,
+    runs,
+)
 
 _SHOWN = 50
 
@@ -89,11 +99,17 @@ def resume(
     started = (run / "model.keras").exists()
     _check_inputs(run, config, started)
     model = runs.load_model(run) if started else build(config)
+<<<<<<< HEAD
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
             f"Invalid value received for `out`. Expected a run with its optimizer. Received: {run}, which was packed "
             "without; train.py --start begins a new run with its weights"
         )
+=======
+    if started and config.optimizer.ema is not None:
+        # Back to the weights that the steps go on from.
+        exchange_averages(model)
+>>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     # As many as there were steps in a pass when they were done: the examples are the same.
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
     if epochs_done > config.run.epochs:
@@ -171,6 +187,9 @@ def _fit(
     callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
     if config.objective.early_samples is not None:
         callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))
+    if config.optimizer.ema is not None:
+        averages = AveragesAfterEpochs()
+        callbacks = [averages, *callbacks, averages.ends]
     epochs = config.run.epochs
     if budget_minutes is not None:
         callbacks.append(Budget(checkpoint, budget_minutes))

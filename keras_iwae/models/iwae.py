@@ -34,8 +34,8 @@ class IWAE(LatentModel):
         activation: their Keras activation, by name or callable; `None` is "tanh".
         num_samples: K, importance samples of each example in training and in `evaluate`; `None` is 50, and 1 for "ae",
             which draws none.
-        objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi", or
-            an object of `keras_iwae.bounds.objectives`, such as `MIWAE(num_groups=8)`.
+        objective: "iwae", "elbo" (VAE with K draws), "ae" (plain autoencoder), "miwae", "piwae", "ciwae", "renyi",
+            "jvi", or an object of `keras_iwae.bounds.objectives`, such as `MIWAE(num_groups=8)`.
         estimator: how the objective is differentiated: "reparameterized", "stl", "dreg", "vimco", "reinforce" or "rws";
             "auto" is "dreg" where importance weights are of more than one sample and it is legal, and else
             "reparameterized".

@@ -24,10 +24,12 @@ def check_training(model: Any, estimator: str, asked: str) -> None:
             f"Received: a {type(model.posterior).__name__}, which `keras_iwae.AVB` trains"
         )
     check_samples(model, estimator, model.num_samples, asked)
-    if drawn is not None and (objective.deterministic or not model.estimator.resamples or drawn > model.num_samples):
+    signed = not objective.deterministic and any(term.coefficient < 0.0 for term in objective.terms(model.num_samples))
+    illegal = objective.deterministic or signed or not model.estimator.resamples
+    if drawn is not None and (illegal or drawn > model.num_samples):
         raise ValueError(
             f"{MARK}backward_samples`. Expected at most num_samples = {model.num_samples}"
-            ", and an objective and an estimator whose coefficients vanish with the weights. "
+            ", and an objective and an estimator whose coefficients are no less than 0 and vanish with the weights. "
             f"Received: {drawn} with {estimator!r} and {type(objective).__name__}"
         )
     if model.kl_warmup_steps and (objective.deterministic or model.estimator.sleeps):

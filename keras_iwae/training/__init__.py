@@ -1,6 +1,7 @@
 """What trains beside the model: optimizer, learning rate, callbacks, and the run folder that keeps what came of it."""
 
 from keras_iwae.training import runs
+from keras_iwae.training.averaging import AveragesAfterEpochs, exchange_averages
 from keras_iwae.training.callbacks import (
     Budget,
     FewerSamplesFirst,
@@ -15,6 +16,7 @@ from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stag
 
 __all__ = [
     "STAGES",
+    "AveragesAfterEpochs",
     "Budget",
     "FewerSamplesFirst",
     "FusedAdam",
@@ -23,8 +25,12 @@ __all__ = [
     "PaperSchedule",
     "RunCheckpoint",
     "StopWhereNotFinite",
+<<<<<<< HEAD
     "in_the_box",
     "load",
+=======
+    "exchange_averages",
+>>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     "passes_of",
     "runs",
     "stage_of",

@@ -13,6 +13,7 @@ _OBJECTIVES = {
     "piwae": "PIWAE",
     "ciwae": "CIWAE",
     "renyi": "Variational Rényi autoencoder",
+    "jvi": "Jackknife variational autoencoder",
 }
 _NAMES = {
     "nll": "NLL",
@@ -89,7 +90,8 @@ def sentence(config: Mapping) -> str:
     samples = f" with K = {config['num_samples']}" if config["objective"] != "ae" and "num_samples" in config else ""
     units = config.get("latent_dim", [])
     latents = " + ".join(map(str, units if isinstance(units, list) else [units]))
-    return f"{kind}{samples} on {config['dataset']}, {latents} latent units."
+    estimate = " Its bound is an estimate, and no lower bound." if config["objective"] == "jvi" else ""
+    return f"{kind}{samples} on {config['dataset']}, {latents} latent units.{estimate}"
 
 
 def headline(metrics: Mapping, diagnosis: Mapping) -> list[Fact]:

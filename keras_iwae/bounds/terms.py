@@ -1,0 +1,38 @@
+"""Terms, what a bound is a weighted sum of: means over groups of samples of log-means of their weights."""
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_iwae.foundation import log_power_mean, log_sum_exp_without_each
+
+
+class Term(NamedTuple):
+    """One term of a bound: `coefficient` times the mean over groups of `group_size` samples of log-means of w^power.
+
+    With `leave_one_out` the log-mean of a group is the mean of those of its samples but one, each left out in turn.
+    """
+
+    coefficient: float | tf.Tensor
+    group_size: int
+    power: float = 1.0
+    leave_one_out: bool = False
+
+
+def grouped(log_weights: tf.Tensor, group_size: int) -> tf.Tensor:
+    """Log weights `[K, B]`, whose K is known, as `[groups, group_size, B]`, successive samples together."""
+    return tf.reshape(log_weights, [log_weights.shape[0] // group_size, group_size, -1])
+
+
+def term_value(term: Term, log_weights: tf.Tensor) -> tf.Tensor:
+    """Value of a term without its coefficient, `[B]`, in nats."""
+    return tf.reduce_mean(group_values(term, grouped(log_weights, term.group_size)), axis=0)
+
+
+def group_values(term: Term, groups: tf.Tensor) -> tf.Tensor:
+    """What a term is the mean of, `[groups, B]`, of log weights `[groups, group_size, B]`."""
+    if not term.leave_one_out:
+        return log_power_mean(groups, term.power, axis=1)
+    others = log_sum_exp_without_each(term.power * groups, axis=1) - math.log(term.group_size - 1)
+    return tf.reduce_mean(others, axis=1) / term.power

@@ -1,0 +1,53 @@
+r"""Exponential moving averages of the weights, which an optimizer with `use_ema` keeps beside them.
+
+After step t, $\bar\theta_t = d \bar\theta_{t-1} + (1 - d) \theta_t$, and $\bar\theta_1 = \theta_1$. Steps go on from
+$\theta$; whatever is found out about a model is found out about $\bar\theta$, of less noise. So in a fit the two change
+places after the steps of an epoch, for validation, the file of the model and what else is made of it, and back before
+the next. A file that is written in between holds the averages as the model's weights, and the weights that training
+goes on from as the optimizer's averages: whoever loads it has the model that was judged, and `exchange_averages` gives
+the one to go on with, to the last bit.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def exchange_averages(model: keras.Model) -> None:
+    """Let weights and their averages change places; twice, nothing has happened.
+
+    Args:
+        model: a model whose optimizer has `use_ema`, built.
+
+    References:
+        Polyak, Juditsky (1992), Acceleration of stochastic approximation by averaging.
+    """
+    optimizer = model.optimizer
+    for weight, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True):
+        before = tf.identity(weight.value)
+        weight.assign(average)
+        average.assign(before)
+
+
+class AveragesAfterEpochs(keras.callbacks.Callback):
+    """Let a model have the averages of its weights for validation and for the callbacks after it, and then its own.
+
+    It comes first, and what it has at `ends`, another callback, last: what lies between the two sees the averages when
+    an epoch ends. Keras itself leaves the averages in the model when `fit` does.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._exchanged = False
+        self.ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self._set(False))
+
+    def on_test_begin(self, logs=None):
+        self._set(True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        # Of an epoch without validation.
+        self._set(True)
+
+    def _set(self, exchanged: bool) -> None:
+        if exchanged != self._exchanged:
+            exchange_averages(self.model)
+        self._exchanged = exchanged

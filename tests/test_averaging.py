@@ -1,0 +1,72 @@
+"""Averages of the weights against their recursion, and who sees which of the two in a fit."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_iwae.training import AveragesAfterEpochs, FusedAdam, exchange_averages
+
+DECAY = 0.8
+
+
+class Seen(keras.callbacks.Callback):
+    """What the model holds after each step, at each validation and when an epoch ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.validated, self.ended, self.begun = [], [], [], []
+
+    def weights(self):
+        return np.concatenate([np.ravel(weight) for weight in self.model.trainable_variables])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun.append(self.weights())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(self.weights())
+
+    def on_test_end(self, logs=None):
+        self.validated.append(self.weights())
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.ended.append(self.weights())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("validated", [True, False])
+def test_averages_are_what_an_epoch_ends_with_and_steps_go_on_without_them(make_model, images, validated):
+    model, seen, averages = make_model(), Seen(), AveragesAfterEpochs()
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    model.fit(
+        images,
+        batch_size=4,
+        epochs=2,
+        validation_data=images[:4] if validated else None,
+        callbacks=[averages, seen, averages.ends],
+        verbose=0,
+    )
+    average, by_step = seen.steps[0], []
+    for weights in seen.steps:
+        average = DECAY * average + (1.0 - DECAY) * weights
+        by_step.append(average)
+    half = len(by_step) // 2
+    for found in (seen.ended, seen.validated) if validated else (seen.ended,):
+        np.testing.assert_allclose(found, [by_step[half - 1], by_step[-1]], rtol=1e-4, atol=1e-6)
+        # The weights themselves are others.
+        assert np.abs(found[0] - seen.steps[half - 1]).max() > 1e-3
+    np.testing.assert_array_equal(seen.begun[1], seen.steps[half - 1])
+    # After the fit it is the averages that are there, as Keras has it.
+    np.testing.assert_allclose(seen.weights(), by_step[-1], rtol=1e-4, atol=1e-6)
+
+
+def test_exchanging_twice_is_nothing(make_model, images):
+    model = make_model()
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    for _ in range(2):
+        model.train_on_batch(images[:4])
+    before = [np.copy(each) for each in (*model.trainable_variables, *model.optimizer.variables)]
+    exchange_averages(model)
+    assert np.abs(model.trainable_variables[0] - before[0]).max() > 1e-4
+    exchange_averages(model)
+    for one, other in zip((*model.trainable_variables, *model.optimizer.variables), before, strict=True):
+        np.testing.assert_array_equal(one, other)
