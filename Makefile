@@ -37,7 +37,7 @@ check: $(VENV)/.installed
 
 # Material's notice of its successor is no warning about these pages.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 smoke: $(VENV)/.installed
 	@for run in $(BENCHMARKS:%="%.py --quick --rounds 2") $(OTHERS:%="%.py --quick"); do \

@@ -126,6 +126,7 @@ def test_every_page_is_in_the_navigation_once():
     hidden = tuple(line for line in SETTINGS["exclude_docs"].split() if line.endswith("/"))
     written = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
     shown = {page for page in written if not page.startswith(hidden)}
+    shown |= {f"course/{lesson.stem}.md" for lesson in (DOCS / "course").glob("*.py")}
     assert sorted(pages(SETTINGS["nav"])) == sorted(shown | set(elsewhere.values()))
 
 

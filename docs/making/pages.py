@@ -36,7 +36,8 @@ def on_page_markdown(markdown, page, config, files):
         if path not in elsewhere and not path.startswith("docs/"):
             # As it is it fails the strict build.
             return link[0]
-        target = elsewhere.get(path, path.removeprefix("docs/"))
+        # A lesson's page is made of its program.
+        target = elsewhere.get(path, re.sub(r"^course/(\w+)\.py$", r"course/\1.md", path.removeprefix("docs/")))
         return f"]({posixpath.relpath(target, posixpath.dirname(place) or '.')}"
 
     return _LINK.sub(moved, _TEXT_AND_LINK.sub(told, markdown))
