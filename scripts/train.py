@@ -92,15 +92,13 @@ SETTINGS: dict[str, dict[str, dict]] = {
         ),
         "beta_1": dict(type=float, help="of Adam [0.9]"),
         "epsilon": dict(type=float, help="of Adam [1e-7]"),
-<<<<<<< HEAD
         "global_clipnorm": dict(
             type=float, metavar="LENGTH", help="shorten gradients of all weights together to this length [as they are]"
-=======
+        ),
         "ema": dict(
             type=float,
             metavar="DECAY",
             help="decay, such as 0.999, of moving averages of the weights, which are then judged and exported [none]",
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
         ),
     },
     "run": {

@@ -32,11 +32,7 @@ OTHERS = {
     **dict(prior="mixture", prior_components=7, latent_dim=(3, 2), hidden=((4,),), activation="relu"),
     **dict(objective="ciwae", num_samples=6, early_samples=2, num_groups=3, beta=0.25, alpha=0.5, estimator="dreg"),
     **dict(backward_samples=4, kl_warmup_steps=9),
-<<<<<<< HEAD
-    **dict(learning_rate=0.5, schedule="paper", beta_1=0.5, epsilon=0.25, global_clipnorm=3.5),
-=======
-    **dict(learning_rate=0.5, schedule="paper", beta_1=0.5, epsilon=0.25, ema=0.5),
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
+    **dict(learning_rate=0.5, schedule="paper", beta_1=0.5, epsilon=0.25, global_clipnorm=3.5, ema=0.5),
     **dict(epochs=3, start="there", seed=8),
 }
 
@@ -202,6 +198,8 @@ def test_gated_networks_and_learned_priors_are_built(prior, latent_dim, hidden):
     if prior == "vamp":
         pseudo = model.generative.prior.pseudo_inputs.numpy()
         assert all(np.isclose(row, grey).all(axis=(1, 2, 3)).any() for row in pseudo)
+    if len(latent_dim) == 1:
+        assert model.posterior.log_scale_range == (-3.0, 1.0)
     model.train_on_batch(grey[:10])
 
 
@@ -277,11 +275,8 @@ WRONG = {
     "schedule": ["linear", None, 3],
     "beta_1": ["a", -0.1, 1.0, math.nan, None, True],
     "epsilon": ["a", 0.0, math.nan, None],
-<<<<<<< HEAD
     "global_clipnorm": ["a", 0.0, -1.0, math.nan, math.inf, True],
-=======
     "ema": ["a", 0.0, 1.0, math.nan, True],
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     "epochs": ["a", 0, 2.5, None],
     "start": ["", 3, True],
     "seed": ["a", -1, 2**31, 1.5, None, True],

@@ -17,6 +17,7 @@ from keras_iwae.bounds.objectives import CIWAE, ELBO, JVI, MIWAE, PIWAE, IWAEBou
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.posteriors import GaussianPosterior
 
 SEED = tf.constant([11, 0])
 SHAPE = (4, 3, 1)
@@ -310,3 +311,28 @@ def test_autoregressive_factors_are_the_normals_of_its_network():
     # What the later units are drawn around depends on the earlier ones.
     spread = loc.std(axis=0).max(axis=0)
     assert spread[0] < 1e-6 < 1e-3 < spread[1:].min()
+
+
+def test_the_scales_of_a_gaussian_can_have_ends(tmp_path):
+    """Beyond them a log scale is cut off and has no gradient; between them it is what it was."""
+    x = tf.constant(np.random.default_rng(0).normal(size=(6, 5)), tf.float32)
+    plain, ended = (
+        GaussianPosterior(dense_encoder((4,), seed=1), latent_dim=3, seed=2, log_scale_range=ends)
+        for ends in (None, (-0.2, 0.1))
+    )
+    expected, clipped = (tf.math.log(posterior(x)[1]).numpy() for posterior in (plain, ended))
+    np.testing.assert_allclose(clipped, np.clip(expected, -0.2, 0.1), atol=1e-6)
+    beyond = (expected < -0.2) | (expected > 0.1)
+    assert 0 < beyond.sum() < beyond.size
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(ended(x)[1] * beyond)
+    assert not np.any(tape.gradient(total, ended.log_scale_head.bias.value))
+    model = IWAE(5, posterior=ended, hidden=(4,))
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").posterior.log_scale_range == (-0.2, 0.1)
+
+
+@pytest.mark.parametrize("ends", [3, (1.0,), (1.0, 1.0), (1.0, -3.0), ("a", 1.0), (None, 1.0), (-np.inf, 1.0), "ab"])
+def test_ends_that_are_none_are_refused(ends):
+    with pytest.raises(ValueError, match=r"`log_scale_range`\. Expected the lowest and the highest .*Received: "):
+        GaussianPosterior(dense_encoder((4,)), latent_dim=3, log_scale_range=ends)

@@ -15,12 +15,15 @@ from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE, encoder_inputs, with_inputs
-from keras_iwae.posteriors import MixturePosterior
+from keras_iwae.posteriors import GaussianPosterior, MixturePosterior, Posterior
 from keras_iwae.priors import MixturePrior, Prior, VampPrior
 from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 
 # Small steps are otherwise calls more than work.
 _STEPS_A_CALL = 20
+# Log of the scales of a Gaussian posterior on gated layers, whose features have no bounds: half the log variances of
+# the experiments that such networks come from.
+_GATED_LOG_SCALES = (-3.0, 1.0)
 
 
 @as_dataset()
@@ -66,8 +69,9 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         "seed": seed,
         "activation": wanted.activation,
     }
-    if wanted.posterior == "mixture" and not several:
-        parts.update(posterior=_mixture(config, parts), encoder=None)
+    bounded = wanted.posterior == "gaussian" and wanted.network == "gated"
+    if (bounded or wanted.posterior == "mixture") and not several:
+        parts.update(posterior=_posterior(config, parts), encoder=None)
     model: IWAE | AVB
     if wanted.posterior == "adversarial":
         _check_adversarial(config)
@@ -105,12 +109,9 @@ def make_optimizer(config: ExperimentConfig) -> keras.optimizers.Optimizer:
         rate = PaperSchedule(config.steps_per_pass, wanted.learning_rate)
     elif wanted.schedule == "cosine":
         rate = warm_cosine(config.run.epochs * config.steps_per_pass, wanted.learning_rate)
-<<<<<<< HEAD
-    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, global_clipnorm=wanted.global_clipnorm)
-=======
     averaged = {} if wanted.ema is None else {"use_ema": True, "ema_momentum": wanted.ema}
-    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, **averaged)
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
+    clipped = {"global_clipnorm": wanted.global_clipnorm}
+    return FusedAdam(rate, beta_1=wanted.beta_1, epsilon=wanted.epsilon, **clipped, **averaged)
 
 
 def make_objective(config: ObjectiveConfig) -> objectives.Objective:
@@ -131,16 +132,18 @@ def make_objective(config: ObjectiveConfig) -> objectives.Objective:
     return kind(**given)
 
 
-def _mixture(config: ExperimentConfig, parts: dict[str, Any]) -> MixturePosterior:
-    """The posterior that a model makes of this name, with the number of components that is asked for."""
+def _posterior(config: ExperimentConfig, parts: dict[str, Any]) -> Posterior:
+    """The posterior that a model makes of this name, with what else is asked for."""
     wanted, encoder, seed = config.model, parts["encoder"], config.run.seed
-    components = cast(int, wanted.posterior_components)
     if encoder is None:
         encoder = networks.dense_encoder(parts["hidden"], wanted.activation, seed)
     likelihood = likelihoods.get(parts["likelihood"])
     inputs = encoder_inputs(likelihood, wanted.missing, wanted.mask_input)
     encoder = with_inputs(encoder, parts["event_shape"], inputs)
-    return MixturePosterior(encoder, parts["latent_dim"], seed + 2, components, name="posterior")
+    if wanted.posterior == "mixture":
+        components = cast(int, wanted.posterior_components)
+        return MixturePosterior(encoder, parts["latent_dim"], seed + 2, components, name="posterior")
+    return GaussianPosterior(encoder, parts["latent_dim"], seed + 2, _GATED_LOG_SCALES, name="posterior")
 
 
 def _prior(config: ExperimentConfig) -> str | Prior | None:

@@ -78,7 +78,8 @@ class ModelConfig:
         posterior_components: components of the posterior "mixture"; given as `None` it is 4, which stands here then.
         prior: a name in `keras_iwae.models.PRIORS`; `None` is the one without parameters that goes with the posterior.
         prior_components: components of the priors "mixture" and "vamp"; given as `None` it is 500, which stands then.
-        network: "dense", "gated", or "conv" for images [H, W, C].
+        network: "dense", "gated", or "conv" for images [H, W, C]. A Gaussian posterior with one stochastic layer keeps
+            its log scales between -3 and 1 on "gated", whose features have no bounds.
         latent_dim: latent units, one number for each stochastic layer.
         hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
             reverse. Given as `None` it is (200, 200), which stands here then. With "conv" only the layers above the
@@ -203,24 +204,18 @@ class OptimizerConfig:
             `PaperSchedule`.
         beta_1: the decay of the first moment.
         epsilon: added to the square root of the uncorrected second moment; the loss is a mean over the batch.
-<<<<<<< HEAD
         global_clipnorm: gradients of all weights together are shortened to this length where they are longer; `None`
             leaves them as they are.
-=======
         ema: decay d of the moving averages of the weights, $d$ times the average and $1 - d$ times the weights after
             each step, which are then what is validated, saved, judged and exported; `None` keeps none.
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     """
 
     learning_rate: float = 1e-3
     schedule: str = "constant"
     beta_1: float = 0.9
     epsilon: float = 1e-7
-<<<<<<< HEAD
     global_clipnorm: float | None = None
-=======
     ema: float | None = None
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
 
     def __post_init__(self):
         check_choice("schedule", self.schedule, SCHEDULES)

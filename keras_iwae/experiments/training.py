@@ -99,17 +99,14 @@ def resume(
     started = (run / "model.keras").exists()
     _check_inputs(run, config, started)
     model = runs.load_model(run) if started else build(config)
-<<<<<<< HEAD
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
             f"Invalid value received for `out`. Expected a run with its optimizer. Received: {run}, which was packed "
             "without; train.py --start begins a new run with its weights"
         )
-=======
     if started and config.optimizer.ema is not None:
         # Back to the weights that the steps go on from.
         exchange_averages(model)
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     # As many as there were steps in a pass when they were done: the examples are the same.
     epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
     if epochs_done > config.run.epochs:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_iwae.foundation import FixedArguments, check_integer
+from keras_iwae.foundation import MARK, FixedArguments, check_integer, check_number
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.networks.initializers import derived_seed, glorot
 from keras_iwae.networks.shapes import check_layer, features_shape
@@ -18,19 +18,32 @@ class GaussianNetwork(FixedArguments, keras.Layer):
         encoder: Keras layer or model from inputs `[B, ...]` to features `[B, F]`.
         latent_dim: D, the number of the Gaussian's dimensions.
         seed: seed of the heads' initial kernels.
+        log_scale_range: the lowest and the highest $\log \sigma$, where those beyond are cut off and have no gradient;
+            `None` has no ends. What an encoder without bounds makes of one odd example, a $\sigma$ of a millionth, can
+            end a training.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `latent_dim` is no positive integer, or the encoder no Keras layer that gives vectors.
+        ValueError: if `latent_dim` is no positive integer, `log_scale_range` no two numbers of which the second is
+            higher, or the encoder no Keras layer that gives vectors.
 
     References:
         Burda, Grosse, Salakhutdinov (2015), Importance weighted autoencoders, appendix: sigma is exp(linear).
+        Tomczak, Welling (2018), VAE with a VampPrior, whose experiments keep the log variance between -6 and 2.
     """
 
     parts = ("loc_head", "log_scale_head")
 
-    def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Layer,
+        latent_dim: int,
+        seed: int = 0,
+        log_scale_range: Sequence[float] | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.log_scale_range = _ends(log_scale_range)
         check_layer(encoder, "encoder")
         self.encoder, self.latent_dim, self.seed = encoder, check_integer("latent_dim", latent_dim), seed
         # Float32 under mixed precision too: the exponential of a half float would overflow early.
@@ -41,7 +54,8 @@ class GaussianNetwork(FixedArguments, keras.Layer):
 
     def get_config(self):
         encoder = keras.saving.serialize_keras_object(self.encoder)
-        return {**super().get_config(), "encoder": encoder, "latent_dim": self.latent_dim, "seed": self.seed}
+        own = {"latent_dim": self.latent_dim, "seed": self.seed, "log_scale_range": self.log_scale_range}
+        return {**super().get_config(), "encoder": encoder, **own}
 
     @classmethod
     def from_config(cls, config):
@@ -57,7 +71,10 @@ class GaussianNetwork(FixedArguments, keras.Layer):
     def call(self, inputs, training=False):
         """Return the mean and the standard deviation, float32 `[B, D]` each, of inputs `[B, ...]`."""
         features = self.encoder(inputs, training=training)
-        return self.loc_head(features), keras.ops.exp(self.log_scale_head(features))
+        log_scale = self.log_scale_head(features)
+        if self.log_scale_range is not None:
+            log_scale = keras.ops.clip(log_scale, *self.log_scale_range)
+        return self.loc_head(features), keras.ops.exp(log_scale)
 
     def given(self, z, training=False):
         """Mean and standard deviation, float32 `[..., D]` each, given vectors `[..., F]` with any leading axes."""
@@ -66,6 +83,22 @@ class GaussianNetwork(FixedArguments, keras.Layer):
         shape = (*keras.ops.shape(z)[:-1], self.latent_dim)
         loc, scale = (keras.ops.reshape(parameter, shape) for parameter in parameters)
         return loc, scale
+
+
+def _ends(given: Sequence[float] | None) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    ends = tuple(given) if isinstance(given, (list, tuple)) else ()
+    try:
+        low, high = (check_number("log_scale_range", end) for end in ends)
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise ValueError(
+            f"{MARK}log_scale_range`. Expected the lowest and the highest log of a scale, as (-3.0, 1.0). "
+            f"Received: {given!r}"
+        )
+    return low, high
 
 
 def dense_gaussians(

@@ -16,6 +16,7 @@ class GaussianPosterior(Posterior, GaussianNetwork):
         encoder: Keras layer or model from images `[B, *event_shape]` to features `[B, F]`.
         latent_dim: D, the number of latent units.
         seed: seed of the heads' initial kernels.
+        log_scale_range: the lowest and the highest $\log \sigma$; `None` has no ends.
         **kwargs: passed to `keras.Layer`.
 
     Example:

@@ -25,12 +25,9 @@ __all__ = [
     "PaperSchedule",
     "RunCheckpoint",
     "StopWhereNotFinite",
-<<<<<<< HEAD
+    "exchange_averages",
     "in_the_box",
     "load",
-=======
-    "exchange_averages",
->>>>>>> 5d75fb38d588a9307943920c90684d76143143bb
     "passes_of",
     "runs",
     "stage_of",
