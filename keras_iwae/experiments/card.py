@@ -106,7 +106,12 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         error = record.get("standard_error")
         found.append((what, number_text(record["nll"]) + (f" ± {number_text(error)}" if error else "") + " nats"))
         if "active_units" in record:
-            found.append(("latent units active", f"{record['active_units']} of {record.get('latent_dim')}"))
+            found.append(
+                (
+                    f"latent units active, {record.get('split')} images",
+                    f"{record['active_units']} of {record.get('latent_dim')}",
+                )
+            )
     rounding = metrics.get("rounding")
     if rounding:
         change, error = (rounding["nll_change"][key] for key in ("mean", "standard_error"))
@@ -127,8 +132,8 @@ def _training(metrics: Mapping[str, Any], history: list[dict[str, float]]) -> li
 
 
 def _verdicts(metrics: Mapping[str, Any]) -> list[str]:
-    said = [record.get("verdict") for record in metrics.values() if isinstance(record, Mapping)]
-    return [line for verdict in dict.fromkeys(said) if verdict for line in ("", verdict)]
+    records = [record for record in metrics.values() if isinstance(record, Mapping) and record.get("verdict")]
+    return [line for each in records for line in ("", f"Of the {each.get('split')} images: {each['verdict']}")]
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
