@@ -171,3 +171,19 @@ def test_what_ingredients_buy_is_of_the_ablations():
     assert f"a mixture of as many Gaussians has {mixture} and a flow {flow}" in page
     bounds = (f"{lost(name):.1f}" for name in ("bound: ELBO with as many draws", "bound: K = 1, the VAE"))
     assert "buys {} over the ELBO with as many draws, and {} over the VAE".format(*bounds) in page
+
+
+def test_the_soak_in_the_documents_is_the_one_that_was_run():
+    found, page = (
+        json.loads((ROOT / "docs" / "benchmarks" / "soak.json").read_text()),
+        (ROOT / "docs" / "serving.md").read_text(),
+    )
+    assert found["faults"] == []
+    for text in (
+        found["command"],
+        found["date"],
+        *(f"{found[name]:,}" for name in ("requests", "answered", "refused")),
+    ):
+        assert text in page
+    for name in ("memory_warm_mib", "memory_end_mib"):
+        assert f"{found[name]:,.0f} MiB" in page
