@@ -64,7 +64,7 @@ def log_share_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
     Example:
         >>> log_share_without_each(tf.constant([0.0, 0.0, -200.0])).numpy().round(3)
-        array([-0.693, -0.693,  0.   ], dtype=float32)
+        array([-0.693, -0.693, -0.   ], dtype=float32)
     """
     largest = tf.one_hot(tf.argmax(x, axis), tf.shape(x)[axis], True, False, axis=axis, dtype=tf.bool)
     x -= tf.stop_gradient(tf.reduce_max(x, axis, keepdims=True))
