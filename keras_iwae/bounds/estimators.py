@@ -29,7 +29,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.terms import Term, group_values, grouped
-from keras_iwae.foundation import log_sum_exp_without_each
+from keras_iwae.foundation import log_share_without_each
 
 
 class Coefficients(NamedTuple):
@@ -79,9 +79,10 @@ def _without_each(powers: tf.Tensor, exponent: int) -> tf.Tensor:
     $\frac1g \sum_{i \ne k} (w_k / \sum_{j \ne i} w_j)^n$, with w_k the exponentials of `powers`.
     """
     powers -= tf.reduce_max(powers, axis=1, keepdims=True)
-    inverse = -float(exponent) * log_sum_exp_without_each(powers, axis=1)
-    summed = exponent * powers + log_sum_exp_without_each(inverse, axis=1)
-    return tf.exp(summed) / tf.cast(tf.shape(powers)[1], powers.dtype)
+    shares = powers - tf.reduce_logsumexp(powers, axis=1, keepdims=True)
+    inverse = -float(exponent) * log_share_without_each(powers, axis=1)
+    others = tf.reduce_logsumexp(inverse, axis=1, keepdims=True) + log_share_without_each(inverse, axis=1)
+    return tf.exp(exponent * shares + others) / tf.cast(tf.shape(powers)[1], powers.dtype)
 
 
 def derivative(terms: Terms, log_weights: tf.Tensor) -> tf.Tensor:

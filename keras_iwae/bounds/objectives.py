@@ -21,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.bounds.terms import Term, term_value
-from keras_iwae.foundation import check_boolean, check_integer, check_number
+from keras_iwae.foundation import check_boolean, check_integer, check_number, log_mean_exp
 
 _NUM_SAMPLES = 50
 
@@ -49,8 +49,13 @@ class Objective:
 
     def __call__(self, log_weights: tf.Tensor, parameter: tf.Tensor | None = None) -> tf.Tensor:
         """Value in nats, `[B]`, of log weights `[K, B]`."""
-        values = [t.coefficient * term_value(t, log_weights) for t in self.terms(log_weights.shape[0], parameter)]
-        return tf.add_n(values)
+        terms = self.terms(log_weights.shape[0], parameter)
+        if all(tf.is_tensor(term.coefficient) or term.coefficient >= 0.0 for term in terms):
+            return tf.add_n([term.coefficient * term_value(term, log_weights) for term in terms])
+        # K times a number of hundreds less K - 1 times another has few digits left, unless both begin near 0.
+        begin = tf.stop_gradient(log_mean_exp(log_weights))
+        values = [term.coefficient * term_value(term, log_weights - begin) for term in terms]
+        return tf.add_n(values) + begin * tf.add_n([tf.constant(term.coefficient) for term in terms])
 
     def get_config(self) -> dict:
         return asdict(self)
@@ -228,11 +233,6 @@ class JVI(Objective):
                 f"Received: {num_samples}"
             )
         return Term(float(num_samples), num_samples), Term(1.0 - num_samples, num_samples, leave_one_out=True)
-
-    def __call__(self, log_weights, parameter=None):
-        # K times a number of hundreds less K - 1 times another: from the largest on, no digits are lost.
-        largest = tf.stop_gradient(tf.reduce_max(log_weights, axis=0))
-        return largest + super().__call__(log_weights - largest, parameter)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_iwae.foundation import log_power_mean, log_sum_exp_without_each
+from keras_iwae.foundation import log_power_mean, log_share_without_each
 
 
 class Term(NamedTuple):
@@ -32,7 +32,9 @@ def term_value(term: Term, log_weights: tf.Tensor) -> tf.Tensor:
 
 def group_values(term: Term, groups: tf.Tensor) -> tf.Tensor:
     """What a term is the mean of, `[groups, B]`, of log weights `[groups, group_size, B]`."""
+    whole = log_power_mean(groups, term.power, axis=1)
     if not term.leave_one_out:
-        return log_power_mean(groups, term.power, axis=1)
-    others = log_sum_exp_without_each(term.power * groups, axis=1) - math.log(term.group_size - 1)
-    return tf.reduce_mean(others, axis=1) / term.power
+        return whole
+    # What the log-mean loses or gains, which is small, and so has more digits than the difference of two.
+    change = tf.reduce_mean(log_share_without_each(term.power * groups, axis=1), axis=1)
+    return whole + (change - math.log1p(-1.0 / term.group_size)) / term.power

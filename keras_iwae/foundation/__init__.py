@@ -34,7 +34,7 @@ from keras_iwae.foundation.numerics import (
     effective_sample_size,
     log_mean_exp,
     log_power_mean,
-    log_sum_exp_without_each,
+    log_share_without_each,
     weighted_mean,
 )
 from keras_iwae.foundation.pipelines import untuned
@@ -85,7 +85,7 @@ __all__ = [
     "key_for",
     "log_mean_exp",
     "log_power_mean",
-    "log_sum_exp_without_each",
+    "log_share_without_each",
     "masked_as_nan",
     "moved_weights",
     "number_text",

@@ -49,11 +49,11 @@ def log_power_mean(x: tf.Tensor, power: float, axis: int = 0) -> tf.Tensor:
     return tf.where(is_near, tf.squeeze(middle, axis) + near, log_mean_exp(power * x, axis) / power)
 
 
-def log_sum_exp_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    r"""$\log \sum_{j \ne k} e^{x_j}$ for each k, without a pass for each and without losing digits.
+def log_share_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    r"""$\log (\sum_{j \ne k} e^{x_j} / \sum_j e^{x_j})$ for each k, without a pass for each and without losing digits.
 
-    With s the sum of all, it is $\log s + \log(1 - e^{x_k} / s)$ where the share is at most a half, as it is of all but
-    the largest; of the largest, next to which the others may be nothing, it is the sum of the others themselves.
+    It is $\log(1 - v_k)$, v_k the share of term k, where that is at most a half, as it is of all but the largest. Of
+    the largest, next to which the others may be nothing, it is that of the sum of the others themselves.
 
     Args:
         x: float tensor; along `axis` lie the K >= 2 terms.
@@ -63,14 +63,15 @@ def log_sum_exp_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
         of the shape of `x`.
 
     Example:
-        >>> log_sum_exp_without_each(tf.constant([0.0, 0.0, -200.0])).numpy().round(3)
-        array([0.   , 0.   , 0.693], dtype=float32)
+        >>> log_share_without_each(tf.constant([0.0, 0.0, -200.0])).numpy().round(3)
+        array([-0.693, -0.693, -0.   ], dtype=float32)
     """
     largest = tf.one_hot(tf.argmax(x, axis), tf.shape(x)[axis], True, False, axis=axis, dtype=tf.bool)
-    whole = tf.reduce_logsumexp(x, axis, keepdims=True)
-    rest = tf.reduce_logsumexp(tf.where(largest, x.dtype.min, x), axis, keepdims=True)
-    # The share of the largest is not looked at, nor its slope, which would be NaN.
-    return tf.where(largest, rest, whole + tf.math.log1p(-tf.exp(tf.where(largest, x.dtype.min, x - whole))))
+    x -= tf.stop_gradient(tf.reduce_max(x, axis, keepdims=True))
+    shares = x - tf.reduce_logsumexp(x, axis, keepdims=True)
+    # The share of the largest is not looked at on the right, nor its slope, which would be NaN.
+    small = tf.where(largest, x.dtype.min, shares)
+    return tf.where(largest, tf.reduce_logsumexp(small, axis, keepdims=True), tf.math.log1p(-tf.exp(small)))
 
 
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
