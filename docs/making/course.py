@@ -10,6 +10,7 @@ import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jupytext
 import nbformat
@@ -57,9 +58,12 @@ def executed(lesson: Path, package: str) -> nbformat.NotebookNode:
         return nbformat.read(kept, as_version=4)
     notebook = jupytext.reads(text, fmt="py:percent")
     try:
-        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-        # What TensorFlow says of the machine when it is imported.
-        NotebookClient(notebook, km=kernel, timeout=TIMEOUT).execute(env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+        # Sockets of its own: by default kernels that start at one time take each other's.
+        with TemporaryDirectory() as folder:
+            kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
+            client = NotebookClient(notebook, km=kernel, timeout=TIMEOUT, startup_timeout=TIMEOUT)
+            # What TensorFlow says of the machine when it is imported is for nobody.
+            client.execute(env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     except CellExecutionError as error:
         raise PluginError(f"docs/course/{lesson.name}: {error}") from None
     KEPT.mkdir(parents=True, exist_ok=True)
