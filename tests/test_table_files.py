@@ -4,6 +4,7 @@ import csv
 import decimal
 import os
 import subprocess
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 
 from keras_iwae.tables import Coding, Schema
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, open_table, sampled, warn_of_names
+from keras_iwae.tables.doubts import warn_of_doubts
+from keras_iwae.tables.files import columns_of, open_table, sampled
 from keras_iwae.tables.work import Work
 
 
@@ -142,7 +144,9 @@ def test_a_minus_of_typography_is_one(minus, tmp_path):
         ("\u2212 5", 9, "numbers, of digits alone, as .*-5 for '\u2212 5'"),
         ("10±2", 9, "numbers, of digits alone, as .* two columns for '10±2'"),
         ("[kg]", 1, r"numbers, or '\[kg\]' among `missing` .*, or that row taken out if it has units"),
-        ("Total", 20, "numbers, or 'Total' among `missing` .*, or that row taken out if it has a total or a note"),
+        ("Total", 20, "numbers, or 'Total' among `missing` .*, or that row taken out if it is a total or a note"),
+        ("x", 9, "numbers; take out the line that has the names of the columns again"),
+        ("inf", 1, "numbers, or 'inf' among `missing` if it stands for a cell that is not known\\. Received"),
         ("about 30", 9, r"numbers, or 'about 30' among `missing` if it stands for a cell that is not known\. Received"),
     ],
 )
@@ -207,11 +211,44 @@ def test_a_word_for_a_gap_has_whatever_mark_it_has(tmp_path):
 
 
 def test_a_first_line_that_may_be_a_row_is_said_to_be_taken_for_names(tmp_path, recwarn):
-    warn_of_names(open_table(written(tmp_path, "who,2019,2020\nanna,5,7\nbert,9,8\n")))
-    warn_of_names(open_table(written(tmp_path, "who,x,2020\nanna,5,7\nbert,9,8000\n")))
+    warn_of_doubts(open_table(written(tmp_path, "who,2019,2020\nanna,5,7\nbert,9,8\n")))
+    warn_of_doubts(open_table(written(tmp_path, "who,x,2020\nanna,5,7\nbert,9,8000\n")))
     assert not recwarn.list
     with pytest.warns(UserWarning, match="the first line, with 5, 17, is taken for names of columns; .* add a line"):
-        warn_of_names(open_table(written(tmp_path, "5,17,anna\n7,19,bert\n3,4,cecil\n")))
+        warn_of_doubts(open_table(written(tmp_path, "5,17,anna\n7,19,bert\n3,4,cecil\n")))
+
+
+def doubts(path, **options):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warn_of_doubts(open_table(path, **options))
+    return [str(warning.message).partition(": ")[2] for warning in said]
+
+
+def test_what_may_be_read_otherwise_is_said(tmp_path):
+    cells = [
+        (n + 5, n % 4 if n % 7 else -99, 60 + n % 9 if n % 6 else 999, ["Yes", "no", "yes"][n % 3]) for n in range(30)
+    ]
+    rows = "".join(f"{','.join(map(str, row))}\n" for row in cells)
+    path = written(tmp_path, f"id,n,x,w\n{rows},,,\n , ,,\n")
+    said = doubts(path)
+    assert [text.partition(",")[0] for text in said] == [
+        "the column 'n' has -99 in 5 rows",
+        "the column 'x' has 999 in 5 rows",
+        "the column 'w' has 'Yes' and 'yes'",
+        "nothing is in the last 2 rows",
+    ]
+    path = written(tmp_path, f"id,n,x,w\n{rows}")
+    assert (
+        doubts(path)[0]
+        == "the column 'id' counts the rows, and is learned from; leave it out if it is a name of theirs"
+    )
+    # Where somebody says what they are, that is already said.
+    known = {"ignore": ["id"], "missing": ["-99", "999"], "kinds": {"w": "categorical"}}
+    assert doubts(path, **known) == []
+    # Controls: numbers like others, a number once, a column with a gap or of steps of two.
+    quiet = "".join(f"{2 * n},{n - 99},{990 + n},{n if n else ''}\n" for n in range(30))
+    assert doubts(written(tmp_path, f"id,n,x,w\n{quiet}-9,8,9,7\n")) == []
 
 
 def test_names_of_rows_are_carried_along_and_it_is_said(tmp_path):
@@ -220,7 +257,7 @@ def test_names_of_rows_are_carried_along_and_it_is_said(tmp_path):
     assert (table.names, table.carried) == (["x"], ["", "Unnamed: 0"])
     expected = "table.csv: the (first column, which has no name,|column 'Unnamed: 0') is taken for the names of"
     with pytest.warns(UserWarning, match=expected) as said:
-        warn_of_names(table)
+        warn_of_doubts(table)
     assert len(said) == 2
     ((cells, frame),) = table.chunks(3)
     table.write_part(tmp_path / "part.csv", cells, frame.fillna(2.0))
@@ -355,6 +392,18 @@ def test_text_among_numbers_is_a_level_where_there_are_few(tmp_path):
 
 
 REFUSED = {
+    "JSON": (b'{"a": 1,\n"b": 2}\n', r"CSV; save it as such\. Received: what begins as JSON does"),
+    "HTML": (b"<html><body>\n<table>\n", r"what begins as HTML or XML does"),
+    "columns of a fixed width": (b"a   b\n1.5 2\n2.5 4\n", r"one of these between .* 2 columns with blanks between"),
+    "UTF-16 without its mark": ("a,b\n1,2\n".encode("utf-16-le"), r"save it as UTF-8\. Received: bytes of 0"),
+    "units of two columns": (
+        b"a,b,c\nkg,[m],u\n1,2,v\n2,2,u\n3,1,v\n",
+        r"columns 'a' and 'b'; take out row 1 if it has units, .*'kg' and '\[m\]' there, and nothing but",
+    ),
+    "a total of two columns": (
+        b"a,b\n1,2\n2,2\n3,1\nn=3,n.s.\n",
+        r"take out row 4 if it is a total or a note\. Received: 'n=3' and",
+    ),
     "nothing": (b"", r"a line with the names of the columns\. Received: an empty file"),
     "only names": (b"a,b\n", r"rows below the names of the columns"),
     "no names": (b"1.5,2\n3,4\n", r"names of columns in the first line; add that line\. Received: numbers, '1.5'"),

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from keras_iwae.tables.codes import Codes
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.dress import in_place_of
 from keras_iwae.tables.dtypes import LARGEST_WHOLE
@@ -20,6 +21,10 @@ from keras_iwae.tables.words import DOUBTFUL, LONE, Words
 _MOST_LEVELS = 10
 # What no number is written like, but a postal code or another name of digits.
 _CODE = r"0\d+"
+# Rows of which a number counts them.
+_FEWEST_COUNTED = 20
+# Numbers beside a text that has no place among them.
+_FEWEST_NUMBERS = 3
 # Codes of countries, of which NA is one, where there are so many.
 _COUNTRY, _FEWEST_COUNTRIES = r"[A-Z]{2}", 2
 _BOOLEANS = {"false": False, "true": True}
@@ -50,6 +55,8 @@ class CsvColumn:
         # Of all cells; without lone marks; and without words that are numbers: one object until they differ.
         self._facts = [facts, facts, facts]
         self._removed: set[float] = set()
+        self._codes = Codes()
+        self._counts_rows, self._start = not self._is_label, math.nan
         self._lone: dict[str, None] = {}
         self._has_na, self._are_countries, self._is_boolean = False, True, False
 
@@ -67,6 +74,8 @@ class CsvColumn:
         if not self._is_label:
             numbers = found[~gone].dropna()
             marks.update(self.name, cells[numbers.index], numbers)
+            self._codes.update(numbers)
+            self._counts_rows &= len(numbers) == len(texts) and self._are_places(numbers, first_row)
         for place, without in ((1, lone), (2, gone)):
             if without.any():
                 self._split(place)
@@ -101,6 +110,22 @@ class CsvColumn:
         """Numbers that are words for what is missing, where they are."""
         return self._removed if self.is_numeric else set()
 
+    @property
+    def code(self) -> tuple[float, int] | None:
+        """A number that may stand for what is not known, as `Codes.likely`, where it is read as numbers."""
+        return self._codes.likely if self.is_numeric else None
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether each of its cells, some at least, is by one larger than the one above."""
+        return self._counts_rows and self.is_numeric and self.facts.count >= _FEWEST_COUNTED
+
+    def only_text_in(self, row: int) -> str | None:
+        """The text of a row, counted from 1, where all other cells of the column are numbers and nobody said more."""
+        facts = self._facts[1]
+        known = self._is_label or self._is_number or facts.row != row or str(facts.text).lower() in DOUBTFUL
+        return None if known or not _FEWEST_NUMBERS <= facts.count_numbers == facts.count - 1 else facts.text
+
     def settle(self) -> None:
         """Once all cells are known: True and False are booleans where it is said that they are the levels."""
         if self._wants_booleans and self.is_text:
@@ -130,8 +155,13 @@ class CsvColumn:
             raise refusal(self.name, f"{expected}{remedy}", f"'NA' and {next(iter(facts.distinct or ['others']))!r}")
         if not self.is_text or facts.coded or facts.as_text or not facts.count_numbers:
             return
-        line = "a total or a note" if facts.row == num_rows else "units" if facts.row == 1 else None
-        expected = in_place_of(str(facts.text)) + (f", or that row taken out if it has {line}" if line else "")
+        text = str(facts.text)
+        expected = in_place_of(text)
+        if text == self.name:
+            expected = "numbers; take out the line that has the names of the columns again"
+        elif text.lower() not in DOUBTFUL and not _is_infinite(text) and not any(map(str.isdigit, text)):
+            where = {1: "it has units, or what is above it if it has the names", num_rows: "it is a total or a note"}
+            expected += f", or that row taken out if {where[facts.row]}" if facts.row in where else ""
         received = f"{facts.text!r} in row {facts.row} among numbers"
         if facts.distinct is None or len(facts.distinct) > _MOST_LEVELS:
             if facts.count_numbers > 0.5 * facts.count:
@@ -215,6 +245,11 @@ class CsvColumn:
 
     def _are_lone(self, texts: pd.Series) -> pd.Series:
         return texts.isin(LONE) & ~texts.isin(self._own)
+
+    def _are_places(self, numbers: pd.Series, first_row: int) -> bool:
+        if math.isnan(self._start) and len(numbers):
+            self._start = float(numbers.iloc[0]) - first_row
+        return bool((numbers == self._start + first_row + np.arange(len(numbers))).all())
 
     def _split(self, place: int) -> None:
         """Facts of their own for cells without some of the others, from now on."""

@@ -43,6 +43,7 @@ class CsvTable:
             without a name, or with pandas' "Unnamed: 0" of which no kind is said.
         num_rows: how many rows there are.
         marks: of decimals and thousands, in the numbers.
+        blank_rows: how many rows at the end have nothing in them.
         numbers_as_names: whole numbers in the first line, where they may be cells of a file without names: they are
             among the numbers below.
 
@@ -59,6 +60,7 @@ class CsvTable:
     ):
         kinds = kinds or {}
         texts = {name for name, said in kinds.items() if says_texts(said)}
+        self._said = set(kinds)
         self.path, self.dialect = path, Dialect.of(path, missing, texts.union(ignore))
         self._words = Words(missing, self.dialect)
         names = next(strict_rows(self.path, self.dialect))[1]
@@ -78,6 +80,7 @@ class CsvTable:
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
         self._check_last_line(last)
+        self._check_texts()
         self.numbers_as_names = self._checked_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
@@ -109,6 +112,10 @@ class CsvTable:
         """Whether a column is read as text."""
         return self._columns[name].is_text
 
+    def is_said(self, name: str) -> bool:
+        """Whether somebody said what a column is."""
+        return name in self._said
+
     def read_as_text(self, name: str) -> None:
         """As `CsvColumn.read_as_text`."""
         self._columns[name].read_as_text()
@@ -120,6 +127,14 @@ class CsvTable:
     def read_as_booleans(self, name: str) -> str | None:
         """As `CsvColumn.read_as_booleans`."""
         return self._columns[name].read_as_booleans()
+
+    def code(self, name: str) -> tuple[float, int] | None:
+        """As `CsvColumn.code`."""
+        return self._columns[name].code
+
+    def counts_rows(self, name: str) -> bool:
+        """As `CsvColumn.counts_rows`."""
+        return self._columns[name].counts_rows
 
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
@@ -208,14 +223,32 @@ class CsvTable:
                     f"there, where column {name!r} has the {what} of the rows above, {cells[name].strip()!r}"
                 )
 
+    def _check_texts(self) -> None:
+        """Refuse a row of which several cells are texts, where all others of their columns are numbers."""
+        for row, what in (
+            (1, "it has units, or what is above it if it has the names"),
+            (self.num_rows, "it is a total or a note"),
+        ):
+            texts = {name: column.only_text_in(row) for name, column in self._columns.items()}
+            texts = {name: text for name, text in texts.items() if text is not None}
+            if len(texts) > 1:
+                (one, first), (other, second), *_ = texts.items()
+                raise ValueError(
+                    f"{MARK}{self.path}`. Expected numbers in the columns {one!r} and {other!r}; take out row {row} "
+                    f"if {what}. Received: {first!r} and {second!r} there, and nothing but numbers elsewhere"
+                )
+
     def _texts(self, size: int) -> Iterator[pd.DataFrame]:
         rows: list[list] = []
+        self.blank_rows = 0
         lines = strict_rows(self.path, self.dialect)
         next(lines)
         for line, row in lines:
             names = len(self._header)
             if not width(row) <= names <= len(row):
                 raise self._wrong_length(line, row)
+            # Of an only column a blank line is a gap as others are.
+            self.blank_rows = self.blank_rows + 1 if names > 1 and not width(row) else 0
             rows.append([*row[:names], row[names:]])
             if len(rows) == size:
                 yield self._frame(rows)

@@ -159,11 +159,12 @@ def _encoding(path: Path) -> str:
         for mark, encoding in _MARKS:
             if start.startswith(mark):
                 return encoding
-        decoder = codecs.getincrementaldecoder("utf-8")()
+        decoder, zeros = codecs.getincrementaldecoder("utf-8")(), False
         file.seek(0)
         try:
             while block := file.read(_BLOCK):
                 decoder.decode(block)
+                zeros |= b"\0" in block
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             file.seek(0)
@@ -172,6 +173,9 @@ def _encoding(path: Path) -> str:
                     raise ValueError(f"{MARK}{path}`. Expected text. Received: bytes that are none") from None
             # What Excel writes in Western Europe and America where it is not asked for UTF-8.
             return "cp1252"
+    if zeros:
+        received = "bytes of 0, as UTF-16 without its mark has them"
+        raise ValueError(f"{MARK}{path}`. Expected text; save it as UTF-8. Received: {received}")
     return "utf-8"
 
 

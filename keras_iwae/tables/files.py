@@ -1,7 +1,6 @@
 """Files of tables, by the ends of their names; and what their columns are, of all rows and not of a sample alone."""
 
 import os
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -74,24 +73,6 @@ def opened(
     if not table.names:
         raise ValueError(f"{MARK}ignore`. Expected a column that is left. Received: {[*ignore, *table.carried]}")
     return table
-
-
-def warn_of_names(*tables: TableFile) -> None:
-    """Say what is taken for names, that nobody called that: columns for the rows', numbers for the columns'."""
-    for table in tables:
-        if isinstance(table, CsvTable) and table.numbers_as_names:
-            warnings.warn(
-                f"{table.path}: the first line, with {', '.join(table.numbers_as_names[:3])}, is taken for names of "
-                "columns; if these are cells, add a line of names above them",
-                stacklevel=3,
-            )
-        for name in table.carried:
-            called = f"the column {name!r}" if name else "the first column, which has no name,"
-            warnings.warn(
-                f"{table.path}: {called} is taken for the names of the rows: it is carried along, and neither learned "
-                "from nor filled in",
-                stacklevel=3,
-            )
 
 
 def check_seen(missing: Collection[str], *tables: TableFile) -> None:

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from keras_iwae.foundation import check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
-from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled, warn_of_names
+from keras_iwae.tables.doubts import warn_of_doubts
+from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled
 from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
@@ -105,7 +106,7 @@ def impute_file(
     kinds = check_kinds(kinds)
     unfitted = estimator_of(IWAEImputer, seed, verbose, options)
     table = open_table(source, missing, ignore, kinds)
-    warn_of_names(table)
+    warn_of_doubts(table)
     settings = {
         "num_imputations": num_imputations,
         "kinds": kinds,

@@ -166,5 +166,6 @@ def _numeric(series: pd.Series, name: Any, dtype: str) -> Column:
 
 
 def _skew(values: np.ndarray) -> float:
-    standardized = (values - values.mean()) / values.std()
-    return float((standardized**3).mean())
+    scale = values.std()
+    # Numbers that are nearly all the same, as identifiers of 18 digits are to float64, may have none.
+    return float((((values - values.mean()) / scale) ** 3).mean()) if scale > 0.0 else 0.0

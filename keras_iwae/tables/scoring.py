@@ -12,6 +12,7 @@ from tqdm import tqdm
 from keras_iwae.foundation import MARK, check_boolean, check_integer, check_path, check_seed, check_target, replacing
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.doubts import warn_of_doubts
 from keras_iwae.tables.files import (
     TableFile,
     check_cells,
@@ -20,7 +21,6 @@ from keras_iwae.tables.files import (
     is_parquet,
     open_table,
     sampled,
-    warn_of_names,
 )
 from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
@@ -122,7 +122,7 @@ def score_file(
         table = learned = open_table(source, missing, ignore, kinds)
     else:
         table, learned = open_pair(source, known, missing, ignore, kinds)
-    warn_of_names(*dict.fromkeys((table, learned)))
+    warn_of_doubts(*dict.fromkeys((table, learned)))
     settings = [cells, kinds, sorted(ignore), sorted(missing), fit_rows, chunk_rows, seed, options]
     work = Work(out, {"source": digest(source), "train": digest(known), "settings": settings})
 

@@ -22,6 +22,9 @@ _DIGIT = re.compile(r"\s*[+\-\u2212\u2013]?[.,]?\d")
 # A number of an only column, whose comma separates nothing.
 _DECIMAL = re.compile(r"\s*([+\-\u2212\u2013]?\d+,\d+([eE][+-]?\d+)?|[^,;]*)\s*")
 
+# What is no table of lines: documents of other kinds, by how they begin.
+_OTHERS = {"JSON": re.compile(r"\s*[\[{]\s*[\[{\"]"), "HTML or XML": re.compile(r"\s*<[!?a-zA-Z]")}
+
 _Rows = Sequence[tuple[int, list[str]]]
 
 
@@ -46,8 +49,12 @@ def found_separator(lines: Sequence[str], said: str | None, path: Path, line: in
         line: how many lines of the file are before them.
 
     Raises:
-        ValueError: if the other lines have more columns than the first, whose cells are then no names of theirs.
+        ValueError: if it is no CSV, blanks separate columns, or the other lines have more columns than the first, whose
+            cells are then no names of theirs.
     """
+    for what, start in _OTHERS.items():
+        if start.match(lines[0]):
+            raise ValueError(f"{MARK}{path}`. Expected CSV; save it as such. Received: what begins as {what} does")
     rows = {separator: _numbered(lines, separator) for separator in ((said,) if said else SEPARATORS)}
     best, most = said or ",", 1
     for separator, found in rows.items():
@@ -58,6 +65,13 @@ def found_separator(lines: Sequence[str], said: str | None, path: Path, line: in
         return best
     if not said and any("," in line for line in lines) and all(map(_DECIMAL.fullmatch, lines)):
         return ";"
+    blanks = {len(line.split()) for line in lines if line.strip()}
+    numbers = [sum(map(bool, map(_DIGIT.match, line.split()))) for line in lines[1:] if line.strip()]
+    if not said and len(blanks) == 1 and len(numbers) > 1 and min(numbers) > 1:
+        raise ValueError(
+            f"{MARK}{path}`. Expected columns that one of {SEPARATORS} separates; write one of these between them. "
+            f"Received: {blanks.pop()} columns with blanks between"
+        )
     for separator, found in rows.items():
         _check_heading([(n + line, row) for n, row in found], separator == best, path)
     return best

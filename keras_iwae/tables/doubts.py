@@ -1,0 +1,58 @@
+"""What a file may mean otherwise than it is read, in a line each for whoever reads it."""
+
+import itertools
+import warnings
+from collections.abc import Iterator
+
+from keras_iwae.tables.csv_files import CsvTable
+from keras_iwae.tables.files import TableFile
+
+
+def warn_of_doubts(*tables: TableFile) -> None:
+    """Say how files are read where nobody said that they should be, and could have meant something else.
+
+    What is taken for names, of rows or columns, or may be such; numbers such as -999 that may stand for what is not
+    known; levels that are one but for large letters; and rows of nothing at the end.
+    """
+    for table in tables:
+        for doubt in itertools.chain(_names(table), _cells(table) if isinstance(table, CsvTable) else ()):
+            warnings.warn(f"{table.path}: {doubt}", stacklevel=3)
+
+
+def _names(table: TableFile) -> Iterator[str]:
+    if isinstance(table, CsvTable) and table.numbers_as_names:
+        yield (
+            f"the first line, with {', '.join(table.numbers_as_names[:3])}, is taken for names of columns; if these "
+            "are cells, add a line of names above them"
+        )
+    for name in table.carried:
+        called = f"the column {name!r}" if name else "the first column, which has no name,"
+        yield (
+            f"{called} is taken for the names of the rows: it is carried along, and neither learned from nor filled in"
+        )
+
+
+def _cells(table: CsvTable) -> Iterator[str]:
+    for name in table.names:
+        if (code := table.code(name)) is not None:
+            value, count = code
+            yield (
+                f"the column {name!r} has {value:g} in {count} rows, far from its other numbers; if it stands for what "
+                f"is not known, say so: {value:g} among `missing`"
+            )
+        if table.counts_rows(name):
+            yield f"the column {name!r} counts the rows, and is learned from; leave it out if it is a name of theirs"
+        alike: dict[str, str] = {}
+        for level in table.levels(name) or () if table.is_text(name) and not table.is_said(name) else ():
+            other = alike.setdefault(level.casefold(), level)
+            if other != level:
+                yield (
+                    f"the column {name!r} has {other!r} and {level!r}, which are two levels; write them alike if they "
+                    "are one"
+                )
+                break
+    if table.blank_rows:
+        yield (
+            f"nothing is in the last {table.blank_rows} rows, which are rows like others; take them out if they are "
+            "none"
+        )
