@@ -199,7 +199,7 @@ def test_gated_networks_and_learned_priors_are_built(prior, latent_dim, hidden):
         pseudo = model.generative.prior.pseudo_inputs.numpy()
         assert all(np.isclose(row, grey).all(axis=(1, 2, 3)).any() for row in pseudo)
     if len(latent_dim) == 1:
-        assert model.posterior.log_scale_range == (-3.0, 1.0)
+        assert model.posterior.log_scale_range == (-6.0, 2.0)
     model.train_on_batch(grey[:10])
 
 

@@ -195,7 +195,7 @@ class Renyi(Objective):
 
     References:
         Li, Turner (2016), Renyi divergence variational inference, equations 5 and 7; Daudel, Benton, Shi, Doucet
-        (2023), Alpha-divergence variational inference meets importance weighted auto-encoders, section 3, on the bound
+        (2023), Alpha-divergence variational inference meets importance weighted auto-encoders, on the bound
         of K samples and its doubly reparameterized gradient.
     """
 
@@ -223,7 +223,7 @@ class JVI(Objective):
 
     References:
         Nowozin (2018), Debiasing evidence approximations: on importance-weighted autoencoders and jackknife variational
-        inference, section 3.
+        inference.
     """
 
     def terms(self, num_samples, parameter=None):

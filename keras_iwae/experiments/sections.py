@@ -79,7 +79,7 @@ class ModelConfig:
         prior: a name in `keras_iwae.models.PRIORS`; `None` is the one without parameters that goes with the posterior.
         prior_components: components of the priors "mixture" and "vamp"; given as `None` it is 500, which stands then.
         network: "dense", "gated", or "conv" for images [H, W, C]. A Gaussian posterior with one stochastic layer keeps
-            its log scales between -3 and 1 on "gated", whose features have no bounds.
+            its log scales between -6 and 2 on "gated", whose features have no bounds.
         latent_dim: latent units, one number for each stochastic layer.
         hidden: units of the encoder's layers, one sequence for each stochastic layer; the decoder's are the same in
             reverse. Given as `None` it is (200, 200), which stands here then. With "conv" only the layers above the
