@@ -22,7 +22,7 @@ from keras_iwae.training import FusedAdam, PaperSchedule, runs, warm_cosine
 # Small steps are otherwise calls more than work.
 _STEPS_A_CALL = 20
 # Log of the scales of a Gaussian posterior on gated layers, whose features have no bounds. No more than odd examples
-# come so far; -3 and 1, with which such networks were published, are where many units come here, and end their gradient.
+# come so far; -3 and 1, with which such networks were published, are where many units come, and end their gradient.
 _GATED_LOG_SCALES = (-6.0, 2.0)
 
 
