@@ -341,7 +341,7 @@ def test_default_names_of_two_things_are_two(tmp_path, monkeypatch):
 
 
 def tiny(**options):
-    return IWAE((2, 3), latent_dim=2, num_samples=2, **{"hidden": (3,), **options})
+    return IWAE((2, 3), num_samples=2, **{"latent_dim": 2, "hidden": (3,), **options})
 
 
 def test_weights_of_other_parts_are_no_start():
@@ -349,6 +349,8 @@ def test_weights_of_other_parts_are_no_start():
     changes = {
         "PoissonLikelihood in its likelihood": {"likelihood": "poisson"},
         "Dense relu in its decoder": {"activation": "relu"},
+        # Of other shapes, too.
+        "MixturePrior in its prior": {"prior": "mixture"},
     }
     for named, change in changes.items():
         with pytest.raises(ValueError, match=f"`start`. Expected .* with {named}. Received: there, with "):
@@ -356,6 +358,8 @@ def test_weights_of_other_parts_are_no_start():
     levels = (tiny(likelihood=DiscretizedLogisticLikelihood(levels=levels)) for levels in (3, 4))
     with pytest.raises(ValueError, match=r"with levels=4 in its likelihood. Received: there, with levels=3 there"):
         building._copy_weights(*levels, "there")
+    several = (tiny(latent_dim=(3, 2), hidden=((4,), (3,)), prior="mixture") for _ in range(2))
+    building._copy_weights(*several, "there")
     # Another objective, seed and what is missing are what one starts anew for.
     other = tiny(objective="elbo", seed=5, missing="nan", estimator="stl")
     building._copy_weights(model, other, "there")

@@ -180,6 +180,12 @@ def test_each_likelihood_is_built_and_takes_its_images(likelihood, network):
     assert np.isfinite(model.evaluate(images, verbose=0, return_dict=True)["bound"])
 
 
+def test_pseudo_inputs_are_no_more_than_the_examples_that_they_start_as():
+    config = ExperimentConfig.of(dataset="digits", latent_dim=2, prior="vamp", prior_components=1298, num_samples=2)
+    with pytest.raises(ValueError, match=r"`prior_components`. Expected at most 1297, .* Received: 1298"):
+        experiments.build(config)
+
+
 @pytest.mark.parametrize(
     ("prior", "latent_dim", "hidden"),
     [("vamp", (2,), ((8,),)), ("mixture", (3, 2), ((8,), (4,))), ("flow", (2,), ((8,),)), (None, (2,), ((8,),))],

@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.evaluation.pruning import pruned
+from keras_iwae.experiments import samples
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.networks import dense_encoder, gated_encoder
 from keras_iwae.posteriors import SemiAmortizedPosterior
@@ -267,6 +268,19 @@ class Elsewhere(MixturePrior):
     @property
     def distribution(self):
         return tfd.MultivariateNormalDiag(100.0 + tf.zeros(2), tf.ones(2))
+
+
+def test_the_plane_is_even_in_the_probability_of_each_unit(model):
+    prior = model.generative.prior
+    z, levels = prior.sample(40_000, tf.constant([3, 4])).numpy(), (np.arange(20) + 0.5) / 20
+    normal = samples._ticks(StandardNormalPrior(2))
+    np.testing.assert_allclose(normal, [tfd.Normal(0.0, 1.0).quantile(levels.astype(np.float32))] * 2, rtol=1e-6)
+    # Two sets of draws, of 20,000 and 40,000.
+    error = np.sqrt(levels * (1.0 - levels) * 1.5 / 20_000)
+    below, wrong = ((z[:, :, np.newaxis] < ticks).mean(axis=0) - levels for ticks in (samples._ticks(prior), normal))
+    assert (np.abs(below) < 5.0 * error).all()
+    assert (np.abs(wrong) > 5.0 * error).any()
+    assert set(samples._ticks(BernoulliPrior(2)).flat) == {0.0, 1.0}
 
 
 class Laplace(Prior):

@@ -24,6 +24,8 @@ _STEPS_A_CALL = 20
 # Log of the scales of a Gaussian posterior on gated layers, whose features have no bounds. No more than odd examples
 # come so far; -3 and 1, with which such networks were published, are where many units come, and end their gradient.
 _GATED_LOG_SCALES = (-6.0, 2.0)
+# Settings that say nothing of what a layer computes with its weights.
+_OF_NO_WEIGHT = "name", "trainable", "dtype", "seed"
 
 
 @as_dataset()
@@ -87,6 +89,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         )
         if wanted.prior == "vamp":
             examples = data.before_draws(config.data.dataset, "train", config.binarization, wanted.levels)
+            _check_components(examples, wanted.prior_components)
             model.initialize_pseudo_inputs(examples, seed)
         if climbed.early_samples is not None:
             # Of all K samples, the one that "auto" stands for.
@@ -154,6 +157,16 @@ def _prior(config: ExperimentConfig) -> str | Prior | None:
     return kind(wanted.latent_dim[-1], wanted.prior_components, config.run.seed)
 
 
+def _check_components(examples: np.ndarray, components: int | None) -> None:
+    """Refuse more pseudo-inputs than there are examples that they can start as."""
+    whole = int((~np.isnan(examples).any(axis=tuple(range(1, examples.ndim)))).sum())
+    if components is not None and components > whole:
+        raise ValueError(
+            f"Invalid value received for `prior_components`. Expected at most {whole}, the training examples without "
+            f"gaps, as which the pseudo-inputs of 'vamp' start. Received: {components}"
+        )
+
+
 def _likelihood(config: ExperimentConfig) -> str | Likelihood:
     name, levels = config.model.likelihood, config.model.levels
     if name not in LEVELLED:
@@ -194,13 +207,14 @@ def _check_adversarial(config: ExperimentConfig) -> None:
 
 
 def _copy_weights(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
+    # What is of another kind mostly has other shapes too, which would say less.
+    _check_same_parts(source, model, path)
     pairs = list(itertools.zip_longest(source.trainable_variables, model.trainable_variables))
     if any(one is None or other is None or one.shape != other.shape for one, other in pairs):
         raise ValueError(
             "Invalid value received for `start`. Expected a model whose weights have the shapes of this "
             f"configuration's. Received: {path}, whose weights have others"
         )
-    _check_same_parts(source, model, path)
     for one, other in pairs:
         other.assign(one)
 
@@ -220,9 +234,16 @@ def _check_same_parts(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
 
 def _made_of(part: keras.Layer) -> list[str]:
     """What a part computes with its weights: kinds of layers, their activations, and its own settings."""
-    own = part.get_config().items() if isinstance(part, (Likelihood, Prior)) else ()
-    settings = [f"{name}={value!r}" for name, value in own if name not in ("name", "trainable", "dtype", "seed")]
+    own = _settings(part.get_config()) if isinstance(part, (Likelihood, Prior)) else {}
+    settings = [f"{name}={value!r}" for name, value in own.items()]
     layers = [layer for layer in part._flatten_layers() if not isinstance(layer, networks.EventEncoder)]
     activations = [getattr(getattr(layer, "activation", None), "__name__", "") for layer in layers]
     kinds = [f"{type(layer).__name__} {name}".strip() for layer, name in zip(layers, activations, strict=True)]
     return [*kinds, *settings]
+
+
+def _settings(config: Any) -> Any:
+    """A configuration without what a layer is called and starts from, in the layers that it holds too."""
+    if isinstance(config, dict):
+        return {name: _settings(value) for name, value in config.items() if name not in _OF_NO_WEIGHT}
+    return [_settings(value) for value in config] if isinstance(config, (list, tuple)) else config

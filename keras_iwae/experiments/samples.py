@@ -7,11 +7,14 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from keras_iwae import plots
-from keras_iwae.foundation import check_ending, check_integer
+from keras_iwae.foundation import Purpose, check_ending, check_integer, key_for
 from keras_iwae.models import IWAE
+from keras_iwae.priors import Prior, StandardNormalPrior
 from keras_iwae.training import runs
 
 _PLANE = 20
+# Draws of a prior, by which its units are cut into parts.
+_DRAWS = 20_000
 
 
 def draw_samples(
@@ -54,9 +57,18 @@ def draw_samples(
 
 
 def latent_plane(model: IWAE) -> np.ndarray:
-    """E[x|z] over the plane of two latent units, `[400, *event_shape]`, even in prior probability."""
-    levels = (np.arange(_PLANE, dtype=np.float32) + 0.5) / _PLANE
-    ticks = tfp.distributions.Normal(0.0, 1.0).quantile(levels).numpy()
-    vertical, horizontal = np.meshgrid(ticks[::-1], ticks, indexing="ij")
+    """E[x|z] over the plane of two latent units, `[400, *event_shape]`, even in the prior probability of each."""
+    across, up = _ticks(model.generative.prior)
+    vertical, horizontal = np.meshgrid(up[::-1], across, indexing="ij")
     latents = np.stack([horizontal.ravel(), vertical.ravel()], axis=-1)
     return model.generative.mean(latents).numpy()
+
+
+def _ticks(prior: Prior) -> np.ndarray:
+    """Of each of two latent units the middles of twenty parts of equal probability, float32 `[2, 20]`."""
+    levels = (np.arange(_PLANE, dtype=np.float32) + 0.5) / _PLANE
+    if type(prior) is StandardNormalPrior:
+        return np.tile(tfp.distributions.Normal(0.0, 1.0).quantile(levels).numpy(), (2, 1))
+    # Of what is learned no quantile has a closed form.
+    draws = prior.sample(_DRAWS, key_for(Purpose.PRIOR_MOMENTS, 0)).numpy()
+    return np.quantile(draws, levels, axis=0, method="inverted_cdf").T
