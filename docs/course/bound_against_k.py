@@ -62,7 +62,12 @@ for k in (1, 2, 5, 10, 20, 50, 100):
         f"k times the gap {k * gap[k]:.2f}"
     )
 
-keras_iwae.plots.charts.bounds(bound)
+plt.figure(figsize=(5, 3))
+plt.semilogx(sorted(bound), [bound[k] for k in sorted(bound)], "o-")
+plt.xlabel("k, draws in the bound")
+plt.ylabel("L_k, nats")
+plt.tight_layout()
+plt.show()
 
 # %%
 in_order = [bound[k] for k in sorted(bound) if k <= 1000]

@@ -17,6 +17,7 @@
 # the aggregate posterior, are from what p(z) says. A prior that is learned takes it away.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 
 import keras_iwae
@@ -64,8 +65,13 @@ assert nll["flow"] < nll["standard normal"] - 0.1
 # digit.
 
 # %% Pictures decoded from draws of each prior
-drawn = {name: model.sample(64, seed=1).mean for name, model in models.items()}
-keras_iwae.plots.charts.sample_grids(drawn)
+figure, panels = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+for axes, (name, model) in zip(panels, models.items(), strict=True):
+    pictures = keras_iwae.plots.image_grid(model.sample(64, seed=1).mean, columns=8)
+    axes.imshow(pictures, cmap="gray")
+    axes.set_title(name)
+    axes.set_axis_off()
+plt.show()
 
 # %%
 digits = np.concatenate(list(train))

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 
 import jupytext
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "course"
@@ -30,7 +30,8 @@ ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
-TIMEOUT = 300
+# Seconds of a cell: whole minutes where other programs have the cores.
+TIMEOUT = 1800
 
 
 def on_files(files, config):
@@ -60,8 +61,11 @@ def executed(lesson: Path, package: str) -> nbformat.NotebookNode:
     try:
         # Sockets of its own: by default kernels that start at one time take each other's.
         with TemporaryDirectory() as folder:
-            kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
-            client = NotebookClient(notebook, km=kernel, timeout=TIMEOUT, startup_timeout=TIMEOUT)
+            # Not as an object: the client would leave one that it was given running.
+            kernel = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
+            client = NotebookClient(
+                notebook, kernel_name="python3", timeout=TIMEOUT, startup_timeout=TIMEOUT, config=kernel
+            )
             # What TensorFlow says of the machine when it is imported is for nobody.
             client.execute(env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     except CellExecutionError as error:
