@@ -70,5 +70,5 @@ def _ticks(prior: Prior) -> np.ndarray:
     if type(prior) is StandardNormalPrior:
         return np.tile(tfp.distributions.Normal(0.0, 1.0).quantile(levels).numpy(), (2, 1))
     # Of what is learned no quantile has a closed form.
-    draws = prior.sample(_DRAWS, key_for(Purpose.PRIOR_MOMENTS, 0)).numpy()
+    draws = prior.sample(_DRAWS, key_for(Purpose.LATENT_PLANE, 0)).numpy()
     return np.quantile(draws, levels, axis=0, method="inverted_cdf").T

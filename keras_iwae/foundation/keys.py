@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
     REFINED = 14
     CALIBRATION = 15
     PREDICTIVE = 16
+    LATENT_PLANE = 17
 
 
 def key_for(purpose: Purpose, seed: int | tf.Tensor) -> tf.Tensor:
