@@ -5,6 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, Renyi, dense_decoder, dense_encoder
 from keras_iwae.likelihoods import (
@@ -408,3 +409,23 @@ def test_a_file_of_weights_goes_round(name, tmp_path):
     assert int(other.optimizer.iterations) == 1
     for one, two in zip(state[2:], wanted[2:], strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+CHECKPOINTED = [{"posterior": name} for name in POSTERIORS if name not in ("adversarial", "bernoulli")]
+CHECKPOINTED += [{"prior": name} for name in ("mixture", "vamp", "flow")]
+CHECKPOINTED += [{"latent_dim": (3, 2), "hidden": ((5,), (4,)), "prior": prior} for prior in (None, "flow")]
+
+
+@pytest.mark.parametrize("settings", CHECKPOINTED, ids=str)
+def test_tensorflows_checkpoints_hold_every_weight(settings, tmp_path):
+    """Of layers in a list of Keras' they hold none, and `assert_existing_objects_matched` finds nothing wrong."""
+    first, second = (
+        IWAE(6, **{"latent_dim": 2, "hidden": (5,), "num_samples": 3, **settings}, seed=seed) for seed in (1, 2)
+    )
+    for weight in first.weights:
+        # Some start at zero in both.
+        weight.assign(weight + 1)
+    path = tf.train.Checkpoint(model=first).save(tmp_path / "checkpoint")
+    tf.train.Checkpoint(model=second).restore(path).assert_existing_objects_matched()
+    for one, other in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)

@@ -64,7 +64,7 @@ class MixedLikelihood(Likelihood):
             groups.setdefault(_settings(family), []).append(index)
         self._places = list(groups.values())
         self._order = np.argsort(np.concatenate(self._places)).tolist()
-        self.families = [_copy(families[places[0]], number) for number, places in enumerate(self._places)]
+        self.families = tuple(_copy(families[places[0]], number) for number, places in enumerate(self._places))
         self.parameters = max(family.parameters for family in self.families)
         self.widened = any(family.widened for family in self.families)
         self.discrete = all(family.discrete for family in self.families)

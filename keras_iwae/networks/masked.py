@@ -84,16 +84,17 @@ class MADE(FixedArguments, keras.Layer):
         self.sizes = [*self.hidden, self.latent_dim, self.latent_dim]
         gains = [*[1.0] * len(self.hidden), self.gain, self.gain]
         # Masked kernels first; the seeds after theirs are those of the biases'.
-        self.kernels = [
+        self.kernels = tuple(
             self.add_weight(shape=mask.shape, initializer=glorot(self.seed, i, gain), name=f"kernel_{i}")
             for i, (mask, gain) in enumerate(zip(self.masks, gains, strict=True))
-        ]
-        self.biases = [
+        )
+        # Tuples, of which TensorFlow's checkpoints hold the layers; of Keras' lists they do not, and say nothing.
+        self.biases = tuple(
             keras.layers.Dense(
                 size, kernel_initializer=glorot(derived_seed(self.seed, 0), i, gain), dtype="float32", name=f"bias_{i}"
             )
             for i, (size, gain) in enumerate(zip(self.sizes, gains, strict=True))
-        ]
+        )
         for bias in self.biases:
             bias.build(features_shape)
         self.built = True

@@ -28,7 +28,8 @@ class AmortizedPosterior(Posterior):
         super().__init__(**kwargs)
         check_layer(encoder, "encoder")
         self.encoder, self.latent_dim, self.seed = encoder, check_integer("latent_dim", latent_dim), seed
-        self.heads: list[keras.Layer] = []
+        # Tuples, of which TensorFlow's checkpoints hold the layers; of Keras' lists they do not, and say nothing.
+        self.heads: tuple[keras.Layer, ...] = ()
 
     def get_config(self):
         encoder = keras.saving.serialize_keras_object(self.encoder)
@@ -49,4 +50,5 @@ class AmortizedPosterior(Posterior):
         """Append a dense head to `heads`; no two kernels start alike, and `gain` multiplies what it starts with."""
         kernel = glorot(self.seed, len(self.heads), gain)
         # Float32 under mixed precision too, as are all log densities.
-        self.heads.append(keras.layers.Dense(units, kernel_initializer=kernel, dtype="float32", name=name))
+        head = keras.layers.Dense(units, kernel_initializer=kernel, dtype="float32", name=name)
+        self.heads = (*self.heads, head)

@@ -39,7 +39,7 @@ class AutoregressivePosterior(AmortizedPosterior):
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, hidden: Sequence[int] = (100,), **kwargs):
         super().__init__(encoder, latent_dim, seed, **kwargs)
         self.hidden = tuple(hidden)
-        self.heads.append(MADE(latent_dim, hidden, seed=seed, name="made"))
+        self.heads = (*self.heads, MADE(latent_dim, hidden, seed=seed, name="made"))
 
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden}

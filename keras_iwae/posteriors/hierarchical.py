@@ -147,7 +147,7 @@ class HierarchicalPosterior(Posterior):
         self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
         self.activation = keras.activations.get(activation)
         self.bottom = GaussianNetwork(encoder, self.latent_dims[0], seed, dtype=self.dtype_policy, name="bottom")
-        self.networks = dense_gaussians(self.latent_dims[1:], self.hidden, activation, seed, self.dtype_policy)
+        self.networks = tuple(dense_gaussians(self.latent_dims[1:], self.hidden, activation, seed, self.dtype_policy))
 
     @property
     def encoder(self) -> keras.Layer:

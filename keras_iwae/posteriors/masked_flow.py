@@ -40,9 +40,8 @@ class MaskedFlowPosterior(FlowPosterior):
         self.hidden = tuple(hidden)
         for index in range(num_steps):
             backwards, network_seed = index % 2 == 1, derived_seed(seed, len(self.heads))
-            self.heads.append(
-                MADE(latent_dim, hidden, backwards=backwards, gain=0.1, seed=network_seed, name=f"made_{index}")
-            )
+            made = MADE(latent_dim, hidden, backwards=backwards, gain=0.1, seed=network_seed, name=f"made_{index}")
+            self.heads = (*self.heads, made)
 
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden}

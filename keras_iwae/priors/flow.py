@@ -61,17 +61,18 @@ class FlowPrior(Prior):
         self.num_layers, self.hidden = check_integer("num_layers", num_layers), tuple(checked_units(hidden))
         check_activation("activation", activation)
         self.activation, self.seed = keras.activations.get(activation), check_seed("seed", seed)
-        self.networks = [
+        # Tuples, of which TensorFlow's checkpoints hold the layers; of Keras' lists they do not, and say nothing.
+        self.networks = tuple(
             dense_encoder(self.hidden, activation, derived_seed(seed, layer), self.dtype_policy, f"coupling_{layer}")
             for layer in range(self.num_layers)
-        ]
+        )
         # Zeros, and in float32: at the start nothing is changed, and densities are in float32.
-        self.heads = [
+        self.heads = tuple(
             keras.layers.Dense(
                 2 * self._changed(layer), kernel_initializer="zeros", dtype="float32", name=f"head_{layer}"
             )
             for layer in range(self.num_layers)
-        ]
+        )
 
     def get_config(self):
         activation = keras.activations.serialize(self.activation)

@@ -55,7 +55,7 @@ class HierarchicalPrior(Prior):
         self.latent_dims, self.decoded_dim = sizes, sizes[0]
         self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
         self.activation = keras.activations.get(activation)
-        self.networks = dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy)
+        self.networks = tuple(dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy))
         self._given = top
         top = top or StandardNormalPrior(sizes[-1], name="top")
         if not isinstance(top, Prior) or top.decoded_dim != top.latent_dim or top.latent_dim != sizes[-1]:
