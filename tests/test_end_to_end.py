@@ -16,7 +16,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 @pytest.mark.slow
 def test_readme_example_runs_as_printed(tmp_path, monkeypatch):
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    example, *others = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert len(example.strip().splitlines()) <= 14
     fit = keras_iwae.IWAE.fit
     # As printed but for the number of epochs.
@@ -26,10 +26,13 @@ def test_readme_example_runs_as_printed(tmp_path, monkeypatch):
     exec(compile(example, str(README), "exec"), names)
     assert (tmp_path / "saved_models" / "digits" / "serving" / "1" / "saved_model.pb").exists()
     assert 15.0 < names["result"].nll < 40.0
+    assert len(others) == 1
+    exec(compile(others[0], str(README), "exec"), names)
+    assert names["model"].event_shape == (8, 8, 1)
 
 
 def test_public_names():
-    assert len(keras_iwae.__all__) <= 20
+    assert len(keras_iwae.__all__) <= 22
     for name in keras_iwae.__all__:
         assert getattr(keras_iwae, name).__doc__
 

@@ -359,7 +359,7 @@ def test_refused_pairs_say_what_is_allowed():
         ("dreg", Reconstruction(), True, "'reparameterized'"),
         ("reparameterized", IWAEBound(), False, "'vimco' or 'reinforce' or 'rws'"),
         ("dreg", IWAEBound(), False, "discrete"),
-        ("dreg", ELBO(), False, "'reinforce' for a posterior over discrete"),
+        ("dreg", ELBO(), False, "'reinforce' for draws that are no differentiable function"),
     ]
     for name, objective, reparameterized, message in refused:
         with pytest.raises(ValueError, match=f"`estimator`. Expected.*{message}"):

@@ -189,6 +189,7 @@ CUT_SHORT = {
     "evaluate_nll": ["--chunk", "3"],
     "export": ["--vers", "3"],
     "impute": ["table.csv", "--out", "filled.csv", "--imput", "3"],
+    "pack": ["--out", "packed", "--hal"],
     "report": ["--hel"],
     "reproduce": ["--row", "x", "--stage", "1"],
     "sample": ["--col", "3"],

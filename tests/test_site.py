@@ -37,7 +37,7 @@ BETWEEN_ROOMS = {
     },
     "likelihoods": set(),
     "priors": set(),
-    "posteriors": set(),
+    "posteriors": {"NUM_COMPONENTS"},
     "bounds": {"objectives"},
     "models": {
         "ACTIVATION",
@@ -46,8 +46,10 @@ BETWEEN_ROOMS = {
         "check_batch_size",
         "check_model",
         "check_weights",
+        "encoder_inputs",
         "sizes",
         "units_of",
+        "with_inputs",
     },
     "evaluation": {
         "Arrays",

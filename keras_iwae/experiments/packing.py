@@ -43,7 +43,9 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         ValueError: if there is no run, `out` holds anything, or a weight is too large for float16.
 
     Example:
-        >>> pack("saved_models/mnist-50", "saved_models/mnist-iwae-k50")
+        >>> run = keras_iwae.training.in_the_box()["digits-iwae-k50"]
+        >>> pack(run, "handed-on/digits-iwae-k50").name
+        'digits-iwae-k50'
     """
     run, out = check_folder("run", run), check_folder("out", out)
     check_boolean("half", half)
