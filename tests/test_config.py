@@ -11,6 +11,7 @@ import pytest
 
 from keras_iwae import data, experiments
 from keras_iwae.experiments import DataConfig, ExperimentConfig, ModelConfig, ObjectiveConfig, RunConfig
+from keras_iwae.experiments.building import make_optimizer
 from keras_iwae.experiments.config import flattened, settings_of
 from keras_iwae.experiments.sections import BINARIZATIONS, SECTION_OF, SECTIONS
 from keras_iwae.likelihoods import LIKELIHOODS
@@ -287,6 +288,13 @@ WRONG = {
     "start": ["", 3, True],
     "seed": ["a", -1, 2**31, 1.5, None, True],
 }
+
+
+def test_the_optimizer_has_what_the_configuration_says():
+    optimizer = make_optimizer(ExperimentConfig.of(beta_1=0.5, epsilon=0.25, global_clipnorm=3.5, ema=0.75))
+    found = optimizer.beta_1, optimizer.epsilon, optimizer.global_clipnorm, optimizer.ema_momentum, optimizer.use_ema
+    assert found == (0.5, 0.25, 3.5, 0.75, True)
+    assert make_optimizer(ExperimentConfig.of()).global_clipnorm is None
 
 
 def test_every_field_is_checked():

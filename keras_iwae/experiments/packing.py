@@ -62,7 +62,7 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         for name in _KEPT:
             if (run / name).exists():
                 shutil.copyfile(run / name, folder / name)
-        bare = without_optimizer(model)
+        bare = _without_optimizer(model)
         bare.save(folder / "model.keras")
         if half:
             _halve(folder / "model.keras")
@@ -75,7 +75,7 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
     return out
 
 
-def without_optimizer(model: IWAE | AVB) -> IWAE | AVB:
+def _without_optimizer(model: IWAE | AVB) -> IWAE | AVB:
     """The same model, as it was before it was compiled, with the weights of now."""
     bare = type(model).from_config(model.get_config())
     for one, other in zip(bare.weights, model.weights, strict=True):

@@ -126,8 +126,8 @@ def _row(dataset: str, model: str, num_samples: int, layers: str, fast: bool) ->
 def _vamp(dataset: str) -> Row:
     """A fifth of the passes, each of which costs three times as much here.
 
-    Without bounds of the posterior's scales one image of MNIST had a gradient ten thousand times as long as usual in
-    the 24th pass, and the run never came back from that step; what is left of such is clipped.
+    What a gated encoder makes of an odd image has no bound, and the gradient of one such image can end a run at this
+    rate: the posterior's scales have ends (`building.py`), and what is left of such is clipped.
     """
     recipe = {**_recipe(dataset, "iwae", 50), "global_clipnorm": 100.0}
     recipe["epochs"] //= 5
