@@ -551,9 +551,12 @@ def test_a_failed_export_leaves_nothing_behind(tiny, tmp_path, monkeypatch, owne
     assert [folder.name for folder in tmp_path.iterdir()] == ["1"]
 
 
-def test_loading_says_what_is_missing(folder, tmp_path):
-    for path in (tmp_path, tmp_path / "absent", folder):
+def test_loading_takes_a_version_too_and_says_what_is_missing(folder, tmp_path):
+    for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ValueError, match=r"`path`. Expected a folder of versions"):
             load_saved_model(path)
     with pytest.raises(ValueError, match=r"`version`. Expected one of 1. Received: 2"):
         load_saved_model(folder.parent, version=2)
+    with pytest.raises(ValueError, match="`version`. Expected None beside the folder of one version. Received: 1"):
+        load_saved_model(folder, version=1)
+    assert set(load_saved_model(folder).signatures) == set(load_saved_model(folder.parent).signatures)

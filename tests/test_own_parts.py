@@ -109,6 +109,7 @@ POSTERIORS = {
     "no latent units": (type("Odd", (Posterior,), {}), "`latent_dim`, its latent units"),
     "no distribution": (type("Odd", (Posterior,), {"latent_dim": 2}), "`distribution`. .* with none"),
     "another density": (gives(diagonal, density="exakt"), "`density`, one of .* with 'exakt'"),
+    "strata without names": (gives(diagonal, stratified=True), r"a distribution with `labelled\(sample_shape, seed\)`"),
     "a tensor": (gives(lambda loc: loc), "a TFP distribution. .* with a EagerTensor"),
     "entries apart": (gives(lambda loc: tfd.Normal(loc, 1.0)), r"event shape \[2\]. .* batch shape \[3, 2\]"),
     "other latent units": (gives(diagonal, latent_dim=3), r"event shape \[3\]. .* event shape \[2\]"),

@@ -43,6 +43,8 @@ def _fault(posterior: Posterior, rows: np.ndarray, key: tf.Tensor) -> tuple[str,
     """What was expected and what there is; `None` where nothing is wrong."""
     x = tf.constant(rows)
     q, again = (tried(posterior, "distribution", x, False) for _ in range(2))
+    if posterior.stratified and not hasattr(q, "labelled"):
+        return "a distribution with `labelled(sample_shape, seed)` of a posterior that is stratified", "one without"
     z = q.sample([_DRAWS], seed=key)
     if not _same(z, again.sample([_DRAWS], seed=key)):
         # Its encoder draws.

@@ -188,14 +188,14 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
     """Load what `export_saved_model` wrote, to query it without a server.
 
     Args:
-        path: folder of all versions of the model.
+        path: folder of all versions of the model, or that of one version, as `export_saved_model` returns it.
         version: number of the version; `None` is the highest.
 
     Returns:
         TensorFlow's loaded object; `signatures[endpoint](**tensors)` gives a dict of tensors.
 
     Raises:
-        ValueError: if there is no such version.
+        ValueError: if there is no such version, or one is asked for where `path` is that of one.
 
     Example:
         >>> folder = export_saved_model(IWAE((28, 28, 1)), "saved_models/iwae/serving")
@@ -203,7 +203,12 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
         >>> served.signatures["decode"](latents=tf.zeros([5, 50]))["probabilities"].shape
         TensorShape([5, 28, 28, 1])
     """
-    found = _versions(check_path("path", path))
+    path = check_path("path", path)
+    if (path / "saved_model.pb").is_file():
+        if version is not None:
+            raise ValueError(f"{MARK}version`. Expected None beside the folder of one version. Received: {version!r}")
+        return tf.saved_model.load(str(path))
+    found = _versions(path)
     versions = {n: folder for n, folder in found.items() if (folder / "saved_model.pb").is_file()}
     if not versions:
         raise ValueError(
