@@ -132,11 +132,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs"
     )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="GPUs, or logical CPUs where there are none, to share batches out over [1]",
+    )
     add_settings(parser)
     args = parsed(parser)
     fixed = [f"--{name.replace('_', '-')}" for name in given_settings(args) if name != "epochs"]
     if args.resume and fixed:
-        parser.error(f"--resume keeps the run's own settings and takes only --epochs and --out, not {', '.join(fixed)}")
+        parser.error(
+            "--resume keeps the run's own settings and takes only --epochs, --devices and --out, not "
+            f"{', '.join(fixed)}"
+        )
     return args
 
 
@@ -147,9 +157,9 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae.training import runs
 
     if args.resume:
-        run = experiments.resume(args.out or runs.newest(), args.epochs)
+        run = experiments.resume(args.out or runs.newest(), args.epochs, devices=args.devices)
     else:
-        run = experiments.train(experiments.ExperimentConfig.of(**given_settings(args)), args.out)
+        run = experiments.train(experiments.ExperimentConfig.of(**given_settings(args)), args.out, devices=args.devices)
     print(f"run       {run}\npictures  {run / 'figures'}\nnext      {evaluation_command(run, settings_of(run))}")
 
 

@@ -557,6 +557,6 @@ def test_loading_takes_a_version_too_and_says_what_is_missing(folder, tmp_path):
             load_saved_model(path)
     with pytest.raises(ValueError, match=r"`version`. Expected one of 1. Received: 2"):
         load_saved_model(folder.parent, version=2)
-    with pytest.raises(ValueError, match="`version`. Expected None beside the folder of one version. Received: 1"):
+    with pytest.raises(ValueError, match=r"`version`. Expected None beside the folder of one version. Received: 1"):
         load_saved_model(folder, version=1)
     assert set(load_saved_model(folder).signatures) == set(load_saved_model(folder.parent).signatures)

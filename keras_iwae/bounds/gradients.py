@@ -8,7 +8,7 @@ from keras_iwae.bounds.estimators import Estimator
 from keras_iwae.bounds.log_terms import LogTerms
 from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.resampled import resample, streamed
-from keras_iwae.foundation import DiagonalGaussian, is_known
+from keras_iwae.foundation import DiagonalGaussian, current_rows, having_rows, is_known, rows_out_of
 from keras_iwae.posteriors import check_reparameterized
 
 
@@ -33,6 +33,7 @@ def bound_gradients(
     parameter: tf.Tensor | None = None,
     scale: tf.Tensor | float = 1.0,
     example_weights: tf.Tensor | None = None,
+    total_weight: tf.Tensor | None = None,
 ) -> Gradients:
     """Gradients of the mean bound of a batch.
 
@@ -50,6 +51,8 @@ def bound_gradients(
         scale: scalar that multiplies every gradient, before the backward pass.
         example_weights: `[B]`, by which the mean is weighted; `None` weighs all alike. Where all are 0 the gradients
             are too.
+        total_weight: scalar, the sum of the weights of the batch of which these examples are a replica's share; `None`
+            where they are all.
 
     Returns:
         `Gradients`, in the order of each part's `trainable_variables`.
@@ -88,7 +91,7 @@ def bound_gradients(
         if example_weights is None:
             batch = tf.cast(tf.shape(x)[0], tf.float32) / scale
         else:
-            whole = tf.reduce_sum(example_weights)
+            whole = tf.reduce_sum(example_weights) if total_weight is None else total_weight
             # Where none has a weight nothing is climbed, dreams neither, and 0 / 0 would be NaN.
             some = tf.cast(whole > 0.0, tf.float32)
             batch = (whole + (1.0 - some)) / scale
@@ -155,6 +158,15 @@ def _sum(
 
 
 def _sleep(posterior, generative, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mean log q(z|x) of as many dreams as there are images: (z, x) drawn from the model."""
-    dreams = tf.nest.map_structure(tf.stop_gradient, generative.sample(batch, seed))
-    return tf.reduce_mean(posterior.distribution(dreams.events, training=True).log_prob(dreams.latents))
+    """Mean log q(z|x) of as many dreams as there are images: (z, x) drawn from the model.
+
+    Of a replica it is its share of the mean over the dreams of all.
+    """
+    rows = current_rows()
+    with having_rows(None):
+        dreams = generative.sample(batch if rows is None else rows.total, seed)
+    dreams = tf.nest.map_structure(lambda part: tf.stop_gradient(rows_out_of(part, batch)), dreams)
+    log_q = posterior.distribution(dreams.events, training=True).log_prob(dreams.latents)
+    if rows is None:
+        return tf.reduce_mean(log_q)
+    return tf.reduce_sum(log_q[: rows.count]) / tf.cast(rows.total, tf.float32)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
@@ -100,7 +101,8 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     model.initialize_output_bias(mean)
     if config.run.start is not None:
         _copy_weights(runs.load_model(config.run.start, "start"), model, config.run.start)
-    model.compile(make_optimizer(config), steps_per_execution=_STEPS_A_CALL)
+    several_devices = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    model.compile(make_optimizer(config), steps_per_execution=1 if several_devices else _STEPS_A_CALL)
     return model
 
 

@@ -27,6 +27,7 @@ from keras_iwae.training import (
     RunCheckpoint,
     StopWhereNotFinite,
     exchange_averages,
+    over_devices,
     runs,
 )
 
@@ -38,6 +39,7 @@ def train(
     out: str | os.PathLike | None = None,
     budget_minutes: float | None = None,
     curve: bool = False,
+    devices: int = 1,
 ) -> Path:
     """Train a new run from its first epoch to its last.
 
@@ -47,6 +49,7 @@ def train(
             configuration and the time.
         budget_minutes: training time after which the run stops at the end of an epoch; `resume` goes on.
         curve: whether to follow the NLL of the validation images; see `keras_iwae.training.NLLCurve`.
+        devices: see `keras_iwae.training.over_devices`.
 
     Returns:
         the run folder: see `keras_iwae.training.runs` for what it holds.
@@ -56,13 +59,19 @@ def train(
     """
     out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Before the folder: a configuration that cannot run leaves none.
-    model, training, began = build(config), _training_data(config, first_epoch=0), Inputs.now(config)
+    with over_devices(devices):
+        model = build(config)
+    training, began = _training_data(config, first_epoch=0), Inputs.now(config)
     run = runs.create(out, asdict(config), began.files())
     return _fit(run, config, model, training, 0, budget_minutes, curve)
 
 
 def resume(
-    run: str | os.PathLike, epochs: int | None = None, budget_minutes: float | None = None, curve: bool = False
+    run: str | os.PathLike,
+    epochs: int | None = None,
+    budget_minutes: float | None = None,
+    curve: bool = False,
+    devices: int = 1,
 ) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
@@ -74,6 +83,7 @@ def resume(
         epochs: a new number of epochs in all; `None` keeps the run's own.
         budget_minutes: as in `train`; the time before the stop counts.
         curve: as in `train`.
+        devices: as in `train`; another number than before changes sums by their rounding alone.
 
     Returns:
         the run folder.
@@ -98,7 +108,8 @@ def resume(
         config = config.replaced(epochs=epochs)
     started = (run / "model.keras").exists()
     _check_inputs(run, config, started)
-    model = runs.load_model(run) if started else build(config)
+    with over_devices(devices):
+        model = runs.load_model(run) if started else build(config)
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
             f"Invalid value received for `out`. Expected a run with its optimizer. Received: {run}, which was packed "
@@ -108,7 +119,7 @@ def resume(
         # Back to the weights that the steps go on from.
         exchange_averages(model)
     # As many as there were steps in a pass when they were done: the examples are the same.
-    epochs_done = int(model.optimizer.iterations) // config.steps_per_pass
+    epochs_done = _steps(model) // config.steps_per_pass
     if epochs_done > config.run.epochs:
         raise ValueError(
             f"Invalid value received for `epochs`. Expected at least {epochs_done}, which the run has done already. "
@@ -120,6 +131,10 @@ def resume(
         # Now that it is known that the run can go on.
         runs.write_json(run / "config.json", asdict(config))
     return _fit(run, config, model, training, epochs_done, budget_minutes, curve)
+
+
+def _steps(model: IWAE) -> int:
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
@@ -212,7 +227,16 @@ def _fit(
     _draw_figures(run, model, shown, history)
     last = history[-1]
     seconds = sum(row["seconds"] for row in history)
-    runs.update_metrics(run, {"training": {**last, "seconds": seconds, "steps": int(model.optimizer.iterations)}})
+    runs.update_metrics(
+        run,
+        {
+            "training": {
+                **last,
+                "seconds": seconds,
+                "steps": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
+            }
+        },
+    )
     return run
 
 

@@ -38,6 +38,7 @@ from keras_iwae.foundation.numerics import (
     weighted_mean,
 )
 from keras_iwae.foundation.pipelines import untuned
+from keras_iwae.foundation.replicas import Rows, current_rows, having_rows, noise_of_rows, rows_out_of
 from keras_iwae.foundation.storage import (
     is_running,
     json_text,
@@ -56,6 +57,7 @@ __all__ = [
     "DiagonalGaussian",
     "FixedArguments",
     "Purpose",
+    "Rows",
     "StreamingLogMeanExp",
     "Support",
     "antithetic_noise",
@@ -76,8 +78,10 @@ __all__ = [
     "check_target",
     "check_width",
     "command_line",
+    "current_rows",
     "effective_sample_size",
     "gaussian_mixture_log_prob",
+    "having_rows",
     "is_known",
     "is_own_class",
     "is_running",
@@ -88,11 +92,13 @@ __all__ = [
     "log_share_without_each",
     "masked_as_nan",
     "moved_weights",
+    "noise_of_rows",
     "number_text",
     "plain",
     "read_arrays",
     "remove_leftovers",
     "replacing",
+    "rows_out_of",
     "same_law",
     "seed_of_keys",
     "shape_text",

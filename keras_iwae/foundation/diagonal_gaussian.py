@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation.replicas import noise_of_rows
+
 # Where classes are from whose formulas the shortcuts know.
 _KNOWN = __name__.split(".")[0], "tensorflow_probability"
 _HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
@@ -52,8 +54,9 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
         draws = tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
         # The units before the batch, as TFP draws them.
         sizes = tf.concat([draws, shape[-1:], shape[:-1]], 0)
-        noise = tf.random.stateless_normal(sizes, tfp.random.sanitize_seed(seed), dtype=self.dtype)
-        units, rank = draws.shape[0], sizes.shape[0]
+        key, units, rank = tfp.random.sanitize_seed(seed), draws.shape[0], sizes.shape[0]
+        # Rows come last: where there are several axes of a batch, those before are of draws that others were made of.
+        noise = noise_of_rows(lambda whole: tf.random.stateless_normal(whole, key, dtype=self.dtype), sizes, rank - 1)
         noise = tf.transpose(noise, [*range(units), *range(units + 1, rank), units])
         noise.set_shape([None] * units + known.as_list())
         z = scale * noise + loc

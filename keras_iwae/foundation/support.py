@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_iwae.foundation.checks import MARK, shape_text
 
 # Grey levels of 8 bits, which people forget to divide.
+_A_HAIR_ABOVE = 1.001
 _EIGHT_BITS = 255.0
 # Of an integer: what float32 may have made of it on its way.
 _ROUNDING = 1e-3
@@ -123,7 +124,7 @@ class Support:
         with np.errstate(over="ignore"):
             low, high = (float(np.float32(end)) for end in (values.min(), values.max()))
         if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
-            return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:g}, {high:g}]"
+            return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:.9g}, {high:.9g}]"
         if not self.bounded and max(abs(low), abs(high)) > self.most:
             if self.most < _LARGEST:
                 remedy = "which the likelihood's mean reaches; divide them, or model them as real numbers"
@@ -138,7 +139,7 @@ class Support:
 
     def _hint(self, low: float, high: float) -> str:
         if (self.low, self.high) == (0.0, 1.0) and 1.0 < high <= _EIGHT_BITS and low >= 0.0:
-            return "; divide 8-bit images by 255"
+            return "; clip what is rounding" if high < _A_HAIR_ABOVE else "; divide 8-bit images by 255"
         if self.integers and self.bounded and low >= 0.0 and high <= 1.0:
             return f"; multiply grey levels in [0, 1] by {self.high:g} and round them"
         return ""

@@ -54,8 +54,21 @@ def check_agreement(likelihood: Likelihood, features_shape: tuple) -> None:
                 # One that draws says something else each time.
                 if _agree(first, _found(said)):
                     raise _differs(likelihood, method)
+    if not _rows_apart(likelihood, features, x):
+        raise ValueError(
+            f"{MARK}likelihood`. Expected a class whose `log_prob` is of each event by itself, and the same at every "
+            f"call. Received: {type(likelihood).__name__}, whose own follows what is beside it, or draws"
+        )
     if _is_own(likelihood, "sample") and not _same_law(likelihood, features[0, 0]):
         raise _differs(likelihood, "sample")
+
+
+def _rows_apart(likelihood: Likelihood, features: tf.Tensor, x: tf.Tensor) -> bool:
+    """Whether log p(x|z) of an event is the same whatever the events, and the draws, beside it."""
+    every = _found(lambda: likelihood.log_prob(x, features, None))
+    first = _found(lambda: likelihood.log_prob(x[:1], features[:1, :1], None))
+    # What it cannot do is said elsewhere.
+    return every is None or first is None or _agree(first, every[:1, :1])
 
 
 def _is_own(likelihood: Likelihood, method: str) -> bool:

@@ -8,10 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms
-from keras_iwae.foundation import weighted_mean
+from keras_iwae.foundation import having_rows, noise_of_rows
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.components import encoder_inputs, with_inputs
+from keras_iwae.models.given import build_at_once
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.replicas import Batch
 from keras_iwae.networks import Discriminator, dense_encoder, discrimination
 from keras_iwae.posteriors import Posterior
 
@@ -122,19 +124,20 @@ class AVB(LatentModel):
         )
         self.discriminator = Discriminator(own_encoder, self.latent_dim, seed=self.seed + 5, name="discriminator")
         self._track("loss", "elbo", "reconstruction", "kl", "discrimination")
-        self.build()
+        build_at_once(self)
 
     def build(self, input_shape=None):
         self.discriminator.build((None, *self.event_shape))
         super().build(input_shape)
 
     def train_step(self, data):
-        (x, weights), scale = self._events(data), self._loss_scale()
-        seed = self._next_seed(x)
+        batch, scale = self._batch(data), self._loss_scale()
+        seed = self._next_seed(batch.x)
         with tf.GradientTape(persistent=True) as tape:
-            step = self._compute(x, seed, training=True)
-            loss = -scale * weighted_mean(tf.reduce_mean(step.terms.weights, axis=0), weights)
-            confusion = -scale * weighted_mean(tf.reduce_mean(step.discriminated, axis=0), weights)
+            with having_rows(batch.rows):
+                step = self._compute(batch.x, seed, training=True)
+            loss = -scale * batch.mean(tf.reduce_mean(step.terms.weights, axis=0))
+            confusion = -scale * batch.mean(tf.reduce_mean(step.discriminated, axis=0))
         by_variable: dict[int, tf.Tensor] = {}
         parts = ((self.generative, loss), (self.posterior, loss), (self.discriminator, confusion))
         for part, of in parts:
@@ -142,11 +145,13 @@ class AVB(LatentModel):
             # Of a layer in both of the first two, either gradient is the whole.
             by_variable |= {id(v): g for v, g in zip(part.trainable_variables, found, strict=True)}
         slopes = [by_variable[id(variable)] for variable in self.trainable_variables]
-        return self._update_metrics(step, weights, self._descend(slopes, scale))
+        return self._update_metrics(step, batch, self._descend(slopes, scale))
 
     def test_step(self, data):
-        (x, weights), seed = self._events(data), self._evaluation_seed()
-        return self._update_metrics(self._compute(x, seed), weights, self._penalty())
+        batch, seed = self._batch(data), self._evaluation_seed()
+        with having_rows(batch.rows):
+            step = self._compute(batch.x, seed)
+        return self._update_metrics(step, batch, self._penalty())
 
     def _compute(self, x: tf.Tensor, seed: tf.Tensor, training: bool = False) -> _Step:
         draw_seed, contrast_seed = tf.unstack(tf.random.split(seed, 2))
@@ -154,7 +159,10 @@ class AVB(LatentModel):
         z = q.sample([self.num_samples], seed=draw_seed)
         # Constants: at the optimum of T no value of theirs changes the ELBO.
         loc, scale = tf.stop_gradient(q.mean()), tf.stop_gradient(q.stddev())
-        noise, contrast = (z - loc) / scale, tf.random.stateless_normal(tf.shape(z), contrast_seed)
+        noise, contrast = (
+            (z - loc) / scale,
+            noise_of_rows(lambda whole: tf.random.stateless_normal(whole, contrast_seed), tf.shape(z), axis=1),
+        )
         of_images = self.discriminator(x, training=training)
         ratio = self.discriminator.given(of_images, noise)
         log_contrast = tf.reduce_sum(-0.5 * (noise**2 + np.log(2.0 * np.pi)) - tf.math.log(scale), axis=-1)
@@ -163,7 +171,7 @@ class AVB(LatentModel):
         )
         return _Step(terms, discrimination(ratio, self.discriminator.given(of_images, contrast)))
 
-    def _update_metrics(self, step: _Step, weights: tf.Tensor | None, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _update_metrics(self, step: _Step, batch: Batch, penalty: tf.Tensor) -> dict[str, tf.Tensor]:
         terms, elbo = step.terms, tf.reduce_mean(step.terms.weights, axis=0)
         return self._report(
             {
@@ -173,5 +181,5 @@ class AVB(LatentModel):
                 "kl": tf.reduce_mean(terms.posterior - terms.prior, axis=0),
                 "discrimination": tf.reduce_mean(step.discriminated, axis=0),
             },
-            weights,
+            batch,
         )

@@ -7,6 +7,7 @@ import keras
 from keras_iwae.foundation import MARK, check_boolean, check_integer
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.repeated_runs import refuse_differing_runs
+from keras_iwae.models.replicas import number_of_replicas, refuse_optimizer, refuse_under_replicas
 
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
@@ -97,9 +98,16 @@ class CompiledModel(KeepsGraphs, keras.Model):
             found = keras.optimizers.get(optimizer)
         if found is None:
             raise ValueError(f"{MARK}optimizer`. Expected a Keras optimizer or its name. Received: {optimizer!r}")
+        rate = float(keras.ops.convert_to_numpy(found.learning_rate))
+        if not rate >= 0.0:
+            raise ValueError(f"{MARK}optimizer`. Expected one whose learning rate is at least 0. Received: {rate}")
         if jit_compile != "auto":
             check_boolean("jit_compile", jit_compile)
-        check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
+        if kwargs.get("run_eagerly") is not None:
+            check_boolean("run_eagerly", kwargs["run_eagerly"])
+        steps = check_integer("steps_per_execution", kwargs.get("steps_per_execution", 1))
+        refuse_under_replicas(self, jit_compile, steps)
+        refuse_optimizer(self, found)
         self._compiled_as_asked = False
         super().compile(optimizer=found, jit_compile=jit_compile, **kwargs)
         self._requested_jit_compile, self._compiled_as_asked = jit_compile, True
@@ -115,7 +123,11 @@ class CompiledModel(KeepsGraphs, keras.Model):
         return {**config, "jit_compile": self._requested_jit_compile} if config else config
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        settings = keras.saving.deserialize_keras_object(config)
+        if number_of_replicas(self) > 1:
+            # Of a model that was saved on one device.
+            settings["steps_per_execution"] = 1
+        self.compile(**settings)
         self.optimizer.build(self.trainable_variables)
 
     def make_train_function(self, force=False):

@@ -28,3 +28,17 @@ def refuse_shared(model: Any) -> None:
                 f"{MARK}decoder`. Expected no layer of the encoder's in a model that is saved or copied, where they"
                 f" would part; save its weights, with save_weights. Received: {layer.name}, in both"
             )
+
+
+def build_at_once(model: Any) -> None:
+    """Build a model, whose class may have a `build` of its own.
+
+    Raises:
+        ValueError: if that leaves out what this package's does.
+    """
+    model.build()
+    if not (model.posterior.built and model.generative.built):
+        raise ValueError(
+            "Invalid definition of `build`. Expected none, or one that calls super().build(input_shape). Received: "
+            f"{type(model).__name__}, whose own leaves posterior and decoder unbuilt"
+        )

@@ -7,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms, bound_gradients, check_contract, estimators, objectives
-from keras_iwae.foundation import check_integer, check_key, effective_sample_size, weighted_mean
+from keras_iwae.foundation import check_integer, check_key, effective_sample_size, having_rows
 from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
+from keras_iwae.models.given import build_at_once
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.legal_training import check_prior, check_samples, check_training
 from keras_iwae.models.missingness import mechanism
+from keras_iwae.models.replicas import Batch
 from keras_iwae.posteriors import Posterior
 from keras_iwae.priors import Prior
 
@@ -150,7 +152,7 @@ class IWAE(LatentModel):
             start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
             self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
         self._track(*self._metric_names())
-        self.build()
+        build_at_once(self)
         check_prior(self)
 
     @property
@@ -197,7 +199,7 @@ class IWAE(LatentModel):
         Returns:
             `LogTerms`; its `weights` are log w, `[K, B]`.
         """
-        self._check_eager(x)
+        x = self._looked_at(x)
         if not tf.is_tensor(num_samples):
             num_samples = check_integer("num_samples", num_samples)
         if not tf.is_tensor(seed):
@@ -210,14 +212,18 @@ class IWAE(LatentModel):
         return self.log_terms(x, num_samples, seed).weights
 
     def train_step(self, data):
-        (x, weights), kl_weight = self._events(data), self._kl_weight()
-        seed, scale, variables = self._next_seed(x), self._loss_scale(), self.trainable_variables
+        batch, kl_weight = self._batch(data), self._kl_weight()
+        with having_rows(batch.rows):
+            return self._step(batch, kl_weight)
+
+    def _step(self, batch: Batch, kl_weight: tf.Tensor | float) -> dict[str, tf.Tensor]:
+        x, seed, scale, variables = batch.x, self._next_seed(batch.x), self._loss_scale(), self.trainable_variables
         # Of before the step, as is all that is reported.
         beta = None if self.beta is None else tf.identity(self.beta)
         if self.deterministic:
             with tf.GradientTape() as tape:
                 terms = self._mean_terms(x, training=True)
-                loss = -scale * weighted_mean(self.objective(terms.weights), weights)
+                loss = -scale * batch.mean(self.objective(terms.weights))
             sources = [variable.value for variable in variables]
             # The posterior's scale takes no part.
             slopes = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -236,7 +242,8 @@ class IWAE(LatentModel):
                 self.beta,
                 # Downhill from the start: to turn them round would be a pass over all weights.
                 -scale,
-                weights,
+                batch.weights,
+                batch.total_weight,
             )
             terms = found.terms
             by_variable: dict[int, tf.Tensor] = {}
@@ -247,15 +254,16 @@ class IWAE(LatentModel):
                     by_variable[id(variable)] = gradient if other is None else other + gradient
             if self.beta_logit is not None:
                 with tf.GradientTape() as tape:
-                    loss = -scale * weighted_mean(self.objective(terms.weights, self.beta), weights)
+                    loss = -scale * batch.mean(self.objective(terms.weights, self.beta))
                 by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
             slopes = [by_variable[id(variable)] for variable in variables]
-        return self._update_metrics(terms, weights, beta, self._descend(slopes, scale), training=True)
+        return self._update_metrics(terms, batch, beta, self._descend(slopes, scale), training=True)
 
     def test_step(self, data):
-        (x, weights), seed = self._events(data), self._evaluation_seed()
-        terms = self._mean_terms(x) if self.deterministic else self.log_terms(x, self.num_samples, seed)
-        return self._update_metrics(terms, weights, self.beta, self._penalty())
+        batch, seed = self._batch(data), self._evaluation_seed()
+        with having_rows(batch.rows):
+            terms = self._mean_terms(batch.x) if self.deterministic else self.log_terms(batch.x, self.num_samples, seed)
+        return self._update_metrics(terms, batch, self.beta, self._penalty())
 
     def _mean_terms(self, x: tf.Tensor, training: bool = False) -> LogTerms:
         """Log-likelihood at the posterior mean, `[1, B]`, in the place of samples' log densities."""
@@ -266,7 +274,7 @@ class IWAE(LatentModel):
     def _update_metrics(
         self,
         terms: LogTerms,
-        weights: tf.Tensor | None,
+        batch: Batch,
         beta: tf.Tensor | None,
         penalty: tf.Tensor,
         training: bool = False,
@@ -280,4 +288,4 @@ class IWAE(LatentModel):
             "ess": effective_sample_size(terms.weights),
         }
         named = {self._training_name(name): value for name, value in found.items()} if training else found
-        return self._report({"loss": penalty - bound, **named, "beta": beta}, weights)
+        return self._report({"loss": penalty - bound, **named, "beta": beta}, batch)

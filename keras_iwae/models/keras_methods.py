@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras_iwae.foundation import MARK, check_boolean, is_own_class, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
-from keras_iwae.models.passes import check_ends, check_passes, check_split, settle_validation_freq
+from keras_iwae.models.passes import check_ends, check_passes, check_split, check_steps, settle_validation_freq
+from keras_iwae.models.replicas import Batch, refuse_on_batch, shared_out
 from keras_iwae.models.stopping import check_batch, with_stopping
 
 
@@ -71,6 +72,7 @@ class CheckedModel(CompiledModel):
         try:
             with value_errors():
                 x, weights = self._opened(x, sample_weight, "x")
+                _refuse_nothing_observed(x)
                 # In the place of labels too: without labels Keras leaves out the weights.
                 return super().fit(
                     x,
@@ -111,6 +113,7 @@ class CheckedModel(CompiledModel):
             ValueError: for data that is not taken, weights of the model that are not finite, and after a pass in which
                 no example had a weight above 0.
         """
+        check_steps(steps)
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
@@ -135,6 +138,7 @@ class CheckedModel(CompiledModel):
         Raises:
             ValueError: for data that is not taken, weights that are not finite, and entries that have no mean.
         """
+        check_steps(steps)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
         self.check_finite()
@@ -148,6 +152,7 @@ class CheckedModel(CompiledModel):
         Raises:
             ValueError: for data that is not taken, and where the loss, or a weight after it, is not finite.
         """
+        refuse_on_batch(self, "train_on_batch")
         _refuse_labels(y, class_weight)
         x, weights = self._opened_batch(x, sample_weight)
         found = super().train_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
@@ -156,6 +161,7 @@ class CheckedModel(CompiledModel):
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch`, on examples that are checked; weights that are not finite are refused."""
+        refuse_on_batch(self, "test_on_batch")
         _refuse_labels(y)
         self.check_finite()
         x, weights = self._opened_batch(x, sample_weight)
@@ -163,6 +169,7 @@ class CheckedModel(CompiledModel):
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`, on examples that are checked; weights not finite are refused."""
+        refuse_on_batch(self, "predict_on_batch")
         self.check_finite()
         return self._with_means(super().predict_on_batch(self.door.array(x, "x")))
 
@@ -189,10 +196,15 @@ class CheckedModel(CompiledModel):
             )
         return opened, check_weights(sample_weight, len(opened), "sample_weight")
 
-    def _check_eager(self, x) -> None:
-        """Refuse examples that are no data, where they are there to be looked at and not those of a graph."""
-        if tf.executing_eagerly() and not isinstance(x, keras.KerasTensor):
-            self.door.array(x, "x")
+    def __call__(self, events, *args, **kwargs):
+        # Before Keras makes a tensor of them, which has no mask.
+        return super().__call__(self._looked_at(events), *args, **kwargs)
+
+    def _looked_at(self, x):
+        """Examples that are checked, where they are there to be looked at and not those of a graph."""
+        if isinstance(x, keras.KerasTensor) or (tf.is_tensor(x) and not tf.executing_eagerly()):
+            return x
+        return tf.convert_to_tensor(self.door.array(x, "x"))
 
     def _check_weighed(self, argument: str) -> None:
         """Refuse to report means over a pass in which no example had a weight above 0."""
@@ -208,24 +220,41 @@ class CheckedModel(CompiledModel):
         """Validation data as Keras takes it: batches, or a tuple of examples, labels and weights."""
         if data is None or not isinstance(data, (tuple, list)):
             return self.door.open(data, "validation_data") if data is not None else None
+        if len(data) > 1 and data[1] is not None and getattr(data[0], "shape", ())[1:] == self.event_shape:
+            raise ValueError(
+                f"{MARK}validation_data`. Expected examples, or a tuple of examples, None and weights: there are no "
+                f"labels. Received: a {type(data).__name__} whose second part is a {type(data[1]).__name__}"
+            )
         x, weights = self.door.batch(data, "validation_data")
         return (x, None) if weights is None else (x, weights, weights)
 
-    def _events(self, data) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Examples and weights of a batch as a step gets it."""
+    def _batch(self, data) -> Batch:
+        """Examples and weights as a step gets them."""
         x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
         # Arrays where Keras runs eagerly.
         x = tf.convert_to_tensor(x)
         if not x.shape[1:].is_compatible_with(self.event_shape):
             expected = shape_text("B", *self.event_shape)
             raise ValueError(f"{MARK}x`. Expected shape {expected}. Received: {x.shape}")
-        if weights is not None and self.distribute_strategy.num_replicas_in_sync > 1:
-            # Each replica would divide by the weights of its own examples.
-            raise ValueError(
-                f"{MARK}sample_weight`. Expected none under a strategy of several replicas. Received: weights under "
-                f"{type(self.distribute_strategy).__name__}"
-            )
-        return tf.cast(x, tf.float32), None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
+        weights = None if weights is None else tf.reshape(tf.cast(weights, tf.float32), [-1])
+        return shared_out(tf.cast(x, tf.float32), weights)
+
+    def predict_step(self, data):
+        """As Keras' own; a replica that has no examples gives none."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = shared_out(tf.cast(x, tf.float32), None)
+        predicted = self(batch.x, training=False)
+        return predicted if batch.rows is None else predicted[: batch.rows.count]
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        # Under a strategy Keras would take a batch to build the model by, and an epoch of the data has then begun.
+        if not self.built:
+            super()._maybe_symbolic_build(*args, **kwargs)
+
+
+def _refuse_nothing_observed(x) -> None:
+    if isinstance(x, np.ndarray) and np.isnan(x).all():
+        raise ValueError(f"{MARK}x`. Expected at least one entry that was observed. Received: NaN alone")
 
 
 def _refuse_validation(**options) -> None:

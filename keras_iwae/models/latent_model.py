@@ -30,6 +30,7 @@ from keras_iwae.models.named_priors import start_pseudo_inputs
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.repeated_runs import refuse_differing_runs
+from keras_iwae.models.replicas import Batch
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
 from keras_iwae.models.stopping import first_not_finite
 from keras_iwae.models.stream import StreamingModel
@@ -169,7 +170,6 @@ class LatentModel(FixedArguments, StreamingModel):
 
     def call(self, events, training=False):
         """E[x|z], `[B, *event_shape]`, at the posterior mean of each example."""
-        self._check_eager(events)
         return self.generative.mean(self.posterior.mean(events, training), training)
 
     def sample(self, num_samples: int, seed: int = 0) -> Samples:
@@ -215,8 +215,8 @@ class LatentModel(FixedArguments, StreamingModel):
         start_pseudo_inputs(self.generative.prior, self.door.array(examples, "examples"), check_seed("seed", seed))
 
     def _loss_scale(self) -> tf.Tensor:
-        """What gradients are multiplied by: a loss-scaling optimizer's factor, shared out over replicas."""
-        return self.optimizer.scale_loss(1.0) / self.distribute_strategy.num_replicas_in_sync
+        """What gradients are multiplied by: a loss-scaling optimizer's factor."""
+        return self.optimizer.scale_loss(1.0)
 
     def _penalty(self) -> tf.Tensor:
         """Sum of the regularizers' penalties."""
@@ -233,7 +233,8 @@ class LatentModel(FixedArguments, StreamingModel):
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
             penalty = self._penalty()
-            scaled = scale * penalty
+            # The optimizer sums over replicas, all of which have it.
+            scaled = scale / self.distribute_strategy.num_replicas_in_sync * penalty
         # None where nothing is penalized: zeros to add would be a pass over all weights.
         penalties = tape.gradient(scaled, [variable.value for variable in variables])
         slopes = [one if other is None else one + other for one, other in zip(slopes, penalties, strict=True)]
@@ -242,10 +243,10 @@ class LatentModel(FixedArguments, StreamingModel):
             self.optimizer.apply_gradients(zip(tf.tuple(slopes), variables, strict=True))
         return penalty
 
-    def _report(self, values: dict[str, tf.Tensor], weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
+    def _report(self, values: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         """Update the trackers with an entry an example, so that a short last batch does not count like a full one."""
         reported = {name: tracker for name, tracker in self._trackers.items() if name in values}
-        update_trackers(reported, self._seen, values, weights)
+        update_trackers(reported, self._seen, values, batch)
         return {name: tracker.result() for name, tracker in reported.items()}
 
     def check_finite(self, argument: str = "model") -> None:

@@ -2,8 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from keras_iwae.bounds import check_contract, estimators
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, is_own_class
+
+# Of the posterior, at which a prior of a user's own is looked at.
+_DRAWS = 64
 
 
 def check_training(model: Any, estimator: str, asked: str) -> None:
@@ -40,7 +46,7 @@ def check_training(model: Any, estimator: str, asked: str) -> None:
 
 
 def check_prior(model: Any) -> None:
-    """Refuse a prior that nothing would train.
+    """Refuse a prior that nothing would train, or by which nothing can be.
 
     Args:
         model: the model, built.
@@ -53,6 +59,16 @@ def check_prior(model: Any) -> None:
         raise ValueError(
             f"{MARK}prior`. Expected none that is learned for an objective without a KL term. "
             f"Received: a {type(prior).__name__} with {type(model.objective).__name__}"
+        )
+    if not is_own_class(type(prior)):
+        return
+    q = model.posterior.distribution(
+        tf.zeros([1, *model.event_shape]) + model.generative.likelihood.support.nearest_to_zero
+    )
+    if not np.isfinite(model.generative.log_prior(q.sample([_DRAWS], seed=tf.constant([0, 1])))).all():
+        raise ValueError(
+            f"{MARK}prior`. Expected a density wherever the posterior draws. Received: a {type(prior).__name__}, which "
+            f"has none at draws of a {type(model.posterior).__name__}"
         )
 
 

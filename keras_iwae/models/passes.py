@@ -11,7 +11,7 @@ from keras_iwae.foundation import MARK, check_integer, check_number
 
 
 def check_passes(epochs: Any, initial_epoch: Any, steps_per_epoch: Any, validation_steps: Any) -> None:
-    """Refuse numbers that are none, and those with which there is nothing to do.
+    """Refuse numbers that are none, and a first pass beyond the last; a run that goes on may have none left to do.
 
     Raises:
         ValueError: which names the argument.
@@ -25,6 +25,16 @@ def check_passes(epochs: Any, initial_epoch: Any, steps_per_epoch: Any, validati
     for name, steps in {"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps}.items():
         if steps is not None:
             check_integer(name, steps)
+
+
+def check_steps(steps: Any) -> None:
+    """Refuse a number of batches that is none.
+
+    Raises:
+        ValueError: which names `steps`.
+    """
+    if steps is not None:
+        check_integer("steps", steps)
 
 
 def check_ends(x: Any, steps: Any, argument: str, steps_name: str, passes: int = 1) -> None:

@@ -3,8 +3,10 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import Purpose, key_for
+from keras_iwae.foundation import Purpose, is_own_class, key_for
 from keras_iwae.models.keras_methods import CheckedModel
+from keras_iwae.models.replicas import replica_context, seen_by_all
+from keras_iwae.posteriors import Posterior
 
 
 class StreamingModel(CheckedModel):
@@ -15,6 +17,7 @@ class StreamingModel(CheckedModel):
     with: of another seed, it draws by that from here on, and of another warm-up, it starts that.
     """
 
+    posterior: Posterior
     seed: int
     kl_warmup_steps: int = 0
 
@@ -32,6 +35,11 @@ class StreamingModel(CheckedModel):
         super().load_own_variables(store)
         self._keep_warmup()
 
+    def make_train_function(self, force=False):
+        # A checkpoint of TensorFlow's own assigns to weights, and nothing hears of it.
+        self._keep_warmup()
+        return super().make_train_function(force)
+
     def _keep_warmup(self) -> None:
         """Start the warm-up that this model was made with, where the weights are of one with another."""
         (steps, warmup), own = keras.ops.convert_to_numpy(self.rng), self.kl_warmup_steps
@@ -48,17 +56,20 @@ class StreamingModel(CheckedModel):
         with tf.control_dependencies([x]):
             self.rng.assign_add([1, 0])
         # Below 0, where no purpose of `foundation.keys` is.
-        return self._of_replica(tf.stack([self.seed, -tf.cast(self.rng[0], tf.int32)]))
+        return self._key_of_step(tf.stack([self.seed, -tf.cast(self.rng[0], tf.int32)]))
 
     def _evaluation_seed(self) -> tf.Tensor:
         """The stateless seed of this batch of `evaluate`."""
         # The number of examples seen in this pass keys the draws: batches differ, a second pass repeats.
-        seen = tf.cast(self._seen.result(), tf.int32)
-        return self._of_replica(tf.random.fold_in(key_for(Purpose.EVALUATE, self.seed), seen))
+        seen = tf.cast(tf.round(seen_by_all(self._seen)), tf.int32)
+        return self._key_of_step(tf.random.fold_in(key_for(Purpose.EVALUATE, self.seed), seen))
 
-    def _of_replica(self, key: tf.Tensor) -> tf.Tensor:
-        """The key of this replica, where there are several: else all would draw the same."""
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
+    def _key_of_step(self, key: tf.Tensor) -> tf.Tensor:
+        """The key of a step, which replicas share: each takes of the noise what its rows have.
+
+        A posterior of a user's own draws noise that knows of no rows: under one key all replicas would have the same.
+        """
+        replica = replica_context()
+        if replica is None or not is_own_class(type(self.posterior)):
             return key
         return tf.random.fold_in(key, replica.replica_id_in_sync_group)

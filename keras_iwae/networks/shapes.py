@@ -86,11 +86,19 @@ def _check_rows_apart(network: keras.Layer, rows: np.ndarray, tried: Any, argume
     first, other = (
         keras.ops.convert_to_numpy(each)[0] for each in (tried, _called(network, tf.constant(beside), argument))
     )
-    if _agree(first, other):
-        return
-    # One that draws gives others for the same rows too.
+    if not np.isfinite(first).all():
+        raise ValueError(
+            f"{MARK}{argument}`. Expected finite features of numbers in [0, 1]. Received: {network.name}, which gives "
+            "NaN or infinity"
+        )
     again = keras.ops.convert_to_numpy(_called(network, tf.constant(rows), argument))[0]
-    if _agree(first, again):
+    if not _agree(first, again):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected the same features of the same rows at every call outside training: a density "
+            f"is of one network. Received: {network.name}, which draws, or moves its state; draw where `training` is "
+            "true"
+        )
+    if not _agree(first, other):
         raise ValueError(
             f"{MARK}{argument}`. Expected features of each row by itself. Received: {network.name}, which mixes the "
             "rows of a batch; a normalization over the batch is `keras.layers.BatchNormalization`"

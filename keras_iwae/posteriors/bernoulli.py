@@ -4,9 +4,20 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation import noise_of_rows
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 tfd = tfp.distributions
+
+
+class _Coins(tfp.distributions.Bernoulli):
+    """TFP's, with the same draws, by rows."""
+
+    def _sample_n(self, n, seed=None):
+        key, probabilities = tfp.random.sanitize_seed(seed), tf.sigmoid(self.logits)
+        shape = tf.concat([[n], tf.shape(probabilities)], axis=0)
+        uniform = noise_of_rows(lambda whole: tf.random.stateless_uniform(whole, key), shape, axis=1)
+        return tf.cast(uniform < probabilities, self.dtype)
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -46,7 +57,7 @@ class BernoulliPosterior(AmortizedPosterior):
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.Independent:
         """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         # TFP's Bernoulli is of integers by default; the decoder and the prior take floats.
-        return tfd.Independent(tfd.Bernoulli(logits=self(x, training=training), dtype=tf.float32), 1)
+        return tfd.Independent(_Coins(logits=self(x, training=training), dtype=tf.float32), 1)
 
     def reparameterize(self, distribution: tfp.distributions.Independent, z: tf.Tensor) -> tf.Tensor:
         """Raise: a draw in {0, 1} is a step function of the logits, whose derivative is zero or not there.

@@ -4,7 +4,23 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation import current_rows, noise_of_rows
 from keras_iwae.posteriors.amortized import AmortizedPosterior
+
+
+class _FullGaussian(tfp.distributions.MultivariateNormalTriL):
+    """TFP's, with the same draws, by rows."""
+
+    def _call_sample_n(self, sample_shape, seed):
+        if current_rows() is None:
+            return super()._call_sample_n(sample_shape, seed)
+        key, draws = tfp.random.sanitize_seed(seed), tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
+        # The units before the rows, as TFP draws them.
+        shape = tf.concat([draws, tf.reverse(tf.shape(self.loc), [0])], axis=0)
+        rank = shape.shape[0]
+        noise = noise_of_rows(lambda whole: tf.random.stateless_normal(whole, key), shape, axis=rank - 1)
+        noise = tf.transpose(noise, [*range(rank - 2), rank - 1, rank - 2])
+        return self.loc + self.scale.matvec(noise)
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -45,4 +61,4 @@ class FullCovariancePosterior(AmortizedPosterior):
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalTriL:
         """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale_tril = self(x, training=training)
-        return tfp.distributions.MultivariateNormalTriL(loc=loc, scale_tril=scale_tril)
+        return _FullGaussian(loc=loc, scale_tril=scale_tril)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer
+from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer, noise_of_rows
 from keras_iwae.networks import ConditionalGaussian
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
@@ -38,7 +38,11 @@ class ImplicitDistribution:
         """
         noise_seed, seed = tfp.random.split_seed(seed, n=2)
         shape = tf.stack([*sample_shape, tf.shape(self.features)[0], self.noise_dim])
-        noise = tfd.Normal(0.0, 1.0).sample(shape, seed=noise_seed)
+        noise = noise_of_rows(
+            lambda whole: tfd.Normal(0.0, 1.0).sample(whole, seed=noise_seed),
+            shape,
+            axis=shape.shape[0] - 2,
+        )
         return DiagonalGaussian(*self.given_noise(self.features, noise)).sample(seed=seed)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:

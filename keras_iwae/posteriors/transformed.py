@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import antithetic_noise
+from keras_iwae.foundation import antithetic_noise, noise_of_rows
 
 tfd = tfp.distributions
 
@@ -42,5 +42,14 @@ def transformed_normal(bijector: tfp.bijectors.Bijector, batch: tf.Tensor, laten
         batch: B, an int32 scalar.
         latent_dim: D.
     """
-    noise = tfd.Independent(tfd.Normal(tf.zeros([batch, latent_dim]), 1.0), 1)
+    noise = tfd.Independent(_Noise(tf.zeros([batch, latent_dim]), 1.0), 1)
     return TransformedNormal(noise, bijector)
+
+
+class _Noise(tfp.distributions.Normal):
+    """TFP's standard normal, with the same draws, by rows."""
+
+    def _sample_n(self, n, seed=None):
+        key = tfp.random.sanitize_seed(seed)
+        shape = tf.concat([[n], tf.shape(self.loc)], axis=0)
+        return noise_of_rows(lambda whole: tf.random.stateless_normal(whole, key), shape, axis=1)

@@ -1,6 +1,7 @@
 """What is asked of a prior of a user's own, at some draws: shapes, and a density that is that of the draws."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,13 +33,15 @@ def check_contract(prior: Prior) -> None:
     kind = type(prior)
     if not is_own_class(kind):
         return
-    z = prior.sample(_DRAWS, tf.constant([0, 1]))
+    if callable(vars(kind).get("distribution")):
+        raise _wrong(prior, "whose `distribution` is a property, as p(z) has no argument", "a method")
+    z = _tried(prior, "sample", _DRAWS, tf.constant([0, 1]))
     if tuple(z.shape) != (_DRAWS, prior.latent_dim):
         raise ValueError(
             f"{MARK}prior`. Expected a class whose `sample(N, seed)` gives [N, {prior.latent_dim}]. Received: "
             f"{kind.__name__}, which gives {list(z.shape)} for N = {_DRAWS}"
         )
-    log_prob = prior.log_prob(z[tf.newaxis])
+    log_prob = _tried(prior, "log_prob", z[tf.newaxis])
     if tuple(log_prob.shape) != (1, _DRAWS) or not np.isfinite(log_prob).all():
         raise ValueError(
             f"{MARK}prior`. Expected a class whose `log_prob` of latents [K, B, D] is finite, [K, B], at its own draws."
@@ -51,6 +54,22 @@ def check_contract(prior: Prior) -> None:
             fault = _fault(prior)
     if fault is not None:
         raise ValueError(f"{MARK}prior`. Expected a class {fault[0]}. Received: {kind.__name__}{fault[1]}")
+
+
+def _tried(prior: Prior, method: str, *arguments: Any) -> tf.Tensor:
+    try:
+        return getattr(prior, method)(*arguments)
+    # Whatever is wrong in a class of the user's own, it is this argument.
+    except NotImplementedError as error:
+        expected = f"that has `distribution`, a property, or `sample` and `log_prob`: its `{method}` asks for it"
+        raise _wrong(prior, expected, "none") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise _wrong(prior, f"whose `{method}` can be called", reason) from error
+
+
+def _wrong(prior: Prior, expected: str, received: str) -> ValueError:
+    return ValueError(f"{MARK}prior`. Expected a class {expected}. Received: {type(prior).__name__}, with {received}")
 
 
 def _fault(prior: Prior) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from keras_iwae.training.callbacks import (
     RunCheckpoint,
     StopWhereNotFinite,
 )
+from keras_iwae.training.devices import over_devices
 from keras_iwae.training.library import in_the_box, load
 from keras_iwae.training.optimizers import FusedAdam
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
@@ -28,6 +29,7 @@ __all__ = [
     "exchange_averages",
     "in_the_box",
     "load",
+    "over_devices",
     "passes_of",
     "runs",
     "stage_of",

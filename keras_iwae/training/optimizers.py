@@ -1,5 +1,7 @@
 """Adam in one pass over the weights: where K and the batch are small, the update is a large part of a step."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -43,8 +45,9 @@ class FusedAdam(keras.optimizers.Adam):
         # A function, for a dict would be tracked by Keras.
         self._shared = lambda: shared
         super().apply(grads, trainable_variables)
-        # Tensors of a graph that is made are not for another.
-        del self._shared
+        # Tensors of a graph that is made are not for another; each replica comes by here.
+        with contextlib.suppress(AttributeError):
+            del self._shared
 
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable and its two moments."""
