@@ -36,6 +36,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="evaluate the first N test images only [all]")
     parser.add_argument("--out", default="saved_models/reproduce", help="folder of runs [saved_models/reproduce]")
     args = parsed(parser)
+    if args.k is not None and args.k < 1:
+        parser.error(f"--k: expected an integer of at least 1, received {args.k}")
     if args.fast and not args.all:
         parser.error("--fast is of --all; of one row it is another name, which ends in -fast")
     if args.list:

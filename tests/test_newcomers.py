@@ -166,6 +166,13 @@ def test_what_training_cannot_mean_is_refused():
         Own(6, latent_dim=2, hidden=(4,))
 
 
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5"])
+def test_a_format_that_cannot_be_loaded_is_not_saved(tmp_path, name):
+    with pytest.raises(ValueError, match=r"`filepath`\. Expected a file that ends in \.keras"):
+        small().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("coefficients", [(0.0,), (-1.0,), (2.0,), (0.5, 0.25)])
 def test_terms_that_are_no_bound_are_refused(coefficients):
     class Own(Objective):

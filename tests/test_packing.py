@@ -163,7 +163,7 @@ def test_load_says_what_it_takes(source):
 def test_load_says_why_a_file_cannot_be_read(packed, tmp_path):
     whole = (packed[0] / "model.keras").read_bytes()
     (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"`source`.*half\.keras, which cannot be read \(\w+: .+\)"):
+    with pytest.raises(ValueError, match=r"`source`.*half\.keras, which cannot be read: it is no \.keras archive"):
         keras_iwae.load(tmp_path / "half.keras")
 
 
@@ -185,3 +185,12 @@ def test_load_from_the_hub(packed, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ValueError, match=r"`source`.*pip install huggingface_hub"):
         keras_iwae.load("hf://someone/digits")
+
+
+def test_what_is_said_of_a_training_is_an_object(tmp_path, run):
+    spoiled = tmp_path / "run"
+    shutil.copytree(run, spoiled)
+    (spoiled / "metrics.json").write_text('{"training": []}')
+    with pytest.raises(ValueError, match=r'`run`\. Expected one whose metrics\.json has an object "training"'):
+        pack(spoiled, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

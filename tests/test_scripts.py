@@ -258,7 +258,7 @@ def test_the_table_of_options_is_the_configuration(monkeypatch):
         ("train", ["--dataset", "missing.npz"], "missing.npz"),
         ("train", ["--resume", "--num-samples", "9"], "not --num-samples"),
         ("evaluate_nll", ["--model", "nowhere"], "`model`. Expected a run folder or a .keras file. Received: nowhere"),
-        ("evaluate_nll", ["--k", "0"], "`num_samples`"),
+        ("evaluate_nll", ["--k", "0"], "--k: expected an integer of at least 1, received 0"),
         ("evaluate_nll", ["--dataset", "missing.npy"], "missing.npy"),
         ("export", ["--model", "broken.keras"], "broken.keras, which cannot be read"),
     ],
@@ -267,7 +267,7 @@ def test_bad_input_is_one_line_and_status_two(workspace, script, arguments, mess
     folder, _, _ = workspace
     (folder / "broken.keras").write_text("no model")
     before = sorted(folder.rglob("*"))
-    if script == "train" and "--resume" in arguments:
+    if "--resume" in arguments or "--k" in message:
         # A usage error, below the usage.
         assert message in call(script, *arguments, cwd=folder, status=2).stderr.splitlines()[-1]
     else:

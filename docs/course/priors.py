@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 6. Learned priors
+# # 7. Learned priors
 #
 # The prior $N(0, I)$ is a choice of convenience. Averaged over the pictures,
 #

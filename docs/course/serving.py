@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 7. Serving
+# # 9. Serving
 #
 # A trained model leaves Python as a SavedModel: TensorFlow operations and weights, which TF
 # Serving loads without Keras and without this package. Here it is asked without a server.

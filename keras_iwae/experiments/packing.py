@@ -54,6 +54,10 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         raise ValueError(f"{MARK}run`. Expected a run folder. Received: {run}, which has no config.json")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{MARK}out`. Expected a new folder. Received: {out}, which holds files; name another")
+    training = runs.read_json(run / "metrics.json").get("training", {})
+    if not isinstance(training, dict):
+        expected = 'one whose metrics.json has an object "training"'
+        raise ValueError(f"{MARK}run`. Expected {expected}. Received: {run}, with {training!r}")
     model = runs.load_model(run, "run")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:

@@ -48,6 +48,16 @@ class CompiledModel(KeepsGraphs, keras.Model):
             raise AttributeError(f"Invalid deletion of `{name}`. Expected none on a compiled model")
         super().__delattr__(name)
 
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`, of files that end in .keras: of the older format a model cannot be made again.
+
+        Raises:
+            ValueError: which names `filepath`.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(f"{MARK}filepath`. Expected a file that ends in .keras. Received: {filepath}")
+        return super().save(filepath, *args, **kwargs)
+
     def quantize(self, *args, **kwargs):
         """Refused: what is quantized is trained no more, and a model here is one that trains.
 

@@ -52,7 +52,7 @@ class StopWhereNotFinite(StopWhereLossNotFinite):
             it.
     """
 
-    kept = "The run keeps the model after its last whole epoch"
+    kept = "The run keeps the model after its last whole epoch, if there was one"
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,6 +132,11 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
             raise ValueError(
                 f"{expected}. Received: {file}, with a {found[1]}, which Keras does not know here: decorate that class "
                 "with keras.saving.register_keras_serializable(), and import it first"
+            ) from error
+        if not str(file).startswith("hf://") and not zipfile.is_zipfile(file):
+            # Keras says of these that they are not there.
+            raise ValueError(
+                f"{expected}. Received: {file}, which cannot be read: it is no .keras archive, or not whole"
             ) from error
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ValueError(f"{expected}. Received: {file}, which cannot be read ({cause})") from error
