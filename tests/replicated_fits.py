@@ -6,6 +6,7 @@ python tests/replicated_fits.py REPLICAS [CASE ...]
 import contextlib
 import json
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -39,32 +40,31 @@ def _own() -> IWAE:
 def _penalized() -> IWAE:
     start = keras.initializers.GlorotUniform(seed=1)
     encoder = keras.Sequential([keras.layers.Dense(5, "tanh", kernel_initializer=start, kernel_regularizer="l2")])
-    return IWAE(6, latent_dim=2, hidden=(5,), num_samples=4, encoder=encoder, kl_warmup_steps=5)
+    return IWAE(6, latent_dim=2, hidden=(5,), encoder=encoder, objective="ae")
 
 
 CASES = {
-    "iwae": lambda: IWAE(6, **SMALL),
-    "autoencoder": lambda: IWAE(6, latent_dim=2, hidden=(5,), objective="ae"),
+    "missing": lambda: IWAE(6, missing="nan", **SMALL),
+    "autoencoder, penalty": _penalized,
     "two layers": lambda: IWAE(6, latent_dim=(3, 2), hidden=((5,), (4,)), num_samples=4),
-    "learned ciwae": lambda: IWAE(6, objective="ciwae", **SMALL),
+    "learned ciwae, warm-up": lambda: IWAE(6, objective="ciwae", kl_warmup_steps=5, **SMALL),
     "resampled": lambda: IWAE(6, **{**SMALL, "num_samples": 60}, backward_samples=3),
     "vimco, binary": lambda: IWAE(6, posterior="bernoulli", estimator="vimco", **SMALL),
-    "rws": lambda: IWAE(6, estimator="rws", prior="mixture", **SMALL),
+    "rws, weights": lambda: IWAE(6, estimator="rws", prior="mixture", **SMALL),
     "full covariance": lambda: IWAE(6, posterior="full_covariance", **SMALL),
     "mixture": lambda: IWAE(6, posterior="mixture", **SMALL),
     "autoregressive": lambda: IWAE(6, posterior="autoregressive", **SMALL),
     "adversarial": lambda: AVB(6, latent_dim=2, hidden=(5,)),
-    "warm-up, penalty": _penalized,
     "weights": lambda: IWAE(6, **SMALL),
-    "weights, rws": lambda: IWAE(6, estimator="rws", **SMALL),
-    "missing": lambda: IWAE(6, missing="nan", **SMALL),
     "own": _own,
 }
+# Those that draw in `evaluate` as in no other.
+EVALUATED = "missing", "vimco, binary", "full covariance", "mixture", "autoregressive", "adversarial", "weights"
 
 
 def _fit(name: str, replicated: bool) -> dict:
     x = np.where(np.roll(X, 1) == X, np.nan, X) if name == "missing" else X
-    weights = WEIGHTS if name.startswith("weights") else None
+    weights = WEIGHTS if "weights" in name else None
     with STRATEGY.scope() if replicated else contextlib.nullcontext():
         model = CASES[name]()
         model.compile(keras.optimizers.SGD(0.05))
@@ -73,9 +73,10 @@ def _fit(name: str, replicated: bool) -> dict:
     found = {
         "weights": [np.asarray(weight) for weight in model.get_weights()],
         "history": [np.asarray(values) for values in fit.history.values()],
-        "evaluate": [np.asarray(value) for value in model.evaluate(x, return_dict=True, **given).values()],
     }
-    if name in ("iwae", "missing"):
+    if name in EVALUATED:
+        found["evaluate"] = [np.asarray(value) for value in model.evaluate(x, return_dict=True, **given).values()]
+    if name == "missing":
         found["predict"] = [model.predict(x, batch_size=10, verbose=0)]
     return found
 
@@ -90,6 +91,21 @@ def _said(call) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+LAYERS = {
+    "Dropout": lambda: keras.layers.Dropout(0.5),
+    "BatchNormalization": keras.layers.BatchNormalization,
+    "synchronized": lambda: keras.layers.BatchNormalization(synchronized=True),
+}
+
+
+def _warned(layer) -> list[str]:
+    with STRATEGY.scope(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encoder = keras.Sequential([keras.layers.Dense(4), layer()])
+        IWAE(6, latent_dim=2, hidden=(5,), num_samples=4, encoder=encoder).compile("sgd")
+    return [str(one.message) for one in caught]
 
 
 def further() -> dict:
@@ -123,10 +139,21 @@ def further() -> dict:
     refused["predict_on_batch"] = lambda: back.predict_on_batch(x)
     for option in ({"jit_compile": True}, {"steps_per_execution": 2}):
         refused[next(iter(option))] = lambda option=option: back.compile("sgd", **option)
-    for name in ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"):
+    for name in ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps", "ema_overwrite_frequency"):
         with STRATEGY.scope():
-            optimizer = keras.optimizers.SGD(0.1, **{name: 2})
+            optimizer = keras.optimizers.SGD(0.1, use_ema="ema" in name, **{name: 2})
         refused[name] = lambda optimizer=optimizer: back.compile(optimizer)
+    with STRATEGY.scope():
+        scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, clipnorm=1.0))
+    refused["scaled"] = lambda: back.compile(scaled)
+    alone = IWAE(6, **SMALL)
+
+    def compiled_in_the_scope():
+        with STRATEGY.scope():
+            alone.compile("sgd")
+
+    refused["scope"] = compiled_in_the_scope
+    found["warned"] = {name: _warned(layer) for name, layer in LAYERS.items()}
     found["refused"] = {name: _said(call) for name, call in refused.items()}
     return found
 

@@ -322,7 +322,7 @@ def test_weights_are_in_every_batch_or_in_none(call, kind):
 
 @pytest.mark.parametrize("way", [*IN_BATCHES, "array", "tuple"])
 def test_validation_data_enters_by_the_same_door(call, way):
-    ways = {**ROUTES, "tuple": lambda x: (x, LABELS)}
+    ways = {**ROUTES, "tuple": lambda x: (x, None, np.ones(len(x)))}
     model = call.model
     steps = {} if way.startswith(("tf", "Py", "array", "tuple")) else {"validation_steps": 2}
     found = model.fit(X, validation_data=ways[way](X), verbose=0, batch_size=BATCH, **steps).history["val_bound"][-1]

@@ -28,7 +28,7 @@ def test_readme_example_runs_as_printed(tmp_path, monkeypatch):
     assert 15.0 < names["result"].nll < 40.0
     assert len(others) == 1
     exec(compile(others[0], str(README), "exec"), names)
-    assert names["model"].event_shape == (8, 8, 1)
+    assert names["model"].event_shape == (28, 28, 1)
 
 
 def test_public_names():

@@ -192,8 +192,6 @@ APART = {
     "moments that were learned": keras.layers.BatchNormalization,
     "moments of the row": keras.layers.LayerNormalization,
     "noise of training": lambda: keras.layers.GaussianNoise(1.0),
-    "noise at any time": lambda: keras.layers.Lambda(lambda x: x + keras.random.normal(keras.ops.shape(x))),
-    "no number": lambda: keras.layers.Lambda(lambda x: keras.ops.sqrt(x - 0.5)),
 }
 
 

@@ -15,22 +15,19 @@ from keras_iwae.training import over_devices
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 SCRIPT = Path(__file__).parent / "replicated_fits.py"
 ON_TWO = (
-    "iwae",
-    "autoencoder",
+    "missing",
+    "autoencoder, penalty",
     "two layers",
-    "learned ciwae",
+    "learned ciwae, warm-up",
     "resampled",
     "vimco, binary",
-    "rws",
+    "rws, weights",
     "full covariance",
     "mixture",
     "autoregressive",
     "adversarial",
-    "warm-up, penalty",
-    "weights, rws",
-    "missing",
 )
-ON_THREE = ("iwae", "weights", "rws")
+ON_THREE = ("weights", "rws, weights")
 
 
 def _apart(folder, replicas: int, *cases: str) -> dict:
@@ -85,10 +82,19 @@ def test_epochs_files_evaluations_and_exports_are_those_of_one_device(on_two):
         ("global_clipnorm", "`global_clipnorm`. Expected None"),
         ("clipvalue", "`clipvalue`. Expected None"),
         ("gradient_accumulation_steps", "`gradient_accumulation_steps`. Expected None"),
+        ("ema_overwrite_frequency", "`ema_overwrite_frequency`. Expected None"),
+        ("scaled", "`clipnorm`. Expected None"),
+        ("scope", "call of `compile`. Expected one in the scope that the model was made in"),
     ],
 )
 def test_what_replicas_would_do_otherwise_is_refused(on_two, name, said):
     assert said in on_two["further"]["refused"][name]
+
+
+def test_layers_that_take_each_replicas_rows_alone_are_said(on_two):
+    for name, said in on_two["further"]["warned"].items():
+        one_device = [each for each in said if "not be those of one device" in each]
+        assert len(one_device) == (name != "synchronized"), (name, said)
 
 
 def test_a_replica_has_the_noise_of_its_rows():

@@ -8,7 +8,6 @@ from keras_iwae.bounds.objectives import Objective
 from keras_iwae.bounds.terms import Term
 from keras_iwae.foundation import MARK, check_integer, is_own_class
 
-_ROUNDING = 1e-4
 _ALIKE = "`terms` alone, which training climbs and from which its value is worked out"
 
 
@@ -38,8 +37,9 @@ def check_contract(objective: Objective, num_samples: int, resampled: bool = Fal
         for term in _tried(objective, method, num_samples, start):
             _check_term(objective, method, term, num_samples, resampled)
         whole = sum(term.coefficient for term in getattr(objective, method)(num_samples, start))
-        if method == "terms" and abs(float(whole) - 1.0) > _ROUNDING:
-            raise _wrong(objective, "`terms` whose coefficients sum to 1, as those of a bound do", f"{float(whole):g}")
+        if method == "terms" and not float(whole) > 0.0:
+            # Nothing would be learned of the data, or what makes them improbable.
+            raise _wrong(objective, "`terms` whose coefficients sum to more than 0", f"{float(whole):g}")
     _check_kept(objective, num_samples, start)
     if start is not None and objective.terms(num_samples, start) == objective.terms(num_samples, 0.5 * start):
         raise _wrong(objective, "`terms` of the `parameter` that it learns", "the same terms whatever it is")

@@ -1,11 +1,14 @@
 """A batch as one of several replicas has it: what it is of the whole, and sums over all of them."""
 
+import warnings
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, Rows, weighted_mean
+
+_OF_THE_WHOLE_GRADIENT = "clipnorm", "global_clipnorm", "clipvalue"
 
 
 class Batch(NamedTuple):
@@ -102,11 +105,17 @@ def refuse_on_batch(model: keras.Model, method: str) -> None:
 
 
 def refuse_under_replicas(model: keras.Model, jit_compile, steps_per_execution: int) -> None:
-    """Refuse to `compile` with what would fail with several replicas, or do another thing than with one.
+    """Refuse to `compile` with what would fail with several replicas, and warn of layers that do another thing there.
 
     Raises:
         ValueError: which names the argument.
     """
+    scope = tf.distribute.get_strategy()
+    if scope.num_replicas_in_sync > 1 and not isinstance(model.weights[0].value, tf.distribute.DistributedValues):
+        raise ValueError(
+            f"Invalid call of `compile`. Expected one in the scope that the model was made in. Received: in that of a "
+            f"{type(scope).__name__}, of a model that was made outside: make, or load, it there too"
+        )
     if number_of_replicas(model) == 1:
         return
     strategy = type(model.distribute_strategy).__name__
@@ -120,19 +129,34 @@ def refuse_under_replicas(model: keras.Model, jit_compile, steps_per_execution: 
             f"{MARK}steps_per_execution`. Expected 1 under a {strategy}, where Keras fails with more. Received: "
             f"{steps_per_execution}"
         )
+    if found := sorted({type(layer).__name__ for layer in model._flatten_layers() if _is_of_replicas(layer)}):
+        warnings.warn(
+            f"Under a {strategy} {' and '.join(found)} take each replica's rows alone: the weights will not be those "
+            "of one device",
+            stacklevel=3,
+        )
+
+
+def _is_of_replicas(layer: keras.Layer) -> bool:
+    """Whether it has statistics of a replica's own rows, or masks that all replicas have in common."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return not layer.synchronized
+    return getattr(layer, "seed_generator", None) is not None
 
 
 def refuse_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Refuse an optimizer that would do to each replica's gradient what is meant for the whole.
+    """Refuse an optimizer that would do to each replica's gradient what is meant for the whole, or would fail.
 
     Raises:
         ValueError: which names the option.
     """
     if number_of_replicas(model) == 1:
         return
-    for name in ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps"):
-        if (value := getattr(optimizer, name, None)) is not None:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    for name in (*_OF_THE_WHOLE_GRADIENT, "gradient_accumulation_steps", "ema_overwrite_frequency"):
+        if (value := getattr(inner, name, None)) is not None:
+            reason = "has it of each replica's own share" if name in _OF_THE_WHOLE_GRADIENT else "fails with it"
             raise ValueError(
                 f"{MARK}{name}`. Expected None for the optimizer under a {type(model.distribute_strategy).__name__}, "
-                f"where Keras has it of each replica's own share of the gradient. Received: {value}"
+                f"where Keras {reason}. Received: {value}"
             )

@@ -13,7 +13,8 @@ def over_devices(devices: int = 1) -> contextlib.AbstractContextManager[Any]:
 
     GPUs where there are any, else as many logical CPUs: those do not train faster, and show that it would be right.
     Each device has a part of every batch and the noise of its rows; gradients and metrics are summed, so that the
-    weights are those of one device, but for the rounding of sums in another order.
+    weights are those of one device, but for the rounding of sums in another order; `compile` warns of layers that are
+    not.
 
     Args:
         devices: how many; 1 is as without.
