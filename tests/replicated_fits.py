@@ -146,6 +146,8 @@ def further() -> dict:
     with STRATEGY.scope():
         scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, clipnorm=1.0))
     refused["scaled"] = lambda: back.compile(scaled)
+    outside = keras.optimizers.Adam(0.01)
+    refused["outside"] = lambda: back.compile(outside)
     alone = IWAE(6, **SMALL)
 
     def compiled_in_the_scope():

@@ -84,6 +84,10 @@ def test_epochs_files_evaluations_and_exports_are_those_of_one_device(on_two):
         ("gradient_accumulation_steps", "`gradient_accumulation_steps`. Expected None"),
         ("ema_overwrite_frequency", "`ema_overwrite_frequency`. Expected None"),
         ("scaled", "`clipnorm`. Expected None"),
+        (
+            "outside",
+            "`optimizer`. Expected one that was made in the scope of the model's MirroredStrategy",
+        ),
         ("scope", "call of `compile`. Expected one in the scope that the model was made in"),
     ],
 )

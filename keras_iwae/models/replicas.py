@@ -152,6 +152,12 @@ def refuse_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) 
     """
     if number_of_replicas(model) == 1:
         return
+    if not isinstance(optimizer.variables[0].value, tf.distribute.DistributedValues):
+        raise ValueError(
+            f"{MARK}optimizer`. Expected one that was made in the scope of the model's "
+            f"{type(model.distribute_strategy).__name__}, or its name. Received: a {type(optimizer).__name__} that was "
+            "made outside"
+        )
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     for name in (*_OF_THE_WHOLE_GRADIENT, "gradient_accumulation_steps", "ema_overwrite_frequency"):
         if (value := getattr(inner, name, None)) is not None:
