@@ -187,10 +187,18 @@ def test_load_from_the_hub(packed, monkeypatch):
         keras_iwae.load("hf://someone/digits")
 
 
-def test_what_is_said_of_a_training_is_an_object(tmp_path, run):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"training": []}', r"Expected an object 'training' in .*metrics\.json\. Received: \[\]"),
+        ('{"nll_test": 3}', r"Expected an object 'nll_test' in .*metrics\.json\. Received: 3"),
+        ('{"nll_test": {"nll": "abc"}}', r"Expected a number 'nll' of 'nll_test' in .*metrics\.json\. Received: 'abc'"),
+    ],
+)
+def test_metrics_are_objects_of_numbers(tmp_path, run, text, said):
     spoiled = tmp_path / "run"
     shutil.copytree(run, spoiled)
-    (spoiled / "metrics.json").write_text('{"training": []}')
-    with pytest.raises(ValueError, match=r'`run`\. Expected one whose metrics\.json has an object "training"'):
+    (spoiled / "metrics.json").write_text(text)
+    with pytest.raises(ValueError, match=said):
         pack(spoiled, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -70,7 +70,7 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     if not Path(folder).exists():
         raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
     run = runs.folder(folder)
-    record = runs.read_json(run / "metrics.json").get("nll_test")
+    record = runs.read_metrics(run).get("nll_test")
     # Before evaluations wrote it by themselves, it was asked for under this name.
     file = next((run / name for name in ("per-example-test.npz", "per-example.npz") if (run / name).is_file()), None)
     settings = settings_of(run)

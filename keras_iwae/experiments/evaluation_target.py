@@ -179,7 +179,7 @@ class Subject:
 
     def _say_what_is_replaced(self, key: str, record: Mapping) -> None:
         """A quick look may take the place of what took hours."""
-        before = runs.read_json(self.path / "metrics.json").get(key)
+        before = runs.read_metrics(self.path).get(key)
         if not isinstance(before, Mapping) or not runs.is_current(self.path, before):
             return
         counts = [name for name in ("num_examples", "num_samples") if None not in (before.get(name), record.get(name))]

@@ -54,10 +54,7 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         raise ValueError(f"{MARK}run`. Expected a run folder. Received: {run}, which has no config.json")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{MARK}out`. Expected a new folder. Received: {out}, which holds files; name another")
-    training = runs.read_json(run / "metrics.json").get("training", {})
-    if not isinstance(training, dict):
-        expected = 'one whose metrics.json has an object "training"'
-        raise ValueError(f"{MARK}run`. Expected {expected}. Received: {run}, with {training!r}")
+    runs.read_metrics(run)
     model = runs.load_model(run, "run")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:
@@ -89,7 +86,7 @@ def _without_optimizer(model: IWAE | AVB) -> IWAE | AVB:
 
 def _metrics(run: Path, folder: Path, before: IWAE | AVB | None) -> dict[str, Any]:
     """What `metrics.json` says that is of this model; of rounded weights, what it said of them before."""
-    stored = runs.read_json(run / "metrics.json")
+    stored = runs.read_metrics(run)
     found = {"training": stored["training"]} if "training" in stored else {}
     digest = runs.digest(folder)
     for name, record in stored.items():

@@ -96,7 +96,7 @@ def _finish_training(run: Path, config: ExperimentConfig) -> bool:
     if not (run / "config.json").exists():
         train(config, run)
         return True
-    if runs.read_json(run / "metrics.json").get("training", {}).get("epoch") != config.run.epochs:
+    if runs.read_metrics(run).get("training", {}).get("epoch") != config.run.epochs:
         resume(run)
     return False
 
@@ -106,7 +106,7 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
     history = runs.read_history(run)
     if not history:
         raise ValueError(f"Expected the rows of epochs in {run / 'history.csv'}. Received: none")
-    record = runs.read_json(run / "metrics.json").get("nll_test", {})
+    record = runs.read_metrics(run).get("nll_test", {})
     # Another evaluation of the run may have been by draws from elsewhere.
     wanted: dict = {"num_samples": eval_k, "limit": limit, "seed": 0, "proposal_scale": 1.0, "defensive": 0.0}
     images = evaluation_images(run, limit, seed=0)

@@ -88,10 +88,33 @@ def read_json(path: str | os.PathLike) -> dict:
     return value
 
 
+# How names of what is written by this package begin.
+_RECORDS = "training", "rounding", "nll", "ais", "bdmc", "sumo"
+
+
+def read_metrics(run: str | os.PathLike) -> dict:
+    """What `metrics.json` of a run has, an object for training and for each evaluation, and anybody's notes.
+
+    Raises:
+        ValueError: if it holds something else, or a text or a list where numbers are.
+    """
+    path = Path(run) / "metrics.json"
+    found = read_json(path)
+    for name, record in found.items():
+        if name.split("_")[0] not in _RECORDS:
+            continue
+        if not isinstance(record, dict):
+            raise ValueError(f"Expected an object {name!r} in {path}. Received: {record!r}")
+        for key in ("nll", "standard_error", "epoch", "seconds"):
+            if isinstance(record.get(key), (str, list, dict)):
+                raise ValueError(f"Expected a number {key!r} of {name!r} in {path}. Received: {record[key]!r}")
+    return found
+
+
 def update_metrics(run: str | os.PathLike, metrics: Mapping) -> None:
     """Add to the run's `metrics.json`, or replace what it had under the same names."""
     path = Path(run) / "metrics.json"
-    write_json(path, {**read_json(path), **metrics})
+    write_json(path, {**read_metrics(run), **metrics})
 
 
 def save_model(model: IWAE | AVB, path: str | os.PathLike) -> None:

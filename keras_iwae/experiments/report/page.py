@@ -49,7 +49,8 @@ def write_report(run: str | os.PathLike) -> Path:
 def _contents(folder: Path) -> dict:
     """Every name that the template uses."""
     config = attempt(partial(settings_of, folder))
-    metrics, latents = (attempt(partial(runs.read_json, folder / f"{name}.json")) for name in ("metrics", "diagnosis"))
+    metrics = attempt(partial(runs.read_metrics, folder))
+    latents = attempt(partial(runs.read_json, folder / "diagnosis.json"))
     pictures, settings = Pictures(folder), _known(config)
     evaluate, diagnose = evaluation_command(folder, settings), diagnosis_command(folder, settings)
     known = {name: one for name, one in _known(metrics).items() if _is_of_now(folder, one)}
