@@ -37,6 +37,7 @@ from keras_iwae.foundation.numerics import (
     log_share_without_each,
     weighted_mean,
 )
+from keras_iwae.foundation.of_noise import of_noise
 from keras_iwae.foundation.pipelines import untuned
 from keras_iwae.foundation.storage import (
     is_running,
@@ -89,6 +90,7 @@ __all__ = [
     "masked_as_nan",
     "moved_weights",
     "number_text",
+    "of_noise",
     "plain",
     "read_arrays",
     "remove_leftovers",
