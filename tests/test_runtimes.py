@@ -1,5 +1,6 @@
 """Files of other runtimes answer what the Python model answers, where a runtime is installed."""
 
+import importlib
 import importlib.util
 import runpy
 from pathlib import Path
@@ -21,7 +22,7 @@ SHAPE, LATENT = (4, 3, 1), 2
 # What writing and running a file takes.
 MODULES = {
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
-    "tflite": ("ai_edge_litert",),
+    "tflite": (),
     "openvino": ("openvino",),
 }
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -43,8 +44,10 @@ def answer(file: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         session = onnxruntime.InferenceSession(file)
         return dict(zip([each.name for each in session.get_outputs()], session.run(None, inputs), strict=True))
     if file.suffix == ".tflite":
-        interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_path=str(file))
-        return interpreter.get_signature_runner()(**inputs)
+        # TensorFlow still has one, which is to go.
+        installed = importlib.util.find_spec("ai_edge_litert") is not None
+        runtime = importlib.import_module("ai_edge_litert.interpreter") if installed else tf.lite
+        return runtime.Interpreter(model_path=str(file)).get_signature_runner()(**inputs)
     # By itself it takes bfloat16 where the processor has it.
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     found = pytest.importorskip("openvino").compile_model(file, "CPU", settings)(inputs)
@@ -114,6 +117,65 @@ def test_the_answers_are_those_of_the_model(model, files, rows, samples):
     each = noise(samples, rows, LATENT)
     by_hand = log_likelihood_by_hand(model, x, posterior.loc + posterior.scale.diag * each)
     assert_same(answer(files["log_likelihood"], {"images": x, "noise": each}), by_hand)
+
+
+# Models of other kinds, whose graphs have other operations
+
+# What a model is made with, and its endpoints that are other graphs for it.
+KINDS: dict[str, tuple[dict, tuple[str, ...]]] = {
+    "layers": ({"latent_dim": (3, 2), "hidden": ((5,), (4,))}, ("encode", "sample", "log_likelihood")),
+    "gaps": ({"likelihood": "gaussian", "missing": "nan", "mask_input": True}, ("encode", "log_likelihood")),
+    "flow prior": ({"prior": "flow"}, ("sample", "log_likelihood")),
+    "mixture prior": ({"prior": "mixture"}, ("log_likelihood",)),
+    "poisson": ({"likelihood": "poisson"}, ("decode", "encode")),
+    "continuous_bernoulli": ({"likelihood": "continuous_bernoulli"}, ("decode",)),
+    "full_covariance": ({"posterior": "full_covariance"}, ("encode", "log_likelihood")),
+    "autoregressive": ({"posterior": "autoregressive"}, ("encode", "log_likelihood")),
+    "auxiliary": ({"posterior": "auxiliary"}, ("encode", "log_likelihood")),
+}
+# What a converter cannot express of them: log(1 + x), exp(x) - 1 and parts of a triangular matrix, or float64.
+CANNOT = {
+    ("onnx", "poisson", "encode"),
+    ("onnx", "continuous_bernoulli", "decode"),
+    ("onnx", "full_covariance", "encode"),
+    ("onnx", "full_covariance", "log_likelihood"),
+    ("tflite", "mixture prior", "log_likelihood"),
+}
+
+
+def request(endpoint, rows: int, samples: int) -> dict[str, np.ndarray]:
+    """Zeros and ones, with a gap where there may be some, and noise."""
+    found = {}
+    for spec in endpoint.inputs:
+        if spec.name in ("images", "events"):
+            found[spec.name] = events(rows, spec.shape[1:])
+        else:
+            found[spec.name] = noise(*[samples] * (spec.shape.rank - 2), rows, spec.shape[-1])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", runtimes.FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_every_kind(tmp_path, format, kind):
+    for module in MODULES[format]:
+        pytest.importorskip(module)
+    settings, names = KINDS[kind]
+    model = small_model((6,), **settings)
+    endpoints = noise_endpoints(model)[0]
+    for name in names:
+        if (format, kind, name) in CANNOT:
+            with pytest.raises(ValueError, match=rf"`endpoints`\. Expected some that {format} can .* '{name}'"):
+                export_runtime(model, tmp_path / name, format, [name])
+            continue
+        (file,) = export_runtime(model, tmp_path / name, format, [name]).values()
+        for rows, samples in ((3, 7), (4, 1)):
+            inputs = request(endpoints[name], rows, samples)
+            for each in ("images", "events"):
+                if each in inputs and kind == "gaps":
+                    inputs[each][0, :2] = np.nan
+            expected = endpoints[name].function(*map(tf.constant, inputs.values()))
+            assert_same(answer(file, inputs), numpy(expected))
 
 
 # What is refused

@@ -21,7 +21,7 @@ def of_noise(distribution, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         ValueError: if it is neither.
 
     Example:
-        >>> z, log_q = of_noise(tfp.distributions.MultivariateNormalDiag(tf.ones([3, 2])), tf.zeros([7, 3, 2]))
+        >>> z, log_q = of_noise(DiagonalGaussian(tf.ones([3, 2]), tf.ones([3, 2])), tf.zeros([7, 3, 2]))
         >>> z.shape, log_q.shape
         (TensorShape([7, 3, 2]), TensorShape([7, 3]))
     """
