@@ -4,28 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import standard_normal_log_prob
 from keras_iwae.posteriors.amortized import AmortizedPosterior
-
-
-class TriangularGaussian(tfp.distributions.MultivariateNormalTriL):
-    r"""TFP's $N(z; \mu, L L^T)$, which it is, with moments and draws of given noise in operations that others have too.
-
-    TFP's own broadcast by an operation of which no other runtime knows.
-    """
-
-    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The draws that standard normal noise `[..., B, D]` makes, and their log density `[..., B]`."""
-        lower = self.scale_tril
-        diagonal = tf.reduce_sum(lower * tf.eye(lower.shape[-1]), axis=-1)
-        log_prob = standard_normal_log_prob(noise) - tf.reduce_sum(tf.math.log(diagonal), axis=-1)
-        return self.loc + tf.linalg.matvec(lower, noise), log_prob
-
-    def _mean(self):
-        return self.loc
-
-    def _stddev(self):
-        return tf.sqrt(tf.reduce_sum(tf.square(self.scale_tril), axis=-1))
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -63,7 +42,7 @@ class FullCovariancePosterior(AmortizedPosterior):
         loc, entries = (head(features) for head in self.heads)
         return loc, tfp.bijectors.FillScaleTriL(diag_bijector=tfp.bijectors.Exp(), diag_shift=None)(entries)
 
-    def distribution(self, x: tf.Tensor, training: bool = False) -> TriangularGaussian:
+    def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalTriL:
         """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale_tril = self(x, training=training)
-        return TriangularGaussian(loc=loc, scale_tril=scale_tril)
+        return tfp.distributions.MultivariateNormalTriL(loc=loc, scale_tril=scale_tril)

@@ -66,8 +66,11 @@ def _write_openvino(model: LatentModel, name: str, graph: Any, file: Path) -> No
 
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(saved_root(model), folder, signatures={"serving_default": graph})
-        # At full precision: by default weights are rounded to float16.
-        openvino.save_model(openvino.convert_model(folder), file, compress_to_fp16=False)
+        converted = openvino.convert_model(folder)
+    # What it converts it need not be able to run, which is found out here and not where the file has gone.
+    openvino.compile_model(converted, "CPU")
+    # At full precision: by default weights are rounded to float16.
+    openvino.save_model(converted, file, compress_to_fp16=False)
 
 
 _FORMATS = {
@@ -174,4 +177,5 @@ def _checked(endpoints: Sequence[str], refused: dict[str, str]) -> tuple[str, ..
 def _briefly(error: Exception) -> str:
     """What a converter says, of pages on a graph the line that names the operations."""
     lines = str(error).splitlines() or [type(error).__name__]
-    return next((line for line in lines if line.startswith("TF Select ops")), lines[0])[:300]
+    named = [line for line in lines if line.startswith(("TF Select ops", "-- No conversion rule"))]
+    return (named or lines)[0][:300]
