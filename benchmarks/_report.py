@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # A clone works without being installed.
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy", "torch", "pythae", "pyro-ppl", "jax", "optax"
+PACKAGES = (
+    *("tensorflow", "keras", "tensorflow-probability", "numpy", "torch", "pythae", "pyro-ppl", "jax", "optax"),
+    *("onnxruntime", "ai-edge-litert", "openvino"),
+)
 
 
 def parser(description: str, rounds: int | None = 7) -> argparse.ArgumentParser:

@@ -88,6 +88,19 @@ def sampling(found: dict) -> str:
     return markdown(["images a second", *map(str, batches)], [[side, *cells] for side, cells in by_side.items()])
 
 
+def runtimes(found: dict) -> str:
+    rows = [
+        [
+            row["batch_size"],
+            row["side"],
+            text(row["batch_milliseconds"], 3),
+            text(row["speed_to_tensorflow"], 1),
+        ]
+        for row in found["rows"]
+    ]
+    return markdown(["images", "side", "milliseconds (range)", "times as fast as TensorFlow (range)"], rows)
+
+
 def startup(found: dict) -> str:
     marks = "frameworks", "imports", "first step"
     rows = [[r["side"], *(f"{r[mark]['median']:.2f}" if mark in r else "" for mark in marks)] for r in found["rows"]]
@@ -119,7 +132,18 @@ def recipe_minutes(found: dict) -> str:
     return markdown(["row", "passes", "minutes (range)"], rows)
 
 
-TABLES = (train_step, nll, time_to_nll, input_pipeline, sampling, startup, growth, step_cost, recipe_minutes)
+TABLES = (
+    train_step,
+    nll,
+    time_to_nll,
+    input_pipeline,
+    sampling,
+    runtimes,
+    startup,
+    growth,
+    step_cost,
+    recipe_minutes,
+)
 
 
 def about(found: dict) -> str:

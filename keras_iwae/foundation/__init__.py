@@ -37,6 +37,7 @@ from keras_iwae.foundation.numerics import (
     log_share_without_each,
     weighted_mean,
 )
+from keras_iwae.foundation.of_noise import of_noise
 from keras_iwae.foundation.pipelines import untuned
 from keras_iwae.foundation.replicas import Rows, current_rows, having_rows, noise_of_rows, rows_out_of
 from keras_iwae.foundation.storage import (
@@ -94,6 +95,7 @@ __all__ = [
     "moved_weights",
     "noise_of_rows",
     "number_text",
+    "of_noise",
     "plain",
     "read_arrays",
     "remove_leftovers",

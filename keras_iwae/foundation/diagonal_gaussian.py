@@ -70,6 +70,11 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
     def _log_prob(self, value):
         return standard_normal_log_prob(self._noise(value)) - tf.reduce_sum(tf.math.log(self.scale.diag), -1)
 
+    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The draws that standard normal noise `[..., B, D]` makes, and their log density `[..., B]`."""
+        scale = self.scale.diag
+        return scale * noise + self.loc, standard_normal_log_prob(noise) - tf.reduce_sum(tf.math.log(scale), -1)
+
     def slope(self, z: tf.Tensor) -> tf.Tensor:
         """The gradient of the log density in z `[..., D]`, at z: what a tape gives, by its formula."""
         return -self._noise(z) * (1.0 / self.scale.diag)

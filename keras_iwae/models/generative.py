@@ -222,7 +222,8 @@ class GenerativeModel(FixedArguments, keras.Layer):
         mask = None
         if self.missing is not None:
             mask = tf.logical_not(tf.math.is_nan(x))
-            x = tf.where(mask, x, self.likelihood.support.nearest_to_zero)
+            # By what is missing, as in `EventEncoder`.
+            x = tf.where(tf.math.is_nan(x), self.likelihood.support.nearest_to_zero, x)
         log_prob = self.likelihood.training_log_prob if training else self.likelihood.log_prob
         features = self.features(z, training)
         log_likelihood = log_prob(x, features, mask)

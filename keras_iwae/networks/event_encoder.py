@@ -117,7 +117,8 @@ class EventEncoder(FixedArguments, keras.Layer):
         observed = None
         if self.missing is not None:
             observed = tf.logical_not(tf.math.is_nan(events))
-            events = tf.where(observed, events, 0.0)
+            # By what is missing, and not by what was observed: tf2onnx multiplies by the latter, and 0 NaN is NaN.
+            events = tf.where(tf.math.is_nan(events), 0.0, events)
         if len(self._groups) == 1:
             seen = encoded(events, *self._groups[0][:2])
         else:

@@ -3,7 +3,8 @@
 A posterior is a Keras layer, a `Posterior`, with
     latent_dim -> D;
     distribution(x) -> q(z|x), batch `[B]`, event `[D]`: `sample(shape, seed)`, `log_prob(z)`, `mean()`, `stddev()`; a
-        TFP distribution if there is one;
+        TFP distribution if there is one; `of_noise(noise)`, draws and their log density of standard normal noise
+        `[K, B, D]`, where it is neither TFP's nor transformed noise and other runtimes are to have log-likelihoods;
 and, from `Posterior`, where a family has nothing of its own to put in their place,
     reparameterize(distribution, z) -> the same z, as a differentiable function of the distribution's parameters;
     reparameterized -> whether it has such a function;

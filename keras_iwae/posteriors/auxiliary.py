@@ -56,6 +56,13 @@ class AuxiliaryGaussian:
         a = self.auxiliary.sample(sample_shape, seed=seeds[0])
         return tf.concat([self._given(self.forward, a).sample(seed=seeds[1]), a], axis=-1)
 
+    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The draws that standard normal noise `[..., B, D + A]` makes, and what `log_prob` gives of them."""
+        of_z, of_a = self._split(noise)
+        a, log_a = self.auxiliary.of_noise(of_a)
+        z, log_z = self._given(self.forward, a).of_noise(of_z)
+        return tf.concat([z, a], axis=-1), log_a + log_z - self._given(self.backward, z).log_prob(a)
+
     def log_density(self, draws: tf.Tensor) -> tf.Tensor:
         """log q(z, a|x) = log q(a|x) + log q(z|a, x) in nats, `[..., B]`, of draws `[..., B, D + A]`."""
         z, a = self._split(draws)

@@ -64,6 +64,17 @@ class HierarchicalGaussian:
         """
         return self.sample_and_log_prob(sample_shape, seed)[0]
 
+    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The draws `[..., B, D]` that standard normal noise of that shape makes, and their log density `[..., B]`."""
+        first, *others = self._split(noise)
+        z, log_prob = DiagonalGaussian(self.loc, self.scale).of_noise(first)
+        layers, log_probs = [z], [log_prob]
+        for network, each in zip(self.networks, others, strict=True):
+            z, log_prob = self._above(network, z).of_noise(each)
+            layers.append(z)
+            log_probs.append(log_prob)
+        return tf.concat(layers, axis=-1), tf.add_n(log_probs)
+
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """log q(z|x) in nats, `[..., B]`, of latents `[..., B, D]`: the sum over layers of log q(z_{l+1}|z_l)."""
         layers = self._split(z)

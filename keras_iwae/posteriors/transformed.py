@@ -23,9 +23,10 @@ class TransformedNormal(tfp.distributions.TransformedDistribution):
     """
 
     def _fixed_draws(self) -> tf.Tensor:
-        shape = self.distribution.batch_shape_tensor(), self.distribution.event_shape_tensor()
         noise = antithetic_noise(_DRAWS, int(self.event_shape[-1]))
-        return self.bijector.forward(tf.broadcast_to(noise, tf.concat([[_DRAWS], *shape], axis=0)))
+        # Not by TFP's `batch_shape_tensor`, whose BroadcastArgs no other runtime has.
+        shape = tf.shape(self.distribution.distribution.loc)
+        return self.bijector.forward(tf.broadcast_to(noise, tf.concat([[_DRAWS], shape], axis=0)))
 
     def _mean(self):
         return tf.reduce_mean(self._fixed_draws(), axis=0)

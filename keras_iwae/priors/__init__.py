@@ -3,6 +3,7 @@
 A prior is a Keras layer, a `Prior`, with
     log_prob(z, training) -> log p(z) in nats, `[K, B]`, of latents `[K, B, D]` or of any leading axes;
     sample(num_samples, seed) -> z `[N, D]`;
+    of_noise(noise) -> z `[N, D]` and log p(z) `[N]` of standard normal noise `[N, D]`, where draws are made of it;
     decoded(z) -> the part of z that the decoder sees, `[..., decoded_dim]`;
     latent_dim -> D, decoded_dim.
 A prior with `through_posterior` is made of the posterior of the model, which it is told by `of_model`.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import FixedArguments, check_integer, check_width
+from keras_iwae.foundation import FixedArguments, check_integer, check_width, of_noise
 
 
 class Prior(FixedArguments, keras.Layer):
@@ -49,6 +49,14 @@ class Prior(FixedArguments, keras.Layer):
     def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
         return self.distribution.sample([num_samples], seed=seed)
+
+    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The draws that standard normal noise `[N, D]` makes, and their log density in nats `[N]`.
+
+        Raises:
+            ValueError: if the distribution is not one of such noise.
+        """
+        return of_noise(self.distribution, noise)
 
     def decoded(self, z: tf.Tensor) -> tf.Tensor:
         """The part of latents `[..., D]` that the decoder sees."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer, check_seed, check_width, standard_normal_log_prob
@@ -120,11 +121,15 @@ class FlowPrior(Prior):
 
     def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
-        noise = tf.random.stateless_normal(tf.stack([num_samples, self.latent_dim]), seed)
+        return self.of_noise(tf.random.stateless_normal(tf.stack([num_samples, self.latent_dim]), seed))[0]
+
+    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        log_prob = standard_normal_log_prob(noise)
         halves = [noise[:, : (self.latent_dim + 1) // 2], noise[:, (self.latent_dim + 1) // 2 :]]
         for layer in reversed(range(self.num_layers)):
             kept = layer % 2
             shift, log_scale = self._coupling(layer, halves[kept], training=False)
             halves[1 - kept] = shift + halves[1 - kept] * tf.exp(log_scale)
+            log_prob -= tf.reduce_sum(log_scale, axis=-1)
         order = [*range(0, self.latent_dim, 2), *range(1, self.latent_dim, 2)]
-        return tf.gather(tf.concat(halves, axis=-1), tf.argsort(order), axis=-1)
+        return tf.gather(tf.concat(halves, axis=-1), np.argsort(order), axis=-1), log_prob

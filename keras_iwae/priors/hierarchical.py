@@ -114,6 +114,16 @@ class HierarchicalPrior(Prior):
             layers.insert(0, DiagonalGaussian(*network.given(layers[0])).sample(seed=layer_seed))
         return tf.concat(layers, axis=-1)
 
+    def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        *others, last = tf.split(noise, self.latent_dims, axis=-1)
+        z, log_prob = self.top.of_noise(last)
+        layers, log_probs = [z], [log_prob]
+        for network, each in zip(self.networks[::-1], others[::-1], strict=True):
+            z, log_prob = DiagonalGaussian(*network.given(layers[0])).of_noise(each)
+            layers.insert(0, z)
+            log_probs.append(log_prob)
+        return tf.concat(layers, axis=-1), tf.add_n(log_probs)
+
     def decoded(self, z: tf.Tensor) -> tf.Tensor:
         """z_1, `[..., D_1]`, of latents `[..., D]`."""
         return z[..., : self.decoded_dim]

@@ -1,5 +1,6 @@
-"""A trained model as a SavedModel for TF Serving: endpoints, versions, warm-up requests."""
+"""A trained model as files that others serve: a SavedModel for TF Serving, and other runtimes' own."""
 
 from keras_iwae.serving.export import export_saved_model, load_saved_model
+from keras_iwae.serving.runtimes import export_runtime
 
-__all__ = ["export_saved_model", "load_saved_model"]
+__all__ = ["export_runtime", "export_saved_model", "load_saved_model"]

@@ -6,8 +6,6 @@ stateful random op would replay the same stream after each server start if a glo
 """
 
 import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +14,10 @@ import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
 from keras_iwae.evaluation import Proposal
-from keras_iwae.foundation import MARK, check_folder, check_integer, check_path, is_running
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_path
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
+from keras_iwae.serving.folders import whole_folder
 from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 
@@ -123,25 +122,19 @@ def export_saved_model(
         for name, one in served.items()
     }
     signatures["serving_default"] = next(iter(signatures.values()))
-    root = tf.Module()
-    # Not the model, which would bring its optimizer.
-    root.weights = [weight.value for weight in model.weights]
-    root.tables = [part for part in tf.train.TrackableView(model).descendants() if isinstance(part, TrackableResource)]
-    path.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last step is a rename within one file system; the name is no number, so a server
-    # that watches the folder does not load a version that is still being written.
-    for left in path.glob(".unfinished-*"):
-        # Of a process that was killed.
-        if not is_running(int(left.name.split("-")[1])):
-            shutil.rmtree(left, ignore_errors=True)
-    unfinished = path / f".unfinished-{os.getpid()}-{uuid.uuid4().hex}"
-    try:
+    root = saved_root(model)
+    with whole_folder(target) as unfinished:
         tf.saved_model.save(root, str(unfinished), signatures=signatures)
         write_warmup_requests(unfinished, _warmup_records(model.name, served))
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return target
+
+
+def saved_root(model: LatentModel) -> tf.Module:
+    """What holds the weights and tables of `model` in a SavedModel; not the model, which would bring its optimizer."""
+    root = tf.Module()
+    root.weights = [weight.value for weight in model.weights]
+    root.tables = [part for part in tf.train.TrackableView(model).descendants() if isinstance(part, TrackableResource)]
+    return root
 
 
 def _endpoints(model: "IWAE | TableEstimator", proposal: Proposal) -> dict[str, Endpoint]:
