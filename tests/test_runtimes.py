@@ -133,10 +133,11 @@ KINDS: dict[str, tuple[dict, tuple[str, ...]]] = {
     "autoregressive": ({"posterior": "autoregressive"}, ("encode", "log_likelihood")),
     "auxiliary": ({"posterior": "auxiliary"}, ("encode", "log_likelihood")),
 }
-# What a converter cannot express of them: log(1 + x), exp(x) - 1, float64, some sums, parts of a triangular matrix.
+# What a converter cannot express of them: log(1 + x), exp(x) - 1, cosh, float64, some sums, parts of a triangular matrix.
 CANNOT = {
     ("onnx", "poisson", "encode"),
     ("onnx", "continuous_bernoulli", "decode"),
+    ("tflite", "continuous_bernoulli", "decode"),
     ("tflite", "mixture prior", "log_likelihood"),
     ("openvino", "autoregressive", "log_likelihood"),
     *((format, "full_covariance", name) for format in runtimes.FORMATS for name in ("encode", "log_likelihood")),
