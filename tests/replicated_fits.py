@@ -21,6 +21,7 @@ STRATEGY = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(REPLICAS)])
 
 from keras_iwae import AVB, IWAE, data, export_saved_model, importance_weighted_nll, load_saved_model  # noqa: E402
 from keras_iwae.posteriors import GaussianPosterior  # noqa: E402
+from keras_iwae.training import FusedAdam  # noqa: E402
 
 # Batches of 10 that two or three do not always divide, and a last one of 1, which leaves a replica without any.
 X = (np.random.default_rng(0).random((21, 6)) < 0.4).astype(np.float32)
@@ -56,6 +57,10 @@ CASES = {
     "autoregressive": lambda: IWAE(6, posterior="autoregressive", **SMALL),
     "adversarial": lambda: AVB(6, latent_dim=2, hidden=(5,)),
     "weights": lambda: IWAE(6, **SMALL),
+    # Short enough to matter at every step.
+    "clipnorm": lambda: IWAE(6, **SMALL),
+    "global_clipnorm": lambda: IWAE(6, **SMALL),
+    "clipvalue": lambda: IWAE(6, **SMALL),
     "own": _own,
 }
 # Those that draw in `evaluate` as in no other.
@@ -67,7 +72,9 @@ def _fit(name: str, replicated: bool) -> dict:
     weights = WEIGHTS if "weights" in name else None
     with STRATEGY.scope() if replicated else contextlib.nullcontext():
         model = CASES[name]()
-        model.compile(keras.optimizers.SGD(0.05))
+        # Of a large epsilon, so that steps follow the length of gradients.
+        clipped = FusedAdam(0.05, epsilon=1.0, **{name: 0.01}) if "clip" in name else None
+        model.compile(clipped or keras.optimizers.SGD(0.05))
     given = {"batch_size": 10, "sample_weight": weights, "verbose": 0}
     fit = model.fit(x, epochs=2, shuffle=False, **given)
     found = {

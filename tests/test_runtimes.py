@@ -133,7 +133,7 @@ KINDS: dict[str, tuple[dict, tuple[str, ...]]] = {
     "autoregressive": ({"posterior": "autoregressive"}, ("encode", "log_likelihood")),
     "auxiliary": ({"posterior": "auxiliary"}, ("encode", "log_likelihood")),
 }
-# What a converter cannot express of them: log(1 + x), exp(x) - 1, cosh, float64, some sums, parts of a triangular matrix.
+# What a converter cannot express of them: log(1 + x), exp(x) - 1, cosh, float64, some sums, triangular matrices.
 CANNOT = {
     ("onnx", "poisson", "encode"),
     ("onnx", "continuous_bernoulli", "decode"),

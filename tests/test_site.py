@@ -47,6 +47,7 @@ BETWEEN_ROOMS = {
         "check_model",
         "check_weights",
         "encoder_inputs",
+        "replica_context",
         "sizes",
         "units_of",
         "with_inputs",

@@ -160,8 +160,14 @@ def refuse_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) 
         )
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     for name in (*_OF_THE_WHOLE_GRADIENT, "gradient_accumulation_steps", "ema_overwrite_frequency"):
+        if name in _OF_THE_WHOLE_GRADIENT and getattr(optimizer, "clips_whole_gradients", False):
+            continue
         if (value := getattr(inner, name, None)) is not None:
-            reason = "has it of each replica's own share" if name in _OF_THE_WHOLE_GRADIENT else "fails with it"
+            reason = (
+                "has it of each replica's own share, and FusedAdam of the whole"
+                if name in _OF_THE_WHOLE_GRADIENT
+                else "fails with it"
+            )
             raise ValueError(
                 f"{MARK}{name}`. Expected None for the optimizer under a {type(model.distribute_strategy).__name__}, "
                 f"where Keras {reason}. Received: {value}"

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import plain
+from keras_iwae.models import replica_context
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -15,7 +16,8 @@ class FusedAdam(keras.optimizers.Adam):
     $m \leftarrow \beta_1 m + (1 - \beta_1) g$, $v \leftarrow \beta_2 v + (1 - \beta_2) g^2$,
     $\theta \leftarrow \theta - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\sqrt{v} + \epsilon}$.
 
-    Arguments, state and result are those of `keras.optimizers.Adam`, the result to rounding.
+    Arguments, state and result are those of `keras.optimizers.Adam`, the result to rounding. Under several replicas it
+    clips the gradient of all of them, where Keras' own clip each one's share.
 
     Args:
         *args: as for `keras.optimizers.Adam`, the learning rate first.
@@ -31,6 +33,9 @@ class FusedAdam(keras.optimizers.Adam):
         Kingma, Ba (2015), Adam: a method for stochastic optimization, section 2, with the order of its last lines.
     """
 
+    # Which `compile` asks for under a strategy.
+    clips_whole_gradients = True
+
     def __init__(self, *args, **kwargs):
         super().__init__(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
         if self.amsgrad:
@@ -38,6 +43,8 @@ class FusedAdam(keras.optimizers.Adam):
 
     def apply(self, grads, trainable_variables=None):
         """Take a step; what is the same for all variables is computed once."""
+        if replica_context() is not None:
+            grads = self._clipped_together(grads)
         step = tf.cast(self.iterations + 1, tf.float32)
         beta_1, beta_2, epsilon = map(tf.constant, (self.beta_1, self.beta_2, self.epsilon))
         powers = {"beta1_power": beta_1**step, "beta2_power": beta_2**step}
@@ -48,6 +55,20 @@ class FusedAdam(keras.optimizers.Adam):
         # Tensors of a graph that is made are not for another; each replica comes by here.
         with contextlib.suppress(AttributeError):
             del self._shared
+
+    def _clipped_together(self, grads: list[tf.Tensor]) -> list[tf.Tensor]:
+        """A replica's share of the clipped gradient of all replicas; it is short enough not to be clipped again."""
+        replica = replica_context()
+        if self.global_clipnorm is self.clipnorm is self.clipvalue is None:
+            return grads
+        whole = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+        if self.global_clipnorm is not None:
+            whole, _ = tf.clip_by_global_norm(whole, self.global_clipnorm)
+        elif self.clipnorm is not None:
+            whole = [tf.clip_by_norm(one, self.clipnorm) for one in whole]
+        else:
+            whole = [tf.clip_by_value(one, -self.clipvalue, self.clipvalue) for one in whole]
+        return [one / float(replica.num_replicas_in_sync) for one in whole]
 
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable and its two moments."""
