@@ -54,7 +54,6 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         raise ValueError(f"{MARK}run`. Expected a run folder. Received: {run}, which has no config.json")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{MARK}out`. Expected a new folder. Received: {out}, which holds files; name another")
-    runs.read_metrics(run)
     model = runs.load_model(run, "run")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:

@@ -73,14 +73,12 @@ def shared_out(x: tf.Tensor, weights: tf.Tensor | None) -> Batch:
 
 
 def sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
-    """The sum of each replica's values, over their number.
+    """The sum of each replica's values, over their number, where there are several.
 
     What is added to a variable that is the sum of every replica's own is then whole in that sum, and each replica's
     own has what all have seen, but for that number.
     """
     replica = replica_context()
-    if replica is None:
-        return values
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values) / float(replica.num_replicas_in_sync)
 
 
