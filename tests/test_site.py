@@ -69,7 +69,7 @@ BETWEEN_ROOMS = {
     },
     "evaluation.diagnostics": set(),
     "plots": set(),
-    "training": set(),
+    "training": {"number_of_machines"},
     "tables": set(),
     "serving": set(),
     "experiments": set(),

@@ -1,37 +1,23 @@
 """Training a run: from the first epoch, or on from where it was stopped."""
 
 import os
-import sys
 import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_iwae import data, plots
+from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.fitting import fit_run
 from keras_iwae.experiments.inputs import Inputs
-from keras_iwae.foundation import check_folder
+from keras_iwae.foundation import MARK, check_folder
 from keras_iwae.models import IWAE
-from keras_iwae.training import (
-    AveragesAfterEpochs,
-    Budget,
-    FewerSamplesFirst,
-    ImageGrids,
-    NLLCurve,
-    RunCheckpoint,
-    StopWhereNotFinite,
-    exchange_averages,
-    over_devices,
-    runs,
-)
-
-_SHOWN = 50
+from keras_iwae.training import Machines, exchange_averages, number_of_machines, over_devices, over_machines, runs
 
 
 def train(
@@ -43,10 +29,13 @@ def train(
 ) -> Path:
     """Train a new run from its first epoch to its last.
 
+    In a process of several that TF_CONFIG names, together with them; the first one writes the run folder, which all of
+    them have to see. See `keras_iwae.training.over_machines`.
+
     Args:
         config: what to train.
         out: the run folder, which must not exist or be empty; `None` makes one under `saved_models/`, named after the
-            configuration and the time.
+            configuration and the time, where this is the only process.
         budget_minutes: training time after which the run stops at the end of an epoch; `resume` goes on.
         curve: whether to follow the NLL of the validation images; see `keras_iwae.training.NLLCurve`.
         devices: see `keras_iwae.training.over_devices`.
@@ -55,15 +44,23 @@ def train(
         the run folder: see `keras_iwae.training.runs` for what it holds.
 
     Raises:
-        ValueError: if `out` holds anything, or an argument of the configuration is out of range.
+        ValueError: if `out` holds anything, an argument of the configuration is out of range, or the processes of
+            TF_CONFIG are asked for different things.
+        OSError: if one of these ends before the others.
     """
-    out = out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if out is None and number_of_machines() > 1:
+        raise ValueError(f"{MARK}out`. Expected a folder that all processes of TF_CONFIG see. Received: none")
+    together = _others(devices)
+    run = check_folder("out", out or runs.ROOT / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     # Before the folder: a configuration that cannot run leaves none.
-    with over_devices(devices):
+    with over_devices(devices) if together is None else together.scope():
         model = build(config)
     training, began = _training_data(config, first_epoch=0), Inputs.now(config)
-    run = runs.create(out, asdict(config), began.files())
-    return _fit(run, config, model, training, 0, budget_minutes, curve)
+    if together is not None:
+        together.check_same(configuration=asdict(config), dataset=began)
+    if _writes(together):
+        runs.create(run, asdict(config), began.files())
+    return fit_run(run, config, model, training, 0, budget_minutes, curve, together)
 
 
 def resume(
@@ -90,8 +87,11 @@ def resume(
 
     Raises:
         ValueError: if there is no run, its checkpoint or history cannot be read, its schedule or the share of its
-            epochs with fewer samples cannot end elsewhere, or what it began with is no longer so.
+            epochs with fewer samples cannot end elsewhere, what it began with is no longer so, or the processes of
+            TF_CONFIG find different things there.
+        OSError: if one of these ends before the others.
     """
+    together = _others(devices)
     run = check_folder("out", run)
     stored = runs.read_json(run / "config.json")
     if not stored:
@@ -107,8 +107,8 @@ def resume(
             )
         config = config.replaced(epochs=epochs)
     started = (run / "model.keras").exists()
-    _check_inputs(run, config, started)
-    with over_devices(devices):
+    _check_inputs(run, config, started, _writes(together))
+    with over_devices(devices) if together is None else together.scope():
         model = runs.load_model(run) if started else build(config)
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
@@ -127,24 +127,42 @@ def resume(
         )
     _check_early_epochs(before, config, epochs_done)
     training = _training_data(config, epochs_done)
-    if config != before:
+    if together is not None:
+        together.check_same(epochs=asdict(config), out=runs.digest(run), dataset=Inputs.now(config))
+    if config != before and _writes(together):
         # Now that it is known that the run can go on.
         runs.write_json(run / "config.json", asdict(config))
-    return _fit(run, config, model, training, epochs_done, budget_minutes, curve)
+    return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, together)
+
+
+def _others(devices: int) -> Machines | None:
+    """The processes that train together with this one, once they are there."""
+    if devices != 1 and number_of_machines() > 1:
+        # Before it waits for them.
+        raise ValueError(
+            f"{MARK}devices`. Expected 1 beside TF_CONFIG, each process of which takes all GPUs that it sees "
+            f"(CUDA_VISIBLE_DEVICES). Received: {devices}"
+        )
+    return over_machines()
+
+
+def _writes(together: Machines | None) -> bool:
+    """Whether this process writes the run folder."""
+    return together is None or together.first
 
 
 def _steps(model: IWAE) -> int:
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
-def _check_inputs(run: Path, config: ExperimentConfig, started: bool) -> None:
+def _check_inputs(run: Path, config: ExperimentConfig, started: bool, writes: bool) -> None:
     if not Inputs.of(run).data:
         if started:
             warnings.warn(
                 f"{run} does not say what it was trained on: whether it goes on with the same examples is not known",
                 stacklevel=3,
             )
-        else:
+        elif writes:
             # Nothing came of what there was before the stop.
             Inputs.now(config).keep(run)
     inputs.check_settings(run, config)
@@ -174,88 +192,3 @@ def _training_data(config: ExperimentConfig, first_epoch: int) -> tf.data.Datase
         first_epoch=first_epoch,
         levels=config.model.levels,
     )
-
-
-def _fit(
-    run: Path,
-    config: ExperimentConfig,
-    model: IWAE,
-    training: tf.data.Dataset,
-    epochs_done: int,
-    budget_minutes: float | None,
-    curve: bool,
-) -> Path:
-    validation = data.load(
-        config.data.dataset, "validation", config.data.batch_size, config.binarization, levels=config.model.levels
-    )
-    shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
-    history = runs.read_history(run, epochs_done)
-    _check_columns(run, model, history)
-    checkpoint = RunCheckpoint(run, history)
-    logs = run / "tensorboard"
-    # The curve before the checkpoint: a kill between the two repeats both.
-    callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
-    callbacks = [StopWhereNotFinite(), *callbacks]
-    callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
-    if config.objective.early_samples is not None:
-        callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))
-    if config.optimizer.ema is not None:
-        averages = AveragesAfterEpochs()
-        callbacks = [averages, *callbacks, averages.ends]
-    epochs = config.run.epochs
-    if budget_minutes is not None:
-        callbacks.append(Budget(checkpoint, budget_minutes))
-        if Budget.spent(checkpoint) >= budget_minutes:
-            epochs = epochs_done
-    if epochs > epochs_done:
-        # Of weights that the next epoch replaces: no evaluation would find its own there again.
-        for partial in run.glob("partial-*.npz"):
-            partial.unlink()
-    model.fit(
-        training,
-        validation_data=validation,
-        initial_epoch=epochs_done,
-        epochs=epochs,
-        # A bar is for a terminal; a log file gets one line an epoch.
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=callbacks,
-    )
-    history = checkpoint.history
-    if not history:
-        # Nothing was left to train, and what is known of the epochs before was removed.
-        return run
-    _draw_figures(run, model, shown, history)
-    last = history[-1]
-    seconds = sum(row["seconds"] for row in history)
-    runs.update_metrics(
-        run,
-        {
-            "training": {
-                **last,
-                "seconds": seconds,
-                "steps": int(keras.ops.convert_to_numpy(model.optimizer.iterations)),
-            }
-        },
-    )
-    return run
-
-
-def _check_columns(run: Path, model: IWAE, history: list[dict[str, float]]) -> None:
-    """Refuse a history with other columns than the next epoch will have."""
-    reported = {metric.name for metric in model.metrics} - {"seen"}
-    wanted = {"epoch", "seconds", *reported, *(f"val_{name}" for name in reported)}
-    if history and (other := wanted.symmetric_difference(history[0])):
-        raise ValueError(
-            f"Expected the columns {', '.join(sorted(wanted))} in {run / 'history.csv'}. Received: others, as of "
-            f"{min(other)}"
-        )
-
-
-def _draw_figures(run: Path, model: IWAE, originals: np.ndarray, history: list[dict[str, float]]) -> None:
-    """Write a run's pictures: training curves, samples from the prior, reconstructions beside their originals."""
-    figures = run / "figures"
-    plots.save_curves(figures / "curves.png", {name: [row[name] for row in history] for name in history[0]})
-    to_grey = model.generative.likelihood.to_grey
-    plots.save_grid(figures / "samples.png", to_grey(model.sample(100).mean))
-    reconstructions = model.predict(originals, verbose=0)
-    plots.save_grid(figures / "reconstructions.png", to_grey(plots.side_by_side(originals, reconstructions)))

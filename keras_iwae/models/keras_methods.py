@@ -8,7 +8,7 @@ from keras_iwae.foundation import MARK, check_boolean, is_own_class, shape_text,
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
 from keras_iwae.models.passes import check_ends, check_passes, check_split, check_steps, settle_validation_freq
-from keras_iwae.models.replicas import Batch, refuse_on_batch, shared_out
+from keras_iwae.models.replicas import Batch, refuse_on_batch, refuse_over_machines, shared_out
 from keras_iwae.models.stopping import check_batch, with_stopping
 
 
@@ -57,6 +57,7 @@ class CheckedModel(CompiledModel):
                 loss is not finite, unless a `keras.callbacks.TerminateOnNaN` is there to end it, or in which no
                 example had a weight above 0.
         """
+        refuse_over_machines(self, "fit")
         _refuse_labels(y, class_weight)
         check_batch_size(x, batch_size)
         check_passes(epochs, initial_epoch, steps_per_epoch, validation_steps)
@@ -122,6 +123,7 @@ class CheckedModel(CompiledModel):
             found = super().evaluate(x, y, batch_size, verbose, sample_weight, **options)
             self._check_weighed("validation_data")
             return found
+        refuse_over_machines(self, "evaluate")
         _refuse_labels(y)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
@@ -138,6 +140,7 @@ class CheckedModel(CompiledModel):
         Raises:
             ValueError: for data that is not taken, weights that are not finite, and entries that have no mean.
         """
+        refuse_over_machines(self, "predict")
         check_steps(steps)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")

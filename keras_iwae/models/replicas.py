@@ -102,6 +102,24 @@ def refuse_on_batch(model: keras.Model, method: str) -> None:
         )
 
 
+def refuse_over_machines(model: keras.Model, method: str) -> None:
+    """Refuse a method of Keras' of a model that several machines train, under which it fails.
+
+    Raises:
+        ValueError: which names the method.
+    """
+    strategy = model.distribute_strategy
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    machines = strategy.cluster_resolver.cluster_spec().as_dict().values()
+    if sum(map(len, machines)) > 1:
+        instead = "training.fit_over_machines" if method == "fit" else f"{method} of the saved model, loaded outside"
+        raise ValueError(
+            f"Invalid call of `{method}`. Expected {instead}: Keras' own fails over several machines. Received: "
+            f"model.{method}"
+        )
+
+
 def refuse_under_replicas(model: keras.Model, jit_compile, steps_per_execution: int) -> None:
     """Refuse to `compile` with what would fail with several replicas, and warn of layers that do another thing there.
 

@@ -12,6 +12,8 @@ from keras_iwae.training.callbacks import (
 )
 from keras_iwae.training.devices import over_devices
 from keras_iwae.training.library import in_the_box, load
+from keras_iwae.training.loop import fit_over_machines
+from keras_iwae.training.machines import Machines, number_of_machines, over_machines
 from keras_iwae.training.optimizers import FusedAdam
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
@@ -22,14 +24,18 @@ __all__ = [
     "FewerSamplesFirst",
     "FusedAdam",
     "ImageGrids",
+    "Machines",
     "NLLCurve",
     "PaperSchedule",
     "RunCheckpoint",
     "StopWhereNotFinite",
     "exchange_averages",
+    "fit_over_machines",
     "in_the_box",
     "load",
+    "number_of_machines",
     "over_devices",
+    "over_machines",
     "passes_of",
     "runs",
     "stage_of",

@@ -168,7 +168,9 @@ class ImageGrids(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         to_grey = self.model.generative.likelihood.to_grey
         samples = to_grey(self.model.sample(_GRID * _GRID).mean)
-        pairs = to_grey(plots.side_by_side(self.originals, self.model.predict(self.originals, verbose=0)))
+        # By no `predict`, which would wait for other processes that train with this one.
+        reconstructions = keras.ops.convert_to_numpy(self.model(self.originals))
+        pairs = to_grey(plots.side_by_side(self.originals, reconstructions))
         with self.writer.as_default(step=epoch):
             for name, images in (("samples", samples), ("reconstructions", pairs)):
                 grid = plots.image_grid(images, _GRID)

@@ -1,0 +1,165 @@
+"""Several machines, with a process on each, that train one model together: which they are, and whether they agree."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae.foundation import MARK
+
+_ASKED_BY = "TF_CONFIG"
+_KINDS = "chief", "worker"
+
+
+def number_of_machines() -> int:
+    """How many processes the environment variable TF_CONFIG names, 1 where it is not there.
+
+    Raises:
+        ValueError: if it names something else.
+
+    Example:
+        >>> number_of_machines()
+        1
+    """
+    return _place(os.environ.get(_ASKED_BY, ""))[1]
+
+
+def over_machines() -> "Machines | None":
+    """The machines that the environment variable TF_CONFIG names, once all of them have begun.
+
+    It is TensorFlow's: `{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}`, with an
+    index of its own for each process.
+
+    Returns:
+        `Machines`; `None` where the variable is not there or names one process.
+
+    Raises:
+        ValueError: if it names something else, or TensorFlow has begun without it.
+
+    Example:
+        >>> over_machines() is None
+        True
+
+    References:
+        TensorFlow's guide to distributed training, section on MultiWorkerMirroredStrategy.
+    """
+    place = _place(os.environ.get(_ASKED_BY, ""))
+    if place[1] == 1:
+        return None
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{MARK}{_ASKED_BY}`. Expected to be asked for before anything else of TensorFlow. Received: it began "
+            f"without ({error})"
+        ) from error
+    return Machines(strategy, *place)
+
+
+class Machines:
+    """Processes that train together, and which of them this one is.
+
+    Args:
+        strategy: TensorFlow's.
+        index: of this process, from 0.
+        count: how many there are.
+
+    Attributes:
+        strategy: TensorFlow's, which the processes have in common.
+        index: of this process, from 0.
+        count: how many there are.
+        replicas: how many each of them has.
+        first: whether this is the one that writes files.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, index: int, count: int):
+        self.strategy, self.index, self.count, self.first = strategy, index, count, index == 0
+        self.replicas = strategy.num_replicas_in_sync // count
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """What a model is made or loaded in.
+
+        Raises:
+            OSError: if another process ends meanwhile.
+        """
+        with others_going_on(), self.strategy.scope():
+            yield
+
+    def check_same(self, **found: Any) -> None:
+        """Wait for all, and refuse to go on where they have found different things.
+
+        Args:
+            **found: of each name what this process has found, which its text tells from anything else.
+
+        Raises:
+            ValueError: in all of them, which names what differs.
+        """
+        # As many bytes as float32 holds exactly: on GPUs integers are not sent.
+        digests = [hashlib.sha256(repr(value).encode()).digest()[:3] for value in found.values()]
+        of_all = self._of_all([float(int.from_bytes(digest, "little")) for digest in digests])
+        for name, column in zip(found, of_all.T, strict=True):
+            others = [i for i in range(self.count) if column[i] != column[0]]
+            if others:
+                raise ValueError(
+                    f"{MARK}{name}`. Expected the same in all {self.count} processes of {_ASKED_BY}: one command, one "
+                    f"data set, and an `out` that all of them see. Received: another in {', '.join(map(str, others))} "
+                    "than in 0"
+                )
+
+    def wait(self) -> None:
+        """Wait for all to come here.
+
+        Raises:
+            OSError: if another process ends before.
+        """
+        self.any(False)
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any of them."""
+        return bool(self._of_all([float(mine)]).any())
+
+    def _of_all(self, mine: Sequence[float]) -> np.ndarray:
+        """Of the N numbers `mine` those of each process, `[processes, N]`."""
+        row = tf.constant([mine])
+
+        @tf.function
+        def gathered() -> tf.Tensor:
+            return self.strategy.run(lambda: tf.distribute.get_replica_context().all_gather(row, axis=0))
+
+        with others_going_on():
+            return self.strategy.experimental_local_results(gathered())[0].numpy()[:: self.replicas]
+
+
+@contextlib.contextmanager
+def others_going_on() -> Iterator[None]:
+    """Say in one sentence that another process has ended."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(
+            "Expected all processes of TF_CONFIG to go on. Received: one that ended, or is not reached "
+            f"({type(error).__name__}). Start all of them again to go on from the last whole epoch"
+        ) from error
+
+
+def _place(text: str) -> tuple[int, int]:
+    """Which this process is, and of how many."""
+    if not text:
+        return 0, 1
+    expected = 'Expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        stated = json.loads(text)
+        cluster, task = stated.get("cluster", {}), stated.get("task", {"type": "worker", "index": 0})
+        sizes = {kind: len(list(cluster[kind])) for kind in cluster}
+        kind, index = task["type"], int(task["index"])
+        if not set(sizes) <= set(_KINDS) or sizes.get("chief", 0) > 1 or (sizes and not 0 <= index < sizes[kind]):
+            raise ValueError("other processes than a chief and workers, or none of this index")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{MARK}{_ASKED_BY}`. {expected}. Received: {text} ({error})") from error
+    return index + (sizes.get("chief", 0) if kind == "worker" else 0), max(1, sum(sizes.values()))

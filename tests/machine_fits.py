@@ -1,0 +1,104 @@
+"""A fit of one of several processes that train together, beside the same fit alone: how far they are apart, as JSON.
+
+TF_CONFIG=... python tests/machine_fits.py
+"""
+
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_iwae import AVB, IWAE
+from keras_iwae.training import FusedAdam, fit_over_machines, over_machines
+
+TOGETHER = over_machines()
+# Batches of 10 that two or three do not always divide, and a last one of 1, which leaves a process without any.
+X = (np.random.default_rng(0).random((21, 6)) < 0.4).astype(np.float32)
+WEIGHTS = np.random.default_rng(1).random(21).astype(np.float32)
+SMALL = {"latent_dim": 2, "hidden": (5,), "num_samples": 4}
+CASES = {
+    "iwae, ema": lambda: IWAE(6, **SMALL),
+    "weights": lambda: IWAE(6, **SMALL),
+    "resampled, warm-up": lambda: IWAE(6, **{**SMALL, "num_samples": 60}, backward_samples=3, kl_warmup_steps=5),
+    "vimco, binary": lambda: IWAE(6, posterior="bernoulli", estimator="vimco", **SMALL),
+    "rws, mixture": lambda: IWAE(6, estimator="rws", prior="mixture", **SMALL),
+    "adversarial": lambda: AVB(6, latent_dim=2, hidden=(5,)),
+}
+
+
+def _batches(name: str) -> tf.data.Dataset:
+    weighted = (X, np.zeros(21, np.float32), WEIGHTS) if name == "weights" else X
+    return tf.data.Dataset.from_tensor_slices(weighted).batch(10)
+
+
+def _compiled(name: str):
+    model = CASES[name]()
+    model.compile(FusedAdam(5.0, epsilon=1.0, global_clipnorm=0.1, use_ema="ema" in name, ema_momentum=0.9))
+    return model
+
+
+def _apart(one, other) -> float:
+    return max(float(np.max(np.abs(np.asarray(a) - np.asarray(b)))) for a, b in zip(one, other, strict=True))
+
+
+def _said(call) -> str:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _fit(name: str) -> dict[str, float]:
+    with TOGETHER.scope():
+        model = _compiled(name)
+    history = fit_over_machines(TOGETHER, model, _batches(name), _batches(name), epochs=2, verbose=0).history
+    alone = _compiled(name)
+    expected = alone.fit(_batches(name), validation_data=_batches(name), epochs=2, verbose=0).history
+    assert history.keys() == expected.keys()
+    return {
+        "weights": _apart(model.get_weights(), alone.get_weights()),
+        "moved": _apart(alone.trainable_weights, _compiled(name).trainable_weights),
+        "optimizer": _apart(model.optimizer.variables, alone.optimizer.variables),
+        "history": _apart(history.values(), expected.values()),
+    }
+
+
+class Once(keras.callbacks.Callback):
+    """Ends training after the first epoch, in the last process alone."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = TOGETHER.index == TOGETHER.count - 1
+
+
+def refused() -> dict[str, str]:
+    with TOGETHER.scope():
+        model = _compiled("weights")
+    batches = _batches("weights")
+
+    def fit(other=model, training=batches, validation=batches):
+        fit_over_machines(TOGETHER, other, training, validation, epochs=1, verbose=0)
+
+    return {
+        "fit": _said(lambda: model.fit(X)),
+        "evaluate": _said(lambda: model.evaluate(X)),
+        "predict": _said(lambda: model.predict(X)),
+        "train_on_batch": _said(lambda: model.train_on_batch(X)),
+        "model": _said(lambda: fit(_compiled("weights"))),
+        "training": _said(lambda: fit(training=X)),
+        "validation": _said(lambda: fit(validation=batches.repeat())),
+        "values": _said(lambda: fit(training=tf.data.Dataset.from_tensor_slices(X + 2.0).batch(10))),
+        "settings": _said(lambda: TOGETHER.check_same(same=1, settings=TOGETHER.index)),
+    }
+
+
+if __name__ == "__main__":
+    found: dict = {name: _fit(name) for name in CASES}
+    with TOGETHER.scope():
+        ended = _compiled("weights")
+    given = {"epochs": 3, "callbacks": [Once()], "verbose": 0}
+    found["epochs"] = len(fit_over_machines(TOGETHER, ended, _batches("weights"), _batches("weights"), **given).epoch)
+    found["refused"] = refused()
+    TOGETHER.wait()
+    print(json.dumps(found))

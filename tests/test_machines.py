@@ -1,0 +1,190 @@
+"""Several processes that train together give what one does, and go on after a kill as if nothing had been."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_iwae import load
+from keras_iwae.experiments import ExperimentConfig, train
+from keras_iwae.training import number_of_machines, over_machines
+
+HERE = Path(__file__).parent
+TRAIN = HERE.parent / "scripts" / "train.py"
+CASES = "iwae, ema", "weights", "resampled, warm-up", "vimco, binary", "rws, mixture", "adversarial"
+SETTINGS = {"dataset": "digits", "hidden": 9, "latent-dim": 2, "num-samples": 3, "batch-size": 70, "ema": 0.9}
+RUN = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
+
+
+def _ports(count: int) -> list[int]:
+    """Free ones, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _together(folder: Path, count: int, *words: str | Path, own: Sequence[str] = ()) -> list[subprocess.Popen]:
+    """A process for each of so many workers, all with the same command, which may end in a word of each one's own."""
+    workers = [f"127.0.0.1:{port}" for port in _ports(count)]
+    processes = []
+    for index in range(count):
+        place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
+        with open(folder / f"log{index}", "w") as log, open(folder / f"out{index}", "w") as out:
+            given = [sys.executable, *words, *own[index : index + 1]]
+            processes.append(subprocess.Popen(given, cwd=folder, env=environment, stdout=out, stderr=log))
+    return processes
+
+
+def _ended(folder: Path, processes: list[subprocess.Popen]) -> list[str]:
+    """Wait for all; what each has written to stderr, the last line."""
+    for each in processes:
+        each.wait(timeout=300)
+    logs = [(folder / f"log{index}").read_text().splitlines() for index in range(len(processes))]
+    return [lines[-1] if lines else "" for lines in logs]
+
+
+@pytest.fixture(scope="module")
+def of_three(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("three")
+    processes = _together(folder, 3, HERE / "machine_fits.py")
+    said = _ended(folder, processes)
+    assert [each.returncode for each in processes] == [0, 0, 0], said
+    found = [json.loads((folder / f"out{index}").read_text().splitlines()[-1]) for index in range(3)]
+    # Each compares its own with the fit of one process.
+    assert found[0] == found[1] == found[2]
+    return found[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_three_processes_give_what_one_does(of_three, case):
+    found = of_three[case]
+    # Of sums in another order; nats are of the order of 4.
+    assert max(found["weights"], found["optimizer"], found["history"]) < 2e-5, found
+    assert found["moved"] > 0.01
+
+
+def test_what_stops_one_stops_all(of_three):
+    assert of_three["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fit", "call of `fit`. Expected training.fit_over_machines"),
+        ("evaluate", "call of `evaluate`. Expected evaluate of the saved model"),
+        ("predict", "call of `predict`. Expected predict of the saved model"),
+        ("train_on_batch", "call of `train_on_batch`. Expected `fit` under a strategy of several replicas"),
+        ("model", "`model`. Expected one that was made in machines.scope()"),
+        ("training", "`training`. Expected a tf.data.Dataset of batches whose number is known"),
+        ("validation", "`validation`. Expected a tf.data.Dataset of batches whose number is known"),
+        ("values", "`training`. Expected values in [0, 1]"),
+        ("settings", "`settings`. Expected the same in all 3 processes of TF_CONFIG"),
+    ],
+)
+def test_what_fails_over_machines_is_refused(of_three, name, said):
+    assert said in of_three["refused"][name]
+
+
+def _states(run: Path) -> list[np.ndarray]:
+    model = load(run)
+    return [np.asarray(each) for each in (*model.get_weights(), *model.optimizer.variables)]
+
+
+def _killed_after_an_epoch(folder: Path, processes: list[subprocess.Popen], killed: int) -> None:
+    """Kill one of two when the run has an epoch more than now: the other ends with a sentence."""
+    file = folder / "run" / "history.csv"
+    wanted, deadline = (_epochs(file) if file.exists() else 0) + 1, time.monotonic() + 200
+    while (not file.exists() or _epochs(file) < wanted) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    processes[killed].send_signal(signal.SIGKILL)
+    said = _ended(folder, processes)
+    assert [each.returncode for each in processes] == [-9 if i == killed else 2 for i in range(2)]
+    assert "Expected all processes of TF_CONFIG to go on. Received: one that ended" in said[1 - killed]
+
+
+def test_a_run_whose_workers_are_killed_goes_on_bit_for_bit(tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", "1000", "--out", run)
+    _killed_after_an_epoch(tmp_path, processes, 1)
+    processes = _together(tmp_path, 2, TRAIN, "--resume", "--out", run)
+    _killed_after_an_epoch(tmp_path, processes, 0)
+    epochs = _epochs(run / "history.csv") + 1
+    processes = _together(tmp_path, 2, TRAIN, "--resume", "--epochs", str(epochs), "--out", run)
+    assert _ended(tmp_path, processes) == ["", ""]
+    processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", str(epochs), "--out", whole)
+    assert _ended(tmp_path, processes) == ["", ""]
+    assert _epochs(run / "history.csv") == _epochs(whole / "history.csv") == epochs
+    for one, other in zip(_states(run), _states(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # And those of one process, but for sums in another order.
+    settings = {name.replace("-", "_"): value for name, value in SETTINGS.items()}
+    config = ExperimentConfig.of(**{**settings, "hidden": (9,)}, epochs=epochs)
+    for one, other in zip(_states(run), _states(train(config, tmp_path / "alone")), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def _epochs(history: Path) -> int:
+    return len(history.read_text().splitlines()) - 1
+
+
+def test_processes_that_are_asked_for_different_things_say_so(tmp_path):
+    words = TRAIN, *RUN, "--out", tmp_path / "run", "--epochs"
+    processes = _together(tmp_path, 2, *words, own=("2", "3"))
+    for said in _ended(tmp_path, processes):
+        assert "`configuration`. Expected the same in all 2 processes of TF_CONFIG" in said
+    assert [each.returncode for each in processes] == [2, 2]
+    assert not (tmp_path / "run").exists()
+
+
+WORKERS = {"worker": ["a:1", "b:1"]}
+
+
+@pytest.mark.parametrize(
+    ("place", "machines"),
+    [
+        ("", 1),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}', 1),
+        (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 1}}), 2),
+        (json.dumps({"cluster": {**WORKERS, "chief": ["c:1"]}, "task": {"type": "chief", "index": 0}}), 3),
+        ("{", None),
+        ("[]", None),
+        ('{"cluster": {"worker": 2}}', None),
+        (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 2}}), None),
+        (json.dumps({"cluster": WORKERS, "task": {"type": "worker"}}), None),
+        (json.dumps({"cluster": WORKERS, "task": {"type": "chief", "index": 0}}), None),
+        (json.dumps({"cluster": {**WORKERS, "ps": ["p:1"]}, "task": {"type": "ps", "index": 0}}), None),
+    ],
+)
+def test_machines_are_those_of_tf_config(monkeypatch, place, machines):
+    monkeypatch.setenv("TF_CONFIG", place)
+    if machines is None:
+        with pytest.raises(ValueError, match=r"`TF_CONFIG`\. Expected \{\"cluster\": .* Received: "):
+            number_of_machines()
+    else:
+        assert number_of_machines() == machines
+        assert machines > 1 or over_machines() is None
+
+
+def test_what_has_no_effect_over_machines_is_refused_before_they_are_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 0}}))
+    config = ExperimentConfig.of(dataset="digits", epochs=1)
+    with pytest.raises(ValueError, match=r"`out`\. Expected a folder that all processes of TF_CONFIG see"):
+        train(config)
+    with pytest.raises(ValueError, match=r"`devices`\. Expected 1 beside TF_CONFIG"):
+        train(config, tmp_path / "run", devices=2)
+    with pytest.raises(ValueError, match=r"`TF_CONFIG`\. Expected to be asked for before anything else of TensorFlow"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
