@@ -1,6 +1,7 @@
 """What a server is started with: files that its protos take, and a check that tells a loaded model from others."""
 
 import http.server
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,3 +95,45 @@ def test_healthy_is_a_model_that_answers(state, status, healthy):
 def test_unhealthy_is_a_port_where_nobody_is():
     done = subprocess.run(["bash", "-c", health_command(1)], capture_output=True, timeout=20)
     assert done.returncode != 0
+
+
+def launched(folder, *words):
+    """What each of two nodes is started with by the Slurm script: TF_CONFIG, and the words of the command."""
+    commands = {
+        "scontrol": 'printf "node1\\nnode2\\n"',
+        "srun": 'shift; for SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done',
+        "keras-iwae": 'echo "$TF_CONFIG"; printf "%s|" "$@"; echo',
+    }
+    for name, does in commands.items():
+        (folder / name).write_text(f"#!/bin/bash\n{does}\n")
+        (folder / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment |= {"SLURM_JOB_ID": "70001", "SLURM_JOB_NODELIST": "node[1-2]"}
+    script = ["bash", ROOT / "deploy" / "slurm.sh", *words]
+    done = subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return [json.loads(line) for line in lines[::2]], [line.split("|")[:-1] for line in lines[1::2]]
+
+
+def test_a_slurm_job_is_a_process_a_node_and_goes_on_when_it_is_started_again(tmp_path):
+    places, words = launched(tmp_path, "runs/a b", "--dataset", "digits")
+    assert words == [["train", "--out", "runs/a b", "--dataset", "digits"]] * 2
+    assert [place["task"] for place in places] == [{"type": "worker", "index": i} for i in (0, 1)]
+    workers = places[0]["cluster"]["worker"]
+    assert workers == places[1]["cluster"]["worker"] == ["node1:30001", "node2:30001"]
+    (tmp_path / "runs" / "a b").mkdir(parents=True)
+    (tmp_path / "runs" / "a b" / "config.json").write_text("{}")
+    assert launched(tmp_path, "runs/a b", "--dataset", "digits")[1] == [["train", "--resume", "--out", "runs/a b"]] * 2
+
+
+def test_pods_of_a_ray_cluster_have_one_image_one_disk_and_a_head_without_jobs():
+    cluster = yaml.safe_load((ROOT / "deploy" / "ray-cluster.yaml").read_text())["spec"]
+    head, (workers,) = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
+    assert head["rayStartParams"] == {"num-cpus": "0", "ray-client-server-port": "10001"}
+    pods = [group["template"]["spec"] for group in (head, workers)]
+    for name in ("image", "env", "volumeMounts"):
+        assert pods[0]["containers"][0][name] == pods[1]["containers"][0][name]
+    assert pods[0]["volumes"] == pods[1]["volumes"]
+    asked = pods[1]["containers"][0]["resources"]["requests"]["cpu"]
+    assert asked == workers["rayStartParams"]["num-cpus"]
