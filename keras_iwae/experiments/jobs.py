@@ -61,10 +61,13 @@ def job_processes(workers: int | None = None, address: str | None = None) -> Ite
         OSError: if nothing answers there.
 
     Example:
-        >>> task = functools.partial(train, ExperimentConfig.of(dataset="digits"), "saved_models/first")
+        >>> def trained(run, **settings):
+        ...     begun = os.path.exists(f"{run}/config.json")
+        ...     return resume(run) if begun else train(ExperimentConfig.of(**settings), run)
+        >>> job = Job("digits", functools.partial(trained, "runs/digits", dataset="digits"), Path("logs/digits.txt"))
         >>> with job_processes(2) as jobs:
-        ...     for ended in jobs.run([Job("first", task, Path("logs/first.txt"))]):
-        ...         print(ended.job.name, ended.error or "done")
+        ...     for ended in jobs.run([job]):
+        ...         print(ended.job.name, ended.error or ended.result)
     """
     workers = check_count(workers)
     if workers is None and address is None:

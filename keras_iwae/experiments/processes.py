@@ -106,8 +106,9 @@ def check_count(workers: Any) -> int | None:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """What a process is started with: its share of the cores, and this very package."""
+    """What a process is started with: its share of the cores, no more of a GPU than it needs, and this very package."""
     limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
+    limits["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     home = str(Path(__file__).resolve().parents[2])
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
