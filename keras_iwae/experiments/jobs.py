@@ -106,7 +106,7 @@ class Jobs(Processes):
             each job, in the order in which they end.
 
         Raises:
-            ValueError: if two jobs have one name or one log, or one comes after what is not before it.
+            ValueError: if one is no `Job`, two have one name or one log, or one comes after what is not before it.
             OSError: if Ray does not start.
         """
         _check(jobs)
@@ -170,6 +170,8 @@ class Jobs(Processes):
 def _check(jobs: Sequence[Job]) -> None:
     names, logs = set[str](), set[Path]()
     for job in jobs:
+        if not isinstance(job, Job):
+            raise ValueError(f"{MARK}jobs`. Expected instances of Job. Received: {job!r}")
         if job.name in names or job.log in logs:
             raise ValueError(f"{MARK}jobs`. Expected a name and a log for each. Received: those of {job.name!r} twice")
         if not names.issuperset(job.after):
@@ -180,9 +182,22 @@ def _check(jobs: Sequence[Job]) -> None:
         logs.add(job.log)
 
 
+def check_jobs(jobs: Any) -> None:
+    """Refuse what are no processes for jobs, before anything is begun.
+
+    Raises:
+        ValueError: which says how they are made.
+    """
+    if jobs is not None and not isinstance(jobs, Jobs):
+        raise ValueError(
+            f"{MARK}jobs`. Expected None, or what `with job_processes(2) as jobs:` gives. Received: {jobs!r}"
+        )
+
+
 def _line(error: BaseException) -> str:
     said = " ".join(str(error).split())
-    return said if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {said}"
+    # Ray tells of a lack of memory on a page.
+    return said if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {said[:300]}"
 
 
 def _done(job: Job, folder: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_iwae.experiments.jobs import DONE, FAILED, Job, Jobs
+from keras_iwae.experiments.jobs import DONE, FAILED, Job, Jobs, check_jobs
 from keras_iwae.experiments.paper_table import ROWS, Row, find_row
 from keras_iwae.experiments.reproduction import Asked, reproduce_row, start_of
 from keras_iwae.experiments.row_states import HEAD, ROOT, over_seeds, status
@@ -42,6 +42,7 @@ def reproduce_rows(
         ValueError: if there is no such row, one is named twice, or something is not for it; before anything is
             trained. Of jobs, when all have ended, if one of them ended with an error.
     """
+    check_jobs(jobs)
     asked, root = asked or Asked(), check_folder("out", out)
     families = [_family(find_row(name), seeds) for name in names]
     named = [row for family in families for row in family]

@@ -83,7 +83,7 @@ def processes(kind: type[Kind], workers: int | None, address: str | None) -> Ite
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     else:
-        if not re.fullmatch(r"ray://[^/]+:\d+", address):
+        if not isinstance(address, str) or not re.fullmatch(r"ray://[^/]+:\d+", address):
             raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
         cores, where = 1, {"address": address}
     environment = {"env_vars": _environment(max(1, cores // (workers or 1)))}

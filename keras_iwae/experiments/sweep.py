@@ -14,7 +14,7 @@ from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
-from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs
+from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs, check_jobs
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import check_boolean, check_folder, check_integer, number_text, replacing, write_json
@@ -71,6 +71,7 @@ def sweep(
     ks = sorted({check_integer("k", k) for k in ks})
     eval_k = check_integer("eval_k", eval_k)
     check_boolean("verbose", verbose)
+    check_jobs(jobs)
     if limit is not None:
         check_integer("limit", limit)
     configs = {k: config.replaced(num_samples=k) for k in ks}
