@@ -15,7 +15,7 @@ SMOKE := $(shell mktemp -u)
 WORKERS = 3
 BENCHMARKS = train_step nll time_to_nll input_pipeline sampling runtimes startup growth step_cost profile_step data_parallel recipe_minutes
 # Of which nothing is timed in rounds.
-OTHERS = imputation anomaly likelihood_example soak
+OTHERS = imputation anomaly likelihood_example soak jobs
 
 .PHONY: demo test quick check smoke docs
 
@@ -24,8 +24,8 @@ demo: $(VENV)/.installed
 
 # Ray's processes do not start in the time that Ray gives them where three others compute.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/test_workers.py
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/test_workers.py
+	$(BIN)/python -m pytest tests/test_workers.py tests/test_jobs.py
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/test_workers.py --ignore tests/test_jobs.py
 
 quick: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not statistical"

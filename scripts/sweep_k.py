@@ -6,9 +6,13 @@ bound, test NLL, reconstruction, active units, seconds an epoch), sweep.png (bou
 (samples side by side). Stopped and started again it goes on: finished K's are skipped, a half-trained one is resumed.
 What all runs have in common is said as to train.py.
 
+--workers N gives each K a process of its own, N at once on this machine's cores, --address on a Ray cluster: equal
+numbers, but for times. Both need Ray: pip install 'keras-iwae[ray]'.
+
 examples:
   python scripts/sweep_k.py --k 1 5 10 25 50 --dataset mnist --epochs 10
   python scripts/sweep_k.py --k 1 5 25 --dataset digits --epochs 20 --eval-k 1000 --out saved_models/digits-sweep
+  python scripts/sweep_k.py --k 1 5 10 25 50 --dataset mnist --epochs 10 --workers 5
 """
 
 import argparse
@@ -26,6 +30,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--eval-k", type=int, default=5000, metavar="K", help="samples for the test NLL [5000]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--out", default="saved_models/sweep", help="folder of the sweep [saved_models/sweep]")
+    parser.add_argument("--workers", type=int, metavar="N", help="K's at once [1, here; with --address: one a core]")
+    parser.add_argument("--address", metavar="ray://HOST:PORT", help="of a Ray cluster that trains [none]")
     # K is what varies.
     add_settings(parser, without=("num_samples",))
     return parsed(parser)
@@ -36,7 +42,8 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import sweep
 
     config = experiments.ExperimentConfig.of(**given_settings(args))
-    rows = sweep.sweep(config, args.k, args.out, args.eval_k, args.limit, verbose=sys.stdout.isatty())
+    with experiments.job_processes(args.workers, args.address) as jobs:
+        rows = sweep.sweep(config, args.k, args.out, args.eval_k, args.limit, sys.stdout.isatty(), jobs)
     files = "results.json, results.csv, results.md, sweep.png, samples.png"
     print(f"\n{sweep.table(rows)}\n\nwrote     {args.out}: {files}")
 

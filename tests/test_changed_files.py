@@ -10,7 +10,16 @@ from test_scripts import call
 
 from keras_iwae import IWAE, data, experiments, tables
 from keras_iwae.evaluation import InferenceGap
-from keras_iwae.experiments import building, evaluation_target, inference_gap, inputs, reproduction, sweep, training
+from keras_iwae.experiments import (
+    building,
+    evaluation_target,
+    inference_gap,
+    inputs,
+    reproduction,
+    row_states,
+    sweep,
+    training,
+)
 from keras_iwae.experiments.comparison import per_example
 from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
 from keras_iwae.experiments.inputs import Inputs
@@ -234,7 +243,7 @@ def test_a_row_s_result_is_of_the_very_weights(made):
     (run / "model.keras").write_bytes(b"now")
     for digest, said in ((runs.digest(run), False), ("of then", True), (None, False)):
         runs.write_json(root / "results" / "k3.json", {"passes": 0, "model_digest": digest})
-        assert ("the NLL is of another training" in reproduction.status(row, root)) == said
+        assert ("the NLL is of another training" in row_states.status(row, root)) == said
 
 
 def test_the_gap_is_kept_of_the_very_images(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def examples():
 
 
 # What takes processes of its own has a test of its own.
-EXAMPLES = {name: test for name, test in examples().items() if not name.endswith("worker_processes")}
+EXAMPLES = {name: test for name, test in examples().items() if not name.endswith(("worker_processes", "job_processes"))}
 
 
 class _WhereThereIsSome(doctest.OutputChecker):

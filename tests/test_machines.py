@@ -15,6 +15,9 @@ import pytest
 
 from keras_iwae import load
 from keras_iwae.experiments import ExperimentConfig, train
+from keras_iwae.experiments.many_rows import reproduce_rows
+from keras_iwae.experiments.reproduction import reproduce
+from keras_iwae.experiments.sweep import sweep
 from keras_iwae.training import number_of_machines, over_machines
 
 HERE = Path(__file__).parent
@@ -187,4 +190,11 @@ def test_what_has_no_effect_over_machines_is_refused_before_they_are_waited_for(
         train(config, tmp_path / "run", devices=2)
     with pytest.raises(ValueError, match=r"`TF_CONFIG`\. Expected to be asked for before anything else of TensorFlow"):
         train(config, tmp_path / "run")
+    for call in (
+        lambda: sweep(config, [1], tmp_path / "run"),
+        lambda: reproduce("digits-iwae-k50-l1-fast", tmp_path / "run"),
+        lambda: reproduce_rows(["digits-iwae-k50-l1-fast"], tmp_path / "run"),
+    ):
+        with pytest.raises(ValueError, match=r"`TF_CONFIG`\. Expected none but for `train`"):
+            call()
     assert not (tmp_path / "run").exists()

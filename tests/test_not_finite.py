@@ -27,7 +27,7 @@ from keras_iwae.evaluation import (
 from keras_iwae.experiments import comparison, sweep
 from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.experiments.paper_table import ROWS
-from keras_iwae.experiments.reproduction import status
+from keras_iwae.experiments.row_states import status
 from keras_iwae.foundation import json_text, read_arrays, write_arrays, write_json
 from keras_iwae.plots import charts
 from keras_iwae.training import RunCheckpoint, StopWhereNotFinite, runs

@@ -19,7 +19,8 @@ import pytest
 from keras_iwae import experiments
 from keras_iwae.experiments import building, reproduction
 from keras_iwae.experiments.paper_table import ROWS, Published
-from keras_iwae.experiments.reproduction import reproduce, status
+from keras_iwae.experiments.reproduction import reproduce
+from keras_iwae.experiments.row_states import status
 from keras_iwae.training import runs
 from keras_iwae.training.callbacks import RunCheckpoint
 

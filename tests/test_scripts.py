@@ -147,6 +147,11 @@ def test_more_workers_without_ray_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'keras-iwae[ray]'" in error_line("evaluate_nll", "--workers", 2, cwd=tmp_path)
     assert "`workers`" in error_line("evaluate_nll", "--workers", 0, cwd=tmp_path)
+    for script, *arguments in (("reproduce", "--row", "digits-vae-k1-l1-fast"), ("sweep_k", "--dataset", "digits")):
+        for option, value in (("--workers", 1), ("--address", "ray://localhost:9")):
+            assert "pip install 'keras-iwae[ray]'" in error_line(script, *arguments, option, value, cwd=tmp_path)
+        assert "`workers`" in error_line(script, *arguments, "--workers", 0, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -222,6 +227,9 @@ def test_an_option_that_is_cut_short_is_refused(tmp_path, script):
         (["--list", "--k", "5000"], "takes no --k"),
         (["--list", "--limit", "9"], "takes no --limit"),
         (["--list", "--budget-minutes", "0"], "takes no --budget-minutes"),
+        (["--list", "--seeds", "1"], "takes no --seeds"),
+        (["--list", "--workers", "2"], "takes no --workers"),
+        (["--list", "--address", "ray://localhost:9"], "takes no --address"),
     ],
 )
 def test_an_option_without_effect_on_what_is_reproduced_is_refused(tmp_path, arguments, said):

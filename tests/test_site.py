@@ -69,7 +69,7 @@ BETWEEN_ROOMS = {
     },
     "evaluation.diagnostics": set(),
     "plots": set(),
-    "training": {"number_of_machines"},
+    "training": {"number_of_machines", "refuse_several_machines"},
     "tables": set(),
     "serving": set(),
     "experiments": set(),

@@ -3,6 +3,7 @@
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.diagnosis import diagnose
+from keras_iwae.experiments.jobs import Ended, Job, Jobs, job_processes
 from keras_iwae.experiments.log_likelihood import evaluate, evaluate_annealed, evaluate_bidirectional, evaluate_sumo
 from keras_iwae.experiments.packing import pack
 from keras_iwae.experiments.proposals import evaluate_both
@@ -13,7 +14,10 @@ from keras_iwae.experiments.workers import Workers, worker_processes
 
 __all__ = [
     "DataConfig",
+    "Ended",
     "ExperimentConfig",
+    "Job",
+    "Jobs",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
@@ -27,6 +31,7 @@ __all__ = [
     "evaluate_bidirectional",
     "evaluate_both",
     "evaluate_sumo",
+    "job_processes",
     "pack",
     "resume",
     "train",

@@ -5,13 +5,15 @@
     DATASET-iwae-k50-vamp-fast     that recipe for a gated network of 300-300-40 with the VampPrior, which no paper has
     DATASET-FIRST-then-SECOND      the paper's transfer experiment, each half as above
     lecture-ae, -vae, -iwae-k10    a small network with ten latent units, from autoencoder to IWAE
+    ROW-seedS                      a row with another training seed than 0
 
 Where the paper and its released code differ, the paper's protocol here takes beta1 = 0.9 from the paper (the code has
 0.99) and the sum of the gradients over a batch from the code: epsilon = 1e-4 beside a sum over 20 images is 5e-6 beside
 their mean.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.training import STAGES, passes_of
@@ -65,7 +67,20 @@ class Row:
     @property
     def fast(self) -> bool:
         """Whether this is the recipe on a small budget, not the paper's protocol."""
-        return self.config.optimizer.schedule != "paper" and not self.name.startswith("lecture")
+        return "-fast" in self.name
+
+    def seeded(self, seed: int) -> "Row":
+        """The row with this training seed, and what it starts from too; where it is another, under a name of its own.
+
+        Raises:
+            ValueError: if it is no seed.
+        """
+        config = self.config.replaced(seed=seed)
+        if config == self.config:
+            return self
+        suffix = f"-seed{config.run.seed}"
+        start = None if self.starts_from is None else self.starts_from + suffix
+        return replace(self, name=self.name + suffix, config=config, starts_from=start)
 
 
 # Burda, Grosse, Salakhutdinov (2015), table 1, with the fixed binarization of its appendix, and table 2.
@@ -179,3 +194,17 @@ def _rows() -> list[Row]:
 
 
 ROWS: dict[str, Row] = {row.name: row for row in _rows()}
+
+
+def find_row(name: str) -> Row:
+    """The row of that name, one of `ROWS` or of those with another training seed.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    match = re.fullmatch(r"(.+)-seed(\d+)", name)
+    row = ROWS.get(name) or (ROWS[match[1]].seeded(int(match[2])) if match and match[1] in ROWS else None)
+    # Its own seed, or one with zeros in front, is no part of a name.
+    if row is None or row.name != name:
+        raise ValueError(f"Invalid value received for `row`. Expected a name that --list shows. Received: {name!r}")
+    return row

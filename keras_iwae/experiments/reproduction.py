@@ -8,7 +8,7 @@ import datetime
 import importlib.metadata
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,13 @@ from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
-from keras_iwae.experiments.paper_table import ROWS, Row
+from keras_iwae.experiments.paper_table import Row, find_row
+from keras_iwae.experiments.row_states import ROOT, passes_done, result_of
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, number_text, write_json
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, write_json
 from keras_iwae.models import IWAE
-from keras_iwae.training import STAGES, passes_of, runs, stage_of
+from keras_iwae.training import passes_of, refuse_several_machines, runs, stage_of
 
-ROOT = runs.ROOT / "reproduce"
 # Training images that are evaluated beside the test set: enough to see a gap of half a nat.
 _TRAIN_IMAGES = 2000
 # Test images on which the model without its inactive units is compared with the whole one.
@@ -37,26 +37,40 @@ _REFINED_SAMPLES = 500
 _PACKAGES = "tensorflow", "keras", "tensorflow-probability", "numpy"
 
 
-def find_row(name: str) -> Row:
-    """The row of that name.
+@dataclass(frozen=True)
+class Asked:
+    """How far a row is trained, and how it is judged.
 
-    Raises:
-        ValueError: if there is none.
+    Attributes:
+        stages: of the paper's eight, for a row of the paper's protocol; `None` is all.
+        budget_minutes: training time of the row over all starts, after which it stops; `None` is no limit.
+        num_samples: K of the evaluation; `None` is 5000, and all that the autoencoder's row takes, which has no NLL.
+        limit: only the first so many test images; `None` is all.
     """
-    if name not in ROWS:
-        raise ValueError(f"Invalid value received for `row`. Expected a name that --list shows. Received: {name!r}")
-    return ROWS[name]
 
+    stages: int | None = None
+    budget_minutes: float | None = None
+    num_samples: int | None = None
+    limit: int | None = None
 
-def result_of(row: Row, root: str | os.PathLike = ROOT) -> dict:
-    """What the row's result file says, empty where it has not been evaluated."""
-    return runs.read_json(Path(root) / "results" / f"{row.name}.json")
+    def check(self, row: Row) -> None:
+        """Refuse what the row does not take: training may last days before the evaluation asks.
 
-
-def passes_done(row: Row, root: str | os.PathLike = ROOT) -> int:
-    """Passes over the data that the row's run has behind it."""
-    rows = runs.read_history(Path(root) / row.name)
-    return int(rows[-1]["epoch"]) if rows else 0
+        Raises:
+            ValueError: which names it.
+        """
+        if self.num_samples is not None:
+            check_integer("num_samples", self.num_samples)
+            if row.config.objective.objective == "ae":
+                raise ValueError(
+                    f"{MARK}num_samples`. Expected none for {row.name!r}, which has no NLL. Received: "
+                    f"{self.num_samples}"
+                )
+        if self.limit is not None:
+            check_integer("limit", self.limit)
+        if self.budget_minutes is not None:
+            check_positive("budget_minutes", self.budget_minutes)
+        _epochs(row, self.stages)
 
 
 def reproduce(
@@ -71,12 +85,12 @@ def reproduce(
     """Train a row as far as is asked for, from where it stands, and evaluate it.
 
     Args:
-        name: one of `ROWS`.
+        name: what `find_row` takes.
         out: the folder of runs and results.
-        stages: of the paper's eight, for a row of the paper's protocol; `None` is all.
-        budget_minutes: training time of the row over all starts, after which it stops; `None` is no limit.
-        num_samples: K of the evaluation; `None` is 5000, and all that the autoencoder's row takes, which has no NLL.
-        limit: only the first so many test images; `None` is all.
+        stages: see `Asked`, as for the following.
+        budget_minutes: training time.
+        num_samples: K of the evaluation.
+        limit: of test images.
         command: the command line, to be kept with the result.
 
     Returns:
@@ -86,41 +100,45 @@ def reproduce(
     Raises:
         ValueError: if there is no such row, `stages` or `num_samples` is not for it, or its data set is not there.
     """
-    row, root = find_row(name), check_folder("out", out)
-    # Training may take days before the evaluation asks.
-    if num_samples is not None:
-        check_integer("num_samples", num_samples)
-        if row.config.objective.objective == "ae":
-            raise ValueError(
-                f"{MARK}num_samples`. Expected none for {name!r}, which has no NLL. Received: {num_samples}"
-            )
-    if limit is not None:
-        check_integer("limit", limit)
-    if budget_minutes is not None:
-        check_positive("budget_minutes", budget_minutes)
-    start = None
-    if row.starts_from is not None:
-        if not (root / name / "config.json").exists():
-            # Later it would go on from where this row left it.
-            reproduce(row.starts_from, root, stages, budget_minutes, num_samples, limit, command)
-        start = str(root / row.starts_from)
-    run = _train(row, _epochs(row, stages), root / name, start, budget_minutes)
-    done, before = passes_done(row, root), result_of(row, root)
-    samples = _SAMPLES if num_samples is None else num_samples
-    asked = {"passes": done, "num_samples": samples, "limit": limit}
+    row, asked = find_row(name), Asked(stages, budget_minutes, num_samples, limit)
+    refuse_several_machines()
+    check_folder("out", out)
+    asked.check(row)
+    start = start_of(row, out)
+    if start is not None:
+        reproduce_row(start, out, asked, command)
+    return reproduce_row(row, out, asked, command)
+
+
+def start_of(row: Row, out: str | os.PathLike) -> Row | None:
+    """The row that is to be trained first, if any is: one that was begun goes on from what that row was then."""
+    if row.starts_from is None or (Path(out) / row.name / "config.json").exists():
+        return None
+    return find_row(row.starts_from)
+
+
+def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) -> dict:
+    """What `reproduce` does of a row that waits for no other."""
+    name, root = row.name, Path(out)
+    start = None if row.starts_from is None else str(root / row.starts_from)
+    run = _train(row, _epochs(row, asked.stages), root / name, start, asked.budget_minutes)
+    done, before = passes_done(name, root), result_of(name, root)
+    samples = _SAMPLES if asked.num_samples is None else asked.num_samples
+    judged = {"passes": done, "num_samples": samples, "limit": asked.limit}
     inputs.check_data(run, ["test"], f"reproduce {name} anew in another folder")
-    if before and all(before[key] == value for key, value in asked.items()) and runs.is_current(run, before):
+    if before and all(before[key] == value for key, value in judged.items()) and runs.is_current(run, before):
         return before
     begin = time.perf_counter()
     record = {
         "row": name,
+        "seed": row.config.run.seed,
         "model_digest": runs.digest(run),
-        **asked,
+        **judged,
         "passes_planned": row.config.run.epochs,
         "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
-        "complete": done == row.config.run.epochs and limit is None,
+        "complete": done == row.config.run.epochs and asked.limit is None,
         "from": _result_of_start(row, root, before),
-        **_judge(run, row, samples, limit),
+        **_judge(run, row, samples, asked.limit),
         "curve": runs.read_rows(run / "nll.csv", "passes", "nll"),
         "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),
         "seconds_evaluation": round(time.perf_counter() - begin, 1),
@@ -132,14 +150,14 @@ def reproduce(
         "gpus": len(tf.config.list_physical_devices("GPU")),
     }
     write_json(root / "results" / f"{name}.json", record)
-    return result_of(row, root)
+    return result_of(name, root)
 
 
 def _result_of_start(row: Row, root: Path, before: dict) -> dict | None:
     """What is known of the very weights that a row started from, whose own row may have gone on since."""
     if row.starts_from is None:
         return None
-    start, found = inputs.Inputs.of(root / row.name).start, (result_of(ROWS[row.starts_from], root), before.get("from"))
+    start, found = inputs.Inputs.of(root / row.name).start, (result_of(row.starts_from, root), before.get("from"))
     return next((result for result in found if result and result.get("model_digest") in (None, start)), None)
 
 
@@ -211,19 +229,3 @@ def _pruned(model: IWAE, keep: np.ndarray, images: tf.data.Dataset) -> dict:
         "nll_change": float(gaps.mean()),
         "standard_error": float(gaps.std(ddof=1) / len(gaps) ** 0.5),
     }
-
-
-def status(row: Row, root: str | os.PathLike = ROOT) -> str:
-    """One line: what the row's result says, or how far its training is."""
-    result, done = result_of(row, root), passes_done(row, root)
-    published = f"{row.published.nll:.2f}" if row.published else ""
-    nll = number_text(result["nll_test"]["nll"]) if "nll_test" in result else ""
-    planned = row.config.run.epochs
-    state = "complete" if result.get("complete") else f"{done} of {planned} passes" if done else "not started"
-    if row.config.optimizer.schedule == "paper" and 0 < done < planned:
-        state += f", stage {stage_of(done)} of {STAGES}"
-    if result and result["passes"] != done:
-        state += f"; the NLL is after {result['passes']}"
-    elif not runs.is_current(Path(root) / row.name, result):
-        state += "; the NLL is of another training"
-    return f"{row.name:<48}{published:>10}{nll:>10}   {state}"

@@ -1,9 +1,10 @@
 """The K experiment: the same model trained at several K, all else equal, and what K buys and costs."""
 
 import csv
+import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
+from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs, check_jobs
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import check_boolean, check_folder, check_integer, number_text, replacing, write_json
 from keras_iwae.plots import charts
-from keras_iwae.training import runs
+from keras_iwae.training import refuse_several_machines, runs
 
 # Test images whose reconstructions are measured.
 _RECONSTRUCTED = 2000
@@ -31,6 +33,7 @@ def sweep(
     eval_k: int = 5000,
     limit: int | None = None,
     verbose: bool = True,
+    jobs: Jobs | None = None,
 ) -> list[dict]:
     """Train at each K, measure, and write a table, a figure and the samples side by side.
 
@@ -44,7 +47,9 @@ def sweep(
         out: folder of the sweep.
         eval_k: importance samples for each test image.
         limit: only the first so many test images; `None` is all.
-        verbose: whether to show the progress of evaluations.
+        verbose: whether to show the progress of evaluations that are done here.
+        jobs: processes to share the K's out over, what they print being in `logs` of `out`; `None` is this one, one K
+            after the other. The numbers are the same, but for those of time.
 
     Returns:
         a row for each K, the smallest first, all in nats but where the name says otherwise: `k`, `validation_bound`
@@ -53,7 +58,8 @@ def sweep(
 
     Raises:
         ValueError: if a number is out of range, if training has no bound L_K to measure, or if a folder in `out` holds
-            a run with other settings or of other examples.
+            a run with other settings or of other examples. Of jobs, when all have ended, if one of them ended with
+            an error.
     """
     for name, without in (("posterior", "adversarial"), ("objective", "ae")):
         if config.settings[name] == without:
@@ -61,28 +67,65 @@ def sweep(
                 f"Invalid value received for `{name}`. Expected one that gives log weights, of which L_K is made. "
                 f"Received: {without!r}"
             )
+    refuse_several_machines()
     out = check_folder("out", out)
     ks = sorted({check_integer("k", k) for k in ks})
     eval_k = check_integer("eval_k", eval_k)
     check_boolean("verbose", verbose)
+    check_jobs(jobs)
     if limit is not None:
         check_integer("limit", limit)
     configs = {k: config.replaced(num_samples=k) for k in ks}
     for k, wanted in configs.items():
         _check_folder(out / f"k{k}", wanted)
-    rows: list[dict] = []
+    failed: list[str] = []
+    rows: dict[int, dict] = {}
+    one = functools.partial(_one, configs, out, eval_k, limit)
+    for row, left in _in_turn(one, ks, verbose) if jobs is None else _by_jobs(one, ks, out, jobs, failed):
+        rows[row["k"]] = row
+        _write(out, [rows[k] for k in sorted(rows)])
+        nll, epoch = number_text(row["nll"]), f"{row['seconds_per_epoch']:.1f} s an epoch"
+        print(f"K = {row['k']}: {quantity_name(row)} {nll} nats, {epoch}{left}", flush=True)
+    if failed:
+        raise ValueError(
+            f"Expected {len(ks)} K without errors. Received: {len(failed)} with one, {', '.join(failed)}; "
+            f"see {out / 'logs'}"
+        )
+    return [rows[k] for k in ks]
+
+
+def _one(
+    configs: dict[int, ExperimentConfig], out: Path, eval_k: int, limit: int | None, k: int, verbose: bool
+) -> tuple[dict, bool]:
+    """The row of a K, and whether all of it was found here and now."""
+    fresh = _finish_training(out / f"k{k}", configs[k])
+    row, measured = _measure(out / f"k{k}", k, eval_k, limit, verbose)
+    return row, fresh and measured
+
+
+def _in_turn(one: Callable[..., tuple[dict, bool]], ks: Sequence[int], verbose: bool) -> Iterator[tuple[dict, str]]:
     seconds: dict[int, float] = {}
     for k in ks:
         begin = time.perf_counter()
-        fresh = _finish_training(out / f"k{k}", configs[k])
-        row, measured = _measure(out / f"k{k}", k, eval_k, limit, verbose)
-        rows.append(row)
-        if fresh and measured:
+        row, fresh = one(k, verbose)
+        if fresh:
             seconds[k] = time.perf_counter() - begin
-        _write(out, rows)
-        nll, epoch = number_text(row["nll"]), f"{row['seconds_per_epoch']:.1f} s an epoch"
-        print(f"K = {k}: {quantity_name(row)} {nll} nats, {epoch}{_left(ks, k, seconds)}")
-    return rows
+        yield row, _left(ks, k, seconds)
+
+
+def _by_jobs(
+    one: Callable[..., tuple[dict, bool]], ks: Sequence[int], out: Path, jobs: Jobs, failed: list[str]
+) -> Iterator[tuple[dict, str]]:
+    # The largest takes longest: begun last it would run alone.
+    made = [Job(f"K = {k}", functools.partial(one, k, False), out / "logs" / f"k{k}.txt") for k in reversed(ks)]
+    print(f"{len(made)} K; what their processes print is in {out / 'logs'}", flush=True)
+    for job, found, error in jobs.run(made):
+        if error is not None:
+            failed.append(job.name)
+            print(f"{job.name}: error: {error}", flush=True)
+        else:
+            count = sum(state in (WAITING, RUNNING) for state in jobs.states.values())
+            yield found[0], f"; {count} more" if count else ""
 
 
 def _check_folder(run: Path, config: ExperimentConfig) -> None:

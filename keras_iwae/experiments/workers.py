@@ -3,25 +3,18 @@
 import contextlib
 import functools
 import itertools
-import logging
 import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread, model_digest
-from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.experiments.processes import RETRIES, Processes, check_count, processes
+from keras_iwae.foundation import MARK
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
-
-# How often a batch is begun anew whose process died, as one does that the system kills for its memory.
-_RETRIES = 3
-# Of each of Ray's three attempts at a cluster, which by default take a minute.
-_SECONDS_TO_ANSWER = "2"
 
 
 @contextlib.contextmanager
@@ -47,33 +40,15 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
         >>> with worker_processes(4) as workers:
         ...     result, record = evaluate("saved_models/mnist-50", workers=workers)
     """
-    if workers is not None:
-        workers = check_integer("workers", workers)
+    workers = check_count(workers)
     if address is None and workers in (None, 1):
         yield None
         return
-    argument, value = ("workers", workers) if address is None else ("address", address)
-    ray = _ray(argument, value)
-    if ray.is_initialized():
-        raise ValueError(f"{MARK}{argument}`. Expected no other Ray in this process. Received: {value!r} beside one")
-    if address is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
-    else:
-        if not re.fullmatch(r"ray://[^/]+:\d+", address):
-            raise ValueError(f"{MARK}address`. Expected ray://HOST:PORT. Received: {address!r}")
-        cores, where = 1, {"address": address}
-    environment = {"env_vars": _environment(max(1, cores // (workers or 1)))}
-    processes = Workers(ray, {**where, "runtime_env": environment}, workers)
-    try:
-        if address is not None:
-            processes.start()
-        yield processes
-    finally:
-        ray.shutdown()
+    with processes(Workers, workers, address) as started:
+        yield started
 
 
-class Workers:
+class Workers(Processes):
     """Processes that load the model and then compute a batch at a time.
 
     Args:
@@ -81,9 +56,6 @@ class Workers:
         where: what it is started with.
         count: how many batches are computed at once; `None` is one for each core that Ray knows.
     """
-
-    def __init__(self, ray: Any, where: Mapping[str, Any], count: int | None):
-        self._ray, self._where, self._count = ray, where, count
 
     def of(self, path: str | os.PathLike, model: IWAE) -> Spread:
         """What computes batches for a model that lies at `path`, a run folder or a `.keras` file."""
@@ -93,7 +65,7 @@ class Workers:
         self, path: Path, digest: str, recipe: Recipe, batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Arrays]]:
         ray, count = self._ray, min(self.start(), len(batches))
-        compute, load = (ray.remote(num_cpus=1, max_retries=_RETRIES)(task) for task in (_computed, _loads))
+        compute, load = (ray.remote(num_cpus=1, max_retries=RETRIES)(task) for task in (_computed, _loads))
         # All beside each other, hence each in a process of its own.
         for loaded in [load.remote(path, digest) for _ in range(count)]:
             self._result(loaded)
@@ -121,42 +93,13 @@ class Workers:
             for begun in running:
                 ray.cancel(begun, force=True)
 
-    def start(self) -> int:
-        """Start Ray where it is not: how many batches are computed at once.
-
-        On this machine that is done with the first evaluation, so that what this refuses is refused at once.
-
-        Raises:
-            OSError: if it does not start, or no cluster answers.
-        """
-        ray, address = self._ray, self._where["address"]
-        # On a busy machine Ray may not wait long enough for its own first processes.
-        for attempts_left in (1, 0) if address == "local" else (0,):
-            try:
-                with warnings.catch_warnings():
-                    # Of an address where nothing answers, which the error says.
-                    warnings.simplefilter("ignore")
-                    if not ray.is_initialized():
-                        ray.init(**self._where, log_to_driver=False, logging_level=logging.CRITICAL)
-            # Of a cluster with another Ray or Python, or a machine without room or time: of many kinds, bare ones too.
-            except Exception as error:
-                if attempts_left:
-                    ray.shutdown()
-                    continue
-                raise OSError(
-                    f"Expected Ray at {address!r} to answer, and to take this machine's token if it asks for one "
-                    f"(RAY_AUTH_MODE=token). Received: {error}"
-                ) from error
-            break
-        return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
-
     def _result(self, ready: Any) -> Any:
         try:
             return self._ray.get(ready)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
-            times = f"{_RETRIES + 1} processes that died computing it"
+            times = f"{RETRIES + 1} processes that died computing it"
             raise OSError(
                 f"Expected a worker to compute a batch. Received: {times} ({type(error).__name__})"
             ) from error
@@ -196,27 +139,3 @@ def _loaded(path: Path, digest: str) -> IWAE:
             "which was written meanwhile or lies on another machine"
         )
     return model
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """What a worker's process is started with: its share of the cores, and this very package."""
-    limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}
-    home = str(Path(__file__).resolve().parents[2])
-    return {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONPATH": os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])]),
-        **{name: os.environ.get(name, limit) for name, limit in limits.items()},
-    }
-
-
-def _ray(argument: str, value: object) -> Any:
-    for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
-        os.environ.setdefault(name, _SECONDS_TO_ANSWER)
-    try:
-        import ray
-    except ImportError:
-        raise ValueError(
-            f"{MARK}{argument}`. Expected Ray for other processes: pip install 'keras-iwae[ray]'. "
-            f"Received: {value!r} without it"
-        ) from None
-    return ray

@@ -13,7 +13,7 @@ from keras_iwae.training.callbacks import (
 from keras_iwae.training.devices import over_devices
 from keras_iwae.training.library import in_the_box, load
 from keras_iwae.training.loop import fit_over_machines
-from keras_iwae.training.machines import Machines, number_of_machines, over_machines
+from keras_iwae.training.machines import Machines, number_of_machines, over_machines, refuse_several_machines
 from keras_iwae.training.optimizers import FusedAdam
 from keras_iwae.training.schedules import STAGES, PaperSchedule, passes_of, stage_of, warm_cosine
 
@@ -37,6 +37,7 @@ __all__ = [
     "over_devices",
     "over_machines",
     "passes_of",
+    "refuse_several_machines",
     "runs",
     "stage_of",
     "warm_cosine",

@@ -29,6 +29,19 @@ def number_of_machines() -> int:
     return _place(os.environ.get(_ASKED_BY, ""))[1]
 
 
+def refuse_several_machines() -> None:
+    """Refuse TF_CONFIG where each process would do the same beside the others.
+
+    Raises:
+        ValueError: if it names several.
+    """
+    if number_of_machines() > 1:
+        raise ValueError(
+            f"{MARK}{_ASKED_BY}`. Expected none but for `train`, whose processes share a run out; others would all "
+            f"do the same. Received: {number_of_machines()} processes"
+        )
+
+
 def over_machines() -> "Machines | None":
     """The machines that the environment variable TF_CONFIG names, once all of them have begun.
 
