@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.autograph.experimental import do_not_convert
 
 from keras_iwae import IWAE
-from keras_iwae.experiments import training
+from keras_iwae.experiments import fitting
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.training import FusedAdam, ImageGrids
 
@@ -47,7 +47,7 @@ def unwatched():
 def no_pictures():
     """Runs without them, which take as long as training a small model does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_draw_figures", lambda *_: None)
+        patch.setattr(fitting, "_draw_figures", lambda *_: None)
         patch.setattr(ImageGrids, "on_epoch_end", lambda *_, **__: None)
         yield
 
