@@ -27,10 +27,13 @@ import gpu  # noqa: E402
 import growth  # noqa: E402
 import imputation  # noqa: E402
 import imputation_page  # noqa: E402
+import jobs  # noqa: E402
 import posterior_table  # noqa: E402
 import soak  # noqa: E402
 import step_cost  # noqa: E402
 import time_to_nll  # noqa: E402
+
+from keras_iwae.experiments.paper_table import ROWS  # noqa: E402
 
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 # Sizes that all differ: pixels 3, hidden 2 and 5, 4 latent units.
@@ -478,3 +481,21 @@ def test_a_soak_sees_what_goes_wrong():
 
     assert soak.refused(refusing, "sample", request, "seed") == ""
     assert "refused without 'max_rows'" in soak.refused(refusing, "sample", request, "max_rows")
+
+
+def test_jobs_are_held_to_the_numbers_and_the_time_of_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(_timing, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(jobs, "products", lambda processes, threads, count: {1: 8.0, 2: 6.0}[processes])
+
+    def reproduced(names, root, options):
+        by_jobs = "--workers" in options
+        return (30.0 if by_jobs else 50.0), {name: 25.0 + 0.125 * by_jobs * (name == names[1]) for name in names}
+
+    monkeypatch.setattr(jobs, "reproduced", reproduced)
+    jobs.main(argparse.Namespace(quick=True, rounds=2, workers=2, out=tmp_path / "jobs.json"))
+    found = json.loads((tmp_path / "jobs.json").read_text())
+    assert found["jobs_over_serial"]["median"] == pytest.approx(0.6)
+    assert found["products_over"]["one process, one thread"]["median"] == pytest.approx(0.75)
+    assert found["largest_difference"] == 0.125
+    assert len(jobs.ROWS) == len(set(jobs.ROWS)) == 10
+    assert all(ROWS[name].fast and name.startswith("digits-") for name in jobs.ROWS)

@@ -184,6 +184,7 @@ def test_seeds_are_rows_of_their_own_with_what_they_start_from(by, tmp_path, mon
     expected = {f"{name}{seed}" for name in (VAE, IWAE, THEN) for seed in ("", "-seed2", "-seed5")}
     assert {path.stem for path in (tmp_path / "results").iterdir()} == expected
     if by == "jobs":
+        assert ray.begun[0] == IWAE
         assert all(ray.begun.index(f"{VAE}{seed}") < ray.begun.index(f"{THEN}{seed}") for seed in ("", "-seed2"))
     result = row_states.result_of(f"{THEN}-seed2", tmp_path)
     assert result["command"] == f"python scripts/reproduce.py --row {THEN}-seed2 --k 50"

@@ -90,19 +90,25 @@ def _in_turn(rows: dict[str, Row], tasks: Mapping[str, Callable[[], Any]], root:
 
 def _by_jobs(rows: dict[str, Row], tasks: Mapping[str, Callable[[], Any]], root: Path, jobs: Jobs) -> list[str]:
     """Names of those that ended with an error, once all have ended."""
-    made: dict[str, Job] = {}
-    for name, row in rows.items():
-        # One that was begun before may be named before the row that it started from.
-        after = (row.starts_from,) if row.starts_from in made else ()
-        made[name] = Job(name, tasks[name], root / "logs" / f"{name}.txt", after)
+    # Those with the most samples first, for they take longest, and begun last one would run alone.
+    order = sorted(rows.values(), key=lambda row: (row.starts_from in rows, -row.config.settings["num_samples"]))
+    made = [
+        Job(
+            row.name,
+            tasks[row.name],
+            root / "logs" / f"{row.name}.txt",
+            (row.starts_from,) if row.starts_from in rows else (),
+        )
+        for row in order
+    ]
     print(f"{len(made)} rows; what their processes print is in {root / 'logs'}", flush=True)
     try:
-        for job, _, error in jobs.run(list(made.values())):
+        for job, _, error in jobs.run(made):
             print(status(rows[job.name], root) if error is None else f"{job.name:<48}error: {error}", flush=True)
     finally:
         # After Ctrl-C too: what was done by then.
         if jobs.states:
             print(f"\n{HEAD}")
-        for name, state in jobs.states.items():
-            print(status(rows[name], root) + ("" if state == DONE else f"; {state}"))
+            for name, row in rows.items():
+                print(status(row, root) + ("" if jobs.states[name] == DONE else f"; {jobs.states[name]}"))
     return [name for name, state in jobs.states.items() if state == FAILED]
