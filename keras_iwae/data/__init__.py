@@ -3,7 +3,7 @@
 from keras_iwae.data.binarization import BINARIZATIONS, check_binarization
 from keras_iwae.data.catalog import BINARY, examples, images, names
 from keras_iwae.data.conversion import convert
-from keras_iwae.data.digests import digest
+from keras_iwae.data.digests import digest, digest_of_batches
 from keras_iwae.data.fingerprints import Fingerprint, fingerprint
 from keras_iwae.data.pipeline import in_order, load
 from keras_iwae.data.units import (
@@ -24,6 +24,7 @@ __all__ = [
     "check_binarization",
     "convert",
     "digest",
+    "digest_of_batches",
     "examples",
     "fingerprint",
     "has_missing",

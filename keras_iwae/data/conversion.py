@@ -1,19 +1,17 @@
 """Any source as a folder of shards, in one pass over it and in the memory of a few blocks."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwae.data.array_records import Writer, array_record
-from keras_iwae.data.arrays import as_examples
+from keras_iwae.data.array_records import array_record
 from keras_iwae.data.catalog import SPLITS, names
-from keras_iwae.data.shards import DTYPES, INFO, TOTALS, shard_name
+from keras_iwae.data.shards import DTYPES, INFO, TOTALS
 from keras_iwae.data.streams import Stream, streams
 from keras_iwae.data.tally import Tally
 from keras_iwae.data.units import num_levels
+from keras_iwae.data.writing import Writing
 from keras_iwae.foundation import (
     MARK,
     check_boolean,
@@ -21,7 +19,6 @@ from keras_iwae.foundation import (
     check_integer,
     check_positive,
     check_seed,
-    shape_text,
     whole_folder,
     write_arrays,
     write_json,
@@ -81,16 +78,15 @@ def convert(
     array_record()
     found = streams(source)
     cut = _cut(found, validation, test)
-    total = sum(stream.count for stream in found.values())
+    total = sum(stream.examples for stream in found.values())
     with (
         whole_folder(target) as folder,
         tqdm(total=total, disable=not verbose, bar_format=_PROGRESS, leave=False) as bar,
     ):
         folder.mkdir()
-        writing = _Writing(folder, shards)
-        with writing:
+        with Writing(folder, shards) as writing:
             for split, stream in found.items():
-                _check_enough(split, stream.count, shards)
+                _check_enough(split, stream.examples, shards)
                 rng = np.random.default_rng(seed)
                 for block in stream.blocks():
                     writing.add(block, stream, split, cut if split == "train" else {}, rng)
@@ -144,72 +140,3 @@ def _levels(training: Tally, bits: bool) -> int | None:
         return 2 if bits or not training.between else 256
     whole = training.fraction is None and np.isfinite(training.low) and round(training.low) >= 0
     return round(training.high) + 1 if whole else None
-
-
-class _Writing:
-    """Files that are written side by side."""
-
-    def __init__(self, folder: Path, shards: int):
-        self._folder, self._shards = folder, shards
-        self._writers: dict[str, list[Writer]] = {}
-        self._open = contextlib.ExitStack()
-        self.tallies: dict[str, Tally] = {}
-        self.shape: tuple[int, ...] | None = None
-        self.dtype: np.dtype | None = None
-        self.integers = False
-        self._first = ""
-
-    def __enter__(self) -> "_Writing":
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._open.__exit__(*error)
-
-    def add(
-        self, block: np.ndarray, stream: Stream, split: str, cut: dict[str, float], rng: np.random.Generator
-    ) -> None:
-        """Write a block of a source's split, of which some examples may be of a split that is cut from it."""
-        self.integers = self.integers or (block.dtype.kind in "iu" and block.dtype != np.uint8)
-        rows = as_examples(block, f"source: {stream.argument}", grey=False, binary=False)
-        rows = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
-        if self.shape is None:
-            self.shape, self.dtype, self._first = rows.shape[1:], rows.dtype, stream.argument
-        if (rows.shape[1:], rows.dtype) != (self.shape, self.dtype):
-            raise ValueError(
-                f"{MARK}source`. Expected examples {shape_text(*self.shape)} of {self.dtype}, as in {self._first}. "
-                f"Received: {shape_text(*rows.shape[1:])} of {rows.dtype} in {stream.argument}"
-            )
-        for name, own in self._parts(rows, split, cut, rng):
-            if len(own):
-                self._write(name, own)
-
-    @staticmethod
-    def _parts(
-        rows: np.ndarray, split: str, cut: dict[str, float], rng: np.random.Generator
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        if not cut:
-            yield split, rows
-            return
-        drawn, begin = rng.random(len(rows)), 0.0
-        for name, share in cut.items():
-            yield name, rows[(begin <= drawn) & (drawn < begin + share)]
-            begin += share
-        yield split, rows[drawn >= begin]
-
-    def _write(self, split: str, rows: np.ndarray) -> None:
-        if split not in self._writers:
-            self.tallies[split] = Tally(rows.shape[1:], rows.dtype)
-            self._writers[split] = []
-            for number in range(self._shards):
-                writer = Writer(self._folder / shard_name(split, number, self._shards), rows[0].nbytes)
-                self._open.callback(writer.close)
-                self._writers[split].append(writer)
-        begin = self.tallies[split].count
-        for number, writer in enumerate(self._writers[split]):
-            writer.write(rows[(number - begin) % self._shards :: self._shards])
-        self.tallies[split].add(rows)
-
-    def record(self, split: str) -> dict:
-        """What `info.json` has of a split."""
-        files = [self._folder / shard_name(split, number, self._shards) for number in range(self._shards)]
-        return {**self.tallies[split].record(), "bytes": [file.stat().st_size for file in files]}

@@ -1,6 +1,7 @@
 """Digests of examples: equal where the examples are, whatever holds them and wherever."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ def digest(values: np.ndarray) -> str:
     found = begun(values.dtype, values.shape)
     for begin in range(0, len(values), _BLOCK):
         add_rows(found, values[begin : begin + _BLOCK])
+    return found.hexdigest()
+
+
+def digest_of_batches(batches: Iterable[np.ndarray], examples: int) -> str:
+    """The digest of the array that some batches `[B, ...]` are together, of so many examples."""
+    found: Any = None
+    for batch in batches:
+        found = begun(batch.dtype, (examples, *batch.shape[1:])) if found is None else found
+        add_rows(found, batch)
     return found.hexdigest()
 
 

@@ -20,7 +20,7 @@ from keras_iwae.data.array_records import reader
 from keras_iwae.foundation import MARK, shape_text
 
 INFO, TOTALS = "info.json", "totals.npz"
-DTYPES = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
+DTYPES: dict[str, np.dtype] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
 
 
 def shard_name(split: str, number: int, shards: int) -> str:

@@ -23,12 +23,12 @@ class Stream(NamedTuple):
 
     Attributes:
         argument: what it is called in errors.
-        count: how many examples there are.
+        examples: how many examples there are.
         blocks: gives blocks of them `[B, ...]`, in order.
     """
 
     argument: str
-    count: int
+    examples: int
     blocks: Callable[[], Iterator[np.ndarray]]
 
 

@@ -28,7 +28,8 @@ class Tally:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
         self.shape, self.dtype = shape, dtype
         self.count = 0
-        self.low, self.high, self.fraction = np.inf, -np.inf, None
+        self.low, self.high = np.inf, -np.inf
+        self.fraction: float | None = None
         self.missing = self.between = False
         self.total, self.observed = np.zeros(shape), np.zeros(shape, np.int64)
         self._rows = begun(dtype, shape)

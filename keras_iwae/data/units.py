@@ -93,7 +93,7 @@ def mean_image(source: Source, binarization: str = "dynamic", levels: int | None
 
 
 def in_units(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray | Rows:
-    """All rows of a split in the units of the binarization, before any draw: an array, or those of a folder of shards."""
+    """All rows of a split in the units of the binarization, before any draw: an array, or those of a folder."""
     if (shards := open_shards(source)) is not None:
         return rows_in_units(shards, split, binarization, levels)
     if binarization == "levels":
