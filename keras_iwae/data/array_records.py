@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_iwae.foundation import MARK
 
-# Bytes that are compressed, and so read, together. The index of a file is in memory, 20 bytes a group.
+# Bytes that are read together. The index of a file, 20 bytes a group, is in memory; more would take longer to read.
 _GROUP = 2**14
 _MOST_IN_GROUP = 256
 # To read here and there, and nothing ahead of that.
@@ -40,14 +40,15 @@ class Writer:
 
     Args:
         file: its path.
-        record_bytes: the size; many small records are compressed together, or one that is large.
+        record_bytes: the size; many small records are read together, or one that is large. None is compressed, for
+            that would double the time to read one.
     """
 
     def __init__(self, file: Path, record_bytes: int):
         group = min(max(1, _GROUP // record_bytes), _MOST_IN_GROUP)
         self._file = file
         with self._errors():
-            self._writer = array_record().ArrayRecordWriter(str(file), f"group_size:{group}")
+            self._writer = array_record().ArrayRecordWriter(str(file), f"group_size:{group},uncompressed")
 
     def write(self, rows: np.ndarray) -> None:
         """Add the bytes of each row `[B, ...]` as a record."""
