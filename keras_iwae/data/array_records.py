@@ -1,7 +1,6 @@
 """Files of array_record, of which any record can be read: opened once, read by one thread at a time, errors by name."""
 
 import contextlib
-import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ _GROUP = 2**14
 _MOST_IN_GROUP = 256
 # To read here and there, and nothing ahead of that.
 _AT_RANDOM = "readahead_buffer_size:0,max_parallelism:0"
-_OPEN = 1024
 
 
 def array_record() -> Any:
@@ -103,14 +101,3 @@ class Reader:
                 f"{MARK}source`. Expected {self._file} as convert.py wrote it. Received: one that array_record cannot "
                 f"read ({error})"
             ) from error
-
-
-def reader(file: Path) -> Reader:
-    """The file, opened, or as it was opened before if it is the same."""
-    stat = file.stat()
-    return _opened(file, stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=_OPEN)
-def _opened(file: Path, changed: int, size: int) -> Reader:
-    return Reader(file)

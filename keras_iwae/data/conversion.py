@@ -25,7 +25,7 @@ from keras_iwae.foundation import (
 )
 
 # Files that are open together are three times as many, of the thousand that a process may have.
-_MOST_SHARDS = 256
+_MOST_SHARDS = 128
 _HELD_OUT = 0.1
 _PROGRESS = "{percentage:3.0f}% |{bar:30}| {elapsed} so far, about {remaining} left"
 

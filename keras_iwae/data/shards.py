@@ -9,6 +9,7 @@ FOLDER/train-00000-of-00016.array_record     a record is the bytes of an example
 Example i of a split of S shards is record i // S of shard i % S, so that neighbours are read from all of them.
 """
 
+import functools
 import json
 import math
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_iwae.data.array_records import reader
+from keras_iwae.data.array_records import Reader
 from keras_iwae.foundation import MARK, shape_text
 
 INFO, TOTALS = "info.json", "totals.npz"
+# Splits whose files stay open: those of two folders.
+_OPEN = 6
 DTYPES: dict[str, np.dtype] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
 
 
@@ -114,8 +117,7 @@ class Shards:
 
     def files(self, split: str) -> list[Path]:
         """The files of a split."""
-        count = len(self.splits[split].bytes)
-        return [self.folder / shard_name(split, number, count) for number in range(count)]
+        return _files(self.folder, split, len(self.splits[split].bytes))
 
     def read(self, split: str, places: np.ndarray) -> np.ndarray:
         """Examples of a split as they are stored.
@@ -130,17 +132,16 @@ class Shards:
         Raises:
             ValueError: if a file was written over, or damaged, since the folder was made.
         """
-        files = self.files(split)
+        readers = _readers(self.folder, split, self.splits[split])
         rows = np.empty((len(places), math.prod(self.shape)), self.dtype)
-        shards = places % len(files)
+        shards = places % len(readers)
         for number in np.unique(shards):
             here = np.flatnonzero(shards == number)
-            records = reader(files[number]).read(places[here] // len(files))
+            records = readers[number].read(places[here] // len(readers))
             size = rows.shape[1] * self.dtype.itemsize
             if any(len(record) != size for record in records):
-                raise ValueError(
-                    f"{MARK}source`. Expected records of {size} bytes in {files[number]}. Received: others"
-                )
+                file = self.files(split)[number]
+                raise ValueError(f"{MARK}source`. Expected records of {size} bytes in {file}. Received: others")
             rows[here] = np.frombuffer(b"".join(records), self.dtype).reshape(len(here), -1)
         return rows.reshape(len(places), *self.shape)
 
@@ -163,3 +164,13 @@ class Shards:
                 f"Received: {shape_text(*found[0].shape)}"
             )
         return found
+
+
+def _files(folder: Path, split: str, count: int) -> list[Path]:
+    return [folder / shard_name(split, number, count) for number in range(count)]
+
+
+@functools.lru_cache(maxsize=_OPEN)
+def _readers(folder: Path, split: str, content: Split) -> list[Reader]:
+    """The files of a split, open, and still those if the same examples are there."""
+    return [Reader(file) for file in _files(folder, split, len(content.bytes))]

@@ -16,7 +16,7 @@ from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.named_data import as_dataset
-from keras_iwae.foundation import MARK, storage
+from keras_iwae.foundation import MARK, storage, value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
@@ -76,7 +76,8 @@ def evaluation_images(
             f"{MARK}limit`. Expected at most {_TOGETHER // (4 * math.prod(shape)):,} images (--limit) of {source}, as "
             f"they are held in memory together here. Received: {limit}"
         )
-    return np.concatenate(list(batches.as_numpy_iterator()))
+    with value_errors():
+        return np.concatenate(list(batches.as_numpy_iterator()))
 
 
 @as_dataset()

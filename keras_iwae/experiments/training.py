@@ -16,7 +16,8 @@ from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.inputs import Inputs
-from keras_iwae.foundation import check_folder
+from keras_iwae.experiments.named_data import as_dataset
+from keras_iwae.foundation import check_folder, value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.training import (
     AveragesAfterEpochs,
@@ -188,7 +189,9 @@ def _fit(
     validation = data.load(
         config.data.dataset, "validation", config.data.batch_size, config.binarization, levels=config.model.levels
     )
-    shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
+    # The first that is read of a folder of shards.
+    with as_dataset(), value_errors():
+        shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
     history = runs.read_history(run, epochs_done)
     _check_columns(run, model, history)
     checkpoint = RunCheckpoint(run, history)
