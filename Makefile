@@ -15,7 +15,7 @@ SMOKE := $(shell mktemp -u)
 WORKERS = 3
 BENCHMARKS = train_step nll time_to_nll input_pipeline sampling runtimes startup growth step_cost profile_step data_parallel recipe_minutes
 # Of which nothing is timed in rounds.
-OTHERS = imputation anomaly likelihood_example soak jobs
+OTHERS = imputation anomaly likelihood_example soak jobs large_data
 
 .PHONY: demo test quick check smoke docs
 

@@ -22,7 +22,8 @@ from _entry import command, parsed, said
 SETTINGS: dict[str, dict[str, dict]] = {
     "data": {
         "dataset": dict(
-            type=str, help="digits (comes with the package), mnist, omniglot, ..., or a .npz or .npy file [mnist]"
+            type=str,
+            help="digits (comes with the package), mnist, ..., a .npz or .npy file, or a folder of convert.py [mnist]",
         ),
         "binarization": dict(
             type=str,

@@ -189,6 +189,7 @@ def test_resume_without_a_name_takes_the_newest_run(workspace):
 # Options of each script, cut short, of which no other begins in the same way.
 CUT_SHORT = {
     "compare": ["a", "b", "--js"],
+    "convert": ["x.npy", "--out", "folder", "--sha", "3"],
     "demo": ["--epo", "1"],
     "diagnose": ["--gap", "3"],
     "evaluate_nll": ["--chunk", "3"],

@@ -23,7 +23,16 @@ NAMED = {name for text in REFERENCE.values() for name in re.findall(r"`(keras_iw
 
 # What rooms export for each other and is not promised to anyone.
 BETWEEN_ROOMS = {
-    "data": {"BINARY", "before_draws", "check_binarization", "digest", "in_order"},
+    "data": {
+        "BINARY",
+        "before_draws",
+        "brightest_byte",
+        "check_binarization",
+        "digest",
+        "digest_of_batches",
+        "has_missing",
+        "in_order",
+    },
     "networks": {
         "check_activation",
         "check_layer",

@@ -17,7 +17,6 @@
 import dataclasses
 import difflib
 import functools
-import math
 import os
 import socket
 import urllib.request
@@ -29,8 +28,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.data.arrays import as_examples, read_file
-from keras_iwae.data.binarization import check_binarization
-from keras_iwae.foundation import MARK, Support, check_choice, check_integer
+from keras_iwae.data.shards import is_folder
+from keras_iwae.foundation import MARK, check_choice
 
 SPLITS = ("train", "validation", "test")
 Source = str | Path | np.ndarray
@@ -73,7 +72,7 @@ def images(source: Source, split: str) -> np.ndarray:
 
 def grey_levels(source: Source, split: str) -> np.ndarray:
     """Return what `images` does, with NaN for pixels that are missing."""
-    return _read(source, split, grey=True)
+    return stored(source, split, grey=True)
 
 
 def examples(source: Source, split: str, floats: bool = False) -> np.ndarray:
@@ -91,10 +90,11 @@ def examples(source: Source, split: str, floats: bool = False) -> np.ndarray:
     Raises:
         ValueError: as in `images`.
     """
-    return _read(source, split, grey=False, floats=floats)
+    return stored(source, split, grey=False, floats=floats)
 
 
-def _read(source: Source, split: str, grey: bool, binary: bool | None = None, floats: bool = False) -> np.ndarray:
+def stored(source: Source, split: str, grey: bool, binary: bool | None = None, floats: bool = False) -> np.ndarray:
+    """The rows of one split, as `arrays.as_examples` gives them with these arguments."""
     check_choice("split", split, SPLITS)
     if isinstance(source, np.ndarray):
         return as_examples(source, grey=grey, binary=binary, floats=floats)
@@ -103,87 +103,21 @@ def _read(source: Source, split: str, grey: bool, binary: bool | None = None, fl
             return read_file(Path(source), split, grey, binary, floats)
         if str(source) in _CATALOG:
             return _CATALOG[str(source)](split)
+        if is_folder(source):
+            raise ValueError(
+                f"{MARK}source`. Expected what is held in memory as a whole: a name, a .npz or .npy file or an array; "
+                f"the examples of a folder of shards come in batches, from `load`. Received: {str(source)!r}"
+            )
         close = difflib.get_close_matches(str(source), names())
         meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"Invalid value received for `source`. Expected one of {names()}, or a path that ends in .npz or .npy. "
+            f"{MARK}source`. Expected one of {names()}, a path that ends in .npz or .npy, or a folder of shards. "
             f"Received: {str(source)!r}.{meant}"
         )
     raise ValueError(
         f"Invalid value received for `source`. Expected a name, a path or a NumPy array. "
         f"Received: {type(source).__name__}"
     )
-
-
-def num_levels(source: Source) -> int:
-    """Return how many grey levels or counts the entries of a source may have: 0, 1, ..., up to one less.
-
-    Args:
-        source: as in `examples`.
-
-    Returns:
-        17 for digits, 2 for binary images, 256 for other 8-bit images; for a user's array of whole numbers one more
-        than the largest of the training split.
-
-    Raises:
-        ValueError: as in `examples`, or if a user's array holds no whole numbers from 0 on.
-    """
-    if isinstance(source, (str, Path)) and str(source) in _LEVELS:
-        return _LEVELS[str(source)]
-    values = examples(source, "train")
-    if values.dtype == np.uint8:
-        return 2 if np.isin(values, (0, 255)).all() else 256
-    whole = Support(low=0.0, integers=True).check(values, "source", missing=True)
-    return int(np.nanmax(whole)) + 1
-
-
-def whole_numbers(source: Source, split: str, levels: int | None = None) -> np.ndarray:
-    """Return levels 0, ..., C - 1 of one split as float32: of grey levels 0..255, or whole numbers as they are.
-
-    Bytes are grey levels where the largest of the training split is C or more and not level 0, and else levels already.
-
-    Args:
-        source: as in `examples`.
-        split: "train", "validation" or "test".
-        levels: C; `None` is `num_levels(source)`.
-
-    Raises:
-        ValueError: if they are no whole numbers from 0 to C - 1, or `levels` is no integer of at least 2.
-    """
-    known = num_levels(source) if levels is None else check_integer("levels", levels, at_least=2)
-    values = _read(source, split, grey=False, binary=False)
-    if values.dtype == np.uint8:
-        brightest = _read(source, "train", grey=False, binary=False).max()
-        level = np.round(np.arange(256) * ((known - 1) / 255.0)).astype(np.float32)
-        if known <= brightest <= 255 and level[int(brightest)] > 0:
-            return level[values]
-    largest = math.inf if levels is None and values.dtype != np.uint8 else known - 1.0
-    return Support(0.0, largest, integers=True).check(values, "source", missing=True)
-
-
-def mean_image(source: Source, binarization: str = "dynamic", levels: int | None = None) -> np.ndarray:
-    """Return the mean of each entry over the training split, from which the decoder's output bias starts.
-
-    Args:
-        source: as in `examples`.
-        binarization: as in `load`: "levels" gives the mean level, "none" that of any numbers, and the others the mean
-            grey level in [0, 1].
-        levels: with "levels", how many levels the uint8 values of a source stand for, as in `load`.
-
-    Returns:
-        float32 `[H, W, C]`, or `[D]` for flat sources; of an entry that was never observed it is 0.
-
-    Raises:
-        ValueError: as in `images`, or if there is no such binarization.
-    """
-    check_binarization(binarization, levels)
-    read = functools.partial(examples, floats=True) if binarization == "none" else grey_levels
-    values = whole_numbers(source, "train", levels) if binarization == "levels" else read(source, "train")
-    if values.dtype == np.uint8:
-        return (values.mean(axis=0, dtype=np.float64) / 255.0).astype(np.float32)
-    observed = ~np.isnan(values)
-    total = np.where(observed, values, 0.0).sum(axis=0, dtype=np.float64)
-    return (total / np.maximum(observed.sum(axis=0), 1)).astype(np.float32)
 
 
 def _digits(split: str) -> np.ndarray:
@@ -243,7 +177,7 @@ _CATALOG: dict[str, Callable[[str], np.ndarray]] = {
 # Black and white ones: every binarization of them is the same.
 BINARY = ("binarized_mnist", "ocr_letters")
 # Of those with other than 256.
-_LEVELS = {"digits": 17, **dict.fromkeys(BINARY, 2)}
+LEVELS = {"digits": 17, **dict.fromkeys(BINARY, 2)}
 
 
 def _data_dir() -> Path:

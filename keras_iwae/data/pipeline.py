@@ -7,12 +7,16 @@ binarization follows Burda, Grosse and Salakhutdinov (2016), arXiv 1509.00519.
 """
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.data.binarization import above_half, check_binarization, drawn_once
-from keras_iwae.data.catalog import SPLITS, Source, examples, grey_levels, whole_numbers
+from keras_iwae.data.binarization import check_binarization, drawn_once
+from keras_iwae.data.catalog import SPLITS, Source
+from keras_iwae.data.permutation import permuted
+from keras_iwae.data.sharded import Rows
+from keras_iwae.data.units import in_units
 from keras_iwae.foundation import check_integer, check_seed, untuned
 
 # Streams of random numbers that share the user's seed.
@@ -35,7 +39,8 @@ def load(
     "dynamic" means one draw from the seed, which depends neither on the batch size nor on the pass.
 
     Args:
-        source: a name, a path, or an array, as in `images`.
+        source: a name, a path, or an array, as in `images`; or a folder of shards that `convert` made, of which only
+            what a batch takes is read.
         split: "train", "validation" or "test".
         batch_size: images in a batch.
         binarization: "dynamic" draws x ~ Bernoulli(grey level) afresh at every fetch, "static" draws it once from the
@@ -68,7 +73,7 @@ def load(
     training = split == "train"
     values = in_units(source, split, binarization, levels)
     if binarization == "static" or (binarization == "dynamic" and not training):
-        values = drawn_once(values, np.random.default_rng([seed, SPLITS.index(split)]))
+        values = _drawn_once(values, seed, split)
     if not training:
         return _in_order(values, batch_size)
     if len(values) < batch_size:
@@ -109,26 +114,16 @@ def in_order(
     batch_size = check_integer("batch_size", batch_size)
     limit = None if limit is None else check_integer("limit", limit)
     seed = check_seed("seed", seed)
-    values = in_units(source, split, binarization, levels)[:limit]
+    found = in_units(source, split, binarization, levels)
+    values = found.first(limit) if isinstance(found, Rows) else found[:limit]
     if binarization in ("dynamic", "static"):
-        values = drawn_once(values, np.random.default_rng([seed, SPLITS.index("test")]))
+        values = _drawn_once(values, seed, "test")
     return _in_order(values, batch_size)
 
 
-def in_units(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray:
-    """All rows of a split in the units of the binarization, before any draw."""
-    if binarization == "levels":
-        return whole_numbers(source, split, levels)
-    if binarization == "none":
-        return examples(source, split, floats=True)
-    grey = grey_levels(source, split)
-    return above_half(grey) if binarization == "threshold" else grey
-
-
-def before_draws(source: Source, split: str, binarization: str, levels: int | None) -> np.ndarray:
-    """All rows of a split as float32, as a model sees them on average: for pixels that are drawn their grey levels."""
-    rows = in_units(source, split, binarization, levels)
-    return rows.astype(np.float32) / np.float32(255.0 if rows.dtype == np.uint8 else 1.0)
+def _drawn_once(values: np.ndarray | Rows, seed: int, split: str) -> np.ndarray | Rows:
+    key = seed, SPLITS.index(split)
+    return values.drawn(*key) if isinstance(values, Rows) else drawn_once(values, np.random.default_rng(key))
 
 
 def _as_grey(levels: tf.Tensor) -> tf.Tensor:
@@ -136,32 +131,69 @@ def _as_grey(levels: tf.Tensor) -> tf.Tensor:
     return grey / 255.0 if levels.dtype == tf.uint8 else grey
 
 
-def _in_order(levels: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    with tf.device("CPU:0"):
-        dataset = tf.data.Dataset.from_tensor_slices(levels).batch(batch_size)
+def _in_order(levels: np.ndarray | Rows, batch_size: int) -> tf.data.Dataset:
+    if isinstance(levels, Rows):
+        count, rows = len(levels), levels
+
+        def batch(index: tf.Tensor) -> tf.Tensor:
+            start = index * batch_size
+            return _taken(rows, tf.range(start, tf.minimum(start + batch_size, count)))
+
+        steps = -(-count // batch_size)
+        dataset = tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    else:
+        with tf.device("CPU:0"):
+            dataset = tf.data.Dataset.from_tensor_slices(levels).batch(batch_size)
     dataset = dataset.map(_as_grey, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def _shuffled(levels: np.ndarray, batch_size: int, dynamic: bool, seed: int, first_epoch: int) -> tf.data.Dataset:
-    steps = len(levels) // batch_size
+def _taken(rows: Rows, places: tf.Tensor) -> tf.Tensor:
+    found = tf.numpy_function(rows.take, [places], tf.as_dtype(rows.dtype))
+    return tf.ensure_shape(found, (None, *rows.shape))
+
+
+def _ordered(levels: np.ndarray | Rows) -> Callable[[tf.Tensor], Callable[[tf.Tensor, int], tf.Tensor]]:
+    """What gives, of a key, the order of a pass: rows from a place of it on, so many."""
+    count = len(levels)
+    if isinstance(levels, Rows):
+        shards = levels
+
+        def of_shards(key: tf.Tensor) -> Callable[[tf.Tensor, int], tf.Tensor]:
+            return lambda start, size: _taken(shards, permuted(tf.range(start, start + size), count, key))
+
+        return of_shards
     # An eager tensor is captured by reference, a NumPy array would be copied into the graph; tf.data reads host memory.
     with tf.device("CPU:0"):
         rows = tf.constant(levels)
-    some_missing = levels.dtype.kind == "f" and bool(np.isnan(levels).any())
+
+    def of_array(key: tf.Tensor) -> Callable[[tf.Tensor, int], tf.Tensor]:
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), key)
+        return lambda start, size: tf.gather(rows, order[start : start + size])
+
+    return of_array
+
+
+def _shuffled(
+    levels: np.ndarray | Rows, batch_size: int, dynamic: bool, seed: int, first_epoch: int
+) -> tf.data.Dataset:
+    steps = len(levels) // batch_size
+    ordered = _ordered(levels)
+    if isinstance(levels, Rows):
+        shape, some_missing = levels.shape, levels.missing
+    else:
+        shape, some_missing = levels.shape[1:], levels.dtype.kind == "f" and bool(np.isnan(levels).any())
     epochs = itertools.count(first_epoch)
 
     def next_epoch():
         yield next(epochs)
 
     def batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(levels)), _key(seed, _SHUFFLE, epoch))
+        rows_from = ordered(_key(seed, _SHUFFLE, epoch))
         key = _key(seed, _PIXELS, epoch)
 
         def batch(index: tf.Tensor) -> tf.Tensor:
-            start = tf.cast(index, tf.int32) * batch_size
-            grey = _as_grey(tf.gather(rows, order[start : start + batch_size]))
-            grey = tf.ensure_shape(grey, (batch_size, *levels.shape[1:]))
+            grey = tf.ensure_shape(_as_grey(rows_from(index * batch_size, batch_size)), (batch_size, *shape))
             if not dynamic:
                 return grey
             uniform = tf.random.stateless_uniform(grey.shape, tf.random.experimental.stateless_fold_in(key, index))

@@ -180,17 +180,16 @@ def _likelihood(config: ExperimentConfig) -> str | Likelihood:
 
 def _check_bytes(file: str) -> None:
     """Refuse to guess how many levels bytes have that are neither bits nor as bright as images."""
-    values = data.examples(file, "train")
-    if values.dtype == np.uint8 and values.max() < 255:
+    brightest = data.brightest_byte(file)
+    if brightest is not None and brightest < 255:
         raise ValueError(
-            f"Invalid value received for `levels`. Expected it (--levels) for bytes up to {values.max()}: 256 for grey "
-            f"levels of 8 bits, {values.max() + 1} for codes that end there. Received: None"
+            f"Invalid value received for `levels`. Expected it (--levels) for bytes up to {brightest}: 256 for grey "
+            f"levels of 8 bits, {brightest + 1} for codes that end there. Received: None"
         )
 
 
 def _check_whole(file: str) -> None:
-    values = data.examples(file, "train")
-    if values.dtype.kind == "f" and np.isnan(values).any():
+    if data.has_missing(file):
         raise ValueError(
             "Invalid value received for `missing`. Expected 'nan' for data with pixels that are NaN. Received: None"
         )

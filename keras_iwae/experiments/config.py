@@ -129,7 +129,7 @@ class ExperimentConfig:
     @property
     def steps_per_pass(self) -> int:
         """Training steps in one pass over the training images; a partial last batch is dropped."""
-        return len(data.examples(self.data.dataset, "train")) // self.data.batch_size
+        return data.num_examples(self.data.dataset, "train") // self.data.batch_size
 
 
 def _by_section(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

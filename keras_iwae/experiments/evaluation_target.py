@@ -1,5 +1,6 @@
 """What an evaluation is of: a trained model and images, and where in the run folder its results go."""
 
+import math
 import os
 import shlex
 import warnings
@@ -9,16 +10,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.named_data import as_dataset
-from keras_iwae.foundation import MARK, storage
+from keras_iwae.foundation import MARK, storage, value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
-_BATCH_SIZE = 200
+# Bytes of images that are held together, where a folder of shards may have any number.
+_TOGETHER = 2**31
 _OF_NO_MODEL = (
     "A plain autoencoder was not trained as a model of p(x): neither the scale of its posterior nor the fit of its "
     "latents to the prior. This number judges it as one all the same."
@@ -65,6 +68,32 @@ def evaluation_images(
     Raises:
         ValueError: if there is no such data set or split, or `None` stands for one whose examples are others by now.
     """
+    batches = evaluation_batches(path, limit, seed, dataset, split)
+    source, shape = dataset_of(path) if dataset is None else dataset, batches.element_spec.shape[1:]
+    held = 4 * math.prod(shape) * min(data.num_examples(source, split), limit or math.inf)
+    if held > _TOGETHER and Path(source).is_dir():
+        raise ValueError(
+            f"{MARK}limit`. Expected at most {_TOGETHER // (4 * math.prod(shape)):,} images (--limit) of {source}, as "
+            f"they are held in memory together here. Received: {limit}"
+        )
+    with value_errors():
+        return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+@as_dataset()
+def evaluation_batches(
+    path: str | os.PathLike,
+    limit: int | None,
+    seed: int,
+    dataset: str | None = None,
+    split: str = "test",
+    batch_size: int = 200,
+) -> tf.data.Dataset:
+    """The images of `evaluation_images` in batches `[B, *event_shape]`, of a folder of shards read as they come.
+
+    Raises:
+        ValueError: as there.
+    """
     source = dataset_of(path) if dataset is None else dataset
     binarization, levels = _reading(path)
     if dataset is None:
@@ -77,8 +106,7 @@ def evaluation_images(
             )
         inputs.check_data(runs.folder(path), [split], remedy)
     # `load` would shuffle a training split and drop its last batch.
-    batches = data.in_order(source, split, limit, _BATCH_SIZE, binarization, seed, levels)
-    return np.concatenate(list(batches.as_numpy_iterator()))
+    return data.in_order(source, split, limit, batch_size, binarization, seed, levels)
 
 
 def _reading(path: str | os.PathLike) -> tuple[str, int | None]:
@@ -111,7 +139,7 @@ class Subject:
         label: what its numbers are kept under, where it is another than the run was trained on.
         split: "train", "validation" or "test".
         limit: only the first so many images; `None` is all.
-        images: binarized, `[N, *event_shape]`.
+        images: binarized, `[N, *event_shape]`; of a folder of shards batches of them.
     """
 
     path: Path
@@ -121,11 +149,17 @@ class Subject:
     label: str | None
     split: str
     limit: int | None
-    images: np.ndarray
+    images: np.ndarray | tf.data.Dataset
 
     @classmethod
     def open(
-        cls, model: str | os.PathLike | None, dataset: str | None, split: str, limit: int | None, seed: int
+        cls,
+        model: str | os.PathLike | None,
+        dataset: str | None,
+        split: str,
+        limit: int | None,
+        seed: int,
+        batch_size: int | None = None,
     ) -> "Subject":
         """Load both.
 
@@ -135,6 +169,8 @@ class Subject:
             split: "train", "validation" or "test".
             limit: only the first so many images; `None` is all.
             seed: of the binarization.
+            batch_size: images in a batch of a folder of shards, whose batches come one by one; `None` has all images
+                together.
 
         Raises:
             ValueError: if there is no such model, data set or split, or the run's own data set holds other examples by
@@ -143,14 +179,27 @@ class Subject:
         path = Path(model) if model is not None else runs.newest()
         name = dataset_of(path) if dataset is None else str(dataset)
         digest, trained = runs.digest(path), runs.load_model(path)
-        images = evaluation_images(path, limit, seed, dataset, split)
+        images: np.ndarray | tf.data.Dataset
+        if batch_size is not None and Path(name).is_dir():
+            images = evaluation_batches(path, limit, seed, dataset, split, batch_size)
+        else:
+            images = evaluation_images(path, limit, seed, dataset, split)
         label = None if dataset is None else _label(path, name, split)
         return cls(path, trained, digest, name, label, split, limit, images)
 
     @cached_property
     def images_sha256(self) -> str:
         """The digest of the images, as binarized."""
-        return data.digest(self.images)
+        if isinstance(self.images, np.ndarray):
+            return data.digest(self.images)
+        count = data.num_examples(self.dataset, self.split)
+        return data.digest_of_batches(
+            self.images.as_numpy_iterator(), count if self.limit is None else min(count, self.limit)
+        )
+
+    def batch_size(self, wanted: int) -> int | None:
+        """What an evaluation is told of the size of batches: nothing where they have one."""
+        return wanted if isinstance(self.images, np.ndarray) else None
 
     def record(self) -> dict:
         """What was evaluated, for JSON."""

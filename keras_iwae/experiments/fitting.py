@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from keras_iwae import data, plots
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.named_data import as_dataset
+from keras_iwae.foundation import value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.training import (
     AveragesAfterEpochs,
@@ -61,7 +63,9 @@ def fit_run(
     callbacks: list[keras.callbacks.Callback] = [StopWhereNotFinite()]
     if config.objective.early_samples is not None:
         callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))
-    shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
+    # The first that is read of a folder of shards.
+    with as_dataset(), value_errors():
+        shown = next(iter(validation.unbatch().batch(_SHOWN))).numpy()
     writes = together is None or together.first
     if writes:
         logs = run / "tensorboard"

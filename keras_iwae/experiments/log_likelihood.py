@@ -22,6 +22,8 @@ from keras_iwae.foundation import check_ending, check_file
 from keras_iwae.training import runs
 
 _BATCH_SIZE = 200
+# Of whose images each has several chains.
+_ANNEALED_BATCH_SIZE = 25
 
 
 def evaluate(
@@ -72,14 +74,16 @@ def evaluate(
     check_workers(workers)
     if per_example is not None:
         check_file("per_example", check_ending("per_example", per_example, ".npz"))
-    subject = Subject.open(model, dataset, split, limit, seed)
+    # Of other processes' batches all are given to them at once.
+    together = workers is not None
+    subject = Subject.open(model, dataset, split, limit, seed, None if together else _BATCH_SIZE)
     begin = time.perf_counter()
     result = importance_weighted_nll(
         subject.model,
         subject.images,
         num_samples,
         chunk_size=chunk_size,
-        batch_size=_BATCH_SIZE,
+        batch_size=subject.batch_size(_BATCH_SIZE),
         seed=seed,
         proposal_scale=proposal_scale,
         defensive=defensive,
@@ -140,7 +144,8 @@ def evaluate_annealed(
         ValueError: if there is no such model, data set or split, the latents are discrete, or a number is out of range.
     """
     check_workers(workers)
-    subject = Subject.open(model, dataset, split, limit, seed)
+    together = workers is not None
+    subject = Subject.open(model, dataset, split, limit, seed, None if together else _ANNEALED_BATCH_SIZE)
     begin = time.perf_counter()
     result = annealed_nll(
         subject.model,
@@ -189,7 +194,7 @@ def evaluate_sumo(
     Raises:
         ValueError: if there is no such model, data set or split, or a number is out of range.
     """
-    subject = Subject.open(model, dataset, split, limit, seed)
+    subject = Subject.open(model, dataset, split, limit, seed, _BATCH_SIZE)
     begin = time.perf_counter()
     result = sumo_nll(
         subject.model, subject.images, seed=seed, resume=subject.partial("sumo"), verbose=verbose, **settings

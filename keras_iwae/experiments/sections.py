@@ -47,7 +47,7 @@ class DataConfig:
     """What is trained on.
 
     Attributes:
-        dataset: a name that `keras_iwae.data.load` knows, or a path to a .npz or .npy file.
+        dataset: a name that `keras_iwae.data.load` knows, a path to a .npz or .npy file, or a folder of shards.
         binarization: "dynamic", "static", "threshold", "none" or "levels"; `None` is what the likelihood is made for.
         batch_size: images a step.
     """

@@ -23,6 +23,7 @@ from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
+from keras_iwae.foundation.folders import whole_folder
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, is_own_class
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
@@ -108,6 +109,7 @@ __all__ = [
     "untuned",
     "value_errors",
     "weighted_mean",
+    "whole_folder",
     "write_arrays",
     "write_json",
 ]

@@ -14,10 +14,9 @@ import tensorflow as tf
 from tensorflow.saved_model.experimental import TrackableResource
 
 from keras_iwae.evaluation import Proposal
-from keras_iwae.foundation import MARK, check_folder, check_integer, check_path
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_path, whole_folder
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
-from keras_iwae.serving.folders import whole_folder
 from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 

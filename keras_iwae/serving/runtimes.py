@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_choice, check_folder
+from keras_iwae.foundation import MARK, check_choice, check_folder, whole_folder
 from keras_iwae.models import LatentModel
 from keras_iwae.serving.export import saved_root
-from keras_iwae.serving.folders import whole_folder
 from keras_iwae.serving.noise_endpoints import NAMES, noise_endpoints
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_iwae.foundation import is_running
+from keras_iwae.foundation.storage import is_running
 
 
 @contextlib.contextmanager

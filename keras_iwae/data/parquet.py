@@ -1,0 +1,125 @@
+"""Parquet files as examples `[N, D]`: a column for each of D entries, or one column of lists of D numbers.
+
+They are read from front to end alone: a row is stored with its row group, of which all has to be decoded for it.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_iwae.foundation import MARK, check_dtype
+
+_SPLITS = "train", "validation", "test"
+_ROWS = 4096
+# Of each column; all of a row group would otherwise be read before its first row.
+_BUFFER = 2**16
+
+
+def parquet_files(path: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each split in a folder, in order of their names; of a file, or files of no split, "train".
+
+    Raises:
+        ValueError: if a folder has files of splits and others beside them.
+    """
+    if path.is_file():
+        return {"train": [path]} if path.suffix == ".parquet" else {}
+    found = {
+        split: sorted(
+            {*path.glob(f"{split}.parquet"), *path.glob(f"{split}[-_]*.parquet"), *path.glob(f"{split}/*.parquet")}
+        )
+        for split in _SPLITS
+    }
+    found = {split: files for split, files in found.items() if files}
+    every = sorted({*path.glob("*.parquet"), *path.glob("*/*.parquet")})
+    if not found:
+        return {"train": every} if every else {}
+    named = {file for files in found.values() for file in files}
+    if others := [file for file in every if file not in named]:
+        raise ValueError(
+            f"{MARK}source`. Expected Parquet files in {path} whose names begin with {', '.join(_SPLITS)}, or none "
+            f"such. Received: {others[0].relative_to(path)} beside some"
+        )
+    if "train" not in found:
+        raise ValueError(f"{MARK}source`. Expected train*.parquet in {path}. Received: {', '.join(found)} alone")
+    return found
+
+
+def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.ndarray]]]:
+    """How many rows some files have, and what gives them in blocks `[B, D]`.
+
+    Raises:
+        ValueError: at once or when the block comes, if a file is none of Parquet, its columns are others than the
+            first's, or no numbers.
+    """
+    pyarrow = _pyarrow()
+    count, first = 0, None
+    for file in files:
+        try:
+            opened = pyarrow.parquet.ParquetFile(file)
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{MARK}source`. Expected a Parquet file. Received: {file} ({error})") from None
+        columns = opened.schema_arrow.names
+        first = first or columns
+        if columns != first:
+            raise ValueError(f"{MARK}source`. Expected in {file} the columns of {files[0]}. Received: {columns}")
+        count += opened.metadata.num_rows
+        opened.close()
+
+    def blocks() -> Iterator[np.ndarray]:
+        for file in files:
+            with pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as opened:
+                for batch in opened.iter_batches(_ROWS, use_threads=False):
+                    if batch.num_rows:
+                        yield _rows(pyarrow, batch, file)
+
+    return count, blocks
+
+
+def _rows(pyarrow: Any, batch: Any, file: Path) -> np.ndarray:
+    types, names = pyarrow.types, batch.schema.names
+    lists = [name for name, kind in zip(names, batch.schema.types, strict=True) if _is_list(types, kind)]
+    if lists and len(names) > 1:
+        raise ValueError(
+            f"{MARK}source`. Expected one column of lists in {file}, or columns of numbers. Received: {lists[0]!r} "
+            "beside others"
+        )
+    if not lists:
+        columns = [_numbers(column, name, file) for column, name in zip(batch.columns, names, strict=True)]
+        return np.stack(columns, axis=1)
+    (column,) = batch.columns
+    lengths = pyarrow.compute.list_value_length(column).to_numpy(zero_copy_only=False)
+    if column.null_count or len(set(lengths.tolist())) != 1:
+        raise ValueError(
+            f"{MARK}source`. Expected lists of one length in column {names[0]!r} of {file}. Received: others"
+        )
+    return _numbers(column.flatten(), names[0], file).reshape(len(column), -1)
+
+
+def _is_list(types: Any, kind: Any) -> bool:
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+
+
+def _numbers(column: Any, name: str, file: Path) -> np.ndarray:
+    """A column as it is; what is null becomes NaN, of float64."""
+    values = column.to_numpy(zero_copy_only=False)
+    if column.null_count and values.dtype == object:
+        values = np.array([np.nan if value is None else value for value in values])
+    try:
+        check_dtype(values.dtype, "source")
+    except ValueError as error:
+        raise ValueError(f"{error} in column {name!r} of {file}") from None
+    return values
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError(
+            f"{MARK}source`. Expected pyarrow beside Parquet files: pip install 'keras-iwae[parquet]'. Received: none"
+        ) from None
+    return pyarrow
