@@ -389,13 +389,13 @@ def trained(digits, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path, as_here):
     run, _ = trained
     killed = tmp_path / "killed"
     words = [sys.executable, str(SCRIPTS / "train.py"), "--dataset", str(digits), "--out", str(killed), "--epochs", "3"]
     words += ["--batch-size", "100", "--num-samples", "3", "--hidden", "8", "--latent-dim", "2"]
     words += ["--prior", "vamp", "--prior-components", "10"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, env=as_here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (killed / "model.keras").exists():
         assert process.poll() is None
         time.sleep(0.01)
