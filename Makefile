@@ -24,8 +24,8 @@ demo: $(VENV)/.installed
 
 # Ray's processes do not start in the time that Ray gives them where three others compute.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/test_workers.py
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/test_workers.py
+	$(BIN)/python -m pytest tests/test_workers.py tests/test_tuning.py
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/test_workers.py --ignore tests/test_tuning.py
 
 quick: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not statistical"

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def train(
     budget_minutes: float | None = None,
     curve: bool = False,
     devices: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Train a new run from its first epoch to its last.
 
@@ -50,6 +52,7 @@ def train(
         budget_minutes: training time after which the run stops at the end of an epoch; `resume` goes on.
         curve: whether to follow the NLL of the validation images; see `keras_iwae.training.NLLCurve`.
         devices: see `keras_iwae.training.over_devices`.
+        callbacks: further ones, called when the run folder has what an epoch gave.
 
     Returns:
         the run folder: see `keras_iwae.training.runs` for what it holds.
@@ -63,7 +66,7 @@ def train(
         model = build(config)
     training, began = _training_data(config, first_epoch=0), Inputs.now(config)
     run = runs.create(out, asdict(config), began.files())
-    return _fit(run, config, model, training, 0, budget_minutes, curve)
+    return _fit(run, config, model, training, 0, budget_minutes, curve, callbacks)
 
 
 def resume(
@@ -72,6 +75,7 @@ def resume(
     budget_minutes: float | None = None,
     curve: bool = False,
     devices: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
@@ -84,6 +88,7 @@ def resume(
         budget_minutes: as in `train`; the time before the stop counts.
         curve: as in `train`.
         devices: as in `train`; another number than before changes sums by their rounding alone.
+        callbacks: as in `train`.
 
     Returns:
         the run folder.
@@ -130,7 +135,7 @@ def resume(
     if config != before:
         # Now that it is known that the run can go on.
         runs.write_json(run / "config.json", asdict(config))
-    return _fit(run, config, model, training, epochs_done, budget_minutes, curve)
+    return _fit(run, config, model, training, epochs_done, budget_minutes, curve, callbacks)
 
 
 def _steps(model: IWAE) -> int:
@@ -184,6 +189,7 @@ def _fit(
     epochs_done: int,
     budget_minutes: float | None,
     curve: bool,
+    further: Sequence[keras.callbacks.Callback],
 ) -> Path:
     validation = data.load(
         config.data.dataset, "validation", config.data.batch_size, config.binarization, levels=config.model.levels
@@ -197,6 +203,7 @@ def _fit(
     callbacks = [NLLCurve(run, validation, epochs_done)] if curve else []
     callbacks = [StopWhereNotFinite(), *callbacks]
     callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False), ImageGrids(logs / "images", shown)]
+    callbacks += further
     if config.objective.early_samples is not None:
         callbacks.append(FewerSamplesFirst(config.objective.early_samples, config.early_epochs))
     if config.optimizer.ema is not None:

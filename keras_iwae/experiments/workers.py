@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,21 @@ def worker_processes(workers: int | None = None, address: str | None = None) -> 
     if address is None and workers in (None, 1):
         yield None
         return
+    with ray_processes(workers, address) as processes:
+        yield processes
+
+
+@contextlib.contextmanager
+def ray_processes(workers: int | None, address: str | None, extra: str = "ray") -> Iterator["Workers"]:
+    """Ray for as long as the block, which `Workers.start` starts: as `worker_processes`, for one process too.
+
+    Args:
+        workers: how many processes; `None` is one for each core of the cluster.
+        address: as in `worker_processes`.
+        extra: what of this package has to be installed.
+    """
     argument, value = ("workers", workers) if address is None else ("address", address)
-    ray = _ray(argument, value)
+    ray = _ray(argument, value, extra)
     if ray.is_initialized():
         raise ValueError(f"{MARK}{argument}`. Expected no other Ray in this process. Received: {value!r} beside one")
     if address is None:
@@ -150,6 +163,23 @@ class Workers:
             break
         return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
+    def beside(self, function: Callable[..., None], *given: Any) -> Iterator[None]:
+        """Run a function in a process of Ray's that takes none of the cores; something each second, and at its end.
+
+        Raises:
+            OSError: if the process dies; and what the function raises.
+        """
+        running = self._ray.remote(num_cpus=0, max_retries=0)(function).remote(*given)
+        while not self._ray.wait([running], timeout=1.0)[0]:
+            yield
+        yield
+        try:
+            self._ray.get(running)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:
+            raise OSError(f"Expected Ray to go on. Received: {type(error).__name__}") from error
+
     def _result(self, ready: Any) -> Any:
         try:
             return self._ray.get(ready)
@@ -209,14 +239,18 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _ray(argument: str, value: object) -> Any:
+def _ray(argument: str, value: object, extra: str) -> Any:
     for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
         os.environ.setdefault(name, _SECONDS_TO_ANSWER)
+    # What is computed here is nobody else's to count.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Of a worker that died, which goes on elsewhere, Ray would print a paragraph among the results.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
     except ImportError:
         raise ValueError(
-            f"{MARK}{argument}`. Expected Ray for other processes: pip install 'keras-iwae[ray]'. "
+            f"{MARK}{argument}`. Expected Ray for other processes: pip install 'keras-iwae[{extra}]'. "
             f"Received: {value!r} without it"
         ) from None
     return ray
