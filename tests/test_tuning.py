@@ -222,7 +222,7 @@ def test_trials_behind_are_stopped_and_a_new_start_knows_what_was_decided(tmp_pa
     assert [again.state(trial, 9) for trial in range(4)] == ["begun" if n in (2, 3) else "stopped" for n in range(4)]
     restarted = _halving(again, epochs=9)
     # By what came before the new start, too, and never by what a trial has reported already.
-    assert reports(restarted, 3, -6.0) == ["STOP"]
+    assert reports(restarted, 3, -9.0) == ["STOP"]
     assert reports(restarted, 2, *[-30.0] * 3, *[-2.0] * 6) == ["CONTINUE"] * 9
     assert Journal(tmp_path).state(2, 9) == "trained"
     assert [row["val_bound"] for row in Journal(tmp_path).of(2)] == [-5.0, -4.0, -3.0, *[-2.0] * 6]
@@ -325,14 +325,15 @@ def test_killed_and_stopped_it_ends_with_the_numbers_of_runs_that_were_not(tmp_p
     command = [sys.executable, str(SCRIPTS / "tune.py"), *map(str, words)]
     started = {"cwd": tmp_path, "env": as_here, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     out = tmp_path / "out"
-    with subprocess.Popen(command, **started) as process:
+    with subprocess.Popen(command, **started, start_new_session=True) as process:
         until(lambda: (out / "reports.csv").exists())
         inside = descendants(process.pid)
         (victim, *_) = (number for number, line in inside.items() if "ray::ImplicitFunc" in line)
         os.kill(victim, signal.SIGKILL)
         rows = len(Journal(out).rows)
         until(lambda: len(Journal(out).rows) > rows + 2)
-        process.send_signal(signal.SIGINT)
+        # As a terminal sends it, to Ray's processes too.
+        os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.strip() == "tune.py: stopped; the same command goes on from the last whole epochs"

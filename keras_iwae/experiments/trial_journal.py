@@ -7,6 +7,7 @@ A report is written before what was decided by it takes effect, so that a tuning
 decisions that it made. One process writes.
 """
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,22 @@ class Journal:
     def __init__(self, out: Path):
         self._reports, self._failures = out / "reports.csv", out / "failures.json"
         self.rows = runs.read_rows(self._reports, *_COLUMNS)
+        self._of: defaultdict[int, list[dict[str, float]]] = defaultdict(list)
+        for row in self.rows:
+            self._of[int(row["trial"])].append(row)
         self.failures: dict[int, dict[str, Any]] = {
             int(number): failure for number, failure in runs.read_json(self._failures).items()
         }
 
     def of(self, trial: int) -> list[dict[str, float]]:
         """The rows of a trial."""
-        return [row for row in self.rows if row["trial"] == trial]
+        return self._of[trial]
 
     def report(self, trial: int, epoch: int, bound: float, stopped: bool) -> None:
         """Add a row."""
-        self.rows.append(dict(zip(_COLUMNS, map(float, (trial, epoch, bound, stopped)), strict=True)))
+        row = dict(zip(_COLUMNS, map(float, (trial, epoch, bound, stopped)), strict=True))
+        self.rows.append(row)
+        self._of[trial].append(row)
         runs.write_rows(self._reports, self.rows)
 
     def fail(self, trial: int, why: str, again: bool = False) -> None:

@@ -27,7 +27,7 @@ _RETRIES = 3
 _KEPT = 3
 _FIRST_SHARE = 27
 # Files of Ray's own about what the journal and the runs say, of which nobody reads any.
-_TUNE_ENVIRONMENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
+_WITHOUT_LOGGERS = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
 
 
 def run_path(out: Path, trial: int) -> Path:
@@ -46,7 +46,7 @@ def run_trials(out: Path, configs: Mapping[int, ExperimentConfig], count: int, h
         count: how many are trained at once.
         here: what names of files in a configuration are relative to.
     """
-    os.environ.update(_TUNE_ENVIRONMENT)
+    os.environ.update(_WITHOUT_LOGGERS)
     import ray
     from ray import tune
 
