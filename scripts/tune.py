@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Tune settings: train trials with settings drawn of a space, stop those that are behind, and keep the best.
+"""Tune settings by trials with settings drawn of a space, of which those behind are stopped and the best is kept.
 
 SPACE is a JSON file: for each setting that varies an object with one of {"choice": [...]}, {"uniform": [least, most]},
-{"log_uniform": [least, most]} and {"integers": [least, most]}. What all trials have is said as to train.py; --seed
-decides what is drawn, and is what they are trained with. Trials are compared by the validation bound, so that data,
-likelihood, objective and K do not vary. Ray Tune (ASHA) stops those that are behind. --out gets a run folder and a log
-for each trial, the run of the best one, trained to its end and evaluated on the test images, results.json, results.csv,
-results.md, and tune.png. Stopped or killed and started again it goes on.
+{"log_uniform": [least, most]} and {"integers": [least, most]}. What all trials have is said as to train.py.
+Trials are compared by the validation bound, so that data, likelihood, objective and K do not vary. Ray Tune (ASHA)
+stops those that are behind. --out gets a run folder and a log for each trial, the run of the best one, trained to its
+end and evaluated on the test images, results.json, results.csv, results.md and tune.png. Stopped or killed and started
+again it goes on.
 
 examples:
   python scripts/tune.py space.json --dataset digits --trials 20 --epochs 30 --workers 2
@@ -35,7 +35,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--eval-k", type=int, default=5000, metavar="K", help="samples for the test NLL [5000]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--out", default="saved_models/tune", help="folder of the tuning [saved_models/tune]")
-    add_settings(parser)
+    parser.add_argument("--seed", type=int, help="of what is drawn, and of the training of all trials [0]")
+    add_settings(parser, without=("seed",))
     return parsed(parser)
 
 

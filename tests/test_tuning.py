@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from keras_iwae.experiments import tuning
 from keras_iwae.experiments.asked_trials import begin, configured
 from keras_iwae.experiments.search_space import (
     FIXED,
+    KINDS,
     Domain,
     check_space,
     draw_trials,
@@ -79,6 +81,16 @@ def test_every_setting_is_free_or_has_a_reason():
     assert set(FIXED) < set(config.settings)
     free = {name: {"choice": [value]} for name, value in config.settings.items() if name not in FIXED}
     check_space(parse_space(free), {"dataset": "digits"})
+
+
+def test_the_space_of_the_documents_is_one():
+    page = (SCRIPTS.parent / "docs" / "scale.md").read_text()
+    (printed,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    space = parse_space(json.loads(printed))
+    check_space(space, {"dataset": "digits"})
+    assert len(draw_trials(space, 20, seed=0)) == 20
+    for kind in KINDS:
+        assert f'| `{{"{kind}": [' in page
 
 
 @pytest.mark.parametrize(
