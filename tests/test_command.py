@@ -53,7 +53,7 @@ def test_other_words_are_one_line(scripts):
     assert ran(scripts, "--version") == (0, "keras-iwae 0.1.0\n", "")
     status, printed, error = ran(scripts, "evalaute")
     assert (status, printed) == (2, "")
-    assert re.fullmatch(r"keras-iwae: error: expected one of compare, .*, train, received 'evalaute'\n", error)
+    assert re.fullmatch(r"keras-iwae: error: expected one of compare, .*, train, tune, received 'evalaute'\n", error)
 
 
 @pytest.mark.parametrize("name", ["evaluate", "train", "impute", "reproduce"])

@@ -19,7 +19,8 @@ from keras_iwae import (
     load_saved_model,
 )
 from keras_iwae.evaluation import pruned
-from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction, sweep
+from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction, sweep, tuning
+from keras_iwae.experiments.search_space import Domain
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.stopping import StopWhereLossNotFinite
@@ -179,6 +180,9 @@ SHOWN = {
     "IWAEDensity": lambda m, verbose: IWAEDensity(verbose=verbose).fit(X),
     "diagnose": lambda m, verbose: experiments.diagnose("run", verbose=verbose),
     "sweep": lambda m, verbose: sweep.sweep(ExperimentConfig.of(), [1], "out", verbose=verbose),
+    "tune": lambda m, verbose: tuning.tune(
+        {"ema": Domain("uniform", (0.9, 0.99))}, {"dataset": "digits"}, "out", verbose=verbose
+    ),
 }
 
 

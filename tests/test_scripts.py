@@ -202,6 +202,7 @@ CUT_SHORT = {
     "score": ["table.csv", "--out", "scores.csv", "--cel"],
     "sweep_k": ["--eval", "3"],
     "train": ["--data", "digits"],
+    "tune": ["space.json", "--tri", "3"],
 }
 
 

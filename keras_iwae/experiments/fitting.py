@@ -1,6 +1,7 @@
 """The epochs of a run: what is fitted, with what beside it, and what is drawn of it when it is done."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -36,6 +37,7 @@ def fit_run(
     epochs_done: int,
     budget_minutes: float | None,
     curve: bool,
+    further: Sequence[keras.callbacks.Callback],
     together: Machines | None,
 ) -> Path:
     """Train a run from the epochs that it has behind it to its last, and write its pictures.
@@ -48,6 +50,7 @@ def fit_run(
         epochs_done: epochs that the run has behind it.
         budget_minutes: as in `train`.
         curve: as in `train`.
+        further: callbacks, as in `train`.
         together: the processes that train it with this one, `None` where there are no others.
 
     Returns:
@@ -79,6 +82,7 @@ def fit_run(
             # Of weights that the next epoch replaces: no evaluation would find its own there again.
             for partial in run.glob("partial-*.npz"):
                 partial.unlink()
+    callbacks += further
     if config.optimizer.ema is not None:
         averages = AveragesAfterEpochs()
         callbacks = [averages, *callbacks, averages.ends]

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,25 +58,43 @@ class Processes:
             break
         return self._count or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
+    def beside(self, function: Callable[..., None], *given: Any) -> Iterator[None]:
+        """Run a function in a process of Ray's that takes none of the cores; something each second, and at its end.
+
+        Raises:
+            OSError: if the process dies; and what the function raises.
+        """
+        running = self._ray.remote(num_cpus=0, max_retries=0)(function).remote(*given)
+        while not self._ray.wait([running], timeout=1.0)[0]:
+            yield
+        yield
+        try:
+            self._ray.get(running)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:
+            raise OSError(f"Expected Ray to go on. Received: {type(error).__name__}") from error
+
 
 Kind = TypeVar("Kind", bound=Processes)
 
 
 @contextlib.contextmanager
-def processes(kind: type[Kind], workers: int | None, address: str | None) -> Iterator[Kind]:
+def processes(kind: type[Kind], workers: int | None, address: str | None, extra: str = "ray") -> Iterator[Kind]:
     """Processes of Ray for a block, each with its share of the cores.
 
     Args:
         kind: what to make of them.
         workers: how many; `None` is one for each core of the cluster.
         address: "ray://HOST:PORT" of a cluster; `None` is this machine, with `workers` given.
+        extra: what of this package has to be installed.
 
     Raises:
         ValueError: if Ray is not installed or runs already, or `address` is none.
         OSError: if nothing answers there.
     """
     argument, value = ("workers", workers) if address is None else ("address", address)
-    ray = _ray(argument, value)
+    ray = _ray(argument, value, extra)
     if ray.is_initialized():
         raise ValueError(f"{MARK}{argument}`. Expected no other Ray in this process. Received: {value!r} beside one")
     if address is None:
@@ -117,14 +135,18 @@ def _environment(threads: int) -> dict[str, str]:
     }
 
 
-def _ray(argument: str, value: object) -> Any:
+def _ray(argument: str, value: object, extra: str) -> Any:
     for name in ("RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S"):
         os.environ.setdefault(name, _SECONDS_TO_ANSWER)
+    # What is computed here is nobody else's to count.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Of a process that died, whose work goes on elsewhere, Ray would print a paragraph among the results.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
     except ImportError:
         raise ValueError(
-            f"{MARK}{argument}`. Expected Ray for other processes: pip install 'keras-iwae[ray]'. "
+            f"{MARK}{argument}`. Expected Ray for other processes: pip install 'keras-iwae[{extra}]'. "
             f"Received: {value!r} without it"
         ) from None
     return ray

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_iwae import data
 from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import ExperimentConfig
-from keras_iwae.experiments.evaluation_target import evaluation_images, quantity_name
+from keras_iwae.experiments.evaluation_target import quantity_name
 from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs, check_jobs
-from keras_iwae.experiments.log_likelihood import evaluate
+from keras_iwae.experiments.kept_evaluation import kept_evaluation
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import check_boolean, check_folder, check_integer, number_text, replacing, write_json
 from keras_iwae.plots import charts
@@ -149,14 +148,7 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
     history = runs.read_history(run)
     if not history:
         raise ValueError(f"Expected the rows of epochs in {run / 'history.csv'}. Received: none")
-    record = runs.read_metrics(run).get("nll_test", {})
-    # Another evaluation of the run may have been by draws from elsewhere.
-    wanted: dict = {"num_samples": eval_k, "limit": limit, "seed": 0, "proposal_scale": 1.0, "defensive": 0.0}
-    images = evaluation_images(run, limit, seed=0)
-    wanted["images_sha256"] = data.digest(images)
-    fresh = any(record.get(name) != value for name, value in wanted.items()) or not runs.is_current(run, record)
-    if fresh:
-        _, record = evaluate(run, eval_k, limit=limit, verbose=verbose)
+    record, images, fresh = kept_evaluation(run, eval_k, limit, verbose)
     found = latents(runs.load_model(run), images[:_RECONSTRUCTED])
     row = {
         "k": k,

@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def train(
     budget_minutes: float | None = None,
     curve: bool = False,
     devices: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Train a new run from its first epoch to its last.
 
@@ -39,6 +41,7 @@ def train(
         budget_minutes: training time after which the run stops at the end of an epoch; `resume` goes on.
         curve: whether to follow the NLL of the validation images; see `keras_iwae.training.NLLCurve`.
         devices: see `keras_iwae.training.over_devices`.
+        callbacks: further ones, called when the run folder has what an epoch gave.
 
     Returns:
         the run folder: see `keras_iwae.training.runs` for what it holds.
@@ -60,7 +63,7 @@ def train(
         together.check_same(configuration=asdict(config), dataset=began)
     if _writes(together):
         runs.create(run, asdict(config), began.files())
-    return fit_run(run, config, model, training, 0, budget_minutes, curve, together)
+    return fit_run(run, config, model, training, 0, budget_minutes, curve, callbacks, together)
 
 
 def resume(
@@ -69,6 +72,7 @@ def resume(
     budget_minutes: float | None = None,
     curve: bool = False,
     devices: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Continue a run after its last whole epoch; the weights become those of a run that was never stopped.
 
@@ -81,6 +85,7 @@ def resume(
         budget_minutes: as in `train`; the time before the stop counts.
         curve: as in `train`.
         devices: as in `train`; another number than before changes sums by their rounding alone.
+        callbacks: as in `train`.
 
     Returns:
         the run folder.
@@ -132,7 +137,7 @@ def resume(
     if config != before and _writes(together):
         # Now that it is known that the run can go on.
         runs.write_json(run / "config.json", asdict(config))
-    return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, together)
+    return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, callbacks, together)
 
 
 def _others(devices: int) -> Machines | None:
