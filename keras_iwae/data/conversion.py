@@ -66,7 +66,7 @@ def convert(
 
     Example:
         >>> folder = convert("digits", "digits-shards", shards=2, verbose=False)
-        >>> next(iter(load(folder, "train", batch_size=20))).shape
+        >>> next(iter(keras_iwae.data.load(folder, "train", batch_size=20))).shape
         TensorShape([20, 8, 8, 1])
     """
     shards = check_integer("shards", shards, at_most=_MOST_SHARDS)
