@@ -359,7 +359,7 @@ def test_parquet_files_are_converted(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+# SLOW
 def test_a_killed_conversion_leaves_no_data_set(tmp_path):
     # Of noise, written and read for seconds.
     np.save(tmp_path / "x.npy", RNG.integers(0, 256, (400_000, 100), dtype=np.uint8))
@@ -388,7 +388,7 @@ def trained(digits, tmp_path_factory):
     return experiments.train(config, folder / "run"), config
 
 
-@pytest.mark.slow
+# SLOW
 def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path):
     run, _ = trained
     killed = tmp_path / "killed"
@@ -408,7 +408,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
+# SLOW
 def test_evaluations_are_those_of_the_examples_in_memory(trained, digits):
     run, _ = trained
     assert isinstance(Subject.open(run, None, "test", None, 0, 200).images, tf.data.Dataset)
