@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 """Does memory stay flat where data are larger than it? Peak memory of conversion, training and evaluation at two sizes.
 
-Images of 64x64 bytes are made on the spot, a tenth of --gigabytes first and then all of them, and each size goes the
-whole road in processes of its own: convert.py, a pass of train.py, evaluate_nll.py on the test split. Memory is the
-peak of what is resident of a process, the libraries with it, and pages that the system keeps of files are not in it.
+Images of 64x64 bytes are made where temporary files go, a tenth of --gigabytes first and then all of them, and each
+size goes the whole road in processes of its own: convert.py, a pass of train.py, evaluate_nll.py on the test split.
+Memory is the peak of what is resident of a process, the libraries with it, and not what the system keeps of files.
 Then images a second of `keras_iwae.data.load` from shards, from memory, and of `fit` with K = 1, for images of 28x28.
 
 examples:
   python benchmarks/large_data.py
-  python benchmarks/large_data.py --gigabytes 2.5 --folder /tmp
+  TMPDIR=/var/tmp python benchmarks/large_data.py --gigabytes 2.5
 """
 
 import os
@@ -103,7 +103,11 @@ def road(folder: Path, gigabytes: float) -> list[dict]:
     steps["evaluate"] = measured("evaluate_nll.py", "--model", trained, "--k", "5")
     shutil.rmtree(shards)
     shutil.rmtree(trained)
-    return [{"gigabytes": gigabytes, "images": count, "step": name, **found} for name, found in steps.items()]
+    rows = [{"gigabytes": gigabytes, "images": count, "step": name, **found} for name, found in steps.items()]
+    heads = ["GB", "images", "step", "peak MB", "seconds"]
+    table(heads, [[f"{row['gigabytes']:g}", *list(row.values())[1:]] for row in rows])
+    print(flush=True)
+    return rows
 
 
 def speed(images: int, rounds: int) -> dict[str, dict]:
@@ -123,7 +127,7 @@ def speed(images: int, rounds: int) -> dict[str, dict]:
 def main(args) -> None:
     settle(args, WHOLE, SMALLEST)
     report = Report("large_data", args)
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # The images, and their shards, which are no larger.
         needed, free = 2e9 * args.gigabytes, shutil.disk_usage(folder).free
@@ -134,12 +138,6 @@ def main(args) -> None:
             )
         rows = [row for size in (args.gigabytes / 10, args.gigabytes) for row in road(folder, size)]
     rates = speed(args.images, 2 if args.quick else 5)
-    heads = ["GB", "images", "step", "peak MB", "seconds"]
-    cells = [
-        [f"{row['gigabytes']:g}", row["images"], row["step"], row["peak_megabytes"], row["seconds"]] for row in rows
-    ]
-    table(heads, cells)
-    print()
     table(["side", "images a second"], [[name, f"{rate['median']:,.0f}"] for name, rate in rates.items()])
     report.write({"rows": rows, "images_per_second": rates})
 
@@ -147,6 +145,5 @@ def main(args) -> None:
 if __name__ == "__main__":
     arguments = parser(__doc__, rounds=None)
     arguments.add_argument("--gigabytes", type=float, metavar="GB", help="of images, the larger of two sizes [10]")
-    arguments.add_argument("--folder", help="where they are made, and removed again [the system's for such]")
     arguments.add_argument("--images", type=int, metavar="N", help="for images a second [200000]")
     run(main, arguments)

@@ -80,7 +80,9 @@ def read_space(path: str | os.PathLike) -> dict[str, Domain]:
         OSError: if there is no such file.
 
     Example:
-        >>> read_space("space.json")  # doctest: +SKIP
+        >>> with open("space.json", "w") as file:
+        ...     written = file.write('{"learning_rate": {"log_uniform": [1e-4, 1e-2]}}')
+        >>> read_space("space.json")
         {'learning_rate': Domain(kind='log_uniform', values=(0.0001, 0.01))}
     """
     path = check_path("space", path)
