@@ -127,6 +127,22 @@ def step_cost(found: dict) -> str:
     return markdown([f"a step of `fit` at batch {found['rows'][0]['batch_size']}", "ms", "to IWAE-50 (range)"], rows)
 
 
+def profile_step(found: dict) -> str:
+    rows = found["rows"]
+    kinds = sorted({name for row in rows for name in row["kinds"]}, key=lambda name: -_share(rows[-1], name))
+    shown = [name for name in kinds if max(_share(row, name) for row in rows) >= 0.04]
+    cells = [[f"`{name}`", *(f"{_share(row, name):.0%}" for row in rows)] for name in shown]
+    for head, key in (("all operations, ms", "seconds_in_operations"), ("operations that were seen", "operations")):
+        scale = 1e3 if "seconds" in key else 1.0
+        cells.append([head, *(f"{scale * row[key]:.3g}" for row in rows)])
+    cells.append(["a step, ms (range)", *(text(row["seconds"], scale=1e3) for row in rows)])
+    return markdown(["", *(f"K = {row['num_samples']}, B = {row['batch_size']}" for row in rows)], cells)
+
+
+def _share(row: dict, kind: str) -> float:
+    return row["kinds"].get(kind, {"seconds": 0.0})["seconds"] / row["seconds_in_operations"]
+
+
 def recipe_minutes(found: dict) -> str:
     rows = [[f"`{row['row']}`", row["passes"], text(row["minutes"], 0)] for row in found["rows"]]
     return markdown(["row", "passes", "minutes (range)"], rows)
@@ -142,6 +158,7 @@ TABLES = (
     startup,
     growth,
     step_cost,
+    profile_step,
     recipe_minutes,
 )
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -168,11 +169,27 @@ def _place(text: str) -> tuple[int, int]:
     expected = 'Expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
         stated = json.loads(text)
-        cluster, task = stated.get("cluster", {}), stated.get("task", {"type": "worker", "index": 0})
-        sizes = {kind: len(list(cluster[kind])) for kind in cluster}
-        kind, index = task["type"], int(task["index"])
-        if not set(sizes) <= set(_KINDS) or sizes.get("chief", 0) > 1 or (sizes and not 0 <= index < sizes[kind]):
-            raise ValueError("other processes than a chief and workers, or none of this index")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        cluster = stated.get("cluster", {})
+        addresses = [address for kind in cluster for address in _addresses(cluster[kind])]
+        if len(addresses) < 2:
+            return 0, 1
+        kind, index = stated["task"]["type"], stated["task"]["index"]
+        if len({*addresses}) < len(addresses):
+            raise ValueError("one address twice")
+        if not {*cluster} <= {*_KINDS} or len(cluster.get("chief", [])) > 1:
+            raise ValueError("other processes than a chief and workers")
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(cluster[kind]):
+            raise ValueError(f"no {kind} of index {index!r}")
+    except KeyError as error:
+        raise ValueError(f"{MARK}{_ASKED_BY}`. {expected}. Received: {text}, without {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{MARK}{_ASKED_BY}`. {expected}. Received: {text} ({error})") from error
-    return index + (sizes.get("chief", 0) if kind == "worker" else 0), max(1, sum(sizes.values()))
+    return index + (len(cluster.get("chief", [])) if kind == "worker" else 0), len(addresses)
+
+
+def _addresses(found: Any) -> list[str]:
+    if not isinstance(found, list) or not all(
+        isinstance(each, str) and re.fullmatch(r"[^\s/]+:\d{1,5}", each) for each in found
+    ):
+        raise ValueError(f"no list of HOST:PORT: {found!r}")
+    return found
