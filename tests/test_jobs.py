@@ -201,6 +201,21 @@ def test_seeds_are_rows_of_their_own_with_what_they_start_from(by, tmp_path, mon
     assert ["mean of 2 seeds" in line for line in row_states.over_seeds(rows, tmp_path)] == [True]
 
 
+def test_a_row_that_cannot_be_read_leaves_the_others_alone(tmp_path, monkeypatch, capsys):
+    def damaged(row, root, asked, command):
+        trained(row, root, asked, command)
+        if row.name == IWAE:
+            (root / row.name / "history.csv").write_text("no numbers")
+            runs.read_history(root / row.name)
+
+    monkeypatch.setattr(many_rows, "reproduce_row", damaged)
+    with pytest.raises(ValueError, match=rf"Expected 2 rows without errors\. Received: 1 with one, {IWAE}; see .*logs"):
+        reproduce_rows([VAE, IWAE], None, tmp_path, jobs=pretended()[1])
+    printed = capsys.readouterr().out
+    assert re.search(rf"^{IWAE} +error: Expected rows of numbers", printed, re.M)
+    assert re.search(rf"^{VAE} +25\.00   complete\n{IWAE} +error$", printed, re.M)
+
+
 def test_a_seed_is_of_all_that_is_trained():
     row = find_row(f"{THEN}-seed3")
     assert row == ROWS[THEN].seeded(3)

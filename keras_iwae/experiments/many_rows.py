@@ -110,5 +110,10 @@ def _by_jobs(rows: dict[str, Row], tasks: Mapping[str, Callable[[], Any]], root:
         if jobs.states:
             print(f"\n{HEAD}")
             for name, row in rows.items():
-                print(status(row, root) + ("" if jobs.states[name] == DONE else f"; {jobs.states[name]}"))
+                state = jobs.states[name]
+                # Of one with an error the files may not be readable.
+                if state == FAILED:
+                    print(f"{name:<71}{state}")
+                else:
+                    print(status(row, root) + ("" if state == DONE else f"; {state}"))
     return [name for name, state in jobs.states.items() if state == FAILED]
