@@ -359,7 +359,7 @@ def test_parquet_files_are_converted(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-# SLOW
+@pytest.mark.slow
 def test_a_killed_conversion_leaves_no_data_set(tmp_path):
     # Of noise, written and read for seconds.
     np.save(tmp_path / "x.npy", RNG.integers(0, 256, (400_000, 100), dtype=np.uint8))
@@ -388,14 +388,14 @@ def trained(digits, tmp_path_factory):
     return experiments.train(config, folder / "run"), config
 
 
-# SLOW
-def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path):
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path, as_here):
     run, _ = trained
     killed = tmp_path / "killed"
     words = [sys.executable, str(SCRIPTS / "train.py"), "--dataset", str(digits), "--out", str(killed), "--epochs", "3"]
     words += ["--batch-size", "100", "--num-samples", "3", "--hidden", "8", "--latent-dim", "2"]
     words += ["--prior", "vamp", "--prior-components", "10"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=as_here)
     while not (killed / "model.keras").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -408,7 +408,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-# SLOW
+@pytest.mark.slow
 def test_evaluations_are_those_of_the_examples_in_memory(trained, digits):
     run, _ = trained
     assert isinstance(Subject.open(run, None, "test", None, 0, 200).images, tf.data.Dataset)
