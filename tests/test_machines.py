@@ -171,6 +171,7 @@ WORKERS = {"worker": ["a:1", "b:1"]}
         (json.dumps({"cluster": WORKERS}), None),
         (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": True}}), None),
         ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', None),
+        ('{"cluster": {"worker": ["a:1", "b:65536"]}, "task": {"type": "worker", "index": 0}}', None),
         ('{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 0}}', None),
         ('{"cluster": {"worker": "ab"}, "task": {"type": "worker", "index": 0}}', None),
         (json.dumps({"cluster": {**WORKERS, "ps": ["p:1"]}, "task": {"type": "ps", "index": 0}}), None),

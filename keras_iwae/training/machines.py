@@ -5,6 +5,10 @@ import hashlib
 import json
 import os
 import re
+import signal
+import threading
+import time
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +19,8 @@ from keras_iwae.foundation import MARK
 
 _ASKED_BY = "TF_CONFIG"
 _KINDS = "chief", "worker"
+# Of a wait for others that is not to be taken for a long start.
+_SECONDS_UNSAID = 20.0
 
 
 def number_of_machines() -> int:
@@ -66,13 +72,41 @@ def over_machines() -> "Machines | None":
     if place[1] == 1:
         return None
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = _begun(place[1])
     except RuntimeError as error:
         raise ValueError(
             f"{MARK}{_ASKED_BY}`. Expected to be asked for before anything else of TensorFlow. Received: it began "
             f"without ({error})"
         ) from error
     return Machines(strategy, *place)
+
+
+def _begun(count: int) -> tf.distribute.Strategy:
+    """TensorFlow's strategy, once all processes are there; until then and after, signals end this one as any other."""
+    found: list[Any] = []
+
+    def begin() -> None:
+        try:
+            found.append(tf.distribute.MultiWorkerMirroredStrategy())
+        except Exception as error:
+            found.append(error)
+
+    # The wait is not Python's, and would not be ended by Ctrl-C.
+    waiting, started = threading.Thread(target=begin, daemon=True), time.monotonic()
+    main = threading.current_thread() is threading.main_thread()
+    ends, said = signal.getsignal(signal.SIGTERM), False
+    waiting.start()
+    while not found:
+        waiting.join(0.1)
+        if not said and time.monotonic() - started > _SECONDS_UNSAID:
+            said = True
+            warnings.warn(f"Waiting until all {count} processes of {_ASKED_BY} are there", stacklevel=3)
+        if main:
+            # TensorFlow takes SIGTERM for a notice of which it would tell the others, and goes on.
+            signal.signal(signal.SIGTERM, ends)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 class Machines:
@@ -189,7 +223,8 @@ def _place(text: str) -> tuple[int, int]:
 
 def _addresses(found: Any) -> list[str]:
     if not isinstance(found, list) or not all(
-        isinstance(each, str) and re.fullmatch(r"[^\s/]+:\d{1,5}", each) for each in found
+        isinstance(each, str) and re.fullmatch(r"[^\s/]+:\d{1,5}", each) and int(each.split(":")[-1]) < 65536
+        for each in found
     ):
         raise ValueError(f"no list of HOST:PORT: {found!r}")
     return found
