@@ -319,7 +319,7 @@ def descendants(process):
     return found
 
 
-def until(true, seconds=150.0):
+def until(true, seconds=300.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -330,10 +330,10 @@ def until(true, seconds=150.0):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_killed_and_stopped_it_ends_with_the_numbers_of_runs_that_were_not(tmp_path, as_here, monkeypatch):
     pytest.importorskip("ray.tune")
-    space = {"learning_rate": {"choice": [0.01, 0.003, 1e30]}, "latent_dim": {"choice": [[2], [3]]}}
+    space = {"learning_rate": {"choice": [0.01, 0.003, 0.001, 1e30]}}
     (tmp_path / "space.json").write_text(json.dumps(space))
     words = ["space.json", "--dataset", "digits", "--hidden", 8, "--batch-size", 20, "--num-samples", 5, "--epochs", 6]
-    words += ["--trials", 5, "--workers", 2, "--eval-k", 50, "--limit", 60, "--out", "out"]
+    words += ["--latent-dim", 3, "--trials", 4, "--workers", 2, "--eval-k", 50, "--limit", 60, "--out", "out"]
     command = [sys.executable, str(SCRIPTS / "tune.py"), *map(str, words)]
     started = {"cwd": tmp_path, "env": as_here, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     out = tmp_path / "out"
@@ -351,17 +351,17 @@ def test_killed_and_stopped_it_ends_with_the_numbers_of_runs_that_were_not(tmp_p
     assert error.strip() == "tune.py: stopped; the same command goes on from the last whole epochs"
     until(lambda: not any(Path(f"/proc/{number}").exists() for number in inside))
     before = Journal(out)
-    ended = subprocess.run(command, **{**started, "timeout": 200})
+    ended = subprocess.run(command, **{**started, "timeout": 400})
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     assert Journal(out).rows[: len(before.rows)] == before.rows
     found = json.loads((out / "results.json").read_text())
     rows, best = found["trials"], found["best"]
-    assert len(rows) == 5
+    assert len(rows) == 4
     assert {row["state"] for row in rows if row["settings"]["learning_rate"] < 1.0} <= {"trained", "stopped"}
-    failed = [row for row in rows if row["settings"]["learning_rate"] > 1.0]
-    assert failed
-    assert all(row["state"] == "failed" and "not finite" in row["why"] for row in failed)
+    (failed,) = (row for row in rows if row["settings"]["learning_rate"] > 1.0)
+    assert failed["state"] == "failed"
+    assert failed["why"].endswith("bound is not finite")
     assert rows[0]["state"] == "trained"
     assert rows[0]["trial"] == best["trial"]
     assert rows[0]["epochs"] == 6
