@@ -187,3 +187,15 @@ def test_the_soak_in_the_documents_is_the_one_that_was_run():
         assert text in page
     for name in ("memory_warm_mib", "memory_end_mib"):
         assert f"{found[name]:,.0f} MiB" in page
+
+
+def test_large_data_in_the_documents_are_those_that_were_measured():
+    found = json.loads((ROOT / "docs" / "benchmarks" / "large_data.json").read_text())
+    page = (ROOT / "docs" / "scale.md").read_text()
+    for text in (
+        found["command"],
+        found["date"],
+        *(f"| {row['peak_megabytes']:,} |" for row in found["rows"]),
+        *(f"{rate['median']:,.0f}" for name, rate in found["images_per_second"].items() if "none" not in name),
+    ):
+        assert text in page
