@@ -86,6 +86,7 @@ def refused() -> dict[str, str]:
         "predict": _said(lambda: model.predict(X)),
         "train_on_batch": _said(lambda: model.train_on_batch(X)),
         "model": _said(lambda: fit(_compiled("weights"))),
+        "machines": _said(lambda: fit_over_machines(None, model, batches, batches, epochs=1)),
         "training": _said(lambda: fit(training=X)),
         "validation": _said(lambda: fit(validation=batches.repeat())),
         "values": _said(lambda: fit(training=tf.data.Dataset.from_tensor_slices(X + 2.0).batch(10))),

@@ -56,7 +56,7 @@ def _ended(folder: Path, processes: list[subprocess.Popen]) -> list[str]:
     for each in processes:
         each.wait(timeout=300)
     logs = [(folder / f"log{index}").read_text().splitlines() for index in range(len(processes))]
-    return [lines[-1] if lines else "" for lines in logs]
+    return [lines[-1] for lines in logs]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,7 @@ def test_what_stops_one_stops_all(of_three):
         ("predict", "call of `predict`. Expected predict of the saved model"),
         ("train_on_batch", "call of `train_on_batch`. Expected `fit` under a strategy of several replicas"),
         ("model", "`model`. Expected one that was made in machines.scope()"),
+        ("machines", "`machines`. Expected what over_machines() gives beside TF_CONFIG"),
         ("training", "`training`. Expected a tf.data.Dataset of batches whose number is known"),
         ("validation", "`validation`. Expected a tf.data.Dataset of batches whose number is known"),
         ("values", "`training`. Expected values in [0, 1]"),
@@ -106,29 +107,33 @@ def _states(run: Path) -> list[np.ndarray]:
     return [np.asarray(each) for each in (*model.get_weights(), *model.optimizer.variables)]
 
 
-def _killed_after_an_epoch(folder: Path, processes: list[subprocess.Popen], killed: int) -> None:
-    """Kill one of two when the run has an epoch more than now: the other ends with a sentence."""
+def _ended_after_an_epoch(
+    folder: Path, processes: list[subprocess.Popen], killed: int, sent: int = signal.SIGKILL
+) -> None:
+    """End one of two when the run has an epoch more than now: the other ends with a sentence."""
     file = folder / "run" / "history.csv"
     wanted, deadline = (_epochs(file) if file.exists() else 0) + 1, time.monotonic() + 200
     while (not file.exists() or _epochs(file) < wanted) and time.monotonic() < deadline:
         time.sleep(0.05)
-    processes[killed].send_signal(signal.SIGKILL)
+    processes[killed].send_signal(sent)
     said = _ended(folder, processes)
-    assert [each.returncode for each in processes] == [-9 if i == killed else 2 for i in range(2)]
+    assert [each.returncode for each in processes] == [-sent if i == killed else 2 for i in range(2)]
     assert "Expected all processes of TF_CONFIG to go on. Received: one that ended" in said[1 - killed]
 
 
 def test_a_run_whose_workers_are_killed_goes_on_bit_for_bit(tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", "1000", "--out", run)
-    _killed_after_an_epoch(tmp_path, processes, 1)
+    _ended_after_an_epoch(tmp_path, processes, 1)
     processes = _together(tmp_path, 2, TRAIN, "--resume", "--out", run)
-    _killed_after_an_epoch(tmp_path, processes, 0)
+    _ended_after_an_epoch(tmp_path, processes, 0)
     epochs = _epochs(run / "history.csv") + 1
     processes = _together(tmp_path, 2, TRAIN, "--resume", "--epochs", str(epochs), "--out", run)
-    assert _ended(tmp_path, processes) == ["", ""]
+    assert all("waiting" in said for said in _ended(tmp_path, processes))
+    assert [each.returncode for each in processes] == [0, 0]
     processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", str(epochs), "--out", whole)
-    assert _ended(tmp_path, processes) == ["", ""]
+    assert all("waiting" in said for said in _ended(tmp_path, processes))
+    assert [each.returncode for each in processes] == [0, 0]
     assert _epochs(run / "history.csv") == _epochs(whole / "history.csv") == epochs
     for one, other in zip(_states(run), _states(whole), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -150,6 +155,26 @@ def test_processes_that_are_asked_for_different_things_say_so(tmp_path):
         assert "`configuration`. Expected the same in all 2 processes of TF_CONFIG" in said
     assert [each.returncode for each in processes] == [2, 2]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_process_whose_others_do_not_come_says_so_and_is_ended_by_ctrl_c(tmp_path):
+    place = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in _ports(2)]}, "task": {"type": "worker", "index": 1}}
+    environment = {**os.environ, "TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
+    given = [sys.executable, TRAIN, *RUN, "--epochs", "1", "--out", tmp_path / "run"]
+    process = subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "waiting until all 2 processes of TF_CONFIG are there" in process.stderr.readline()
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == -signal.SIGINT
+    finally:
+        process.kill()
+
+
+def test_a_process_that_trains_is_ended_by_sigterm(tmp_path):
+    run = tmp_path / "run"
+    processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", "1000", "--out", run)
+    _ended_after_an_epoch(tmp_path, processes, 1, signal.SIGTERM)
 
 
 WORKERS = {"worker": ["a:1", "b:1"]}

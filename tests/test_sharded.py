@@ -18,6 +18,7 @@ from test_scripts import SCRIPTS, call, error_line
 from keras_iwae import data, experiments, importance_weighted_nll
 from keras_iwae.data import permutation, shards
 from keras_iwae.data.binarization import drawn_at, drawn_once
+from keras_iwae.data.shards import seal
 from keras_iwae.experiments import building
 from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
 from keras_iwae.training import runs
@@ -236,7 +237,9 @@ def test_a_sample_of_many_is_spread_over_them(digits, monkeypatch):
 DAMAGES = {
     "no info": (lambda f: (f / "info.json").unlink(), "with info.json. Received: .*, with .array_record, .npz files"),
     "no JSON": (lambda f: (f / "info.json").write_text("{"), "whose info.json cannot be read"),
-    "a list": (lambda f: (f / "info.json").write_text("[]"), "of its own. Received: another"),
+    "a list": (lambda f: (f / "info.json").write_text("[]"), "as convert.py wrote it. Received: another"),
+    "lists in lists": (lambda f: (f / "info.json").write_text("[" * 100_000), "whose info.json cannot be read"),
+    "a number by hand": (lambda f: edit(f, levels=3, sealed=False), "as convert.py wrote it. Received: another"),
     "a missing shard": (lambda f: (f / "test-00001-of-00004.array_record").unlink(), "in .*test-00001.*Received: none"),
     "a truncated shard": (
         lambda f: os.truncate(f / "train-00000-of-00004.array_record", 5000),
@@ -253,9 +256,18 @@ DAMAGES = {
 }
 
 
-def edit(folder, **changes):
+def edit(folder, sealed=True, **changes):
     info = json.loads((folder / "info.json").read_text())
-    (folder / "info.json").write_text(json.dumps({**info, **changes}))
+    info.update(changes)
+    (folder / "info.json").write_text(json.dumps({**info, "sha256": seal(info)} if sealed else info))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more"])
+def test_sums_that_cannot_be_read_are_refused(digits, tmp_path, content):
+    folder = Path(shutil.copytree(digits, tmp_path / "damaged"))
+    (folder / "totals.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"`source`\. Expected sums of its examples in .*totals.npz"):
+        data.mean_image(folder)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

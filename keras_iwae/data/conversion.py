@@ -1,5 +1,6 @@
 """Any source as a folder of shards, in one pass over it and in the memory of a few blocks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from tqdm import tqdm
 
 from keras_iwae.data.array_records import array_record
 from keras_iwae.data.catalog import SPLITS, names
-from keras_iwae.data.shards import DTYPES, INFO, TOTALS
+from keras_iwae.data.shards import DTYPES, INFO, TOTALS, seal
 from keras_iwae.data.streams import Stream, streams
 from keras_iwae.data.tally import Tally
 from keras_iwae.data.units import num_levels
@@ -19,6 +20,7 @@ from keras_iwae.foundation import (
     check_integer,
     check_positive,
     check_seed,
+    json_text,
     whole_folder,
     write_arrays,
     write_json,
@@ -107,7 +109,8 @@ def convert(
             "levels": num_levels(source) if named else _levels(training, bits),
             "splits": {split: writing.record(split) for split in SPLITS},
         }
-        write_json(folder / INFO, info)
+        info = json.loads(json_text(info))
+        write_json(folder / INFO, {**info, "sha256": seal(info)})
     return target
 
 

@@ -10,6 +10,7 @@ Example i of a split of S shards is record i // S of shard i % S, so that neighb
 """
 
 import functools
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_iwae.data.array_records import Reader
-from keras_iwae.foundation import MARK, shape_text
+from keras_iwae.foundation import MARK, read_arrays, shape_text
 
 INFO, TOTALS = "info.json", "totals.npz"
 # Splits whose files stay open: those of two folders.
@@ -29,6 +30,12 @@ DTYPES: dict[str, np.dtype] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4
 def shard_name(split: str, number: int, shards: int) -> str:
     """The name of one file of a split."""
     return f"{split}-{number:05d}-of-{shards:05d}.array_record"
+
+
+def seal(info: dict) -> str:
+    """A digest of what `info.json` says, which it has itself: it decides what every number of the data means."""
+    said = {name: value for name, value in info.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def is_folder(source: object) -> bool:
@@ -90,8 +97,10 @@ class Shards:
         except FileNotFoundError:
             inside = sorted({file.suffix for file in folder.rglob("*") if file.is_file()})[:5]
             raise ValueError(f"{expected}. Received: {folder}, with {', '.join(inside) or 'no'} files") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{expected}. Received: {folder}, whose {INFO} cannot be read ({error})") from error
+        if not isinstance(info, dict) or info.get("sha256") != seal(info):
+            raise ValueError(f"{expected} as convert.py wrote it. Received: another in {folder}")
         try:
             found = cls._of(folder, info)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -152,8 +161,8 @@ class Shards:
             ValueError: if the file that has them cannot be read.
         """
         try:
-            with np.load(self.folder / TOTALS, allow_pickle=False) as arrays:
-                found = arrays["total"], arrays["observed"]
+            arrays = read_arrays(self.folder / TOTALS)
+            found = arrays["total"], arrays["observed"]
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(
                 f"{MARK}source`. Expected sums of its examples in {self.folder / TOTALS}. Received: {error}"

@@ -48,6 +48,8 @@ def streams(source: object) -> dict[str, Stream]:
     if str(source) in names():
         name = str(source)
         return {split: _named(name, split) for split in ("train", "validation", "test")}
+    if not str(source):
+        raise ValueError(f"{MARK}source`. Expected {_EXPECTED}. Received: {source!r}")
     path = Path(source)
     if path.suffix == ".npy" and path.is_file():
         return {"train": _of_array(str(path), lambda: open(path, "rb"))}
@@ -67,7 +69,7 @@ def _named(name: str, split: str) -> Stream:
 def _of_archive(path: Path) -> dict[str, Stream]:
     try:
         with zipfile.ZipFile(path) as archive:
-            inside = {name.removesuffix(".npy") for name in archive.namelist()}
+            inside = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
     except (zipfile.BadZipFile, OSError) as error:
         raise _unreadable(str(path), error) from error
 

@@ -17,6 +17,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Args:
         target: a folder that is not there, or is empty.
 
+    Raises:
+        ValueError: if another process has made the folder meanwhile.
+
     Yields:
         the path. It is no number, so that a server that watches the folder above does not load what is half written.
     """
@@ -30,6 +33,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
     unfinished = path / f".unfinished-{os.getpid()}-{uuid.uuid4().hex}"
     try:
         yield unfinished
-        unfinished.rename(target)
+        try:
+            unfinished.rename(target)
+        except OSError as error:
+            if not target.is_dir():
+                raise
+            # Another process was sooner.
+            raise ValueError(f"Expected no folder {target} yet. Received: one that was made meanwhile") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -43,7 +43,7 @@ def fit_over_machines(
         Keras' history, with means over the examples of all processes in each.
 
     Raises:
-        ValueError: if `model` was made elsewhere, and for data that is not taken.
+        ValueError: if `machines` are none, `model` was made elsewhere, and for data that is not taken.
         OSError: if another process ends before this one.
 
     Example:
@@ -60,6 +60,11 @@ def fit_over_machines(
         TensorFlow's tutorial of custom training loops with MultiWorkerMirroredStrategy.
     """
     check_integer("epochs", epochs)
+    if not isinstance(machines, Machines):
+        raise ValueError(
+            f"{MARK}machines`. Expected what over_machines() gives beside TF_CONFIG; one process has model.fit. "
+            f"Received: {machines!r}"
+        )
     if model.distribute_strategy is not machines.strategy:
         raise ValueError(f"{MARK}model`. Expected one that was made in machines.scope(). Received: one made outside")
     batches, held_out = _opened(model, training, "training"), _opened(model, validation, "validation")

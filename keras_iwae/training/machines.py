@@ -6,9 +6,8 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,8 +18,6 @@ from keras_iwae.foundation import MARK
 
 _ASKED_BY = "TF_CONFIG"
 _KINDS = "chief", "worker"
-# Of a wait for others that is not to be taken for a long start.
-_SECONDS_UNSAID = 20.0
 
 
 def number_of_machines() -> int:
@@ -82,31 +79,19 @@ def over_machines() -> "Machines | None":
 
 
 def _begun(count: int) -> tf.distribute.Strategy:
-    """TensorFlow's strategy, once all processes are there; until then and after, signals end this one as any other."""
-    found: list[Any] = []
-
-    def begin() -> None:
-        try:
-            found.append(tf.distribute.MultiWorkerMirroredStrategy())
-        except Exception as error:
-            found.append(error)
-
-    # The wait is not Python's, and would not be ended by Ctrl-C.
-    waiting, started = threading.Thread(target=begin, daemon=True), time.monotonic()
-    main = threading.current_thread() is threading.main_thread()
-    ends, said = signal.getsignal(signal.SIGTERM), False
-    waiting.start()
-    while not found:
-        waiting.join(0.1)
-        if not said and time.monotonic() - started > _SECONDS_UNSAID:
-            said = True
-            warnings.warn(f"Waiting until all {count} processes of {_ASKED_BY} are there", stacklevel=3)
-        if main:
-            # TensorFlow takes SIGTERM for a notice of which it would tell the others, and goes on.
-            signal.signal(signal.SIGTERM, ends)
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    """TensorFlow's strategy, once all processes are there; Ctrl-C ends the wait, and SIGTERM training, as any other."""
+    print(f"waiting until all {count} processes of {_ASKED_BY} are there", file=sys.stderr, flush=True)
+    if threading.current_thread() is not threading.main_thread():
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # The wait is not Python's, whose own handler would have its turn after it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        # TensorFlow takes SIGTERM for a notice of which to tell the others, and goes on.
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Machines:
