@@ -8,6 +8,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
 
 import functools
 import gc
+import signal
 import sys
 import typing
 
@@ -25,6 +26,10 @@ from keras_iwae.training import FusedAdam, ImageGrids
 tf.config.list_logical_devices()
 SETTINGS = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"
 WORKERS_OWN = {name: os.environ.pop(name) for name in SETTINGS}
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A job in the background ignores Ctrl-C, and so would all processes that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if sys.version_info < (3, 12):
     # Each `isinstance` with a protocol, of which graphs are full, looks through its bases; from 3.12 on that is kept.

@@ -85,13 +85,15 @@ def _begun(count: int) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # The wait is not Python's, whose own handler would have its turn after it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if before[signal.SIGINT] != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     finally:
         # TensorFlow takes SIGTERM for a notice of which to tell the others, and goes on.
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None is one that is not Python's.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 class Machines:
