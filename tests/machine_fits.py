@@ -8,6 +8,7 @@ import json
 import keras
 import numpy as np
 import tensorflow as tf
+from fit_comparison import apart, said
 
 from keras_iwae import AVB, IWAE
 from keras_iwae.training import FusedAdam, fit_over_machines, over_machines
@@ -38,18 +39,6 @@ def _compiled(name: str):
     return model
 
 
-def _apart(one, other) -> float:
-    return max(float(np.max(np.abs(np.asarray(a) - np.asarray(b)))) for a, b in zip(one, other, strict=True))
-
-
-def _said(call) -> str:
-    try:
-        call()
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def _fit(name: str) -> dict[str, float]:
     with TOGETHER.scope():
         model = _compiled(name)
@@ -58,10 +47,10 @@ def _fit(name: str) -> dict[str, float]:
     expected = alone.fit(_batches(name), validation_data=_batches(name), epochs=2, verbose=0).history
     assert history.keys() == expected.keys()
     return {
-        "weights": _apart(model.get_weights(), alone.get_weights()),
-        "moved": _apart(alone.trainable_weights, _compiled(name).trainable_weights),
-        "optimizer": _apart(model.optimizer.variables, alone.optimizer.variables),
-        "history": _apart(history.values(), expected.values()),
+        "weights": apart(model.get_weights(), alone.get_weights()),
+        "moved": apart(alone.trainable_weights, _compiled(name).trainable_weights),
+        "optimizer": apart(model.optimizer.variables, alone.optimizer.variables),
+        "history": apart(history.values(), expected.values()),
     }
 
 
@@ -81,16 +70,16 @@ def refused() -> dict[str, str]:
         fit_over_machines(TOGETHER, other, training, validation, epochs=1, verbose=0)
 
     return {
-        "fit": _said(lambda: model.fit(X)),
-        "evaluate": _said(lambda: model.evaluate(X)),
-        "predict": _said(lambda: model.predict(X)),
-        "train_on_batch": _said(lambda: model.train_on_batch(X)),
-        "model": _said(lambda: fit(_compiled("weights"))),
-        "machines": _said(lambda: fit_over_machines(None, model, batches, batches, epochs=1)),
-        "training": _said(lambda: fit(training=X)),
-        "validation": _said(lambda: fit(validation=batches.repeat())),
-        "values": _said(lambda: fit(training=tf.data.Dataset.from_tensor_slices(X + 2.0).batch(10))),
-        "settings": _said(lambda: TOGETHER.check_same(same=1, settings=TOGETHER.index)),
+        "fit": said(lambda: model.fit(X)),
+        "evaluate": said(lambda: model.evaluate(X)),
+        "predict": said(lambda: model.predict(X)),
+        "train_on_batch": said(lambda: model.train_on_batch(X)),
+        "model": said(lambda: fit(_compiled("weights"))),
+        "machines": said(lambda: fit_over_machines(None, model, batches, batches, epochs=1)),
+        "training": said(lambda: fit(training=X)),
+        "validation": said(lambda: fit(validation=batches.repeat())),
+        "values": said(lambda: fit(training=tf.data.Dataset.from_tensor_slices(X + 2.0).batch(10))),
+        "settings": said(lambda: TOGETHER.check_same(same=1, settings=TOGETHER.index)),
     }
 
 

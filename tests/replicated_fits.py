@@ -11,6 +11,7 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
+from fit_comparison import apart, said
 
 REPLICAS = int(sys.argv[1])
 tf.config.set_logical_device_configuration(
@@ -88,18 +89,6 @@ def _fit(name: str, replicated: bool) -> dict:
     return found
 
 
-def _apart(one: list, other: list) -> float:
-    return max(float(np.max(np.abs(a - b))) for a, b in zip(one, other, strict=True))
-
-
-def _said(call) -> str:
-    try:
-        call()
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 LAYERS = {
     "Dropout": lambda: keras.layers.Dropout(0.5),
     "BatchNormalization": keras.layers.BatchNormalization,
@@ -125,22 +114,22 @@ def further() -> dict:
             models[-1].compile(keras.optimizers.Adam(0.01))
         models[-1].fit(data.load(**given), epochs=1, verbose=0)
     one, several = models
-    found["data.load"] = _apart(one.get_weights(), several.get_weights())
+    found["data.load"] = apart(one.get_weights(), several.get_weights())
     several.save("several.keras")
     again = keras.models.load_model("several.keras")
     again.fit(data.load(**given, first_epoch=1), epochs=1, verbose=0)
     one.fit(data.load(**given, first_epoch=1), epochs=1, verbose=0)
-    found["goes on alone"] = _apart(one.get_weights(), again.get_weights())
+    found["goes on alone"] = apart(one.get_weights(), again.get_weights())
     with STRATEGY.scope():
         back = keras.models.load_model("several.keras")
     back.fit(data.load(**given, first_epoch=1), epochs=1, verbose=0)
-    found["goes on together"] = _apart(one.get_weights(), back.get_weights())
+    found["goes on together"] = apart(one.get_weights(), back.get_weights())
     some = data.load("digits", "test", 50).take(1)
     nll = [importance_weighted_nll(model, some, num_samples=20).log_likelihood_per_example for model in (one, back)]
-    found["NLL"] = _apart(nll[:1], nll[1:])
+    found["NLL"] = apart(nll[:1], nll[1:])
     export_saved_model(back, "served")
     served = load_saved_model("served").signatures["sample_n"](num_samples=tf.constant(3), seed=tf.constant(1))
-    found["served"] = _apart([served["probabilities"].numpy()], [back.sample(3, 1).mean.numpy()])
+    found["served"] = apart([served["probabilities"].numpy()], [back.sample(3, 1).mean.numpy()])
     x = next(iter(some))
     refused = {method: lambda method=method: getattr(back, method)(x) for method in ("train_on_batch", "test_on_batch")}
     refused["predict_on_batch"] = lambda: back.predict_on_batch(x)
@@ -163,16 +152,16 @@ def further() -> dict:
 
     refused["scope"] = compiled_in_the_scope
     found["warned"] = {name: _warned(layer) for name, layer in LAYERS.items()}
-    found["refused"] = {name: _said(call) for name, call in refused.items()}
+    found["refused"] = {name: said(call) for name, call in refused.items()}
     return found
 
 
 if __name__ == "__main__":
-    apart = {}
+    found = {}
     for case in sys.argv[2:] or CASES:
         if case == "further":
-            apart[case] = further()
+            found[case] = further()
             continue
         one, several = _fit(case, False), _fit(case, True)
-        apart[case] = {what: _apart(one[what], several[what]) for what in one}
-    print(json.dumps(apart))
+        found[case] = {what: apart(one[what], several[what]) for what in one}
+    print(json.dumps(found))

@@ -18,6 +18,14 @@ from keras_iwae.foundation import MARK
 
 _ASKED_BY = "TF_CONFIG"
 _KINDS = "chief", "worker"
+# What an operation of all processes ends with where one of them is gone; other errors are of the step itself.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
 
 
 def number_of_machines() -> int:
@@ -57,6 +65,7 @@ def over_machines() -> "Machines | None":
 
     Raises:
         ValueError: if it names something else, or TensorFlow has begun without it.
+        OSError: if an address of its own is taken, or others are not reached.
 
     Example:
         >>> over_machines() is None
@@ -74,6 +83,10 @@ def over_machines() -> "Machines | None":
         raise ValueError(
             f"{MARK}{_ASKED_BY}`. Expected to be asked for before anything else of TensorFlow. Received: it began "
             f"without ({error})"
+        ) from error
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"Expected the addresses of {_ASKED_BY} to be free and to be reached. Received: {error.message}"
         ) from error
     return Machines(strategy, *place)
 
@@ -176,7 +189,7 @@ def others_going_on() -> Iterator[None]:
     """Say in one sentence that another process has ended."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except _LOST as error:
         raise OSError(
             "Expected all processes of TF_CONFIG to go on. Received: one that ended, or is not reached "
             f"({type(error).__name__}). Start all of them again to go on from the last whole epoch"
