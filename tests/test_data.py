@@ -219,6 +219,9 @@ def test_files_that_hold_something_else_are_refused(tmp_path, grey):
     np.savez(path, x=grey[:9])
     with pytest.raises(ValueError, match=r"at least 10 images to split in .*mine.npz. Received: 9"):
         data.images(path, "train")
+    np.savez(path, x_train=grey, x_test=grey[:, 1:])
+    with pytest.raises(ValueError, match=r"`source`. Expected examples of one shape in .*mine.npz. Received: x_train"):
+        data.images(path, "train")
     np.savez(path, x_train=grey / 100.0, x_test=grey)
     with pytest.raises(ValueError, match=r"mine.npz: x_train.*Expected values in \[0, 1\]"):
         data.images(path, "train")

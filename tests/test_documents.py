@@ -20,6 +20,7 @@ import imputation_page  # noqa: E402
 import likelihood_example  # noqa: E402
 import performance_page  # noqa: E402
 import results_page  # noqa: E402
+import scale_page  # noqa: E402
 import tables_page  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
@@ -51,6 +52,12 @@ def test_the_performance_page_is_made_of_its_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["performance_page.py", "--out", str(tmp_path / "performance.md")])
     performance_page.main()
     assert (tmp_path / "performance.md").read_text() == (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_the_page_on_scale_is_made_of_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["scale_page.py", "--out", str(tmp_path / "scale.md")])
+    scale_page.main()
+    assert (tmp_path / "scale.md").read_text() == (ROOT / "docs" / "scale.md").read_text()
 
 
 def test_the_readmes_table_is_of_the_results():

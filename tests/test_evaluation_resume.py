@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +43,22 @@ def test_a_second_start_computes_what_is_missing(make_model, images, tmp_path):
     np.testing.assert_array_equal(sums, images.reshape(7, -1).sum(axis=1))
     np.testing.assert_array_equal(seen[:, 0], [0, 0, 2, 2, 4, 4, 6])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_many_results_is_not_written_anew_for_each(make_model, images, tmp_path, monkeypatch):
+    written, write, now = [], batches.write_arrays, iter(range(10**6))
+    # Every look at the clock is a second later: a write takes one, and a batch as long.
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    monkeypatch.setattr(batches, "write_arrays", lambda *given: (written.append(given), write(*given)))
+    model, partial, many = make_model(), tmp_path / "partial.npz", np.concatenate([images] * 10)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, many, Interrupting(after=34), partial)
+    # After the first batch, after twenty seconds, and at the stop, by which all are there.
+    assert len(written) == 3
+    rest = Interrupting()
+    sums, _ = run(model, many, rest, partial)
+    assert rest.calls == 1
+    np.testing.assert_array_equal(sums, many.reshape(70, -1).sum(axis=1))
 
 
 @pytest.mark.parametrize("changed", ["settings", "weights", "images", "nothing"])

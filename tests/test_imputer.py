@@ -223,6 +223,14 @@ def test_odd_tables(table, eagerly):
         np.testing.assert_array_equal(filled[:, 0], 7.3)
 
 
+def test_numbers_that_stand_for_gaps_are_pointed_at(eagerly):
+    table = np.arange(60.0).reshape(20, 3) % 7
+    table[::5, 1] = -999.0
+    estimator = IWAEImputer(latent_dim=1, hidden=(2,), max_steps=1, num_samples=2)
+    with pytest.warns(UserWarning, match="the column 1 has -999 in 4 rows, .* put NaN there"):
+        estimator.fit(table)
+
+
 def test_bad_input(imputer):
     infinite, empty = X.copy(), X.copy()
     infinite[3, 1], empty[:, 2] = np.inf, np.nan

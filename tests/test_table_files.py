@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from keras_iwae.tables import Coding, Schema
+from keras_iwae.tables.codes import warn_of_codes
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.doubts import warn_of_doubts
 from keras_iwae.tables.files import columns_of, open_table, sampled
@@ -249,6 +250,21 @@ def test_what_may_be_read_otherwise_is_said(tmp_path):
     # Controls: numbers like others, a number once, a column with a gap or of steps of two.
     quiet = "".join(f"{2 * n},{n - 99},{990 + n},{n if n else ''}\n" for n in range(30))
     assert doubts(written(tmp_path, f"id,n,x,w\n{quiet}-9,8,9,7\n")) == []
+
+
+def test_numbers_for_what_is_not_known_are_seen_in_parquet_and_in_memory_too(tmp_path, recwarn):
+    n = np.arange(30)
+    frame = pd.DataFrame({"x": np.where(n % 7, n % 4, -99.0), "w": np.where(n % 6, 60 + n % 9, 999), "y": n - 99})
+    frame.to_parquet(tmp_path / "t.parquet")
+    begins = ["the column 'x' has -99 in 5 rows", "the column 'w' has 999 in 5 rows"]
+    said = doubts(tmp_path / "t.parquet")
+    assert [text.partition(",")[0] for text in said] == begins
+    assert said[0].endswith("if it stands for what is not known, write nulls there")
+    assert doubts(tmp_path / "t.parquet", kinds={"x": "ordinal", "w": "ordinal"}) == []
+    warn_of_codes(frame.assign(z=frame["w"].astype("category")), {"w": "ordinal"})
+    (one,) = recwarn.list
+    assert str(one.message).startswith(begins[0])
+    assert str(one.message).endswith("put NaN there")
 
 
 def test_names_of_rows_are_carried_along_and_it_is_said(tmp_path):

@@ -69,10 +69,17 @@ def read_file(
         the examples, as `as_examples` gives them.
 
     Raises:
-        ValueError: if the file cannot be read, lacks these arrays, or has fewer than 10 examples to split.
+        ValueError: if the file cannot be read, lacks these arrays, has examples of different shapes, or fewer
+            than 10 to split.
     """
     arrays = _read_arrays(path)
     if "x_train" in arrays and "x_test" in arrays:
+        of_train, of_test = (list(arrays[name].shape) for name in ("x_train", "x_test"))
+        if of_train[1:] != of_test[1:]:
+            raise ValueError(
+                f"{MARK}source`. Expected examples of one shape in {path}. Received: x_train {of_train}, "
+                f"x_test {of_test}"
+            )
         # What bytes mean is said by both together: a test split may happen to hold no count above 1.
         if binary is None:
             binary = all(

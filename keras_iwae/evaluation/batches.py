@@ -1,9 +1,12 @@
 """One pass over examples in batches: progress with the time left, and results that a second start finds again."""
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +26,9 @@ from keras_iwae.foundation import (
     write_arrays,
 )
 from keras_iwae.models import IWAE, check_batch_size, check_weights
+
+# Of the time, at most: a file of all results so far is written in longer and longer intervals as it grows.
+_SHARE_OF_WRITING = 0.05
 
 
 class Pass(NamedTuple):
@@ -64,9 +70,9 @@ def in_batches(
         batch_size: examples in a batch where `data` is an array; `None` beside batches.
         compute: see `Compute`.
         settings: everything else that decides what `compute` gives, for JSON; `resume` compares it.
-        resume: file for the results of each batch, written as they come and removed at the end, the file too
-            unless others are left in it. Where it holds those of the same examples under the same weights and settings
-            they are taken, whatever came of that pass.
+        resume: file for the results of each batch, written as they come, many of them in longer intervals and at a
+            stop, and removed at the end, the file too unless others are left in it. Where it holds those of the same
+            examples under the same weights and settings they are taken, whatever came of that pass.
         verbose: whether to show progress.
         default: what a `batch_size` of `None` is for an array.
         first: the place of the first example among all of which `data` are some.
@@ -99,7 +105,8 @@ def in_batches(
     weights: list[np.ndarray] = []
     digests: list[np.ndarray] = []
     seen, fractional = first, False
-    with value_errors(), _progress_bar(count if count > 0 else None, verbose) as bar:
+    keeping = partial or contextlib.nullcontext()
+    with value_errors(), keeping, _progress_bar(count if count > 0 else None, verbose) as bar:
         for number, element in enumerate(opened):
             x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
             x = tf.convert_to_tensor(x)
@@ -175,7 +182,7 @@ def _progress_bar(count: int | None, verbose: bool) -> tqdm:
 class _PartialResults:
     """Results of batches in a file, each under a digest of all that decides it: images, weights and settings.
 
-    What the file holds of other evaluations stays there.
+    What the file holds of other evaluations stays there. At the end of the block all results are in it.
     """
 
     def __init__(self, path: str | os.PathLike, model: IWAE, settings: Mapping):
@@ -184,6 +191,14 @@ class _PartialResults:
         self._common.update(model_digest(model).encode())
         self._parts = self._read()
         self._own: set[str] = set()
+        self._unwritten, self._due = False, -math.inf
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if self._unwritten:
+            self._write()
 
     def _read(self) -> dict[str, tuple[np.ndarray, ...]]:
         if not self._path.exists():
@@ -220,7 +235,9 @@ class _PartialResults:
         key = self._key(x, seen)
         self._own.add(key)
         self._parts[key] = part
-        self._write()
+        self._unwritten = True
+        if time.monotonic() >= self._due:
+            self._write()
 
     def remove(self) -> None:
         for key in self._own:
@@ -231,5 +248,8 @@ class _PartialResults:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
+        begin = time.monotonic()
         arrays = {f"{key}-{i}": array for key, part in self._parts.items() for i, array in enumerate(part)}
         write_arrays(self._path, arrays)
+        self._unwritten, end = False, time.monotonic()
+        self._due = end + (end - begin) / _SHARE_OF_WRITING

@@ -1,5 +1,6 @@
 """Training a run: from the first epoch, or on from where it was stopped."""
 
+import contextlib
 import os
 import time
 import warnings
@@ -16,7 +17,7 @@ from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.fitting import fit_run
 from keras_iwae.experiments.inputs import Inputs
-from keras_iwae.foundation import MARK, check_folder
+from keras_iwae.foundation import MARK, check_folder, held_folder
 from keras_iwae.models import IWAE
 from keras_iwae.training import Machines, exchange_averages, number_of_machines, over_devices, over_machines, runs
 
@@ -63,7 +64,8 @@ def train(
         together.check_same(configuration=asdict(config), dataset=began)
     if _writes(together):
         runs.create(run, asdict(config), began.files())
-    return fit_run(run, config, model, training, 0, budget_minutes, curve, callbacks, together)
+    with _held(run, together):
+        return fit_run(run, config, model, training, 0, budget_minutes, curve, callbacks, together)
 
 
 def resume(
@@ -93,7 +95,7 @@ def resume(
     Raises:
         ValueError: if there is no run, its checkpoint or history cannot be read, its schedule or the share of its
             epochs with fewer samples cannot end elsewhere, what it began with is no longer so, or the processes of
-            TF_CONFIG find different things there.
+            TF_CONFIG find different things there, or another process is at work in it.
         OSError: if one of these ends before the others.
     """
     together = _others(devices)
@@ -103,41 +105,42 @@ def resume(
         raise ValueError(
             f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none"
         )
-    config = before = ExperimentConfig.from_dict(stored)
-    if epochs is not None and epochs != config.run.epochs:
-        if config.optimizer.schedule == "cosine":
+    with _held(run, together):
+        config = before = ExperimentConfig.from_dict(stored)
+        if epochs is not None and epochs != config.run.epochs:
+            if config.optimizer.schedule == "cosine":
+                raise ValueError(
+                    f"Invalid value received for `epochs`. Expected {config.run.epochs}, the end that the run's cosine "
+                    f"schedule falls to. Received: {epochs}"
+                )
+            config = config.replaced(epochs=epochs)
+        started = (run / "model.keras").exists()
+        _check_inputs(run, config, started, _writes(together))
+        with over_devices(devices) if together is None else together.scope():
+            model = runs.load_model(run) if started else build(config)
+        if getattr(model, "optimizer", None) is None:
             raise ValueError(
-                f"Invalid value received for `epochs`. Expected {config.run.epochs}, the end that the run's cosine "
-                f"schedule falls to. Received: {epochs}"
+                f"{MARK}out`. Expected a run with its optimizer. Received: {run}, which was packed without; "
+                "train.py --start begins a new run with its weights"
             )
-        config = config.replaced(epochs=epochs)
-    started = (run / "model.keras").exists()
-    _check_inputs(run, config, started, _writes(together))
-    with over_devices(devices) if together is None else together.scope():
-        model = runs.load_model(run) if started else build(config)
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            f"Invalid value received for `out`. Expected a run with its optimizer. Received: {run}, which was packed "
-            "without; train.py --start begins a new run with its weights"
-        )
-    if started and config.optimizer.ema is not None:
-        # Back to the weights that the steps go on from.
-        exchange_averages(model)
-    # As many as there were steps in a pass when they were done: the examples are the same.
-    epochs_done = _steps(model) // config.steps_per_pass
-    if epochs_done > config.run.epochs:
-        raise ValueError(
-            f"Invalid value received for `epochs`. Expected at least {epochs_done}, which the run has done already. "
-            f"Received: {config.run.epochs}"
-        )
-    _check_early_epochs(before, config, epochs_done)
-    training = _training_data(config, epochs_done)
-    if together is not None:
-        together.check_same(epochs=asdict(config), out=runs.digest(run), dataset=Inputs.now(config))
-    if config != before and _writes(together):
-        # Now that it is known that the run can go on.
-        runs.write_json(run / "config.json", asdict(config))
-    return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, callbacks, together)
+        if started and config.optimizer.ema is not None:
+            # Back to the weights that the steps go on from.
+            exchange_averages(model)
+        # As many as there were steps in a pass when they were done: the examples are the same.
+        epochs_done = _steps(model) // config.steps_per_pass
+        if epochs_done > config.run.epochs:
+            raise ValueError(
+                f"{MARK}epochs`. Expected at least {epochs_done}, which the run has done already. "
+                f"Received: {config.run.epochs}"
+            )
+        _check_early_epochs(before, config, epochs_done)
+        training = _training_data(config, epochs_done)
+        if together is not None:
+            together.check_same(epochs=asdict(config), out=runs.digest(run), dataset=Inputs.now(config))
+        if config != before and _writes(together):
+            # Now that it is known that the run can go on.
+            runs.write_json(run / "config.json", asdict(config))
+        return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, callbacks, together)
 
 
 def _others(devices: int) -> Machines | None:
@@ -154,6 +157,11 @@ def _others(devices: int) -> Machines | None:
 def _writes(together: Machines | None) -> bool:
     """Whether this process writes the run folder."""
     return together is None or together.first
+
+
+def _held(run: Path, together: Machines | None) -> contextlib.AbstractContextManager[None]:
+    """Keep other commands out of a run folder while this one writes there."""
+    return held_folder(run, "out") if _writes(together) else contextlib.nullcontext()
 
 
 def _steps(model: IWAE) -> int:

@@ -8,6 +8,7 @@ OUT/best                the run of the best trial, trained to its end and evalua
 OUT/results.json, results.csv, results.md, tune.png
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,16 @@ from keras_iwae.experiments.training import resume
 from keras_iwae.experiments.trial_journal import Journal
 from keras_iwae.experiments.trial_processes import run_path, run_trials
 from keras_iwae.experiments.trial_table import ranked, settings_text, trial_row, trials_table, value_text, write_csv
-from keras_iwae.foundation import MARK, check_boolean, check_folder, check_integer, number_text, replacing, write_json
+from keras_iwae.foundation import (
+    MARK,
+    check_boolean,
+    check_folder,
+    check_integer,
+    held_folder,
+    number_text,
+    replacing,
+    write_json,
+)
 from keras_iwae.plots import charts, trials_chart
 from keras_iwae.training import refuse_several_machines, runs
 
@@ -64,7 +74,8 @@ def tune(
 
     Raises:
         ValueError: if an argument is out of range, the space has what cannot be compared, `out` holds another tuning or
-            was begun with other examples, Ray Tune is not installed, or all trials failed.
+            was begun with other examples, another process is at work there, Ray Tune is not installed, or all
+            trials failed.
         OSError: if Ray does not start, or a file cannot be written.
     """
     check_space(space, settings)
@@ -78,31 +89,33 @@ def tune(
         check_integer("limit", limit)
     configs, refused = configured(settings, drawn)
     count = 1 if address is None and workers is None else workers
-    with processes(Processes, count, address, "tune") as started:
-        _check_tune()
-        begin(out, space, drawn, configs)
-        _train(out, drawn, configs, refused, started)
-    journal = Journal(out)
-    epochs = next(iter(configs.values())).run.epochs
-    rows = ranked([trial_row(journal, number, one, epochs) for number, one in enumerate(drawn)])
-    _write_table(out, rows)
-    if rows[0]["state"] == "failed":
-        raise ValueError(
-            f"Expected a trial that does not fail. Received: {len(rows)} failures; see {out / 'results.md'}"
-        )
-    charts.save(out / "tune.png", _chart(journal, rows))
-    number = rows[0]["trial"]
-    trained = _finish(out, rows[0], configs[number])
-    record, _, _ = kept_evaluation(out / "best", eval_k, limit, verbose)
-    best = {
-        "trial": number,
-        "trained": trained,
-        "run": str(out / "best"),
-        **{name: record[name] for name in ("nll", "quantity", "num_samples", "num_examples")},
-        "nll_error": record["standard_error"],
-    }
-    _write_table(out, rows, best)
-    return {"trials": rows, "best": best}
+    with contextlib.ExitStack() as held:
+        with processes(Processes, count, address, "tune") as started:
+            _check_tune()
+            begin(out, space, drawn, configs)
+            held.enter_context(held_folder(out, "out"))
+            _train(out, drawn, configs, refused, started)
+        journal = Journal(out)
+        epochs = next(iter(configs.values())).run.epochs
+        rows = ranked([trial_row(journal, number, one, epochs) for number, one in enumerate(drawn)])
+        _write_table(out, rows)
+        if rows[0]["state"] == "failed":
+            raise ValueError(
+                f"Expected a trial that does not fail. Received: {len(rows)} failures; see {out / 'results.md'}"
+            )
+        charts.save(out / "tune.png", _chart(journal, rows))
+        number = rows[0]["trial"]
+        trained = _finish(out, rows[0], configs[number])
+        record, _, _ = kept_evaluation(out / "best", eval_k, limit, verbose)
+        best = {
+            "trial": number,
+            "trained": trained,
+            "run": str(out / "best"),
+            **{name: record[name] for name in ("nll", "quantity", "num_samples", "num_examples")},
+            "nll_error": record["standard_error"],
+        }
+        _write_table(out, rows, best)
+        return {"trials": rows, "best": best}
 
 
 def best_text(best: Mapping[str, Any]) -> str:

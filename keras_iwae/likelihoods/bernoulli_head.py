@@ -1,16 +1,17 @@
 r"""The last layer of a decoder and the log-likelihood of binary entries as one operation with a gradient of its own.
 
-With logits $l = h W + b$ and $\mathrm{softplus}(l) = \frac12 (l + |l|) - \log \sigma(|l|)$,
+With logits $l = h W + b$ and $s = \sigma(-l)$, the probability of a 0,
 
     log p(x|h) = sum_d x_d l_d - softplus(l_d)
-               = h . W (x - 1/2) + b . (x - 1/2) - 1/2 sum_d |l_d| + log prod_d sigma(|l_d|),
+               = h . W x + b . x + log prod_d s_d,
 
-whose first two terms are a product of F numbers for each sample and one matrix product for each event: of the passes
-over all K * B * D logits that remain, none is for x. With c the gradient from above and s = sigma(l),
+whose first two terms are a product of F numbers for each sample and one matrix product for each event: what is left to
+do with all K * B * D numbers is their sigmoid and its product over a few entries at a time. With c the gradient from
+above,
 
-    dh = c (W x - W s),    dW = (sum_k c h)^T x - (c h)^T s,    db = (sum_k c) x - c s,
+    dh = c (W (x - 1) + W s),    dW = (sum_k c h)^T (x - 1) + (c h)^T s,    db = (sum_k c) (x - 1) + c s,
 
-where one product with s gives what is taken off dW and db.
+which asks for nothing but the same s: one product with it gives what is added to dW and db.
 """
 
 import tensorflow as tf
@@ -19,6 +20,10 @@ from keras_iwae.likelihoods.bernoulli_logits import group_size
 
 # With fewer samples of each event there is little to save, and small products cost more than they do.
 FEWEST_SAMPLES = 10
+# Entries whose probabilities are multiplied before a logarithm is taken: float32 holds those of logits up to 10 each.
+_MOST_TOGETHER = 8
+# Products below are not exact, or 0.
+_SMALLEST = 1e-37
 
 
 @tf.custom_gradient
@@ -37,28 +42,32 @@ def bernoulli_head_log_likelihood(x: tf.Tensor, features: tf.Tensor, kernel: tf.
         nats, float32 `[K, B]`.
     """
     units, size = kernel.shape
-    # A last feature of 1, whose row of the kernel is the bias: one product for both, forwards and backwards.
-    extended = tf.concat([tf.reshape(features, [-1, units]), tf.ones([tf.size(features) // units, 1])], axis=1)
-    logits = tf.matmul(extended, tf.concat([kernel, bias[tf.newaxis]], axis=0))
-    magnitude = tf.abs(logits)
-    group = group_size(size)
-    shape = tf.concat([tf.shape(features)[:-1], [size // group, group]], axis=0)
-    products = tf.reduce_prod(tf.reshape(tf.sigmoid(magnitude), shape), axis=-1)
-    tails = tf.reduce_sum(tf.math.log(products), axis=-1)
-    centred = x - 0.5
-    linear = tf.reduce_sum(features * tf.matmul(centred, kernel, transpose_b=True), axis=-1)
-    linear += tf.linalg.matvec(centred, bias)
-    half = tf.reshape(tf.linalg.matvec(magnitude, tf.fill([size], 0.5)), tf.shape(tails))
-    log_likelihood = linear - half + tails
+    flat = tf.reshape(features, [-1, units])
+    zeros = tf.sigmoid(tf.nn.bias_add(tf.matmul(flat, -kernel), -bias))
+    together = group_size(size, _MOST_TOGETHER)
+    # Entries that are far apart, so that the products are of whole rows.
+    products = tf.reduce_prod(tf.reshape(zeros, [-1, together, size // together]), axis=1)
+
+    def one_by_one() -> tf.Tensor:
+        return -tf.reduce_sum(tf.nn.softplus(tf.matmul(flat, kernel) + bias), axis=-1)
+
+    def by_products() -> tf.Tensor:
+        return tf.reduce_sum(tf.math.log(products), axis=-1)
+
+    none = tf.cond(tf.reduce_all(products > _SMALLEST), by_products, one_by_one)
+    slopes = tf.matmul(x, kernel, transpose_b=True)
+    linear = tf.reduce_sum(features * slopes, axis=-1) + tf.linalg.matvec(x, bias)
+    log_likelihood = linear + tf.reshape(none, tf.shape(linear))
 
     def gradient(upstream):
         column = tf.reshape(upstream, [-1, 1])
-        probabilities = tf.sigmoid(logits)
-        scaled = column * extended
+        # A last feature of 1, whose row of the kernel is the bias.
+        scaled = column * tf.concat([flat, tf.ones_like(column)], axis=1)
         given = tf.reduce_sum(tf.reshape(scaled, tf.concat([tf.shape(upstream), [units + 1]], axis=0)), axis=0)
-        d_head = tf.matmul(given, x, transpose_a=True) - tf.matmul(scaled, probabilities, transpose_a=True)
-        back = tf.reshape(tf.matmul(probabilities, kernel, transpose_b=True), tf.shape(features))
-        d_features = upstream[..., tf.newaxis] * (tf.matmul(x, kernel, transpose_b=True) - back)
+        d_head = tf.matmul(given, x - 1.0, transpose_a=True) + tf.matmul(scaled, zeros, transpose_a=True)
+        back = tf.reshape(tf.matmul(zeros, kernel, transpose_b=True), tf.shape(features))
+        d_features = upstream[..., tf.newaxis] * (slopes - tf.reduce_sum(kernel, axis=1) + back)
+        logits = tf.matmul(flat, kernel) + bias
         d_x = tf.reduce_sum(tf.reshape(column * logits, tf.concat([tf.shape(features)[:-1], [size]], axis=0)), axis=0)
         return d_x, d_features, d_head[:-1], d_head[-1]
 

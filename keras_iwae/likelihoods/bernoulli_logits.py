@@ -6,9 +6,9 @@ import tensorflow as tf
 _MAX_GROUP = 126
 
 
-def group_size(entries: int) -> int:
-    """The largest divisor of `entries` over which a product of factors between 1/2 and 2 stays within float32."""
-    return next(g for g in range(min(entries, _MAX_GROUP), 0, -1) if entries % g == 0)
+def group_size(entries: int, most: int = _MAX_GROUP) -> int:
+    """The largest divisor of `entries` up to `most`, by default as many as factors between 1/2 and 2 may be."""
+    return next(g for g in range(min(entries, most), 0, -1) if entries % g == 0)
 
 
 @tf.custom_gradient

@@ -1,8 +1,12 @@
 """Numbers that stand for what is not known in many a file, and are of no other: -999 among weights, 9999 among ages."""
 
 import math
+import warnings
+from collections.abc import Container
 
 import pandas as pd
+
+from keras_iwae.tables.values import check_type, numbers
 
 _CODES = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0)
 # Cells that have one, and others to tell by.
@@ -40,3 +44,28 @@ class Codes:
             if count >= _FEWEST and alone:
                 return value, count
         return None
+
+
+def warn_of_codes(frame: pd.DataFrame, said: Container) -> None:
+    """Say which columns of a table have such a number.
+
+    Args:
+        frame: the table.
+        said: names of columns of which somebody said what they are.
+    """
+    for name in frame.columns:
+        cells = frame[name].dropna()
+        if name in said or isinstance(cells.dtype, pd.CategoricalDtype) or check_type(cells, name) != "number":
+            continue
+        codes = Codes()
+        codes.update(pd.Series(numbers(cells, name)))
+        if codes.likely is not None:
+            warnings.warn(f"{code_text(name, *codes.likely)}, put NaN there", stacklevel=3)
+
+
+def code_text(name: object, value: float, count: int) -> str:
+    """What is said of such a number, up to what to do."""
+    return (
+        f"the column {name!r} has {value:g} in {count} rows, far from its other numbers; if it stands for what is not "
+        "known"
+    )

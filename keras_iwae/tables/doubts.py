@@ -4,8 +4,10 @@ import itertools
 import warnings
 from collections.abc import Iterator
 
+from keras_iwae.tables.codes import code_text
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.files import TableFile
+from keras_iwae.tables.parquet_files import ParquetTable
 
 
 def warn_of_doubts(*tables: TableFile) -> None:
@@ -15,7 +17,7 @@ def warn_of_doubts(*tables: TableFile) -> None:
     known; levels that are one but for large letters; and rows of nothing at the end.
     """
     for table in tables:
-        for doubt in itertools.chain(_names(table), _cells(table) if isinstance(table, CsvTable) else ()):
+        for doubt in itertools.chain(_names(table), _cells(table) if isinstance(table, CsvTable) else _codes(table)):
             warnings.warn(f"{table.path}: {doubt}", stacklevel=3)
 
 
@@ -32,14 +34,16 @@ def _names(table: TableFile) -> Iterator[str]:
         )
 
 
+def _codes(table: ParquetTable) -> Iterator[str]:
+    for name in table.names:
+        if (code := table.code(name)) is not None:
+            yield f"{code_text(name, *code)}, write nulls there"
+
+
 def _cells(table: CsvTable) -> Iterator[str]:
     for name in table.names:
         if (code := table.code(name)) is not None:
-            value, count = code
-            yield (
-                f"the column {name!r} has {value:g} in {count} rows, far from its other numbers; if it stands for what "
-                f"is not known, say so: {value:g} among `missing`"
-            )
+            yield f"{code_text(name, *code)}, say so: {code[0]:g} among `missing`"
         if table.counts_rows(name):
             yield f"the column {name!r} counts the rows, and is learned from; leave it out if it is a name of theirs"
         alike: dict[str, str] = {}

@@ -15,6 +15,7 @@ from keras_iwae.evaluation import Conditional, conditional
 from keras_iwae.foundation import MARK, check_boolean, check_choice, check_dtype, check_integer, masked_as_nan
 from keras_iwae.models import IWAE
 from keras_iwae.tables.calibration import scale_factor
+from keras_iwae.tables.codes import warn_of_codes
 from keras_iwae.tables.coding import Coding
 from keras_iwae.tables.fitting import Fitting
 from keras_iwae.tables.schema import Column, Schema, check_names
@@ -72,6 +73,7 @@ class TableEstimator(BaseEstimator):
         schema = Schema.infer(frame, self._given(X, frame))
         coding = Coding.fit(frame, schema)
         encoded = coding.encode(frame)
+        warn_of_codes(frame, self.columns or {})
 
         fitting = Fitting(
             coding,

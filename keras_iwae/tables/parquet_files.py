@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK, replacing
+from keras_iwae.tables.codes import Codes
 from keras_iwae.tables.dtypes import holding, numpy_dtype
 from keras_iwae.tables.facts import MOST, MOST_SAID, Facts
 from keras_iwae.tables.kinds import Kind, kind_name, says_levels
@@ -69,6 +70,7 @@ class ParquetTable:
                 raise refusal(name, expected, str(own))
         said = {name: MOST_SAID if says_levels(kind) else MOST for name, kind in (kinds or {}).items()}
         self.facts = {name: Facts(most=said.get(name, MOST)) for name in self.names}
+        self._codes = {name: Codes() for name in self.names if not says_levels((kinds or {}).get(name))}
         seen = 0
         for _, frame in self.chunks(10_000):
             for name in self.names:
@@ -76,12 +78,18 @@ class ParquetTable:
                 number = not self.is_text(name) and check_type(cells, name) == "number"
                 found = numbers(cells, name) if number else np.full(len(cells), np.nan)
                 self.facts[name].update(cells, pd.Series(found), seen)
+                if number and name in self._codes:
+                    self._codes[name].update(pd.Series(found))
             seen += len(frame)
 
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
         found = self.facts[name].distinct
         return None if found is None else sorted(found)
+
+    def code(self, name: str) -> tuple[float, int] | None:
+        """A number that may stand for what is not known, as `Codes.likely`, where it is no column of levels."""
+        return self._codes[name].likely if name in self._codes else None
 
     def is_text(self, name: str) -> bool:
         """Whether a column is of text."""
