@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae.likelihoods import BernoulliLikelihood, bernoulli
+from keras_iwae.likelihoods import BernoulliLikelihood, bernoulli, bernoulli_head
 from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES, bernoulli_head_log_likelihood
 
-# K, B, F and D. 127 is prime, so that no logarithms are shared; 126 is the largest group, 240 has two of 120.
+# K, B, F and D. 127 is prime, so that no logarithms are shared; 126 and 240 are of groups of 7 and of 8.
 SHAPES = [(4, 3, 5, 12), (4, 3, 5, 127), (4, 3, 5, 126), (4, 3, 5, 240), (4, 3, 5, 1), (1, 3, 5, 12), (4, 1, 5, 12)]
 
 
@@ -94,6 +94,14 @@ def test_sure_logits_cost_digits_of_their_own_size_and_no_more(gain):
     assert all(np.all(np.isfinite(each)) for each in found)
     sizes = np.abs(np.einsum("kbf,fd->kbd", inputs[1], inputs[2]) + inputs[3]).sum(axis=-1)
     np.testing.assert_array_less(np.abs(found[0] - expected[0]), 1e-6 * sizes)
+
+
+def test_a_product_that_float32_does_not_hold_is_not_taken(monkeypatch):
+    inputs = [tf.constant(each, tf.float32) for each in arguments(4, 3, 5, 120, gain=100.0)]
+    assert np.all(np.isfinite(bernoulli_head_log_likelihood(*inputs)))
+    # Control: it would be 0, and its logarithm infinite.
+    monkeypatch.setattr(bernoulli_head, "_SMALLEST", -1.0)
+    assert not np.all(np.isfinite(bernoulli_head_log_likelihood(*inputs)))
 
 
 def built(features=5, **kwargs):

@@ -54,7 +54,7 @@ def bernoulli_head_log_likelihood(x: tf.Tensor, features: tf.Tensor, kernel: tf.
     def by_products() -> tf.Tensor:
         return tf.reduce_sum(tf.math.log(products), axis=-1)
 
-    none = tf.cond(tf.reduce_all(products > _SMALLEST), by_products, one_by_one)
+    none = tf.cond(tf.reduce_min(products) > _SMALLEST, by_products, one_by_one)
     slopes = tf.matmul(x, kernel, transpose_b=True)
     linear = tf.reduce_sum(features * slopes, axis=-1) + tf.linalg.matvec(x, bias)
     log_likelihood = linear + tf.reshape(none, tf.shape(linear))
