@@ -43,7 +43,6 @@ def jobs(found: dict) -> dict[str, str]:
         "jobs": markdown(["", "seconds (range)"], rows),
         "jobs_over_serial": f"{found['jobs_over_serial']['median']:.2f}",
         "products_over_all": f"{found['products_over']['one process, all cores']['median']:.2f}",
-        "products_over_one": f"{found['products_over']['one process, one thread']['median']:.2f}",
         "jobs_difference": f"{found['largest_difference']:g}",
     }
 
