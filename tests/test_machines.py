@@ -66,21 +66,20 @@ def of_three(tmp_path_factory):
     said = _ended(folder, processes)
     assert [each.returncode for each in processes] == [0, 0, 0], said
     found = [json.loads((folder / f"out{index}").read_text().splitlines()[-1]) for index in range(3)]
-    # Each compares its own with the fit of one process.
-    assert found[0] == found[1] == found[2]
-    return found[0]
+    return found
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_three_processes_give_what_one_does(of_three, case):
-    found = of_three[case]
+    assert len({of_one[case]["digest"] for of_one in of_three}) == 1
+    found = of_three[0][case]
     # Of sums in another order; nats are of the order of 4.
     assert max(found["weights"], found["optimizer"], found["history"]) < 2e-5, found
     assert found["moved"] > 0.01
 
 
 def test_what_stops_one_stops_all(of_three):
-    assert of_three["epochs"] == 1
+    assert [of_one["epochs"] for of_one in of_three] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_what_stops_one_stops_all(of_three):
     ],
 )
 def test_what_fails_over_machines_is_refused(of_three, name, said):
-    assert said in of_three["refused"][name]
+    assert all(said in of_one["refused"][name] for of_one in of_three)
 
 
 def _states(run: Path) -> list[np.ndarray]:
