@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 PACKAGES = (
     *("tensorflow", "keras", "tensorflow-probability", "numpy", "torch", "pythae", "pyro-ppl", "jax", "optax"),
-    *("onnxruntime", "ai-edge-litert", "openvino"),
+    *("onnxruntime", "ai-edge-litert", "openvino", "scikit-learn", "hyperimpute"),
 )
 
 

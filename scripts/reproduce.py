@@ -2,8 +2,9 @@
 """Reproduce rows of the paper's table: train, evaluate at K=5000, count active units, keep the result.
 
 A row of the paper's protocol is eight stages, 3,280 passes over the data; --stages and --budget-minutes stop earlier,
-and the result says so. A row that ends in -fast has the same network and K on a small budget. Everything is
-checkpointed after each epoch: the same command goes on where it was stopped or killed, and ends with the same weights.
+and the result says so. A row that ends in -fast has the same network and K on a small budget, one in
+-long that recipe for a night. Everything is checkpointed after each epoch: the same command goes on where it was
+stopped or killed, and ends with the same weights.
 
 --seeds trains each row once with each seed, every one in a run folder of its own; --list says how far the NLL spreads.
 --workers N gives each row a process of its own, N at once on this machine's cores, --address on a Ray cluster: equal
@@ -66,7 +67,9 @@ def main(args: argparse.Namespace) -> None:
     if args.list:
         print("\n".join(row_states.table(args.out)))
         return
-    names = args.row or [row.name for row in ROWS.values() if row.published and row.fast == args.fast]
+    names = args.row or [
+        row.name for row in ROWS.values() if row.published and row.recipe == ("fast" if args.fast else "paper")
+    ]
     minutes = None if args.budget_minutes is None else f"{args.budget_minutes:g}"
     given = {"--stages": args.stages, "--k": args.k, "--limit": args.limit, "--budget-minutes": minutes}
     words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]

@@ -498,4 +498,4 @@ def test_jobs_are_held_to_the_numbers_and_the_time_of_one_process(tmp_path, monk
     assert found["products_over"]["one process, one thread"]["median"] == pytest.approx(0.75)
     assert found["largest_difference"] == 0.125
     assert len(jobs.ROWS) == len(set(jobs.ROWS)) == 10
-    assert all(ROWS[name].fast and name.startswith("digits-") for name in jobs.ROWS)
+    assert all(ROWS[name].recipe == "fast" and name.startswith("digits-") for name in jobs.ROWS)

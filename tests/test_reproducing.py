@@ -77,7 +77,19 @@ def test_protocol_is_the_papers():
 def test_no_row_leaves_its_estimator_to_a_rule():
     """What "auto" stands for may change; what a published number was found with may not."""
     assert {row.config.objective.estimator for row in ROWS.values()} == {"reparameterized", "dreg", "stl"}
-    assert all(row.fast or row.config.objective.estimator == "reparameterized" for row in ROWS.values())
+    assert all(
+        row.recipe in ("fast", "long") or row.config.objective.estimator == "reparameterized" for row in ROWS.values()
+    )
+
+
+def test_a_long_row_is_the_fast_one_for_five_times_the_passes():
+    rows = [row for row in ROWS.values() if row.recipe == "long"]
+    assert len(rows) == 4
+    for row in rows:
+        fast = ROWS[row.name.replace("-long", "-fast")]
+        assert (fast.recipe, fast.published) == ("fast", row.published)
+        assert row.config == fast.config.replaced(epochs=5 * fast.config.run.epochs)
+        assert row.seeded(2).recipe == "long"
 
 
 def test_published_numbers_are_where_they_belong():
