@@ -112,21 +112,25 @@ class MADE(FixedArguments, keras.Layer):
         Returns:
             a function from z `[..., B, D]` to mu and log sigma, `[..., B, D]` each.
         """
+        weights = self.masked(biases)
+        return lambda z: self.run(z, *weights)
+
+    def masked(self, biases: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The biases and the masked kernels: all that `run` takes beside z.
+
+        In a loop over the units these products would be made anew for each.
+        """
+        return biases, *(kernel * mask for kernel, mask in zip(self.kernels, self.masks, strict=True))
+
+    def run(self, z: tf.Tensor, biases: tf.Tensor, *kernels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """mu and log sigma, `[..., B, D]` each, of z `[..., B, D]`, as a function of nothing but what it is given."""
         *hidden, shift_bias, log_scale_bias = tf.split(biases, self.sizes, axis=-1)
-        # Outside the function: in a loop over the units these products would be made anew for each.
-        *kernels, shift_kernel, log_scale_kernel = [
-            kernel * mask for kernel, mask in zip(self.kernels, self.masks, strict=True)
-        ]
-
-        def network(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # tensordot makes one matrix product over all K * B rows, not K of them over B.
-            for kernel, bias in zip(kernels, hidden, strict=True):
-                z = self.activation(tf.tensordot(z, kernel, 1) + bias)
-            shift = tf.tensordot(z, shift_kernel, 1) + shift_bias
-            log_scale = tf.tensordot(z, log_scale_kernel, 1) + log_scale_bias
-            return shift, _LARGEST * tf.tanh(log_scale / _LARGEST)
-
-        return network
+        # tensordot makes one matrix product over all K * B rows, not K of them over B.
+        for kernel, bias in zip(kernels, hidden, strict=False):
+            z = self.activation(tf.tensordot(z, kernel, 1) + bias)
+        shift = tf.tensordot(z, kernels[-2], 1) + shift_bias
+        log_scale = tf.tensordot(z, kernels[-1], 1) + log_scale_bias
+        return shift, _LARGEST * tf.tanh(log_scale / _LARGEST)
 
 
 def _masks(latent_dim: int, hidden: Sequence[int], backwards: bool) -> list[np.ndarray]:

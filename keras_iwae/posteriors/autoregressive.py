@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_iwae.networks import MADE
 from keras_iwae.posteriors.amortized import AmortizedPosterior
+from keras_iwae.posteriors.autoregressive_flow import AutoregressiveFlow
 from keras_iwae.posteriors.transformed import TransformedNormal, transformed_normal
 
 
@@ -15,7 +15,7 @@ from keras_iwae.posteriors.transformed import TransformedNormal, transformed_nor
 class AutoregressivePosterior(AmortizedPosterior):
     r"""$q(z|x) = \prod_i N(z_i; \mu_i(z_{<i}, h(x)), \sigma_i(z_{<i}, h(x))^2)$, all factors by one masked network.
 
-    log q of any z runs the network once, a draw runs it D times, one unit after the other.
+    log q of any z runs the network once, a draw runs it until no unit changes, D times at most.
 
     Args:
         encoder: Keras layer or model from images `[B, *event_shape]` to features h, `[B, F]`.
@@ -51,5 +51,4 @@ class AutoregressivePosterior(AmortizedPosterior):
     def distribution(self, x: tf.Tensor, training: bool = False) -> TransformedNormal:
         """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         biases = self(x, training=training)
-        network = tfp.bijectors.MaskedAutoregressiveFlow(self.heads[0].given(biases))
-        return transformed_normal(network, tf.shape(biases)[0], self.latent_dim)
+        return transformed_normal(AutoregressiveFlow(self.heads[0], biases), tf.shape(biases)[0], self.latent_dim)

@@ -1,4 +1,4 @@
-"""Inverse autoregressive flow: a draw and its density in one pass, the density of any other z in D passes."""
+"""Inverse autoregressive flow: a draw and its density in one pass, the density of any other z unit by unit."""
 
 import keras
 import tensorflow as tf
@@ -12,7 +12,7 @@ class IAFPosterior(MaskedFlowPosterior):
     r"""Diagonal Gaussian, then T steps $y_i = (z_i - \mu_i(z_{<i}, h)) \exp(-\log \sigma_i(z_{<i}, h))$.
 
     A draw and its log q run each masked network once. log q of a z that it has not drawn has to be inverted, one unit
-    after the other, in D runs: the estimators that differentiate log q at a given z are refused, and the resampled
+    after the other, in D runs at most: the estimators that differentiate log q at a given z are refused, and the resampled
     backward pass inverts the samples that it draws.
 
     Args:

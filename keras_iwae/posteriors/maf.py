@@ -1,9 +1,9 @@
-"""Masked autoregressive flow: the density of any z in one pass, a draw in D passes."""
+"""Masked autoregressive flow: the density of any z in one pass, a draw unit by unit."""
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
+from keras_iwae.posteriors.autoregressive_flow import AutoregressiveFlow
 from keras_iwae.posteriors.masked_flow import MaskedFlowPosterior
 
 
@@ -11,8 +11,8 @@ from keras_iwae.posteriors.masked_flow import MaskedFlowPosterior
 class MAFPosterior(MaskedFlowPosterior):
     r"""Diagonal Gaussian, then T steps $y_i = z_i \exp(\log \sigma_i(y_{<i}, h)) + \mu_i(y_{<i}, h)$.
 
-    A draw runs each masked network D times, one unit after the other; log q of any z runs it once. Hence it goes with
-    every estimator, at a cost that grows with D.
+    A draw runs each masked network until no unit changes, D times at most; log q of any z runs it once. Hence it goes
+    with every estimator.
 
     Args:
         encoder: Keras layer or model from images `[B, *event_shape]` to features h, `[B, F]`.
@@ -33,5 +33,5 @@ class MAFPosterior(MaskedFlowPosterior):
         Papamakarios, Pavlakou, Murray (2017), Masked autoregressive flow for density estimation, section 3.
     """
 
-    def step(self, index: int, parameters: tf.Tensor) -> tfp.bijectors.MaskedAutoregressiveFlow:
+    def step(self, index: int, parameters: tf.Tensor) -> AutoregressiveFlow:
         return self.autoregressive(index, parameters)

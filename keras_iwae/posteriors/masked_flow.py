@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_iwae.networks import MADE, derived_seed
+from keras_iwae.posteriors.autoregressive_flow import AutoregressiveFlow
 from keras_iwae.posteriors.flow import FlowPosterior
-
-tfb = tfp.bijectors
 
 
 class MaskedFlowPosterior(FlowPosterior):
@@ -46,6 +44,6 @@ class MaskedFlowPosterior(FlowPosterior):
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden}
 
-    def autoregressive(self, index: int, parameters: tf.Tensor) -> tfp.bijectors.MaskedAutoregressiveFlow:
+    def autoregressive(self, index: int, parameters: tf.Tensor) -> AutoregressiveFlow:
         r"""$z_i = \epsilon_i \exp(\log \sigma_i(z_{<i})) + \mu_i(z_{<i})$."""
-        return tfb.MaskedAutoregressiveFlow(self.heads[2 + index].given(parameters))
+        return AutoregressiveFlow(self.heads[2 + index], parameters)
