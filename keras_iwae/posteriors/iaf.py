@@ -12,8 +12,8 @@ class IAFPosterior(MaskedFlowPosterior):
     r"""Diagonal Gaussian, then T steps $y_i = (z_i - \mu_i(z_{<i}, h)) \exp(-\log \sigma_i(z_{<i}, h))$.
 
     A draw and its log q run each masked network once. log q of a z that it has not drawn has to be inverted, one unit
-    after the other, in D runs at most: the estimators that differentiate log q at a given z are refused, and the resampled
-    backward pass inverts the samples that it draws.
+    after the other, in D runs at most: the estimators that differentiate log q at a given z are refused, and the
+    resampled backward pass inverts the samples that it draws.
 
     Args:
         encoder: Keras layer or model from images `[B, *event_shape]` to features h, `[B, F]`.
