@@ -212,6 +212,9 @@ def test_truncated_run_says_so(short):
     assert record == runs.read_json(root / "results" / f"{name}.json")
     assert (record["passes"], record["passes_planned"], record["complete"]) == (1, 133, False)
     assert record["nll_test"]["num_examples"] == record["nll_train"]["num_examples"] == 15
+    refined = record["nll_refined"]
+    assert (refined["proposal"], refined["num_samples"], refined["num_examples"]) == ("refined", 500, 15)
+    assert record["pruned"]["num_examples"] == 15
     assert record["from"]["row"] == "digits-vae-k1-l1-fast"
     assert record["from"]["passes"] == 1
     assert [row["passes"] for row in record["curve"]] == [1.0]

@@ -184,7 +184,7 @@ def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: 
 
 
 def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
-    """NLL on test and training images, active units, and the NLL without the inactive ones."""
+    """NLL on test and training images, the refined one, active units, and the NLL without the inactive ones."""
     model = runs.load_model(run)
     if model.deterministic:
         return {"reconstruction": model.evaluate(_test_images(row, limit), verbose=0, return_dict=True)["loss"]}
@@ -195,20 +195,17 @@ def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
     means = np.concatenate([model.posterior.mean(x).numpy() for x in images])
     variances = means.astype(np.float64).var(axis=0)
     layers = np.split(variances, np.cumsum(row.config.model.latent_dim)[:-1])
-    return {
+    judged = {
         "nll_test": test,
         "nll_train": training,
         "active_units": [int((layer > ACTIVE_UNIT_THRESHOLD).sum()) for layer in layers],
         "mean_variances": [[float(f"{value:.4g}") for value in layer] for layer in layers],
-        **_of_prior(run, row, model, variances > ACTIVE_UNIT_THRESHOLD, images, limit),
+        "nll_refined": evaluate(run, _REFINED_SAMPLES, limit=limit, proposal="refined", verbose=False)[1],
     }
-
-
-def _of_prior(run: Path, row: Row, model: IWAE, keep: np.ndarray, images: tf.data.Dataset, limit: int | None) -> dict:
-    """The NLL without inactive units, where the prior lets any be left out, and else the refined one."""
+    # A learned prior lets no unit be left out.
     if row.config.model.prior is None:
-        return {"pruned": _pruned(model, keep, images.unbatch().take(_PRUNED_IMAGES).batch(200))}
-    return {"nll_refined": evaluate(run, _REFINED_SAMPLES, limit=limit, proposal="refined", verbose=False)[1]}
+        judged["pruned"] = _pruned(model, variances > ACTIVE_UNIT_THRESHOLD, images)
+    return judged
 
 
 def _test_images(row: Row, limit: int | None) -> tf.data.Dataset:
@@ -219,8 +216,9 @@ def _test_images(row: Row, limit: int | None) -> tf.data.Dataset:
 
 def _pruned(model: IWAE, keep: np.ndarray, images: tf.data.Dataset) -> dict:
     """How the NLL changes where inactive units are removed, image by image, at K = 1000 with the same draws."""
+    some = images.unbatch().take(_PRUNED_IMAGES).batch(200)
     whole, small = (
-        importance_weighted_nll(one, images, 1000, bounds=(), verbose=False) for one in (model, pruned(model, keep))
+        importance_weighted_nll(one, some, 1000, bounds=(), verbose=False) for one in (model, pruned(model, keep))
     )
     gaps = whole.log_likelihood_per_example - small.log_likelihood_per_example
     return {
