@@ -30,8 +30,9 @@ def parse() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import comparison
     from keras_iwae.foundation import json_text
+    from keras_iwae.training import library
 
-    found = comparison.compare(args.runs)
+    found = comparison.compare([library.run_of(run) for run in args.runs])
     print(json_text(found) if args.json else comparison.table(found))
 
 

@@ -23,7 +23,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder or model in the box [the newest run in saved_models/]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--gap-images", type=int, metavar="N", help="images for a Gaussian's inference gap [100]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")
@@ -33,9 +33,9 @@ def parse() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import diagnosis
     from keras_iwae.foundation import command_line
-    from keras_iwae.training import runs
+    from keras_iwae.training import library, runs
 
-    model = args.model or runs.newest()
+    model = library.run_of(args.model)
     record = diagnosis.diagnose(model, args.limit, args.gap_images, args.seed, verbose=sys.stderr.isatty())
     run = runs.folder(model)
     print(

@@ -51,7 +51,7 @@ def parse() -> argparse.Namespace:
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--method", choices=METHODS, default="iw", help="how [iw]")
-    parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
     parser.add_argument("--dataset", help="what to evaluate on [what the run was trained on]")
     parser.add_argument("--split", help="train, validation or test [test]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images [all; bdmc: 100]")
@@ -109,13 +109,14 @@ def main(args: argparse.Namespace) -> None:
 def evaluated(args: argparse.Namespace, workers) -> tuple[str, object, dict]:
     """What it is of, the result, and its record for JSON."""
     from keras_iwae import experiments
+    from keras_iwae.training import library
 
     given = {
         argument: getattr(args, option)
         for option, argument in METHODS[args.method].items()
         if getattr(args, option) is not None
     }
-    common = {"model": args.model, "seed": args.seed, "verbose": sys.stdout.isatty() and not args.json}
+    common = {"model": library.run_of(args.model), "seed": args.seed, "verbose": sys.stdout.isatty() and not args.json}
     spread = {**common, "workers": workers}
     if args.method == "bdmc":
         limit = {} if args.limit is None else {"num_examples": args.limit}

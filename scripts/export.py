@@ -23,7 +23,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
     parser.add_argument("--format", choices=FORMATS, default="savedmodel", help="what is written [savedmodel]")
     parser.add_argument("--out", help="folder of the versions, or of the files [serving/ or FORMAT/ in the run folder]")
     saved = parser.add_argument_group("savedmodel")
@@ -47,9 +47,9 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import serving
-    from keras_iwae.training import runs
+    from keras_iwae.training import library, runs
 
-    run = args.model or runs.newest()
+    run = library.run_of(args.model)
     out = args.out or runs.folder(run) / ("serving" if args.format == "savedmodel" else args.format)
     if args.format != "savedmodel":
         files = serving.export_runtime(runs.load_model(run), out, args.format, args.endpoints)

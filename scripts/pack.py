@@ -17,7 +17,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder or model in the box [the newest run in saved_models/]")
     parser.add_argument("--out", required=True, help="new folder; its name is the model's")
     parser.add_argument(
         "--half", action="store_true", help="round weights to float16 and compress them; what that changes is measured"
@@ -27,9 +27,9 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import pack
-    from keras_iwae.training import runs
+    from keras_iwae.training import library
 
-    folder = pack(args.model or runs.newest(), args.out, args.half)
+    folder = pack(library.run_of(args.model), args.out, args.half)
     print(f"packed    {folder}, {(folder / 'model.keras').stat().st_size / 1e6:.2f} MB of weights")
     print(f"card      {folder / 'README.md'}")
 

@@ -19,15 +19,17 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="run folder [the newest run in saved_models/]")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="run folder or model in the box [the newest in saved_models/]"
+    )
     return parsed(parser)
 
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae.experiments import report
-    from keras_iwae.training import runs
+    from keras_iwae.training import library
 
-    print(f"wrote     {report.write_report(args.run or runs.newest())}")
+    print(f"wrote     {report.write_report(library.run_of(args.run))}")
 
 
 if __name__ == "__main__":

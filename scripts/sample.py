@@ -15,7 +15,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder or .keras file [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
     parser.add_argument("--num", type=int, default=100, help="images [100]")
     parser.add_argument("--columns", type=int, default=10, help="images in a row [10]")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [0]")
@@ -26,8 +26,10 @@ def parse() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
+    from keras_iwae.training import library
 
-    for path in experiments.draw_samples(args.model, args.num, args.columns, args.seed, args.drawn, args.out):
+    model = library.run_of(args.model)
+    for path in experiments.draw_samples(model, args.num, args.columns, args.seed, args.drawn, args.out):
         print(f"wrote     {path}")
 
 

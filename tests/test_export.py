@@ -345,10 +345,17 @@ def test_more_than_a_server_can_bear_is_refused_at_once(session, endpoint):
 
 def test_limits_are_those_of_the_export():
     specs = tf.TensorSpec([None], tf.float32, "events"), tf.TensorSpec([], tf.int32, "num_samples")
-    served = limited(Endpoint(lambda x, n: {"y": x * tf.cast(n, tf.float32)}, specs), max_rows=2, max_samples=20)
+    served = limited(Endpoint(lambda x, n: {"y": x * tf.cast(n, tf.float32)}, specs), max_rows=25, max_samples=200)
     served = tf.function(served, input_signature=specs)
     np.testing.assert_array_equal(served([1.0, 2.0], 10)["y"], [10.0, 20.0])
-    for inputs, message in (([1.0, 2.0], 11), "at most 20 importance"), (([1.0] * 3, 1), "`events`. .* at most 2 rows"):
+    # Samples of no row at all are as many steps as those of 20.
+    samples, rows = "at most 200 importance .*fewer than 20 rows count as 20", "`events`. .* at most 25 rows"
+    for *inputs, message in (
+        ([1.0, 2.0], 11, samples),
+        (tf.zeros([0]), 11, samples),
+        ([1.0] * 25, 9, samples),
+        ([1.0] * 26, 1, rows),
+    ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             served(*inputs)
     # Of a table, where the export says how many samples a row takes.
@@ -369,8 +376,9 @@ def test_a_path_is_one(tiny, path):
             ask()
 
 
-@pytest.mark.parametrize("limit", [{"max_rows": 0}, {"max_samples": 1.5}])
+@pytest.mark.parametrize("limit", [{"max_rows": 0}, {"max_samples": 1.5}, {"max_samples": 19}])
 def test_a_limit_is_a_positive_integer(tiny, tmp_path, limit):
+    # And one that allows something.
     with pytest.raises(ValueError, match=f"`{next(iter(limit))}`"):
         export_saved_model(tiny, tmp_path, **limit)
     assert not list(tmp_path.iterdir())

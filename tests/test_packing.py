@@ -3,6 +3,7 @@
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -152,6 +153,22 @@ def test_load_takes_a_name_a_folder_a_file(packed, tmp_path, monkeypatch):
     model = keras_iwae.load("rounded")
     model.compile(keras.optimizers.Adam(1e-3))
     model.fit(np.ones((20, 8, 8, 1), np.float32), epochs=1, verbose=0)
+
+
+def test_scripts_take_a_name_and_write_beside_and_not_into_the_box(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "_SHELVES", (packed[0].parent,))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="Expected a trained run in saved_models/"):
+        library.run_of(None)
+    assert library.run_of("rounded") == Path("saved_models/rounded") == library.run_of(None)
+    assert [path.name for path in Path("saved_models").iterdir()] == ["rounded"]
+    # What was found is there the next time.
+    runs.update_metrics("saved_models/rounded", {"nll_test": {"nll": 1.0}})
+    assert runs.read_metrics(library.run_of("rounded"))["nll_test"] == {"nll": 1.0}
+    # A path that exists comes first, and what is neither is told on as it is.
+    Path("digits-iwae-k4").mkdir()
+    for source in ("digits-iwae-k4", "nowhere", "hf://user/model"):
+        assert library.run_of(source) == source
 
 
 @pytest.mark.parametrize("source", [3, None, "mnist-iwae-k5000", "there/is-none", "none.keras"])

@@ -283,6 +283,25 @@ def test_older_metrics_and_those_of_other_methods_are_shown(diagnosed, tmp_path)
         assert text in page.text
 
 
+@pytest.mark.parametrize("name", ["figures/samples.png", "metrics.json", "history.csv"])
+def test_nothing_outside_of_the_run_gets_into_the_page(tmp_path, name):
+    run, secret = tmp_path / "run", tmp_path / "secret"
+    (run / "figures").mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    secret.write_text("{}")
+    (run / name).symlink_to(secret)
+    with pytest.raises(ValueError, match=rf"`run`. Expected files of its own, .* Received: .*{name}, a link"):
+        write_report(run)
+    assert not (run / "report.html").exists()
+
+
+def test_a_link_within_the_run_is_its_own(tmp_path):
+    (tmp_path / "first.json").write_text("{}")
+    (tmp_path / "config.json").symlink_to(tmp_path / "first.json")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert write_report(tmp_path / "link").read_text().startswith("<!doctype html>")
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`run`. Expected a run folder. Received: .*, which is none"):
         write_report(tmp_path)

@@ -17,7 +17,7 @@ from keras_iwae.evaluation import Proposal
 from keras_iwae.foundation import MARK, check_folder, check_integer, check_path, whole_folder
 from keras_iwae.models import IWAE, LatentModel
 from keras_iwae.serving.endpoints import Endpoint, endpoints
-from keras_iwae.serving.limits import MAX_ROWS, MAX_SAMPLES, limited
+from keras_iwae.serving.limits import FEWEST_ROWS, MAX_ROWS, MAX_SAMPLES, limited
 from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def export_saved_model(
         path: folder of all versions of this model.
         version: number of this version; `None` is one above the highest that is there, 1 in an empty folder.
         max_rows: most rows that a request may hold or `sample_n` may be asked for.
-        max_samples: most importance samples of a `log_likelihood` request, its rows times its `num_samples`, or of one
-            about a table, its rows times the estimator's; `None` is 1,000,000.
+        max_samples: most importance samples of a `log_likelihood` request, its rows, 20 where it has fewer, times its
+            `num_samples`, or of one about a table, its rows times the estimator's; `None` is 1,000,000.
         proposal: what `log_likelihood` draws from: "amortized", the posterior; "refined" or "adapted", fitted to each
             image of a request, which has the same answer whatever its neighbours; see `importance_weighted_nll`.
 
@@ -111,6 +111,9 @@ def export_saved_model(
     of_a_row = max(endpoint.samples for endpoint in served.values())
     if of_a_row > most:
         expected = f"an integer of at least the estimator's num_samples, {of_a_row}, which a single row takes"
+        raise ValueError(f"{MARK}max_samples`. Expected {expected}. Received: {most}")
+    if any(endpoint.has_samples and not endpoint.samples for endpoint in served.values()) and most < FEWEST_ROWS:
+        expected = f"an integer of at least {FEWEST_ROWS}, as which fewer rows count, each with one sample"
         raise ValueError(f"{MARK}max_samples`. Expected {expected}. Received: {most}")
     if max_samples is not None and not any(endpoint.has_samples for endpoint in served.values()):
         expected = "None beside a posterior without a density, of which there is no `log_likelihood`"

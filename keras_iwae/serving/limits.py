@@ -8,6 +8,8 @@ from keras_iwae.foundation import MARK, shape_text
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 
 MAX_ROWS, MAX_SAMPLES = 10_000, 1_000_000
+# Samples of a few rows, or of none, are as many steps one after the other, and take as long.
+FEWEST_ROWS = 20
 
 
 def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[..., Tensors]:
@@ -18,7 +20,8 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
             row, or else as many as its own `samples`, and where it takes `num_samples` alone, that many rows are
             answered.
         max_rows: most rows of a request or an answer.
-        max_samples: most importance samples of a request, those of all rows together.
+        max_samples: most importance samples of a request, those of all rows together; where a request has
+            `num_samples`, fewer than 20 rows count as 20.
 
     Returns:
         a function of the same tensors, in whose graph InvalidArgument names the limit, or the input of another shape.
@@ -28,6 +31,7 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
     first = with_rows[0] if with_rows else None
     of_rows = f"{max_rows} rows (max_rows)"
     of_samples = f"{max_samples} importance samples over all rows (max_samples)"
+    of_few = f"{of_samples[:-1]}; fewer than {FEWEST_ROWS} rows count as {FEWEST_ROWS})"
 
     def function(*inputs: tf.Tensor) -> Tensors:
         checks = [_shaped(given, spec) for given, spec in zip(inputs, endpoint.inputs, strict=True)]
@@ -44,7 +48,8 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
             if first is None:
                 checks.append(_at_most(max_rows, count, "num_samples", of_rows))
             else:
-                checks.append(_at_most(max_samples, rows * count, "num_samples", of_samples))
+                counted = tf.maximum(rows, FEWEST_ROWS) * count
+                checks.append(_at_most(max_samples, counted, "num_samples", of_few))
         with tf.control_dependencies(checks):
             return endpoint.function(*map(tf.identity, inputs))
 

@@ -1,6 +1,8 @@
 """Trained models by a name, a folder, a file or an address."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from keras_iwae.foundation import MARK
@@ -47,6 +49,29 @@ def load(source: str | os.PathLike) -> IWAE | AVB:
         if Path(source).name == str(source) and Path(source).suffix != ".keras":
             raise ValueError(f"{_expected()}. Received: {source!r}, which is none of them")
     return runs.load_model(source, "source")
+
+
+def run_of(source: str | None) -> str | Path:
+    """The run that a script is told: the name of a model in the box, a path, or the newest run where nothing is said.
+
+    What a script finds of a model goes into its folder, and where the package lies is not everybody's to write to: of a
+    model in the box there is a copy in `saved_models/` first, in a clone the model itself.
+
+    Raises:
+        ValueError: if nothing is said and there is no run.
+    """
+    if source is None:
+        return runs.newest()
+    boxed = in_the_box().get(source)
+    if Path(source).exists() or boxed is None:
+        return source
+    copy = runs.ROOT / boxed.name
+    if not copy.exists():
+        runs.ROOT.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=runs.ROOT) as beside:
+            whole = shutil.copytree(boxed, Path(beside) / boxed.name, copy_function=shutil.copyfile)
+            os.replace(whole, copy)
+    return copy
 
 
 def in_the_box() -> dict[str, Path]:

@@ -145,7 +145,8 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
         path = Path(path)
         file = path / "model.keras" if path.is_dir() else path
         if not file.is_file():
-            raise ValueError(f"{expected}. Received: {path}, where there is none")
+            found = "a folder without a model.keras" if path.is_dir() else "where there is none"
+            raise ValueError(f"{expected}. Received: {path}, {found}")
     try:
         model = keras.models.load_model(file)
     # Keras lets the errors of zipfile, h5py and json through as they are; for the user they all mean one thing.
@@ -159,7 +160,8 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
         if not str(file).startswith("hf://") and not zipfile.is_zipfile(file):
             # Keras says of these that they are not there.
             raise ValueError(
-                f"{expected}. Received: {file}, which cannot be read: it is no .keras archive, or not whole"
+                f"{expected}. Received: {file}, which cannot be read: it is no .keras archive, the only kind that is "
+                "loaded, or not whole"
             ) from error
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ValueError(f"{expected}. Received: {file}, which cannot be read ({cause})") from error

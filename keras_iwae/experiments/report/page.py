@@ -1,5 +1,6 @@
 """From a run folder to a page: what is there is shown, what is not there is named with the command that makes it."""
 
+import itertools
 import os
 import time
 from collections.abc import Mapping
@@ -16,12 +17,13 @@ from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
 from keras_iwae.experiments.report.pictures import Pictures
 from keras_iwae.experiments.report.templates import rendered
-from keras_iwae.foundation import replacing
+from keras_iwae.foundation import MARK, replacing
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
 _NOT_DIAGNOSED = "There is nothing to diagnose where a posterior has no exact density, or nothing is drawn from it."
 _FILES = ("config.json", "model.keras", "history.csv", "metrics.json")
+_SHOWN = "config.json", "metrics.json", "diagnosis.json", "history.csv", "nll.csv", "per-example*.npz", "figures/*.png"
 
 
 def write_report(run: str | os.PathLike) -> Path:
@@ -34,16 +36,28 @@ def write_report(run: str | os.PathLike) -> Path:
         the page.
 
     Raises:
-        ValueError: if there is nothing of a run in the folder.
+        ValueError: if there is nothing of a run in the folder, or what the page shows is a link out of it.
     """
     folder = runs.folder(run)
     if not Path(run).exists() or not any((folder / name).is_file() for name in _FILES):
         raise ValueError(f"Invalid value received for `run`. Expected a run folder. Received: {run}, which is none")
+    _check_its_own(folder)
     page = rendered("page.html", _contents(folder))
     path = folder / "report.html"
     with replacing(path) as temporary:
         temporary.write_text(page)
     return path
+
+
+def _check_its_own(folder: Path) -> None:
+    """Refuse links out of the run, by which anything could get into a page that is handed on."""
+    root = folder.resolve()
+    for file in itertools.chain.from_iterable(map(folder.glob, _SHOWN)):
+        if root not in file.resolve().parents:
+            raise ValueError(
+                f"{MARK}run`. Expected files of its own, for the page has in it what they hold. Received: {file}, "
+                "a link to what is outside of it"
+            )
 
 
 def _contents(folder: Path) -> dict:
