@@ -145,8 +145,8 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
         path = Path(path)
         file = path / "model.keras" if path.is_dir() else path
         if not file.is_file():
-            found = "a folder without a model.keras" if path.is_dir() else "where there is none"
-            raise ValueError(f"{expected}. Received: {path}, {found}")
+            held = "a folder without a model.keras" if path.is_dir() else "where there is none"
+            raise ValueError(f"{expected}. Received: {path}, {held}")
     try:
         model = keras.models.load_model(file)
     # Keras lets the errors of zipfile, h5py and json through as they are; for the user they all mean one thing.
