@@ -65,6 +65,8 @@ def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
     (short / "partial-nll-test.npz").touch()
     assert_same_run(experiments.resume(short, epochs=3), finished)
     assert not list(short.glob("partial-*"))
+    epochs = [line.split(",")[0] for line in (short / "history.csv").read_text().splitlines()]
+    assert epochs == ["epoch", "1", "2", "3"]
     assert runs.read_json(short / "config.json")["run"]["epochs"] == 3
 
 
@@ -286,7 +288,7 @@ def test_files_that_are_no_model(finished, tmp_path):
         (text, "cannot be read"),
         (other, "holds a Sequential"),
         (tmp_path / "nothing", "there is none"),
-        (tmp_path, "there is none"),
+        (tmp_path, "a folder without a model.keras"),
     ]:
         with pytest.raises(ValueError, match=f"`model`. Expected a run folder.*{reason}"):
             runs.load_model(path)

@@ -248,4 +248,5 @@ def _number(value: float) -> str:
 
 def write_history(run: str | os.PathLike, rows: list[dict[str, float]]) -> None:
     """Write the run's `history.csv` anew, whole or not at all."""
-    write_rows(Path(run) / "history.csv", rows)
+    # Read back it is a float.
+    write_rows(Path(run) / "history.csv", [{**row, "epoch": int(row["epoch"])} for row in rows])
