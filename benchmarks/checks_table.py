@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Importance sampling beside annealed importance sampling, a row for each run, from what its folder holds.
 
-Each run was evaluated by both: scripts/evaluate_nll.py --k 5000, and --method ais on the same first images or fewer.
-The difference is of the images that both have, image by image.
+Each run was evaluated by both: scripts/evaluate_nll.py --k 5000, and --method ais on the same first images or fewer;
+if --proposal refined was asked for too, it is held to the same images. A difference is of the images that both have,
+image by image. Rows of other runs that --json has already stay there.
 
   python benchmarks/checks_table.py saved_models/reproduce/mnist-iwae-k50-l1-fast --json docs/results/checks.json
 """
@@ -12,27 +13,39 @@ import json
 from pathlib import Path
 
 import numpy as np
+from _page import markdown
 
 
 def row(run: Path) -> dict[str, str]:
     metrics = json.loads((run / "metrics.json").read_text())
     whole, annealed = metrics["nll_test"], metrics["ais_test"]
-    sampled, checked = (
-        np.load(run / f"per-example-{name}.npz")["log_likelihood"].astype(np.float64) for name in ("test", "ais-test")
-    )
+    sampled, checked = (log_likelihoods(run, name) for name in ("test", "ais-test"))
     n = len(checked)
-    gaps = checked - sampled[:n]
-    return {
+    of = "all test images" if whole["limit"] is None else f"{whole['num_examples']} images"
+    found = {
         "run": f"`{run.name}`",
-        f"IW-NLL, K = {whole['num_samples']}, {whole['num_examples']} images": f"{whole['nll']:.2f} ± "
-        f"{whole['standard_error']:.2f}",
+        f"IW-NLL, K = {whole['num_samples']}, {of}": f"{whole['nll']:.2f} ± {whole['standard_error']:.2f}",
         "k-hat above 0.7": f"{whole['pareto_k']['share_above_0.7']:.0%}",
         f"IW-NLL, first {n} images": f"{-sampled[:n].mean():.2f} ± {sampled[:n].std(ddof=1) / n**0.5:.2f}",
         f"AIS, first {n} images": f"{annealed['nll']:.2f} ± {annealed['standard_error']:.2f}",
         "Monte Carlo error of AIS": f"{annealed['monte_carlo_error']:.3f}",
-        "AIS less IW-NLL, image by image": f"{-gaps.mean():+.2f} ± {gaps.std(ddof=1) / n**0.5:.2f}",
+        "AIS less IW-NLL, image by image": less(checked, sampled[:n]),
         "acceptance": f"{annealed['acceptance_rate']:.2f}",
     }
+    if "nll_refined_test" in metrics:
+        refined = metrics["nll_refined_test"]
+        found["AIS less refined"] = less(checked, log_likelihoods(run, "refined-test")[:n])
+        found["k-hat above 0.7, refined"] = f"{refined['pareto_k']['share_above_0.7']:.0%}"
+    return found
+
+
+def log_likelihoods(run: Path, name: str) -> np.ndarray:
+    return np.load(run / f"per-example-{name}.npz")["log_likelihood"].astype(np.float64)
+
+
+def less(one: np.ndarray, other: np.ndarray) -> str:
+    """How many nats the NLL of the first is above that of the other, with its error over images."""
+    return f"{(other - one).mean():+.2f} ± {(other - one).std(ddof=1) / len(one) ** 0.5:.2f}"
 
 
 def main() -> None:
@@ -44,11 +57,13 @@ def main() -> None:
     args = parser.parse_args()
     rows = [row(run) for run in args.runs]
     if args.json:
+        named = [found["run"] for found in rows]
+        before = json.loads(args.json.read_text()) if args.json.exists() else []
+        rows = [*(found for found in before if found["run"] not in named), *rows]
         args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
         return
-    print("| " + " | ".join(rows[0]) + " |\n|" + "-|" * len(rows[0]))
-    for cells in rows:
-        print("| " + " | ".join(cells.values()) + " |")
+    heads = list(dict.fromkeys(head for found in rows for head in found))
+    print(markdown(heads, [[found.get(head, "") for head in heads] for found in rows]))
 
 
 if __name__ == "__main__":

@@ -143,7 +143,8 @@ def read(path: Path) -> list[dict]:
 
 
 def stored(rows: list[dict]) -> str:
-    return markdown(list(rows[0]), [list(each.values()) for each in rows]) if rows else "*Not recorded yet.*"
+    heads = list(dict.fromkeys(head for each in rows for head in each))
+    return markdown(heads, [[each.get(head, "") for head in heads] for each in rows]) if rows else "*Not recorded yet.*"
 
 
 def draw_curves(records: list[dict], path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The table of annealing beside importance sampling: differences image by image, and rows of other runs stay."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import checks_table
+
+NLLS = {"test": [3.0, 5.0, 100.0], "ais-test": [2.0, 3.0], "refined-test": [2.5, 3.5, 90.0]}
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "a-run"
+    folder.mkdir()
+    for name, nlls in NLLS.items():
+        np.savez(folder / f"per-example-{name}.npz", log_likelihood=-np.array(nlls, np.float32))
+    sampled = {"nll": 36.0, "standard_error": 1.0, "num_samples": 5000, "num_examples": 3, "limit": None}
+    metrics = {
+        "nll_test": {**sampled, "pareto_k": {"share_above_0.7": 1.0}},
+        "nll_refined_test": {**sampled, "pareto_k": {"share_above_0.7": 0.25}},
+        "ais_test": {"nll": 2.5, "standard_error": 0.5, "monte_carlo_error": 0.01, "acceptance_rate": 0.6},
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def test_differences_are_of_the_images_that_both_have(run):
+    row = checks_table.row(run)
+    # Of 1 and 2 nats, and of a half twice.
+    assert row["AIS less IW-NLL, image by image"] == "-1.50 ± 0.50"
+    assert row["AIS less refined"] == "-0.50 ± 0.00"
+    assert row["IW-NLL, first 2 images"] == "4.00 ± 1.00"
+    assert row["IW-NLL, K = 5000, all test images"] == "36.00 ± 1.00"
+    assert (row["k-hat above 0.7"], row["k-hat above 0.7, refined"]) == ("100%", "25%")
+
+
+def test_rows_of_other_runs_stay(run, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "checks.json"
+    file.write_text(json.dumps([{"run": "`another`", "acceptance": "0.50"}, {"run": "`a-run`", "acceptance": "0.10"}]))
+    monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run), "--json", str(file)])
+    checks_table.main()
+    assert [(row["run"], row["acceptance"]) for row in json.loads(file.read_text())] == [
+        ("`another`", "0.50"),
+        ("`a-run`", "0.60"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run)])
+    checks_table.main()
+    assert "| `a-run` |" in capsys.readouterr().out
