@@ -171,7 +171,7 @@ def test_scripts_take_a_name_and_write_beside_and_not_into_the_box(packed, tmp_p
         assert library.run_of(source) == source
 
 
-@pytest.mark.parametrize("source", [3, None, "mnist-iwae-k5000", "there/is-none", "none.keras"])
+@pytest.mark.parametrize("source", [3, None, "", "mnist-iwae-k5000", "there/is-none", "none.keras"])
 def test_load_says_what_it_takes(source):
     with pytest.raises(ValueError, match=r"^Invalid value received for `source`\. Expected a run folder.*Received: "):
         keras_iwae.load(source)

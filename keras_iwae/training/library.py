@@ -37,7 +37,7 @@ def load(source: str | os.PathLike) -> IWAE | AVB:
 
     Source: `keras.saving.load_model` reads the files, in Keras' safe mode.
     """
-    if not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, (str, os.PathLike)) or not str(source):
         raise ValueError(f"{_expected()}. Received: {source!r}")
     if str(source).startswith("hf://"):
         return _from_the_hub(str(source))
