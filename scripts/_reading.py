@@ -74,7 +74,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--missingness",
         choices=["self_masking"],
-        help="cells may be missing because of their own values: learn how, for each column [gaps say nothing]",
+        help="self_masking: cells may be missing because of their own values; learn how, by column [gaps say nothing]",
     )
     model.add_argument("--seed", type=seed, default=0, help="the same seed gives the same files, but for rounding [0]")
 

@@ -27,7 +27,8 @@ examples:
 import argparse
 import sys
 
-from _entry import command, parsed, said
+from _entry import command, parsed
+from _help import parser_with_main_options
 
 # The argument of the package's function that each option is, where only some methods have it.
 IMPORTANCE = {"chunk_size": "chunk_size", "proposal_scale": "proposal_scale", "defensive": "defensive"}
@@ -46,11 +47,13 @@ METHODS = {
 }
 
 
+# What --help explains.
+MAIN = ("model", "method", "k", "proposal", "dataset", "limit", "workers", "json", "seed")
+
+
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--method", choices=METHODS, default="iw", help="how [iw]")
+    parser = parser_with_main_options(__doc__, MAIN)
+    parser.add_argument("--method", choices=METHODS, default="iw", help="iw, ais or bdmc [iw]")
     parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
     parser.add_argument("--dataset", help="what to evaluate on [what the run was trained on]")
     parser.add_argument("--split", help="train, validation or test [test]")
@@ -69,7 +72,7 @@ def parse() -> argparse.Namespace:
     importance.add_argument(
         "--proposal",
         choices=("amortized", "refined", "adapted"),
-        help="draws from the posterior, or also from proposals fitted to each image [amortized]",
+        help="amortized: draws of the posterior; refined, adapted: also of proposals fitted to each image [amortized]",
     )
     importance.add_argument("--proposal-k", type=int, metavar="K", help="samples of a fitted proposal [500]")
     importance.add_argument("--sumo", type=int, metavar="R", help="also R unbiased estimates of each image")

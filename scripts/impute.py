@@ -22,14 +22,16 @@ examples:
 
 import argparse
 
-from _entry import command, parsed, said
+from _entry import command, parsed
+from _help import parser_with_main_options
 from _reading import add_reading, given_reading
+
+# What --help explains.
+MAIN = ("data", "out", "imputations", "report", "kind", "ignore", "missing", "missingness", "seed")
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = parser_with_main_options(__doc__, MAIN)
     parser.add_argument("data", help="the file with gaps")
     parser.add_argument("--out", required=True, help="the file to write, of the same format")
     parser.add_argument(

@@ -15,14 +15,16 @@ examples:
 
 import argparse
 
-from _entry import command, parsed, said
+from _entry import command, parsed
+from _help import parser_with_main_options
 from _reading import add_reading, given_reading
+
+# What --help explains.
+MAIN = ("data", "out", "train", "cells", "kind", "ignore", "missing", "seed")
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = parser_with_main_options(__doc__, MAIN)
     parser.add_argument("data", help="the file with the rows to score")
     parser.add_argument(
         "--out", metavar="SCORES.csv", help="the file to write [NAME-scores.csv beside DATA, NAME.csv or NAME]"

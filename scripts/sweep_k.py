@@ -18,14 +18,30 @@ examples:
 import argparse
 import sys
 
-from _entry import command, parsed, said
+from _entry import command, parsed
+from _help import parser_with_main_options
 from train import add_settings, given_settings
+
+# What --help explains.
+MAIN = (
+    "k",
+    "dataset",
+    "epochs",
+    "out",
+    "eval_k",
+    "limit",
+    "workers",
+    "objective",
+    "latent_dim",
+    "hidden",
+    "batch_size",
+    "learning_rate",
+    "seed",
+)
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = parser_with_main_options(__doc__, MAIN)
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10, 25, 50], help="the K's [1 5 10 25 50]")
     parser.add_argument("--eval-k", type=int, default=5000, metavar="K", help="samples for the test NLL [5000]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")

@@ -3,20 +3,23 @@
 
 The run folder holds model.keras, config.json, metrics.json, history.csv, TensorBoard logs with image grids, and
 figures. Ctrl-C or a kill loses at most the epoch under way: --resume continues with the same numbers that an
-uninterrupted run would have given. Where the environment variable TF_CONFIG names several processes, each started
-with the same command, they train one run together: docs/scale.md.
+uninterrupted run would have given.
+
+Where the environment variable TF_CONFIG names several processes, each started with the same command, they train one
+run together: docs/scale.md.
 
 examples:
   python scripts/train.py --dataset digits --epochs 50
   python scripts/train.py --dataset mnist --num-samples 50 --epochs 20 --out saved_models/mnist-50
+  python scripts/train.py --resume --out saved_models/mnist-50 --epochs 40
   python scripts/train.py --latent-dim 100 50 --hidden 200 200 --hidden 100 100 --estimator dreg --backward-samples 8
   python scripts/train.py --dataset digits --likelihood discretized_logistic --levels 17
-  python scripts/train.py --resume --out saved_models/mnist-50 --epochs 40
 """
 
 import argparse
 
-from _entry import command, parsed, said
+from _entry import command, parsed
+from _help import parser_with_main_options
 
 # The fields of a configuration, section by section as they are in config.json.
 SETTINGS: dict[str, dict[str, dict]] = {
@@ -126,10 +129,26 @@ def given_settings(args: argparse.Namespace) -> dict:
     return {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
 
 
+# What --help explains.
+MAIN = (
+    "dataset",
+    "out",
+    "epochs",
+    "resume",
+    "num_samples",
+    "objective",
+    "estimator",
+    "likelihood",
+    "latent_dim",
+    "hidden",
+    "batch_size",
+    "learning_rate",
+    "seed",
+)
+
+
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = parser_with_main_options(__doc__, MAIN)
     parser.add_argument("--out", help="run folder, new or empty [saved_models/DATASET-OBJECTIVE-kK-TIME]")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out [the newest run]; takes --epochs"

@@ -16,14 +16,28 @@ examples:
 import argparse
 import sys
 
-from _entry import command, parsed, said
+from _entry import command, parsed
+from _help import parser_with_main_options
 from train import add_settings, given_settings
+
+# What --help explains.
+MAIN = (
+    "space",
+    "dataset",
+    "trials",
+    "epochs",
+    "out",
+    "workers",
+    "eval_k",
+    "num_samples",
+    "objective",
+    "latent_dim",
+    "seed",
+)
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = parser_with_main_options(__doc__, MAIN)
     parser.add_argument("space", metavar="SPACE", help="file of the search space, .json")
     parser.add_argument(
         "--trials", type=int, default=20, metavar="N", help="how many; a later start may have more [20]"
