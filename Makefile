@@ -5,9 +5,9 @@
 # make docs   the documentation site, into site/; open site/index.html, or serve it for its search: python -m http.server -d site
 # make smoke  the smallest run of every benchmark, to see that it works; measures nothing
 
-# The first of these that is Python 3.10, 3.11 or 3.12.
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+# The first of these that is Python 3.10, 3.11, 3.12 or 3.13.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
 SMOKE := $(shell mktemp -u)
@@ -48,7 +48,7 @@ smoke: $(VENV)/.installed
 	$(BIN)/python benchmarks/gpu.py --quick --rounds 2 --device CPU:0
 
 $(VENV)/.installed: requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11 or 3.12, and none was found; make PYTHON=/path/to/python"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11, 3.12 or 3.13, and none was found; make PYTHON=/path/to/python"; exit 2; }
 	@echo "Installing into $(VENV): TensorFlow and the rest take a minute or more, and about 2.5 GB of disk"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --upgrade pip
