@@ -384,6 +384,6 @@ def test_what_is_not_finite_is_null_in_files(tmp_path):
 def test_and_in_what_scripts_print(tmp_path, monkeypatch):
     record = {"model": "m", "dataset": "d", "split": "test", **NOT_FINITE}
     monkeypatch.setattr(experiments, "evaluate", lambda **options: ("", dict(record)))
-    assert strictly(call("evaluate_nll", "--json", cwd=tmp_path).stdout)["nan"] is None
+    assert strictly(call("evaluate_nll", "--json", "--model", "m", cwd=tmp_path).stdout)["nan"] is None
     monkeypatch.setattr(comparison, "compare", lambda runs: dict(record))
     assert strictly(call("compare", "one", "other", "--json", cwd=tmp_path).stdout)["nan"] is None
