@@ -12,8 +12,8 @@
 # A trained model leaves Python as a SavedModel: TensorFlow operations and weights, which TF
 # Serving loads without Keras and without this package. Here it is asked without a server.
 #
-# *Expect* a line for each endpoint, with its inputs and outputs: images go in and densities come
-# out, latents go in and images come out, and whatever draws takes a seed.
+# *Expect* a line for each endpoint, with its inputs and outputs: images go in and densities
+# come out, latents go in and images come out, and whatever draws takes a seed.
 
 # %%
 import tempfile
