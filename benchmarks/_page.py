@@ -14,6 +14,12 @@ def markdown(heads: list[str], rows: list[list]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
+def of_records(rows: list[dict]) -> str:
+    """A table of rows by their names of columns, of which one may lack some."""
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    return markdown(heads, [[row.get(head, "") for head in heads] for row in rows])
+
+
 def write_page(prose: Path, words: dict[str, str], out: Path) -> None:
     """Write `prose` with its words replaced."""
     from keras_iwae.foundation.storage import replacing

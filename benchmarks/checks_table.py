@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from _page import markdown
+from _page import of_records
 
 
 def row(run: Path) -> dict[str, str]:
@@ -62,8 +62,7 @@ def main() -> None:
         rows = [*(found for found in before if found["run"] not in named), *rows]
         args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
         return
-    heads = list(dict.fromkeys(head for found in rows for head in found))
-    print(markdown(heads, [[found.get(head, "") for head in heads] for found in rows]))
+    print(of_records(rows))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from _files import ending_in
-from _page import markdown, write_page
+from _page import markdown, of_records, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -143,8 +143,7 @@ def read(path: Path) -> list[dict]:
 
 
 def stored(rows: list[dict]) -> str:
-    heads = list(dict.fromkeys(head for each in rows for head in each))
-    return markdown(heads, [[each.get(head, "") for head in heads] for each in rows]) if rows else "*Not recorded yet.*"
+    return of_records(rows) if rows else "*Not recorded yet.*"
 
 
 def draw_curves(records: list[dict], path: Path) -> None:

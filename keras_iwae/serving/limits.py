@@ -31,7 +31,8 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
     first = with_rows[0] if with_rows else None
     of_rows = f"{max_rows} rows (max_rows)"
     of_samples = f"{max_samples} importance samples over all rows (max_samples)"
-    of_few = f"{of_samples[:-1]}; fewer than {FEWEST_ROWS} rows count as {FEWEST_ROWS})"
+    few = f"fewer than {FEWEST_ROWS} rows count as {FEWEST_ROWS}"
+    of_few = f"{max_samples} importance samples over all rows (max_samples; {few})"
 
     def function(*inputs: tf.Tensor) -> Tensors:
         checks = [_shaped(given, spec) for given, spec in zip(inputs, endpoint.inputs, strict=True)]
