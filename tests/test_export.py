@@ -497,6 +497,20 @@ def tiny() -> IWAE:
 
 
 @pytest.mark.slow
+def test_a_notebook_is_told_of_no_folder_that_is_renamed_at_once(tiny, tmp_path, caplog):
+    tf.get_logger().propagate, propagates = True, tf.get_logger().propagate
+    caplog.set_level("INFO", "tensorflow")
+    try:
+        tf.saved_model.save(tf.Module(), str(tmp_path / "plain"))
+        assert "Assets written" in caplog.text
+        caplog.clear()
+        export_saved_model(tiny, tmp_path / "serving")
+    finally:
+        tf.get_logger().propagate = propagates
+    assert not caplog.text
+    assert tf.get_logger().level == 20
+
+
 def test_versions_count_up_from_what_is_there(tiny, tmp_path):
     path = tmp_path / "new" / "serving"
     assert export_saved_model(tiny, path) == path / "1"

@@ -47,10 +47,9 @@ def trained(objective, num_samples, batches, latent_dim=30, peak=5e-3, steps=100
 # draws here and there. The IWAE's draws are weighed, and so a unit that helps some of them is
 # worth having.
 #
-# *Expect* two heaps of units of the VAE, a few that carry nearly all of the KL and many that
-# carry next to none; and more units of use in the IWAE. *Expect* also that the threshold of
-# 0.01 sees little of it: after a short training most of the silent units are not yet quite
-# silent.
+# *Expect* a few units of the VAE to carry nearly all of the KL and many to carry next to none;
+# and more units of use in the IWAE. *Expect* also that the threshold of 0.01 sees little of it:
+# after a short training most of the silent units are not yet quite silent.
 
 # %%
 models = {"VAE": trained("elbo", 1, train), "IWAE": trained("iwae", 20, train)}

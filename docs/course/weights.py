@@ -19,6 +19,8 @@
 #   afford will do.
 
 # %%
+import textwrap
+
 import numpy as np
 
 import keras_iwae
@@ -105,7 +107,7 @@ for scale, result in results.items():
         f"median ESS {np.median(result.ess_per_example):.0f}, k-hat above 0.7 for {share:.0%}"
     )
 print()
-print(results[0.6].verdict)
+print(textwrap.fill(results[0.6].verdict, 90))
 
 lost = results[0.6].nll - results[1.0].nll
 assert lost > 5 * results[0.6].monte_carlo_error

@@ -6,6 +6,7 @@ stateful random op would replay the same stream after each server start if a glo
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,19 +125,26 @@ def export_saved_model(
         for name, one in served.items()
     }
     signatures["serving_default"] = next(iter(signatures.values()))
-    root = saved_root(model)
     with whole_folder(target) as unfinished:
-        tf.saved_model.save(root, str(unfinished), signatures=signatures)
+        write_saved_model(model, str(unfinished), signatures)
         write_warmup_requests(unfinished, _warmup_records(model.name, served))
     return target
 
 
-def saved_root(model: LatentModel) -> tf.Module:
-    """What holds the weights and tables of `model` in a SavedModel; not the model, which would bring its optimizer."""
+def write_saved_model(model: LatentModel, folder: str, signatures: dict[str, Callable]) -> None:
+    """A SavedModel of graphs of `model` with its weights and tables, in a folder that is to have another name."""
+    # Not the model itself, which would bring its optimizer.
     root = tf.Module()
     root.weights = [weight.value for weight in model.weights]
     root.tables = [part for part in tf.train.TrackableView(model).descendants() if isinstance(part, TrackableResource)]
-    return root
+    # In a notebook TensorFlow tells of the folder, which is gone by the time that one looks.
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        tf.saved_model.save(root, folder, signatures=signatures)
+    finally:
+        logger.setLevel(level)
 
 
 def _endpoints(model: "IWAE | TableEstimator", proposal: Proposal) -> dict[str, Endpoint]:

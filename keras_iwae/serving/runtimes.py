@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_choice, check_folder, whole_folder
 from keras_iwae.models import LatentModel
-from keras_iwae.serving.export import saved_root
+from keras_iwae.serving.export import write_saved_model
 from keras_iwae.serving.noise_endpoints import NAMES, noise_endpoints
 
 
@@ -55,7 +55,7 @@ def _write_onnx(model: LatentModel, name: str, graph: Any, file: Path) -> None:
 
 def _write_tflite(model: LatentModel, name: str, graph: Any, file: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(saved_root(model), folder, signatures={name: graph})
+        write_saved_model(model, folder, {name: graph})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[name])
         file.write_bytes(converter.convert())
 
@@ -64,7 +64,7 @@ def _write_openvino(model: LatentModel, name: str, graph: Any, file: Path) -> No
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(saved_root(model), folder, signatures={"serving_default": graph})
+        write_saved_model(model, folder, {"serving_default": graph})
         converted = openvino.convert_model(folder)
     # What it converts it need not be able to run, which is found out here and not where the file has gone.
     openvino.compile_model(converted, "CPU")
