@@ -13,8 +13,6 @@ BIN = $(VENV)/bin
 SMOKE := $(shell mktemp -u)
 # One more than there are cores: some tests wait for processes and files.
 WORKERS = 3
-# Ray's processes do not start in the time that Ray gives them where three others compute.
-APART = tests/test_workers.py tests/test_jobs.py tests/test_tuning.py
 BENCHMARKS = train_step nll time_to_nll input_pipeline sampling runtimes startup growth step_cost profile_step data_parallel recipe_minutes
 # Of which nothing is timed in rounds.
 OTHERS = imputation anomaly likelihood_example soak jobs large_data
@@ -25,8 +23,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(APART)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(APART:%=--ignore %)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 quick: check
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not statistical"

@@ -1,5 +1,10 @@
 #!/usr/bin/env python
-"""The whole road on handwritten digits that come with scikit-learn: train, evaluate, draw, export. No download."""
+"""The whole road on handwritten digits that come with scikit-learn: train, evaluate, draw, export. No download.
+
+examples:
+  python scripts/demo.py
+  python scripts/demo.py --epochs 10
+"""
 
 import argparse
 import sys
@@ -40,7 +45,9 @@ Next, in this environment (. .venv/bin/activate):
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=said(__doc__), allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--epochs", type=int, default=100, help="passes over the training images [100]")
     return parsed(parser)
 

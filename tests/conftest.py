@@ -9,9 +9,8 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
 import functools
 import gc
 import signal
-import sys
-import typing
 
+import many_graphs
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -31,14 +30,51 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A job in the background ignores Ctrl-C, and so would all processes that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-if sys.version_info < (3, 12):
-    # Each `isinstance` with a protocol, of which graphs are full, looks through its bases; from 3.12 on that is kept.
-    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
-
-# Graphs are many small objects: looking through all of them time and again takes a seventh of the time.
-gc.set_threshold(100_000, 20, 60)
+many_graphs.prepare()
 
 EVENT_SHAPE = (4, 3, 1)
+# Whose processes Ray starts: one after the other, by one worker.
+BY_RAY = "test_jobs.py", "test_tuning.py", "test_workers.py"
+# What takes minutes is not left for the end, when other workers have nothing to do.
+FIRST = (
+    *BY_RAY,
+    "test_machines.py",
+    "test_replicas.py",
+    "test_reproducing.py",
+    "test_likelihood_conformance.py",
+    "test_conformance.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "by Ray" if file.rpartition("/")[2] in BY_RAY else file
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+@functools.cache
+def give_way():
+    """Ray gives up on processes that are long in starting, as they are beside three that compute."""
+    os.nice(5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _beside_ray(request):
+    if "PYTEST_XDIST_WORKER" in os.environ and request.path.name not in BY_RAY:
+        give_way()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +101,7 @@ def step_by_step():
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def as_here():
     """The environment of a process that is to give the same numbers as this one, to the last bit."""
     return {**os.environ, **WORKERS_OWN}

@@ -7,6 +7,7 @@ import hashlib
 import json
 
 import keras
+import many_graphs
 import numpy as np
 import tensorflow as tf
 from fit_comparison import apart, said
@@ -90,6 +91,7 @@ def refused() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    many_graphs.prepare()
     found: dict = {name: _fit(name) for name in CASES}
     with TOGETHER.scope():
         ended = _compiled("weights")

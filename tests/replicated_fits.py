@@ -9,6 +9,7 @@ import sys
 import warnings
 
 import keras
+import many_graphs
 import numpy as np
 import tensorflow as tf
 from fit_comparison import apart, said
@@ -157,6 +158,7 @@ def further() -> dict:
 
 
 if __name__ == "__main__":
+    many_graphs.prepare()
     found = {}
     for case in sys.argv[2:] or CASES:
         if case == "further":

@@ -254,6 +254,17 @@ def test_a_dataset_out_of_reach_says_how_to_get_it(data_dir, monkeypatch):
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_failed_preparation_began_is_removed(data_dir, monkeypatch, kept):
+    if kept:
+        (data_dir / "downloads" / "manual").mkdir(parents=True)
+        (data_dir / "downloads" / "manual" / "notes.txt").write_text("mine")
+    before = sorted(data_dir.rglob("*"))
+    with pytest.raises(ValueError, match=r"'omniglot_28x28' is not in .*downloads/manual"):
+        data.images("omniglot_28x28", "train")
+    assert sorted(data_dir.rglob("*")) == before
+
+
 def test_a_failed_download_keeps_its_cause(data_dir, monkeypatch):
     import tensorflow_datasets as tfds
 

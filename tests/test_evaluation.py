@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.streaming import stream_log_weights
+from keras_iwae.foundation.numerics import as_sample_size, effective_sample_size
 
 
 def nll(model, images, num_samples, **kwargs):
@@ -147,3 +148,29 @@ for pixels, count, ks in ((28, 28, 1), 8, (100, 4000)), ((2, 2, 1), 3000, (1000,
     assert of_logits < 40
     # All log weights of 8,000 more samples would be 96 MB; what is kept of them grows with the square root of K.
     assert of_log_weights < 60
+
+
+@pytest.mark.parametrize("offset", [0.0, 543.21, -98765.4])
+def test_no_effective_sample_size_is_below_one_or_above_all(offset):
+    """Where one sample has all of the weight, float32 leaves a little less than one of it, and of equal ones more."""
+    rng = np.random.default_rng(3)
+    one = rng.normal(size=(1000, 50)).astype(np.float32) + np.float32(offset)
+    one[rng.integers(1000, size=50), np.arange(50)] += 200.0
+    equal = np.full([1000, 50], offset, np.float32) + rng.normal(size=50).astype(np.float32)
+    for log_weights, expected in ((one, 1.0), (equal, 1000.0)):
+        found = effective_sample_size(tf.constant(log_weights)).numpy()
+        assert (found >= 1.0).all()
+        assert (found <= 1000.0).all()
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    beyond = as_sample_size(tf.constant([0.9999, 1.5, 1000.0001, np.nan]), 1000)
+    np.testing.assert_array_equal(beyond, np.array([1.0, 1.5, 1000.0, np.nan], np.float32))
+
+
+def test_noise_that_one_sample_explains_counts_as_one(make_model):
+    model = make_model(event_shape=(28, 28, 1), seed=2)
+    noise = (np.random.default_rng(0).random((40, 28, 28, 1)) < 0.5).astype(np.float32)
+    for weight in model.generative.trainable_variables:
+        weight.assign(8.0 * weight)
+    found = importance_weighted_nll(model, noise, num_samples=500, verbose=False).ess_per_example
+    assert found.min() >= 1.0
+    assert (found < 1.001).any()

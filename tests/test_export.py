@@ -343,6 +343,21 @@ def test_more_than_a_server_can_bear_is_refused_at_once(session, endpoint):
         session(endpoint, inputs)
 
 
+def test_what_is_said_of_a_limit_is_what_was_sent(session):
+    request = {"images": images(3), "num_samples": np.int32(2_000_000), "seed": np.int32(0)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Received: 2000000 samples of each row"):
+        session("log_likelihood", request)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name"), [("log_likelihood", "num_samples"), ("sample_n", "num_samples"), ("sample_n", "seed")]
+)
+def test_a_list_in_the_place_of_a_number_is_named(signatures, endpoint, name):
+    request = {**requests()[endpoint], name: np.array([3], np.int32)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"`{name}`. Expected shape \[\]. Received: \[1\]"):
+        signatures[endpoint](**request)
+
+
 def test_limits_are_those_of_the_export():
     specs = tf.TensorSpec([None], tf.float32, "events"), tf.TensorSpec([], tf.int32, "num_samples")
     served = limited(Endpoint(lambda x, n: {"y": x * tf.cast(n, tf.float32)}, specs), max_rows=25, max_samples=200)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +38,15 @@ def _ports(count: int) -> list[int]:
     return ports
 
 
-def _together(folder: Path, count: int, *words: str | Path, own: Sequence[str] = ()) -> list[subprocess.Popen]:
+def _together(
+    folder: Path, count: int, *words: str | Path, own: Sequence[str] = (), within: Mapping[str, str] = os.environ
+) -> list[subprocess.Popen]:
     """A process for each of so many workers, all with the same command, which may end in a word of each one's own."""
     workers = [f"127.0.0.1:{port}" for port in _ports(count)]
     processes = []
     for index in range(count):
         place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**within, "TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
         with open(folder / f"log{index}", "w") as log, open(folder / f"out{index}", "w") as out:
             given = [sys.executable, *words, *own[index : index + 1]]
             processes.append(subprocess.Popen(given, cwd=folder, env=environment, stdout=out, stderr=log))
@@ -60,9 +62,9 @@ def _ended(folder: Path, processes: list[subprocess.Popen]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def of_three(tmp_path_factory):
+def of_three(tmp_path_factory, as_here):
     folder = tmp_path_factory.mktemp("three")
-    processes = _together(folder, 3, HERE / "machine_fits.py")
+    processes = _together(folder, 3, HERE / "machine_fits.py", within=as_here)
     said = _ended(folder, processes)
     assert [each.returncode for each in processes] == [0, 0, 0], said
     found = [json.loads((folder / f"out{index}").read_text().splitlines()[-1]) for index in range(3)]

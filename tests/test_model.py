@@ -481,3 +481,62 @@ def test_bytes_of_0_and_1_are_images(make_model):
 def test_a_loss_is_refused(make_model):
     with pytest.raises(ValueError, match="the loss is minus the bound"):
         make_model().compile("adam", loss="mse")
+
+
+OTHERS = {
+    "a layer more": ({"hidden": (8, 8)}, r"decoder/layers/dense_1/vars/0 is \[8, 8\] and is not here"),
+    "a learned prior": ({"prior": "mixture"}, r"generative/prior/vars/0 is \[500, 2\] and is not here"),
+    "more units": ({"latent_dim": 3}, r"decoder/layers/dense/vars/0 is \[3, 8\] and is \[2, 8\] here"),
+    "another likelihood": ({"likelihood": "gaussian"}, r"likelihood/.* and is not here"),
+}
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_weights_of_another_model_are_refused(name, ending, tmp_path):
+    """Keras loads what it finds a place for, and says nothing of the rest."""
+    settings = {"event_shape": 6, "latent_dim": 2, "hidden": (8,), "num_samples": 3}
+    changes, said = OTHERS[name]
+    path, model = tmp_path / f"other{ending}", IWAE(**settings)
+    other = IWAE(**{**settings, **changes})
+    other.save_weights(path) if ending == ".weights.h5" else other.save(path)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=rf"`filepath`. Expected weights of a model that is made as this one.*{said}"):
+        model.load_weights(path)
+    for one, two in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, two)
+    # Those of one that is made alike, whatever is climbed.
+    IWAE(**settings, objective="elbo").save_weights(tmp_path / "alike.weights.h5")
+    model.load_weights(tmp_path / "alike.weights.h5")
+
+
+def test_what_is_reported_is_what_metrics_are_called():
+    model = small(seed=1)
+    found = model.evaluate(FLAT, batch_size=3, verbose=0, return_dict=True)
+    assert sorted(model.metrics_names) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("EarlyStopping", "'EarlyStopping'"), (keras.callbacks.EarlyStopping, "<class"), ({"a": 1}, "{")],
+)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_callbacks_are_objects(method, given, said):
+    with pytest.raises(ValueError, match=rf"`callbacks`. Expected objects of Keras' callbacks.* Received: {said}"):
+        getattr(small(seed=1), method)(FLAT, callbacks=[given] if said != "{" else given, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("num_groups", "objective=keras_iwae.MIWAE"), ("beta", "CIWAE"), ("levels", "CategoricalLikelihood")],
+)
+def test_arguments_of_parts_are_said_to_be_theirs(name, said):
+    with pytest.raises(ValueError, match=rf"`{name}`. Expected no such argument of IWAE; .*{said}"):
+        IWAE(6, **{name: 2})
+
+
+@pytest.mark.parametrize("name", ["run", "run.h5"])
+def test_a_file_of_another_ending_is_refused_when_saving(name, tmp_path):
+    with pytest.raises(ValueError, match=r"`filepath`. Expected a file that ends in .keras"):
+        small(seed=1).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -102,7 +102,7 @@ REFUSED = {
     "quantized weights": (lambda m, f: m.quantize("int8"), "`quantize`. Expected none"),
     "no such optimizer": (lambda m, f: m.compile("bogus"), "`optimizer`. Expected a Keras optimizer .*: 'bogus'"),
     "an optimizer's class": (lambda m, f: m.compile(keras.optimizers.Adam), "`optimizer`. Expected .*Adam"),
-    "callbacks": (lambda m, f: m.fit(X, callbacks=[3], verbose=0), "`callbacks`. Expected Keras callbacks"),
+    "callbacks": (lambda m, f: m.fit(X, callbacks=[3], verbose=0), "`callbacks`. Expected objects of Keras' callbacks"),
     "whole numbers as weights": (lambda m, f: IWAE(**SMALL, dtype="int32"), "`dtype`. Expected a floating type"),
     "no support": (
         lambda m, f: IWAE(**SMALL, likelihood=WithoutSupport()),

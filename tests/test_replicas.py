@@ -33,23 +33,28 @@ ON_TWO = (
 ON_THREE = ("weights", "rws, weights")
 
 
-def _apart(folder, replicas: int, *cases: str) -> dict:
+def _apart(folder, environment: dict, replicas: int, *cases: str) -> dict:
     # A device more can be had only before TensorFlow has begun, and with it one strategy a process.
     done = subprocess.run(
-        [sys.executable, SCRIPT, str(replicas), *cases], cwd=folder, capture_output=True, text=True, timeout=900
+        [sys.executable, SCRIPT, str(replicas), *cases],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
-def on_two(tmp_path_factory):
-    return _apart(tmp_path_factory.mktemp("two"), 2, *ON_TWO, "own", "further")
+def on_two(tmp_path_factory, as_here):
+    return _apart(tmp_path_factory.mktemp("two"), as_here, 2, *ON_TWO, "own", "further")
 
 
 @pytest.fixture(scope="module")
-def on_three(tmp_path_factory):
-    return _apart(tmp_path_factory.mktemp("three"), 3, *ON_THREE)
+def on_three(tmp_path_factory, as_here):
+    return _apart(tmp_path_factory.mktemp("three"), as_here, 3, *ON_THREE)
 
 
 @pytest.mark.parametrize("case", ON_TWO)

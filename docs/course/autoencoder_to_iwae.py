@@ -52,13 +52,16 @@ models = {"autoencoder": trained("ae"), "VAE": trained("elbo", 1), "IWAE": train
 #
 # ## The VAE
 #
-# It climbs a lower bound of the log-likelihood of the picture,
+# The variational autoencoder climbs a lower bound of the log-likelihood of the picture, the
+# evidence lower bound (ELBO). KL, the Kullback-Leibler divergence, says how far one
+# distribution is from another; both are in nats, the unit of natural logarithms.
 #
 # $\mathrm{ELBO} = E_q[\log p(x|z)] - \mathrm{KL}(q(z|x), p(z)) \le \log p(x)$,
 #
 # which pays for codes that $p(z)$ would not have drawn.
 #
-# *Expect* worse reconstructions than the autoencoder's, and codes where $p(z)$ has them.
+# *Expect* worse reconstructions than the autoencoder's, and codes where $p(z)$ has them: a
+# little nearer to 0, as they are the middle of what q draws.
 #
 # ## The IWAE
 #
@@ -82,7 +85,7 @@ for name, model in models.items():
         f"{name:12} squared error of a picture {errors[name]:.2f}   "
         f"length of a code {lengths[name]:.1f}"
     )
-print(f"{'N(0, I)':12} {'':34}length of a code {np.sqrt(10):.1f}")
+print(f"{'N(0, I)':12} {'':34}length of a draw {np.sqrt(10):.1f}")
 
 assert errors["autoencoder"] < errors["IWAE"] < errors["VAE"]
 assert lengths["autoencoder"] > 1.4 * np.sqrt(10)
@@ -113,13 +116,14 @@ keras_iwae.plots.charts.sample_grids(drawn)
 # ## Which is the better model?
 #
 # Looking at pictures decides nothing. The number that does is $\log p(x)$ of pictures that it
-# was not trained on; here as an NLL in nats, of which less is better. It is an integral over
-# z, and estimated by importance sampling with many more draws than in training. For the
-# autoencoder, whose encoder has no meaningful width, a proposal is fitted to each picture
-# (lesson 4).
+# was not trained on; here with the sign turned, the negative log-likelihood (NLL) in nats, of
+# which less is better. It is an integral over z, and estimated by importance sampling with
+# many more draws than in training. Draws are from what the encoder gives ("amortized"); for
+# the autoencoder, whose encoder has no meaningful width, they are from a proposal that is
+# fitted to each picture (lesson 4).
 #
 # *Expect* the autoencoder to be several nats worse, as its codes are no draws of $p(z)$; and
-# the IWAE better than the VAE, by about half a nat.
+# the IWAE better than the VAE, by some tenths of a nat.
 
 # %%
 proposals = {"autoencoder": "adapted", "VAE": "amortized", "IWAE": "amortized"}

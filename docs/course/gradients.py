@@ -132,7 +132,8 @@ assert grouped[0] > 1.5 * plain[64][0]
 
 # %% [markdown] tags=["answer"]
 # It is a mean of K independent estimates of one gradient: its ratio rises like $\sqrt{K}$.
-# The ELBO's own noise-free estimator is "stl": it is "dreg" where K is 1.
+# The ELBO's own estimator, without noise where q is the posterior, is "stl": it is "dreg" where
+# K is 1.
 
 # %% tags=["answer"]
 few, many = (ratios("elbo", "stl", k)[0] for k in (1, 64))

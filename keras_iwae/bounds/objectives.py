@@ -104,7 +104,7 @@ def _group_size(num_samples: int, num_groups: int) -> int:
         nearest = max(number for number in range(1, num_groups) if num_samples % number == 0)
         raise ValueError(
             f"Invalid value received for `num_groups`. Expected a divisor of num_samples = {num_samples}, such as "
-            f"{nearest}; it is 8 where none is given. Received: {num_groups}"
+            f"objective=MIWAE(num_groups={nearest}), or PIWAE; it is 8 where none is given. Received: {num_groups}"
         )
     return num_samples // num_groups
 

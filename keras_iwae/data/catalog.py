@@ -14,13 +14,14 @@
 `omniglot` and `omniglot_28x28` are different test sets at different smoothness: never compare across the two.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import os
 import socket
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -203,11 +204,14 @@ def _prepared_builder(name: str, data_dir: Path):
     builder = tfds.builder(name, data_dir=data_dir)
     if builder.is_prepared():
         return builder
+    own = data_dir / name, data_dir / "downloads"
+    before = _folders(own)
     try:
         _check_hosts(builder.url_infos)
         builder.download_and_prepare()
     # TFDS lets through whatever its downloader, archive reader and file system raise, AssertionError included.
     except Exception as error:
+        _remove_new(_folders(own) - before)
         if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
             remedy = f"Files fetched by hand belong in {data_dir / 'downloads' / 'manual'}."
         else:
@@ -217,6 +221,19 @@ def _prepared_builder(name: str, data_dir: Path):
             f"{remedy} Set TFDS_DATA_DIR to a folder that has the dataset or that can be written to."
         ) from error
     return builder
+
+
+def _folders(roots: Iterable[Path]) -> set[Path]:
+    return {folder for root in roots for folder in (root, *root.rglob("*")) if folder.is_dir()}
+
+
+def _remove_new(folders: Collection[Path]) -> None:
+    """Remove what a preparation that failed has begun, of which TFDS would warn; what was fetched stays."""
+    for folder in sorted(folders, reverse=True):
+        if folder.name == ".config":
+            (folder / "metadata.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _check_hosts(urls: dict | None) -> None:

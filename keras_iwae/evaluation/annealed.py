@@ -242,4 +242,5 @@ def log_mean_weight(log_weights: np.ndarray) -> np.ndarray:
 def chain_ess(log_weights: np.ndarray) -> np.ndarray:
     """Effective sample size of the weights `[C, B]` of C chains, `[B]`."""
     weights = log_weights.astype(np.float64)
-    return np.exp(2.0 * np.logaddexp.reduce(weights, axis=0) - np.logaddexp.reduce(2.0 * weights, axis=0))
+    size = np.exp(2.0 * np.logaddexp.reduce(weights, axis=0) - np.logaddexp.reduce(2.0 * weights, axis=0))
+    return np.clip(size, 1.0, len(weights))

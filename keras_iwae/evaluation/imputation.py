@@ -18,7 +18,16 @@ import tensorflow as tf
 from keras_iwae.evaluation.digests import digests_of
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
 from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
-from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for, seed_of_keys, shape_text
+from keras_iwae.foundation import (
+    MARK,
+    Purpose,
+    as_sample_size,
+    check_callable,
+    check_integer,
+    key_for,
+    seed_of_keys,
+    shape_text,
+)
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
@@ -149,7 +158,7 @@ def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values:
         return (
             found.averages,
             found.log_sum - tf.math.log(float(num_samples)),
-            tf.exp(2.0 * found.log_sum - found.log_squares),
+            as_sample_size(tf.exp(2.0 * found.log_sum - found.log_squares), num_samples),
             found.largest.largest,
             found.log_values - log_values,
             _draws(model, x, found.chosen, entries_keys),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms
 from keras_iwae.evaluation.proposals import DRAWN_TOGETHER, Proposal
-from keras_iwae.foundation import StreamingLogMeanExp
+from keras_iwae.foundation import StreamingLogMeanExp, as_sample_size
 from keras_iwae.models import IWAE
 
 DEFAULT_CHUNK_SIZE = 25
@@ -139,7 +139,7 @@ def stream_log_weights(
     kept = largest[0] if largest else LargestTerms.zeros(0, batch)
     return StreamedWeights(
         log_likelihood,
-        tf.cast(num_samples, tf.float32) * tf.exp(2.0 * log_likelihood - log_squares),
+        as_sample_size(tf.cast(num_samples, tf.float32) * tf.exp(2.0 * log_likelihood - log_squares), num_samples),
         bounds[:-1],
         kept.largest,
         kept.rest,

@@ -60,7 +60,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
         "```",
         "",
         "Every script of keras_iwae takes this folder for a run: `evaluate_nll.py`, `sample.py`, `diagnose.py`,"
-        " `export.py` as `--model`, `report.py` and `compare.py` as it is.",
+        " `export.py` as `--model`, `report.py` as it is, and `compare.py` once it was evaluated there.",
         "",
         "## What is known of it",
         "",

@@ -18,7 +18,7 @@ from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.foundation import MARK, storage, value_errors
 from keras_iwae.models import IWAE
-from keras_iwae.training import runs
+from keras_iwae.training import in_the_box, runs
 
 # Bytes of images that are held together, where a folder of shards may have any number.
 _TOGETHER = 2**31
@@ -36,7 +36,8 @@ def dataset_of(path: str | os.PathLike) -> str:
     """
     folder, expected = Path(path), f"{MARK}model`. Expected a run folder or a .keras file"
     if not folder.exists():
-        raise ValueError(f"{expected}. Received: {path}, where there is none")
+        boxed = f", or a model in the box: {', '.join(in_the_box())}"
+        raise ValueError(f"{expected}{boxed}. Received: {path}, where there is none")
     if folder.is_dir() and not any((folder / file).is_file() for file in ("model.keras", "config.json")):
         inside = sorted(file.parent.name for file in folder.glob("*/model.keras"))
         held = f", but a folder of runs: {', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''}" if inside else ""

@@ -76,8 +76,8 @@ def read_space(path: str | os.PathLike) -> dict[str, Domain]:
         what each setting may be, in the order of the file.
 
     Raises:
-        ValueError: if it is no JSON, a setting is unknown or may not vary, or a range is none.
-        OSError: if there is no such file.
+        ValueError: if there is no such file, it is no JSON, a setting is unknown or may not vary, or a range is none.
+        OSError: if it cannot be read.
 
     Example:
         >>> with open("space.json", "w") as file:
@@ -86,6 +86,8 @@ def read_space(path: str | os.PathLike) -> dict[str, Domain]:
         {'learning_rate': Domain(kind='log_uniform', values=(0.0001, 0.01))}
     """
     path = check_path("space", path)
+    if not path.is_file():
+        raise ValueError(f"{MARK}space`. Expected a file of JSON. Received: {path}, where there is none")
     try:
         found = json.loads(path.read_text(), object_pairs_hook=_once)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

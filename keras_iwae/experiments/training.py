@@ -106,6 +106,7 @@ def resume(
             f"Invalid value received for `out`. Expected a run to resume. Received: {run}, where there is none"
         )
     with _held(run, together):
+        runs.check_goes_on(run)
         config = before = ExperimentConfig.from_dict(stored)
         if epochs is not None and epochs != config.run.epochs:
             if config.optimizer.schedule == "cosine":
@@ -118,11 +119,6 @@ def resume(
         _check_inputs(run, config, started, _writes(together))
         with over_devices(devices) if together is None else together.scope():
             model = runs.load_model(run) if started else build(config)
-        if getattr(model, "optimizer", None) is None:
-            raise ValueError(
-                f"{MARK}out`. Expected a run with its optimizer. Received: {run}, which was packed without; "
-                "train.py --start begins a new run with its weights"
-            )
         if started and config.optimizer.ema is not None:
             # Back to the weights that the steps go on from.
             exchange_averages(model)

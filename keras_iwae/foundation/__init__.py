@@ -33,6 +33,7 @@ from keras_iwae.foundation.moved_weights import moved_weights
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
     antithetic_noise,
+    as_sample_size,
     effective_sample_size,
     log_mean_exp,
     log_power_mean,
@@ -64,6 +65,7 @@ __all__ = [
     "StreamingLogMeanExp",
     "Support",
     "antithetic_noise",
+    "as_sample_size",
     "check_boolean",
     "check_callable",
     "check_choice",

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import FunctionType, MethodType
 from typing import Any, ClassVar, NamedTuple
 
@@ -52,25 +52,23 @@ def _names(kind: Any) -> _Names:
     return _KNOWN[kind]
 
 
-def _check_known(given: Mapping[str, Any], legal: Collection[str], kind: str, others: Collection[str] = ()) -> None:
-    """Refuse arguments that a constructor does not have, with the name that is most like the first of them.
+def _check_known(given: Mapping[str, Any], kind: "type[FixedArguments]") -> None:
+    """Refuse arguments that a constructor has left over, with the name that is most like the first of them.
 
     Args:
         given: arguments by name.
-        legal: the names that are left.
         kind: what is constructed.
-        others: further names that it has.
 
     Raises:
         ValueError: which names the argument.
     """
     for name, value in given.items():
-        if name not in legal:
-            every = sorted({*legal, *others})
-            close = difflib.get_close_matches(name, every, 1)
-            known = (
-                f"no such argument of {kind}; the closest is `{close[0]}`" if close else f"one of {', '.join(every)}"
-            )
+        if name not in FOR_KERAS:
+            every = sorted({*FOR_KERAS, *_names(kind).arguments})
+            known, close = f"one of {', '.join(every)}", difflib.get_close_matches(name, every, 1)
+            if name in kind.elsewhere or close:
+                meant = kind.elsewhere.get(name) or f"the closest is `{close[0]}`"
+                known = f"no such argument of {kind.__name__}; {meant}"
             raise ValueError(f"{MARK}{name}`. Expected {known}. Received: {name}={value!r:.60}")
 
 
@@ -98,9 +96,11 @@ class FixedArguments:
 
     Attributes:
         parts: further attributes that stay once it is built, as they are made of the arguments; of each class its own.
+        elsewhere: what to write in the place of arguments that one could look for here.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
+    elsewhere: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         made = super().__new__(cls, *args, **kwargs)
@@ -110,7 +110,7 @@ class FixedArguments:
 
     def __init__(self, **kwargs):
         # What the constructors before it have left is for Keras.
-        _check_known(kwargs, FOR_KERAS, type(self).__name__, _names(type(self)).arguments)
+        _check_known(kwargs, type(self))
         super().__init__(**kwargs)
 
     def __setattr__(self, name, value):

@@ -99,7 +99,14 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
         Kong (1992), A note on importance sampling using standardized weights.
     """
     weights = tf.exp(log_weights - tf.reduce_max(log_weights, axis=0, keepdims=True))
-    return tf.square(tf.reduce_sum(weights, axis=0)) / tf.reduce_sum(tf.square(weights), axis=0)
+    size = tf.square(tf.reduce_sum(weights, axis=0)) / tf.reduce_sum(tf.square(weights), axis=0)
+    return as_sample_size(size, tf.shape(log_weights)[0])
+
+
+def as_sample_size(value: tf.Tensor, num_samples: int | tf.Tensor) -> tf.Tensor:
+    """An effective sample size `[B]` between 1 and K, where rounding put it a little beyond; NaN stays."""
+    most = tf.cast(num_samples, value.dtype)
+    return tf.where(value < 1.0, tf.ones_like(value), tf.where(value > most, most, value))
 
 
 def antithetic_noise(draws: int, size: int, seed: int | Sequence[int] = 0) -> tf.Tensor:

@@ -47,7 +47,7 @@ class Support:
         if math.isinf(self.low) and math.isinf(self.high):
             return f"finite {kind}"
         if math.isinf(self.high):
-            return f"{kind} of at least {self.low:g}{f' and up to {self.most:g}' if self.most < _LARGEST else ''}"
+            return f"{kind} of at least {self.low:g}{f' and up to {self.most:.0f}' if self.most < _LARGEST else ''}"
         return f"{kind} in [{self.low:g}, {self.high:g}]"
 
     @property
@@ -127,8 +127,8 @@ class Support:
             return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:.9g}, {high:.9g}]"
         if not self.bounded and max(abs(low), abs(high)) > self.most:
             if self.most < _LARGEST:
-                remedy = "which the likelihood's mean reaches; divide them, or model them as real numbers"
-                return f"Expected {self}, {remedy}. Received: values in [{low:g}, {high:g}]"
+                remedy = "divide them, or model them as real numbers"
+                return f"Expected {self}; {remedy}. Received: values in [{low:.9g}, {high:.9g}]"
             return (
                 f"Expected {self} up to {_LARGEST:g}, whose squares float32 holds; standardize them. "
                 f"Received: values in [{low:g}, {high:g}]"

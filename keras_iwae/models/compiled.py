@@ -8,6 +8,7 @@ from keras_iwae.foundation import MARK, check_boolean, check_integer
 from keras_iwae.models.graphs import KeepsGraphs
 from keras_iwae.models.repeated_runs import refuse_differing_runs
 from keras_iwae.models.replicas import number_of_replicas, refuse_optimizer, refuse_under_replicas
+from keras_iwae.models.weights_files import check_weights_file
 
 # What `compile` is given and saves.
 _COMPILED = "optimizer", "jit_compile", "steps_per_execution", "unrolled_steps_per_execution"
@@ -54,9 +55,21 @@ class CompiledModel(KeepsGraphs, keras.Model):
         Raises:
             ValueError: which names `filepath`.
         """
-        if str(filepath).endswith((".h5", ".hdf5")):
+        # To the Hub, or to a folder.
+        elsewhere = str(filepath).startswith("hf://") or kwargs.get("zipped") is False
+        if not elsewhere and not str(filepath).endswith(".keras"):
             raise ValueError(f"{MARK}filepath`. Expected a file that ends in .keras. Received: {filepath}")
         return super().save(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """As `keras.Model.load_weights`, of a file that a model with the same weights wrote.
+
+        Raises:
+            ValueError: if there are others in it, or some of this model's are not, without `skip_mismatch`.
+        """
+        if not skip_mismatch:
+            check_weights_file(self, filepath)
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def quantize(self, *args, **kwargs):
         """Refused: what is quantized is trained no more, and a model here is one that trains.

@@ -4,6 +4,18 @@ from typing import Any
 
 from keras_iwae.foundation import MARK
 
+# Options of scripts and arguments of parts, by what a model is given in their place.
+ELSEWHERE = {
+    "num_groups": "it is of objective=keras_iwae.MIWAE(num_groups=...), or PIWAE",
+    "beta": "it is of objective=keras_iwae.CIWAE(beta=...)",
+    "alpha": "it is of objective=keras_iwae.Renyi(alpha=...)",
+    "levels": "it is of likelihood=keras_iwae.likelihoods.CategoricalLikelihood(levels=...), or of another of levels",
+    "num_components": "it is of prior=keras_iwae.priors.MixturePrior(latent_dim, num_components=...) and others",
+    "prior_components": "write prior=keras_iwae.priors.MixturePrior(latent_dim, num_components=...)",
+    "posterior_components": "write posterior=keras_iwae.posteriors.MixturePosterior(encoder, latent_dim, ...)",
+    "network": "write encoder=keras_iwae.networks.gated_encoder(...), decoder=keras_iwae.networks.gated_decoder(...)",
+}
+
 
 def check_model(model: Any) -> None:
     """Refuse what is no model of this package, nor has its parts, where one is to be judged.

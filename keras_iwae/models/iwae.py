@@ -10,7 +10,7 @@ from keras_iwae.bounds import LogTerms, bound_gradients, check_contract, estimat
 from keras_iwae.foundation import check_integer, check_key, effective_sample_size, having_rows
 from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
-from keras_iwae.models.given import build_at_once
+from keras_iwae.models.given import ELSEWHERE, build_at_once
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.legal_training import check_prior, check_samples, check_training
 from keras_iwae.models.missingness import mechanism
@@ -86,6 +86,7 @@ class IWAE(LatentModel):
     """
 
     objects = ("objective", "missingness", "prior")
+    elsewhere = ELSEWHERE
 
     def __init__(
         self,

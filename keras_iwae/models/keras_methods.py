@@ -9,7 +9,7 @@ from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
 from keras_iwae.models.passes import check_ends, check_passes, check_split, check_steps, settle_validation_freq
 from keras_iwae.models.replicas import Batch, refuse_on_batch, refuse_over_machines, shared_out
-from keras_iwae.models.stopping import check_batch, with_stopping
+from keras_iwae.models.stopping import check_batch, check_callbacks, with_stopping
 
 
 class CheckedModel(CompiledModel):
@@ -30,6 +30,11 @@ class CheckedModel(CompiledModel):
 
     def _end_fit(self) -> None:
         """Give up what a callback changed of training, which is of the `fit` that it was given to."""
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """What is reported; that it was of any examples is not."""
+        return [*self._trackers]
 
     def fit(
         self,
@@ -124,6 +129,7 @@ class CheckedModel(CompiledModel):
             self._check_weighed("validation_data")
             return found
         refuse_over_machines(self, "evaluate")
+        check_callbacks(callbacks)
         _refuse_labels(y)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
@@ -141,6 +147,7 @@ class CheckedModel(CompiledModel):
             ValueError: for data that is not taken, weights that are not finite, and entries that have no mean.
         """
         refuse_over_machines(self, "predict")
+        check_callbacks(callbacks)
         check_steps(steps)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")

@@ -78,13 +78,25 @@ class StopWithoutWeight(keras.callbacks.Callback):
         self.model._check_weighed("x")
 
 
-def with_stopping(callbacks: Any, model: keras.Model) -> Any:
-    """The callbacks of `fit`, with those above before what saves; the first only where none of them stops at NaN."""
+def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """The callbacks that a method was given, in one list.
+
+    Raises:
+        ValueError: if one is none, such as the name or the class of one.
+    """
     given = list(callbacks.callbacks) if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks
-    flat = keras.tree.flatten(given) if given is not None else []
+    # What is made of a dict is not said by its values.
+    flat = [given] if isinstance(given, dict) else keras.tree.flatten(given) if given is not None else []
     for each in flat:
         if not isinstance(each, keras.callbacks.Callback):
-            raise ValueError(f"{MARK}callbacks`. Expected Keras callbacks. Received: {each!r}")
+            expected = "objects of Keras' callbacks, such as keras.callbacks.EarlyStopping('val_bound', mode='max')"
+            raise ValueError(f"{MARK}callbacks`. Expected {expected}. Received: {each!r}")
+    return flat
+
+
+def with_stopping(callbacks: Any, model: keras.Model) -> Any:
+    """The callbacks of `fit`, with those above before what saves; the first only where none of them stops at NaN."""
+    flat = check_callbacks(callbacks)
     kinds = (StopWhereLossNotFinite, keras.callbacks.TerminateOnNaN), (StopWithoutWeight,)
     added = [kind[0]() for kind in kinds if not any(isinstance(each, kind) for each in flat)]
     if isinstance(callbacks, keras.callbacks.CallbackList):

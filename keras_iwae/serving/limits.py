@@ -36,6 +36,9 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
 
     def function(*inputs: tf.Tensor) -> Tensors:
         checks = [_shaped(given, spec) for given, spec in zip(inputs, endpoint.inputs, strict=True)]
+        # What follows goes by these shapes, and would fail in other words.
+        with tf.control_dependencies(checks):
+            inputs = tuple(map(tf.identity, inputs))
         if first is not None:
             rows = tf.shape(inputs[first], tf.int64)[0]
             checks.append(_at_most(max_rows, rows, names[first], of_rows))
@@ -43,14 +46,15 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
                 counts = tf.stack([tf.shape(inputs[place], tf.int64)[0] for place in with_rows])
                 checks.append(_alike(counts, [names[place] for place in with_rows]))
             if endpoint.samples:
-                checks.append(_at_most(max_samples, rows * endpoint.samples, names[first], of_samples))
+                each = f" rows with {endpoint.samples} samples each"
+                checks.append(_at_most(max_samples, rows * endpoint.samples, names[first], of_samples, rows, each))
         if "num_samples" in names:
             count = tf.cast(inputs[names.index("num_samples")], tf.int64)
             if first is None:
                 checks.append(_at_most(max_rows, count, "num_samples", of_rows))
             else:
-                counted = tf.maximum(rows, FEWEST_ROWS) * count
-                checks.append(_at_most(max_samples, counted, "num_samples", of_few))
+                counted, each = tf.maximum(rows, FEWEST_ROWS) * count, " samples of each row"
+                checks.append(_at_most(max_samples, counted, "num_samples", of_few, count, each))
         with tf.control_dependencies(checks):
             return endpoint.function(*map(tf.identity, inputs))
 
@@ -59,8 +63,13 @@ def limited(endpoint: Endpoint, max_rows: int, max_samples: int) -> Callable[...
 
 def _shaped(given: tf.Tensor, spec: tf.TensorSpec) -> tf.Operation:
     """Refuse an input of another shape than its spec says, which a loaded signature takes, by its name."""
-    # To the graph's optimizer the shape is that of the spec, and a check of it nothing to compute.
-    found = tf.shape(tf.raw_ops.PlaceholderWithDefault(input=given, shape=None))
+    # To the graph's optimizer the shape is that of the spec, and a check of it nothing to compute: of a scalar it knows
+    # all, and is not told that bytes are one.
+    if spec.shape.rank:
+        unknown = tf.raw_ops.PlaceholderWithDefault(input=given, shape=None)
+    else:
+        unknown = tf.io.parse_tensor(tf.io.serialize_tensor(given), given.dtype)
+    found = tf.shape(unknown)
     wanted = [-1 if size is None else size for size in spec.shape]
     sizes = tf.concat([found, tf.fill([len(wanted)], -2)], axis=0)[: len(wanted)]
     right = tf.reduce_all((sizes == wanted) | (tf.constant(wanted, tf.int32) == -1))
@@ -78,7 +87,11 @@ def _alike(counts: tf.Tensor, names: list[str]) -> tf.Operation:
     return tf.debugging.Assert(tf.reduce_all(tf.equal(counts, counts[0])), [message])
 
 
-def _at_most(most: int, count: tf.Tensor, name: str, limit: str) -> tf.Operation:
-    message = f"Invalid value received for `{name}`. Expected at most {limit}, which were set at export. Received:"
+def _at_most(
+    most: int, count: tf.Tensor, name: str, limit: str, received: tf.Tensor | None = None, of: str = ""
+) -> tf.Operation:
+    """Refuse a count above `most`, in the words of what was sent where it is another number."""
+    message = f"Invalid value received for `{name}`. Expected at most {limit}, which were set at export. Received: "
     # Of a string it is one operation, of an int64 a branch.
-    return tf.debugging.Assert(count <= most, [message, tf.strings.as_string(count)])
+    said = tf.strings.join([message, tf.strings.as_string(count if received is None else received), of])
+    return tf.debugging.Assert(count <= most, [said])

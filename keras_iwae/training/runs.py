@@ -127,6 +127,28 @@ def save_model(model: IWAE | AVB, path: str | os.PathLike) -> None:
         model.save(temporary)
 
 
+def check_goes_on(run: Path) -> None:
+    """Refuse to train on where the optimizer was left out of the checkpoint, before anything is read for it.
+
+    Raises:
+        ValueError: which names `out`, the argument of those that go on.
+    """
+    file = run / "model.keras"
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        # Said where it is loaded.
+        return
+    if not held.get("compile_config"):
+        raise ValueError(
+            f"{MARK}out`. Expected a run with its optimizer. Received: {run}, which was packed without; "
+            "train.py --start begins a new run with its weights"
+        )
+
+
 def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
     """The model of a run folder, or of a `.keras` file.
 

@@ -75,6 +75,8 @@ def _contents(folder: Path) -> dict:
         unevaluated = "has a posterior without log weights, and no L_k; what annealing said is below, where it ran"
     else:
         unevaluated = "was trained further after it was evaluated" if evaluated else "has not been evaluated"
+        if "nll_test_before_rounding" in known:
+            unevaluated += " with its rounded weights; what was found before is below"
     return {
         "name": folder.resolve().name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
