@@ -16,6 +16,9 @@
 # A picture x is made of a code z: $p(x) = \int p(x|z) p(z) dz$ with $p(z) = N(0, I)$, and a
 # decoder that gives each pixel's probability of being white. The encoder gives a mean and a
 # standard deviation of each unit of z, $q(z|x)$.
+#
+# `FusedAdam` is Keras' Adam in fewer operations, and `steps_per_execution` takes as many
+# steps at a call: both save time and change nothing else.
 
 # %%
 import matplotlib.pyplot as plt
