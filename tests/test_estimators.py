@@ -379,7 +379,7 @@ def test_refused_pairs_say_what_is_allowed():
             {"posterior": "bernoulli", "objective": "ae", "num_samples": 1},
             "`objective`. Expected one that draws samples.*Received: Reconstruction",
         ),
-        ({"objective": "miwae"}, "`num_groups`. Expected a divisor of .* 6, such as .*num_groups=6.*; it is 8 where none is given"),
+        ({"objective": "miwae"}, "`num_groups`. Expected a divisor of .*num_groups=6.*; it is 8 where none is given"),
         ({"posterior": "cauchy"}, "`posterior`"),
         ({"backward_samples": 7}, "`backward_samples`. Expected at most num_samples = 6"),
         ({"backward_samples": 0}, "`backward_samples`"),

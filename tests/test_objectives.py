@@ -156,7 +156,7 @@ def test_grouping_is_of_successive_samples_and_not_of_the_batch():
     ("make", "message"),
     [
         (lambda: MIWAE(num_groups=0), "`num_groups`"),
-        (lambda: MIWAE(num_groups=5).terms(12), "divisor of num_samples = 12, such as .*num_groups=4.*; .* Received: 5"),
+        (lambda: MIWAE(num_groups=5).terms(12), "divisor of num_samples = 12, .*num_groups=4.*; .* Received: 5"),
         (lambda: PIWAE(num_groups=7).inference_terms(12), "divisor of num_samples = 12"),
         (lambda: CIWAE(beta=1.5), "`beta`"),
         (lambda: CIWAE(beta=0.0, learned=True), "both excluded"),
