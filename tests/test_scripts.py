@@ -267,7 +267,7 @@ def test_the_table_of_options_is_the_configuration(monkeypatch):
         ("reproduce", ["--row", "digits-iwae-k5-l1", "--out", "broken.keras"], "`out`. Expected a folder"),
         ("train", ["--dataset", "missing.npz"], "missing.npz"),
         ("train", ["--resume", "--num-samples", "9"], "not --num-samples"),
-        ("evaluate_nll", ["--model", "nowhere"], "`model`. Expected a run folder or a .keras file, or a model in the box"),
+        ("evaluate_nll", ["--model", "nowhere"], "`model`. Expected a run folder or a .keras file, or a model in the"),
         ("evaluate_nll", ["--k", "0"], "--k: expected an integer of at least 1, received 0"),
         ("evaluate_nll", ["--dataset", "missing.npy"], "missing.npy"),
         ("export", ["--model", "broken.keras"], "broken.keras, which cannot be read"),
