@@ -311,7 +311,7 @@ def test_what_is_of_two_things_has_two_names(made, tmp_path):
     assert names(other, "test", "test") == names(tmp_path / "o" / ".." / "d.npz", "test", "test")
 
 
-def test_what_took_longer_is_not_replaced_without_a_word(made, recwarn):
+def test_a_quick_look_does_not_replace_what_took_longer(made, recwarn):
     run, _config = made
     warnings.simplefilter("always")
     (run / "model.keras").write_bytes(b"a model")
@@ -324,12 +324,16 @@ def test_what_took_longer_is_not_replaced_without_a_word(made, recwarn):
         return [str(each.message) for each in recwarn.list]
 
     assert [keep(10, 50), keep(10, 50), keep(20, 5000)] == [[], [], []]
-    for smaller in ((20, 50), (3, 5000)):
-        keep(20, 5000)
+    was = "metrics.json: nll_test was of num_examples = 20, num_samples = 5,000, and"
+    for smaller in ((20, 50), (3, 5000), (3, 50)):
         (said,) = keep(*smaller)
-        assert said.endswith("metrics.json: nll_test was of num_examples = 20, num_samples = 5,000, and is replaced")
+        assert said.endswith(f"{was} stays; what was found now is written nowhere")
+        assert runs.read_metrics(run)["nll_test"]["num_samples"] == 5000
+    (said,) = keep(30, 50)
+    assert said.endswith(f"{was} is replaced")
+    assert runs.read_metrics(run)["nll_test"]["num_samples"] == 50
     # Of a model that is no more it had no use.
-    assert keep(20, 5000, "of before") == []
+    assert keep(30, 5000, "of before") == []
     assert keep(2, 5) == []
 
 

@@ -215,6 +215,9 @@ class Subject:
     def keep(self, method: str, record: Mapping, stem: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write `record` into the run's `metrics.json` and `arrays` into an .npz file beside it; nothing without a run.
 
+        A quick look does not take the place of what took hours: of fewer images or samples than what is kept of the
+        same model, with no more of the other, nothing is written, and a warning says so.
+
         Args:
             method: what the key in `metrics.json` begins with; the split follows, before it "on" a foreign data set.
             record: what to write, for JSON.
@@ -223,19 +226,24 @@ class Subject:
         """
         if self.path.is_dir():
             key = self._key(method, "_")
-            self._say_what_is_replaced(key, record)
+            if self._is_less(key, record):
+                return
             self.write_arrays(self.path / f"{self._key(stem, '-')}.npz", arrays)
             runs.update_metrics(self.path, {key: record})
 
-    def _say_what_is_replaced(self, key: str, record: Mapping) -> None:
-        """A quick look may take the place of what took hours."""
+    def _is_less(self, key: str, record: Mapping) -> bool:
+        """Whether what is kept is of more, and stays; one that is of more in one way alone is replaced."""
         before = runs.read_metrics(self.path).get(key)
         if not isinstance(before, Mapping) or not runs.is_current(self.path, before):
-            return
+            return False
         counts = [name for name in ("num_examples", "num_samples") if None not in (before.get(name), record.get(name))]
-        if any(before[name] > record[name] for name in counts):
-            were = ", ".join(f"{name} = {before[name]:,}" for name in counts)
-            warnings.warn(f"{self.path / 'metrics.json'}: {key} was of {were}, and is replaced", stacklevel=4)
+        if all(before[name] <= record[name] for name in counts):
+            return False
+        stays = all(before[name] >= record[name] for name in counts)
+        were = ", ".join(f"{name} = {before[name]:,}" for name in counts)
+        becomes = "stays; what was found now is written nowhere" if stays else "is replaced"
+        warnings.warn(f"{self.path / 'metrics.json'}: {key} was of {were}, and {becomes}", stacklevel=4)
+        return stays
 
     def write_arrays(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays of each image, and which images these are."""
