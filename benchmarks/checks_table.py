@@ -2,7 +2,7 @@
 """Importance sampling beside annealed importance sampling, a row for each run, from what its folder holds.
 
 Each run was evaluated by both: scripts/evaluate_nll.py --k 5000, and --method ais on the same first images or fewer;
-if --proposal refined was asked for too, it is held to the same images. A difference is of the images that both have,
+if --proposal adapted was asked for too, it is held to the same images. A difference is of the images that both have,
 image by image. Rows of other runs that --json has already stay there.
 
   python benchmarks/checks_table.py saved_models/reproduce/mnist-iwae-k50-l1-fast --json docs/results/checks.json
@@ -32,10 +32,10 @@ def row(run: Path) -> dict[str, str]:
         "AIS less IW-NLL, image by image": less(checked, sampled[:n]),
         "acceptance": f"{annealed['acceptance_rate']:.2f}",
     }
-    if "nll_refined_test" in metrics:
-        refined = metrics["nll_refined_test"]
-        found["AIS less refined"] = less(checked, log_likelihoods(run, "refined-test")[:n])
-        found["k-hat above 0.7, refined"] = f"{refined['pareto_k']['share_above_0.7']:.0%}"
+    if "nll_adapted_test" in metrics:
+        adapted = metrics["nll_adapted_test"]
+        found["AIS less adapted"] = less(checked, log_likelihoods(run, "adapted-test")[:n])
+        found["k-hat above 0.7, adapted"] = f"{adapted['pareto_k']['share_above_0.7']:.0%}"
     return found
 
 

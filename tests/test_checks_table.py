@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import checks_table
 
-NLLS = {"test": [3.0, 5.0, 100.0], "ais-test": [2.0, 3.0], "refined-test": [2.5, 3.5, 90.0]}
+NLLS = {"test": [3.0, 5.0, 100.0], "ais-test": [2.0, 3.0], "adapted-test": [2.5, 3.5, 90.0]}
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def run(tmp_path):
     sampled = {"nll": 36.0, "standard_error": 1.0, "num_samples": 5000, "num_examples": 3, "limit": None}
     metrics = {
         "nll_test": {**sampled, "pareto_k": {"share_above_0.7": 1.0}},
-        "nll_refined_test": {**sampled, "pareto_k": {"share_above_0.7": 0.25}},
+        "nll_adapted_test": {**sampled, "pareto_k": {"share_above_0.7": 0.25}},
         "ais_test": {"nll": 2.5, "standard_error": 0.5, "monte_carlo_error": 0.01, "acceptance_rate": 0.6},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -34,10 +34,10 @@ def test_differences_are_of_the_images_that_both_have(run):
     row = checks_table.row(run)
     # Of 1 and 2 nats, and of a half twice.
     assert row["AIS less IW-NLL, image by image"] == "-1.50 ± 0.50"
-    assert row["AIS less refined"] == "-0.50 ± 0.00"
+    assert row["AIS less adapted"] == "-0.50 ± 0.00"
     assert row["IW-NLL, first 2 images"] == "4.00 ± 1.00"
     assert row["IW-NLL, K = 5000, all test images"] == "36.00 ± 1.00"
-    assert (row["k-hat above 0.7"], row["k-hat above 0.7, refined"]) == ("100%", "25%")
+    assert (row["k-hat above 0.7"], row["k-hat above 0.7, adapted"]) == ("100%", "25%")
 
 
 def test_rows_of_other_runs_stay(run, tmp_path, monkeypatch, capsys):

@@ -212,8 +212,8 @@ def test_truncated_run_says_so(short):
     assert record == runs.read_json(root / "results" / f"{name}.json")
     assert (record["passes"], record["passes_planned"], record["complete"]) == (1, 133, False)
     assert record["nll_test"]["num_examples"] == record["nll_train"]["num_examples"] == 15
-    refined = record["nll_refined"]
-    assert (refined["proposal"], refined["num_samples"], refined["num_examples"]) == ("refined", 500, 15)
+    adapted = record["nll_adapted"]
+    assert (adapted["proposal"], adapted["num_samples"], adapted["num_examples"]) == ("adapted", 500, 15)
     assert record["pruned"]["num_examples"] == 15
     assert record["from"]["row"] == "digits-vae-k1-l1-fast"
     assert record["from"]["passes"] == 1
@@ -242,6 +242,18 @@ def test_second_start_of_what_is_done_only_reads(short):
     before = (root / name / "model.keras").stat().st_mtime_ns
     assert reproduce(name, root, budget_minutes=1e-9, num_samples=20, limit=15) == record
     assert (root / name / "model.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_result_of_before_there_were_adapted_proposals_is_given_theirs(short):
+    root, name, record = short
+    runs.write_json(root / "results" / f"{name}.json", {k: v for k, v in record.items() if k != "nll_adapted"})
+    found = reproduce(name, root, budget_minutes=1e-9, num_samples=20, limit=15)
+    assert found == runs.read_json(root / "results" / f"{name}.json")
+    assert found["nll_adapted"]["nll"] == pytest.approx(record["nll_adapted"]["nll"], rel=1e-6)
+    assert {k: v for k, v in found.items() if k != "nll_adapted"} == {
+        k: v for k, v in record.items() if k != "nll_adapted"
+    }
 
 
 def test_bad_requests_are_refused(tmp_path):
