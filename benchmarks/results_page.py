@@ -153,6 +153,7 @@ def stored(rows: list[dict]) -> str:
 def draw_curves(records: list[dict], path: Path) -> None:
     """NLL of the validation images against passes, a panel for each data set."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = [name for name in DATASETS if any(dataset_of(r) == name and r["curve"] for r in records)]
     figure = Figure(figsize=(5.2 * len(names), 4), layout="constrained")
@@ -163,17 +164,14 @@ def draw_curves(records: list[dict], path: Path) -> None:
                 axes.plot(x, y, marker="o", markersize=3, label=record["row"].removeprefix(f"{name}-"))
         axes.set(title=name, xlabel="passes over the training images", xscale="log", yscale="log")
         axes.set_ylabel("validation NLL, K = 1000 (nats)")
-        ticks = [value for value in (84, 86, 88, 90, 95, 100, 105, 110, 120, 130, 150) if y_range(axes, value)]
-        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        # Of a logarithmic axis Matplotlib labels the powers of ten, and there is none in some panels.
+        low, high = axes.get_ylim()
+        ticks = [tick for tick in MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
-
-
-def y_range(axes, value: float) -> bool:
-    low, high = axes.get_ylim()
-    return low <= value <= high
 
 
 def draw_units(records: list[dict], path: Path) -> None:
