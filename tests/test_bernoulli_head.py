@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae.likelihoods import BernoulliLikelihood, bernoulli, bernoulli_head
-from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES, bernoulli_head_log_likelihood
+from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES
 
 # K, B, F and D. 127 is prime, so that no logarithms are shared; 126 and 240 are of groups of 7 and of 8.
 SHAPES = [(4, 3, 5, 12), (4, 3, 5, 127), (4, 3, 5, 126), (4, 3, 5, 240), (4, 3, 5, 1), (1, 3, 5, 12), (4, 1, 5, 12)]
@@ -21,6 +21,10 @@ def arguments(samples, batch, units, size, grey=False, gain=1.0):
         rng.normal(size=size),
     )
     return [np.float64(np.float32(a)) for a in (x, features, gain * kernel, gain * bias)]
+
+
+def by_head(x, features, kernel, bias):
+    return bernoulli_head.bernoulli_head(x, kernel, bias)(features)
 
 
 def plain(x, features, kernel, bias):
@@ -61,7 +65,7 @@ def assert_same(found, expected):
 def test_values_and_first_and_second_derivatives(shape, grey):
     inputs = arguments(*shape, grey=grey)
     expected = derivatives(plain, inputs, tf.float64)
-    assert_same(derivatives(bernoulli_head_log_likelihood, inputs, tf.float32), expected)
+    assert_same(derivatives(by_head, inputs, tf.float32), expected)
 
     # Controls: one term wrong at a time, as each might be left out of what is summed.
     def without_tails(x, features, kernel, bias):
@@ -82,14 +86,14 @@ def test_values_and_first_and_second_derivatives(shape, grey):
 @pytest.mark.parametrize("shape", [(4, 3, 5, 12), (4, 3, 5, 127), (1, 1, 5, 1)], ids=str)
 def test_the_same_under_xla(shape):
     inputs = arguments(*shape)
-    found = derivatives(bernoulli_head_log_likelihood, inputs, tf.float32, jit_compile=True)
+    found = derivatives(by_head, inputs, tf.float32, jit_compile=True)
     assert_same(found, derivatives(plain, inputs, tf.float64))
 
 
 @pytest.mark.parametrize("gain", [10.0, 1e3, 1e4])
 def test_sure_logits_cost_digits_of_their_own_size_and_no_more(gain):
     inputs = arguments(4, 3, 5, 127, gain=gain)
-    found = derivatives(bernoulli_head_log_likelihood, inputs, tf.float32)
+    found = derivatives(by_head, inputs, tf.float32)
     expected = derivatives(plain, inputs, tf.float64)
     assert all(np.all(np.isfinite(each)) for each in found)
     sizes = np.abs(np.einsum("kbf,fd->kbd", inputs[1], inputs[2]) + inputs[3]).sum(axis=-1)
@@ -98,10 +102,10 @@ def test_sure_logits_cost_digits_of_their_own_size_and_no_more(gain):
 
 def test_a_product_that_float32_does_not_hold_is_not_taken(monkeypatch):
     inputs = [tf.constant(each, tf.float32) for each in arguments(4, 3, 5, 120, gain=100.0)]
-    assert np.all(np.isfinite(bernoulli_head_log_likelihood(*inputs)))
+    assert np.all(np.isfinite(by_head(*inputs)))
     # Control: it would be 0, and its logarithm infinite.
     monkeypatch.setattr(bernoulli_head, "_SMALLEST", -1.0)
-    assert not np.all(np.isfinite(bernoulli_head_log_likelihood(*inputs)))
+    assert not np.all(np.isfinite(by_head(*inputs)))
 
 
 def built(features=5, **kwargs):
@@ -118,9 +122,9 @@ def test_the_likelihood_takes_it_where_it_wins_and_only_there(monkeypatch):
 
     def spy(*given):
         used.append(given)
-        return bernoulli_head_log_likelihood(*given)
+        return bernoulli_head.bernoulli_head(*given)
 
-    monkeypatch.setattr(bernoulli, "bernoulli_head_log_likelihood", spy)
+    monkeypatch.setattr(bernoulli, "bernoulli_head", spy)
     likelihood, rng = built(), np.random.default_rng(3)
     x = (rng.random((3, 2, 3)) < 0.5).astype(np.float32)
     features = rng.normal(size=(FEWEST_SAMPLES, 3, 5)).astype(np.float32)
@@ -142,8 +146,13 @@ def test_the_likelihood_takes_it_where_it_wins_and_only_there(monkeypatch):
     # Those of a decoder of another precision, as of a model with dtype="mixed_float16", whose likelihood is float32.
     for dtype in ("float16", "bfloat16", "float64"):
         assert uses(likelihood, tf.cast(features, dtype)) == 1
-    # A number of samples that is not known while the graph is made is none that wins.
+    # A number of samples that is not known while the graph is made is none that wins, but for many draws of the same x.
     unknown = tf.function(likelihood.log_prob, input_signature=[tf.TensorSpec([3, 2, 3]), tf.TensorSpec([None, 3, 5])])
-    before = len(used)
-    np.testing.assert_allclose(unknown(x, features), likelihood.log_prob(x, features), rtol=1e-5)
-    assert len(used) == before + 1
+    before, expected = len(used), likelihood.entries(likelihood(features)).log_prob(x).numpy().sum(axis=(2, 3))
+    np.testing.assert_allclose(unknown(x, features), expected, rtol=1e-5)
+    assert len(used) == before
+    of_x = likelihood.log_prob_of(x)
+    unknown = tf.function(of_x, input_signature=[tf.TensorSpec([None, 3, 5])])
+    for some in (of_x(features), of_x(features[1:]), unknown(features), unknown(features[1:])):
+        np.testing.assert_allclose(some, expected[-len(some) :], rtol=1e-5)
+    assert len(used) == before + 1, "what x alone says is said once"

@@ -69,7 +69,7 @@ FOLLOWED = {
 }
 # Those that say the same again: changed alone they are refused by name.
 REFUSED = (
-    *("entry_log_prob", "log_prob", "training_log_prob", "distribution"),
+    *("entry_log_prob", "log_prob", "log_prob_of", "training_log_prob", "distribution"),
     *("mean", "mean_of", "moments_of", "sample", "served", "level_probabilities", "check"),
 )
 # What says nothing of the density of given parameters, or is asked wherever it is said.
@@ -94,6 +94,7 @@ def said(likelihood):
         # Too few draws for a head that is fused.
         "log_prob of few": likelihood.log_prob(X, FEATURES[:2])[1],
         "log_prob of some": likelihood.log_prob(X, FEATURES, X > 0.0),
+        "log_prob_of": likelihood.log_prob_of(X)(FEATURES),
         "training_log_prob": likelihood.training_log_prob(X, FEATURES),
         "entry_log_prob": likelihood.entry_log_prob(X, parameters),
         "distribution": likelihood.distribution(FEATURES).log_prob(X),
@@ -114,7 +115,7 @@ def test_every_public_method_is_followed_or_refused(kind):
     assert methods <= {*FOLLOWED, *REFUSED, *ASKED}, "a method that nobody has thought of"
     # The other families say these as those two do.
     for name in REFUSED if kind in WITH_SHORTCUTS else ("log_prob",):
-        odd = built(changed(kind, name, twice if name not in ("distribution", "check") else _shifted), FAMILIES[kind])
+        odd = built(changed(kind, name, twice if name not in ("distribution", "check", "log_prob_of") else _shifted), FAMILIES[kind])
         if name == "level_probabilities" and not isinstance(odd.levels, int):
             continue
         with pytest.raises(ValueError, match=rf"^Invalid .*`likelihood`\. Expected a class .*`{name}`"):
@@ -122,6 +123,8 @@ def test_every_public_method_is_followed_or_refused(kind):
 
 
 def _shifted(given):
+    if callable(given):
+        return lambda features: twice(given(features))
     return tfd.Independent(tfd.Normal(tf.zeros([K, B, D])[:, :1], 3.0), 1) if hasattr(given, "log_prob") else given
 
 
@@ -141,7 +144,7 @@ def test_what_changes_the_density_changes_it_everywhere(name, kind):
     before, after = said(plain), said(odd)
     assert all(np.abs(after[each] - before[each]).max() > 1e-3 for each in before), "something stays what it was"
     entries = odd.entries(odd(FEATURES)).log_prob(X).numpy()
-    sums = {"log_prob": entries.sum(-1), "training_log_prob": entries.sum(-1), "distribution": entries.sum(-1)}
+    sums = dict.fromkeys(("log_prob", "log_prob_of", "training_log_prob", "distribution"), entries.sum(-1))
     sums |= {"log_prob of few": entries.sum(-1)[1], "log_prob of some": (entries * X.numpy()).sum(-1)}
     for each, wanted in {"entry_log_prob": entries, **sums}.items():
         np.testing.assert_allclose(after[each], wanted, rtol=1e-4, atol=1e-4, err_msg=each)
@@ -161,7 +164,7 @@ def test_a_fused_head_is_used_where_nothing_is_changed():
     """A class that only adds something keeps the fast path, and the numbers of ours to the bit."""
     ours, own = built(BernoulliLikelihood, ()), built(type("Own", (BernoulliLikelihood,), {"more": 3}), ())
     np.testing.assert_array_equal(ours.log_prob(X, FEATURES), own.log_prob(X, FEATURES))
-    assert own._fused(FEATURES, None)
+    assert own._fused(None)
     assert own.says_as(BernoulliLikelihood)
     fair = {"entries": lambda self, parameters: tfd.Bernoulli(logits=0.0 * parameters, dtype=tf.float32)}
     own = built(type("Fair", (BernoulliLikelihood,), fair), ())

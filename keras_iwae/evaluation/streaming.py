@@ -93,6 +93,7 @@ def stream_log_weights(
     Returns:
         `StreamedWeights`.
     """
+    log_likelihood_of = model.generative.log_likelihood_of(x)
     draw = (proposal or Proposal()).source(model, x, seed)
     batch = tf.shape(x)[0]
 
@@ -109,7 +110,7 @@ def stream_log_weights(
     def one_chunk(begin, recent, streams):
         end = tf.minimum(begin + chunk_size, num_samples)
         z, log_proposal = samples(begin, end)
-        terms = LogTerms(model.generative.log_likelihood(x, z), model.generative.log_prior(z), log_proposal)
+        terms = LogTerms(log_likelihood_of(z), model.generative.log_prior(z), log_proposal)
         recent = tf.concat([recent, terms.weights], axis=0)
 
         def summarized() -> tuple:

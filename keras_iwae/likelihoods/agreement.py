@@ -100,6 +100,8 @@ def _statements(likelihood: Likelihood, features: tf.Tensor, x: tf.Tensor) -> It
     yield "entry_log_prob", lambda: likelihood.entry_log_prob(x, parameters), log_prob
     yield "log_prob", lambda: likelihood.log_prob(x, features, None), summed
     yield "log_prob", lambda: likelihood.log_prob(x, features, mask), lambda: summed(mask)
+    yield "log_prob_of", lambda: likelihood.log_prob_of(x)(features), summed
+    yield "log_prob_of", lambda: likelihood.log_prob_of(x, mask)(features), lambda: summed(mask)
     if not likelihood.weighted:
         yield "training_log_prob", lambda: likelihood.training_log_prob(x, features, None), summed
     yield "distribution", lambda: likelihood.distribution(features).log_prob(x), summed

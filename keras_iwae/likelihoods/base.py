@@ -1,6 +1,7 @@
 """What every likelihood p(x|z) does with the distribution of one entry that it gives."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -150,6 +151,10 @@ class Likelihood(FixedArguments, keras.Layer):
         if mask is not None:
             log_probs = tf.where(mask, log_probs, 0.0)
         return tf.reduce_sum(log_probs, axis=list(range(-len(self.event_shape), 0)))
+
+    def log_prob_of(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`log_prob` of these events as a function of features: what depends on x alone may be computed once for all."""
+        return lambda features: self.log_prob(x, features, mask)
 
     def training_log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """What training climbs in the place of log p(x|z), `[K, B]`; another thing only where it is `weighted`."""

@@ -1,5 +1,7 @@
 """Bernoulli likelihood: independent binary entries, the one of the IWAE paper."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,7 +9,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods.base import Likelihood
-from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES, bernoulli_head_log_likelihood
+from keras_iwae.likelihoods.bernoulli_head import FEWEST_SAMPLES, bernoulli_head
 from keras_iwae.likelihoods.bernoulli_logits import bernoulli_log_likelihood
 
 tfd = tfp.distributions
@@ -44,13 +46,9 @@ class BernoulliLikelihood(Likelihood):
     def log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         if not self.says_as(BernoulliLikelihood):
             return super().log_prob(x, features, mask)
-        flat = tf.reshape(x, [-1, int(np.prod(self.event_shape))])
-        if self._fused(features, mask):
-            # A decoder may be of another precision than the head, which then casts as every layer does.
-            rows = tf.cast(features, tf.float32)
-            return bernoulli_head_log_likelihood(
-                flat, rows, tf.convert_to_tensor(self.head.kernel), tf.convert_to_tensor(self.head.bias)
-            )
+        if self._fused(mask) and (features.shape[0] or 0) >= FEWEST_SAMPLES:
+            return self._by_head(x)(features)
+        flat = self._rows(x)
         logits = self(features)
         leading = tf.shape(logits)[: logits.shape.rank - len(self.event_shape)]
         logits = tf.reshape(logits, tf.concat([leading, [flat.shape[-1]]], axis=0))
@@ -61,10 +59,28 @@ class BernoulliLikelihood(Likelihood):
         unseen = tf.reduce_sum(1.0 - observed, axis=-1)
         return bernoulli_log_likelihood(flat, logits * observed) + np.float32(np.log(2.0)) * unseen
 
-    def _fused(self, features: tf.Tensor, mask: tf.Tensor | None) -> bool:
-        samples = features.shape[0]
-        wins = samples is not None and samples >= FEWEST_SAMPLES
-        return wins and mask is None and self.head is not None and self.head.compute_dtype == "float32"
+    def log_prob_of(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> Callable[[tf.Tensor], tf.Tensor]:
+        own = type(self).log_prob is BernoulliLikelihood.log_prob and "log_prob" not in vars(self)
+        if not (own and self.says_as(BernoulliLikelihood) and self._fused(mask)):
+            return super().log_prob_of(x, mask)
+        by_head = self._by_head(x)
+        # Few that are known to be few; the last draws of many are of an unknown number.
+        return lambda features: (
+            self.log_prob(x, features) if (features.shape[0] or FEWEST_SAMPLES) < FEWEST_SAMPLES else by_head(features)
+        )
+
+    def _fused(self, mask: tf.Tensor | None) -> bool:
+        return mask is None and self.head is not None and self.head.compute_dtype == "float32"
+
+    def _by_head(self, x: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        by_head = bernoulli_head(
+            self._rows(x), tf.convert_to_tensor(self.head.kernel), tf.convert_to_tensor(self.head.bias)
+        )
+        # A decoder may be of another precision than the head, which then casts as every layer does.
+        return lambda features: by_head(tf.cast(features, tf.float32))
+
+    def _rows(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(x, [-1, int(np.prod(self.event_shape))])
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         parameters = self(features)

@@ -14,6 +14,8 @@ above,
 which asks for nothing but the same s: one product with it gives what is added to dW and db.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_iwae.likelihoods.bernoulli_logits import group_size
@@ -26,49 +28,54 @@ _MOST_TOGETHER = 8
 _SMALLEST = 1e-37
 
 
-@tf.custom_gradient
-def bernoulli_head_log_likelihood(x: tf.Tensor, features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
-    """Log-likelihood of binary entries whose logits are a dense layer of features.
+def bernoulli_head(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Log-likelihood of binary entries as a function of the features that a dense layer makes logits of.
 
-    It equals `bernoulli_log_likelihood(x, features @ kernel + bias)` to float32, values and gradients.
+    It equals `bernoulli_log_likelihood(x, features @ kernel + bias)` to float32, values and gradients, those in x and
+    in the weights too. What depends on these alone is computed here, once for all features that follow.
 
     Args:
         x: entries in [0, 1], float32 `[B, D]`.
-        features: float32 `[K, B, F]`.
         kernel: float32 `[F, D]`.
         bias: float32 `[D]`.
 
     Returns:
-        nats, float32 `[K, B]`.
+        from features, float32 `[K, B, F]`, to nats, float32 `[K, B]`.
     """
     units, size = kernel.shape
-    flat = tf.reshape(features, [-1, units])
-    zeros = tf.sigmoid(tf.nn.bias_add(tf.matmul(flat, -kernel), -bias))
     together = group_size(size, _MOST_TOGETHER)
-    # Entries that are far apart, so that the products are of whole rows.
-    products = tf.reduce_prod(tf.reshape(zeros, [-1, together, size // together]), axis=1)
+    negative = -kernel
+    slopes, at_zero = tf.matmul(x, kernel, transpose_b=True), tf.linalg.matvec(x, bias)
 
-    def one_by_one() -> tf.Tensor:
-        return -tf.reduce_sum(tf.nn.softplus(tf.matmul(flat, kernel) + bias), axis=-1)
+    @tf.custom_gradient
+    def log_likelihood(x: tf.Tensor, features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
+        flat = tf.reshape(features, [-1, units])
+        zeros = tf.sigmoid(tf.nn.bias_add(tf.matmul(flat, negative), -bias))
+        # Entries that are far apart, so that the products are of whole rows.
+        products = tf.reduce_prod(tf.reshape(zeros, [-1, together, size // together]), axis=1)
 
-    def by_products() -> tf.Tensor:
-        return tf.reduce_sum(tf.math.log(products), axis=-1)
+        def one_by_one() -> tf.Tensor:
+            return -tf.reduce_sum(tf.nn.softplus(tf.matmul(flat, kernel) + bias), axis=-1)
 
-    none = tf.cond(tf.reduce_min(products) > _SMALLEST, by_products, one_by_one)
-    slopes = tf.matmul(x, kernel, transpose_b=True)
-    linear = tf.reduce_sum(features * slopes, axis=-1) + tf.linalg.matvec(x, bias)
-    log_likelihood = linear + tf.reshape(none, tf.shape(linear))
+        def by_products() -> tf.Tensor:
+            return tf.reduce_sum(tf.math.log(products), axis=-1)
 
-    def gradient(upstream):
-        column = tf.reshape(upstream, [-1, 1])
-        # A last feature of 1, whose row of the kernel is the bias.
-        scaled = column * tf.concat([flat, tf.ones_like(column)], axis=1)
-        given = tf.reduce_sum(tf.reshape(scaled, tf.concat([tf.shape(upstream), [units + 1]], axis=0)), axis=0)
-        d_head = tf.matmul(given, x - 1.0, transpose_a=True) + tf.matmul(scaled, zeros, transpose_a=True)
-        back = tf.reshape(tf.matmul(zeros, kernel, transpose_b=True), tf.shape(features))
-        d_features = upstream[..., tf.newaxis] * (slopes - tf.reduce_sum(kernel, axis=1) + back)
-        logits = tf.matmul(flat, kernel) + bias
-        d_x = tf.reduce_sum(tf.reshape(column * logits, tf.concat([tf.shape(features)[:-1], [size]], axis=0)), axis=0)
-        return d_x, d_features, d_head[:-1], d_head[-1]
+        none = tf.cond(tf.reduce_min(products) > _SMALLEST, by_products, one_by_one)
+        linear = tf.reduce_sum(features * slopes, axis=-1) + at_zero
 
-    return log_likelihood, gradient
+        def gradient(upstream):
+            column = tf.reshape(upstream, [-1, 1])
+            # A last feature of 1, whose row of the kernel is the bias.
+            scaled = column * tf.concat([flat, tf.ones_like(column)], axis=1)
+            given = tf.reduce_sum(tf.reshape(scaled, tf.concat([tf.shape(upstream), [units + 1]], axis=0)), axis=0)
+            d_head = tf.matmul(given, x - 1.0, transpose_a=True) + tf.matmul(scaled, zeros, transpose_a=True)
+            back = tf.reshape(tf.matmul(zeros, kernel, transpose_b=True), tf.shape(features))
+            d_features = upstream[..., tf.newaxis] * (slopes - tf.reduce_sum(kernel, axis=1) + back)
+            logits = tf.matmul(flat, kernel) + bias
+            by_event = tf.concat([tf.shape(features)[:-1], [size]], axis=0)
+            d_x = tf.reduce_sum(tf.reshape(column * logits, by_event), axis=0)
+            return d_x, d_features, d_head[:-1], d_head[-1]
+
+        return linear + tf.reshape(none, tf.shape(linear)), gradient
+
+    return lambda features: log_likelihood(x, features, kernel, bias)

@@ -219,14 +219,33 @@ class GenerativeModel(FixedArguments, keras.Layer):
         Where `missing` is "nan", entries that are NaN were not observed, and it is that of the others; with a
         `missingness` it is log p(x_obs, s|z). In training it is what the likelihood has training climb.
         """
-        mask = None
-        if self.missing is not None:
-            mask = tf.logical_not(tf.math.is_nan(x))
-            # By what is missing, as in `EventEncoder`.
-            x = tf.where(tf.math.is_nan(x), self.likelihood.support.nearest_to_zero, x)
+        x, mask = self._observed(x)
         log_prob = self.likelihood.training_log_prob if training else self.likelihood.log_prob
+        return self._with_missingness(x, mask, z, lambda features: log_prob(x, features, mask), training)
+
+    def log_likelihood_of(self, x: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`log_likelihood` of these events as a function of latents, for many draws: what x alone says is said once."""
+        x, mask = self._observed(x)
+        log_prob = self.likelihood.log_prob_of(x, mask)
+        return lambda z: self._with_missingness(x, mask, z, log_prob)
+
+    def _observed(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        if self.missing is None:
+            return x, None
+        missing = tf.math.is_nan(x)
+        # By what is missing, as in `EventEncoder`.
+        return tf.where(missing, self.likelihood.support.nearest_to_zero, x), tf.logical_not(missing)
+
+    def _with_missingness(
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor | None,
+        z: tf.Tensor,
+        log_prob: Callable[[tf.Tensor], tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
         features = self.features(z, training)
-        log_likelihood = log_prob(x, features, mask)
+        log_likelihood = log_prob(features)
         if self.missingness is not None:
             of_mask = self.missingness.log_prob(x, mask, self.likelihood(features))
             log_likelihood += tf.reduce_sum(of_mask, axis=-1)
