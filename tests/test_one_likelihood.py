@@ -115,7 +115,8 @@ def test_every_public_method_is_followed_or_refused(kind):
     assert methods <= {*FOLLOWED, *REFUSED, *ASKED}, "a method that nobody has thought of"
     # The other families say these as those two do.
     for name in REFUSED if kind in WITH_SHORTCUTS else ("log_prob",):
-        odd = built(changed(kind, name, twice if name not in ("distribution", "check", "log_prob_of") else _shifted), FAMILIES[kind])
+        change = twice if name not in ("distribution", "check", "log_prob_of") else _shifted
+        odd = built(changed(kind, name, change), FAMILIES[kind])
         if name == "level_probabilities" and not isinstance(odd.levels, int):
             continue
         with pytest.raises(ValueError, match=rf"^Invalid .*`likelihood`\. Expected a class .*`{name}`"):

@@ -153,7 +153,7 @@ class Likelihood(FixedArguments, keras.Layer):
         return tf.reduce_sum(log_probs, axis=list(range(-len(self.event_shape), 0)))
 
     def log_prob_of(self, x: tf.Tensor, mask: tf.Tensor | None = None) -> Callable[[tf.Tensor], tf.Tensor]:
-        """`log_prob` of these events as a function of features: what depends on x alone may be computed once for all."""
+        """`log_prob` of these events as a function of features: what depends on x alone may be computed once."""
         return lambda features: self.log_prob(x, features, mask)
 
     def training_log_prob(self, x: tf.Tensor, features: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
