@@ -540,3 +540,17 @@ def test_a_file_of_another_ending_is_refused_when_saving(name, tmp_path):
     with pytest.raises(ValueError, match=r"`filepath`. Expected a file that ends in .keras"):
         small(seed=1).save(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"posterior": "iaf"}, {"objective": "ae"}, {"dtype": "mixed_bfloat16"}, {"missing": "nan"}],
+    ids=str,
+)
+def test_a_summary_has_the_shapes_of_what_the_parts_give(make_model, settings, images):
+    model, lines = make_model(**settings), []
+    model.summary(print_fn=lambda text, **_: lines.append(text))
+    assert "(None, 4, 3, 1)" in "".join(lines)
+    assert "?" not in "".join(lines)
+    given, shapes = model.posterior(images), model.posterior.compute_output_shape((7, 4, 3, 1))
+    assert keras.tree.map_structure(lambda each: tuple(each.shape), given) == shapes

@@ -41,6 +41,7 @@ from keras_iwae.foundation.numerics import (
     weighted_mean,
 )
 from keras_iwae.foundation.of_noise import of_noise
+from keras_iwae.foundation.output_shapes import GivesShapes
 from keras_iwae.foundation.pipelines import untuned
 from keras_iwae.foundation.replicas import Rows, current_rows, having_rows, noise_of_rows, rows_out_of
 from keras_iwae.foundation.storage import (
@@ -60,6 +61,7 @@ __all__ = [
     "ColumnSupports",
     "DiagonalGaussian",
     "FixedArguments",
+    "GivesShapes",
     "Purpose",
     "Rows",
     "StreamingLogMeanExp",

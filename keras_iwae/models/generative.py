@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, FixedArguments, check_width
+from keras_iwae.foundation import MARK, FixedArguments, GivesShapes, check_width
 from keras_iwae.likelihoods import Likelihood, SelfMasking, check_contract
 from keras_iwae.networks import check_layer, output_shape
 from keras_iwae.priors import Prior
@@ -57,7 +57,7 @@ class Samples(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class GenerativeModel(FixedArguments, keras.Layer):
+class GenerativeModel(FixedArguments, GivesShapes, keras.Layer):
     r"""A prior $p(z)$ and a likelihood $p(x|z)$ on the features of a decoder.
 
     Args:

@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, DiagonalGaussian, FixedArguments, check_width, is_own_class
+from keras_iwae.foundation import MARK, DiagonalGaussian, FixedArguments, GivesShapes, check_width, is_own_class
 
 
-class Posterior(FixedArguments, keras.Layer):
+class Posterior(FixedArguments, GivesShapes, keras.Layer):
     """Draws and densities of a Keras layer that has `distribution(x, training)`; see `keras_iwae.posteriors`.
 
     Attributes:
