@@ -13,7 +13,7 @@ BIN = $(VENV)/bin
 SMOKE := $(shell mktemp -u)
 # One more than there are cores: some tests wait for processes and files.
 WORKERS = 3
-BENCHMARKS = train_step nll time_to_nll input_pipeline sampling runtimes startup growth step_cost profile_step data_parallel recipe_minutes
+BENCHMARKS = train_step nll workers time_to_nll input_pipeline sampling runtimes startup growth step_cost profile_step data_parallel recipe_minutes
 # Of which nothing is timed in rounds.
 OTHERS = imputation anomaly likelihood_example soak jobs large_data
 

@@ -148,9 +148,18 @@ def recipe_minutes(found: dict) -> str:
     return markdown(["row", "passes", "minutes (range)"], rows)
 
 
+def workers(found: dict) -> str:
+    rows = [
+        [row["side"], row["cores"], *(text(row[f"images_per_second{kind}"], 1) for kind in ("", "_and_core"))]
+        for row in found["rows"]
+    ]
+    return markdown(["side", "cores", "images a second (range)", "and core"], rows)
+
+
 TABLES = (
     train_step,
     nll,
+    workers,
     time_to_nll,
     input_pipeline,
     sampling,
