@@ -92,6 +92,9 @@ class LinearGaussian(KeepsGraphs):
     def log_joint(self, x, z):
         return self.log_likelihood(x, z) + self.log_prior(z)
 
+    def log_likelihood_of(self, x):
+        return lambda z: self.log_likelihood(x, z)
+
     def log_likelihood(self, x, z):
         mean = tf.einsum("kbd,xd->kbx", z, tf.constant(self.weights, tf.float32)) + self.bias.astype(np.float32)
         return tfd.Independent(tfd.Normal(mean, self.noise), 1).log_prob(x)

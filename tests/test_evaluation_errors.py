@@ -10,11 +10,13 @@ from oracles import LinearGaussian, quadrature_log_evidence
 from scipy.special import digamma
 
 from keras_iwae import IWAE
+from keras_iwae.evaluation.annealed import annealed_nll
 from keras_iwae.evaluation.errors import error_of_mean, log_mean_error, standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.streaming import LargestTerms
+from keras_iwae.evaluation.sumo import sumo_nll
 
 UNIT = 0.05  # small enough for data in [0, 1]
 
@@ -169,6 +171,43 @@ def test_verdicts_and_the_record(make_model, images):
     ]
     single = alone.to_dict()
     assert single["jackknife_nll"] is single["monte_carlo_error"] is single["pareto_k"]["median"] is None
+
+
+@pytest.mark.slow
+def test_a_verdict_advises_what_the_latents_take(make_model, images):
+    model = make_model(posterior="bernoulli", estimator="vimco")
+    result = importance_weighted_nll(model, images, 21, bounds=(), verbose=False)
+    poor = replace(result, pareto_k_per_example=np.full(7, math.inf))
+    assert "`defensive`" in poor.verdict
+    assert "anneal" not in poor.verdict
+    assert "adapted" not in poor.verdict
+    assert importance_weighted_nll(model, images, 21, bounds=(), defensive=0.1, verbose=False).num_examples == 7
+    assert "anneal" in replace(poor, discrete_latents=False).verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluate", ["amortized", "adapted", "annealed", "sumo"])
+def test_batches_without_examples_are_passed_over(make_model, images, evaluate):
+    """As a filter leaves them; `fit` and `evaluate` pass over them too."""
+    model = make_model()
+    take = {
+        "amortized": lambda data: importance_weighted_nll(model, data, 21, verbose=False).log_likelihood_per_example,
+        "adapted": lambda data: (
+            importance_weighted_nll(model, data, 21, proposal="adapted", verbose=False).log_likelihood_per_example
+        ),
+        "annealed": lambda data: annealed_nll(model, data, 3, 2, verbose=False).log_likelihood_per_example,
+        "sumo": lambda data: sumo_nll(model, data, 3, verbose=False).log_likelihood_per_example,
+    }[evaluate]
+    parts = [images[:3], images[3:6], images[6:]]
+
+    def batches(parts):
+        return tf.data.Dataset.from_generator(lambda: iter(parts), output_signature=tf.TensorSpec([None, 4, 3, 1]))
+
+    expected = take(batches(parts))
+    for place in range(4):
+        np.testing.assert_array_equal(take(batches([*parts[:place], images[:0], *parts[place:]])), expected)
+    with pytest.raises(ValueError, match=r"`data`\. Expected at least one example\. Received: none"):
+        take(batches([images[:0]]))
 
 
 @pytest.mark.statistical

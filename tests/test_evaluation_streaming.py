@@ -81,6 +81,26 @@ def test_k_hat_where_there_is_nothing_to_fit():
     assert np.isinf(pareto_k(hopeless, 300)).all()
 
 
+@pytest.mark.parametrize("sizes", [(1.0, 2.0), (1.0, 1.5, 1.2)])
+@pytest.mark.parametrize("share", [0.5, 0.02, 0.001])
+def test_few_weights_each_many_times_are_no_heavy_tail(sizes, share):
+    """As of discrete latents: fewer than five weights above the first below the tail are not too few of them."""
+    others = (1.0 - share) / (len(sizes) - 1)
+    drawn = np.random.default_rng(3).choice(
+        sizes, p=[others, share] if len(sizes) == 2 else [others, others, share], size=(40, 5000)
+    )
+    # Equal ones come out of float32 in several roundings.
+    log_weights = np.log(drawn).astype(np.float32) + np.float32(-90.0)
+    k = pareto_k(np.sort(log_weights)[:, ::-1], 5000)
+    assert np.all(k < 0.5), k.max()
+    # Control: a few that are much larger decide alone.
+    for size in (100.0, 1e6):
+        drawn = np.where(np.random.default_rng(4).random((40, 5000)) < 4e-4, size, 1.0)
+        few = (drawn > 1.0).sum(axis=1)
+        k = pareto_k(np.sort(np.log(drawn))[:, ::-1], 5000)
+        assert np.all(k[(few > 0) & (few < 5)] > 0.7)
+
+
 def test_curve():
     assert curve(5000) == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
     assert curve(7) == [1, 2, 5, 7]

@@ -150,6 +150,7 @@ def test_which_draws_are_those_of_a_batch(model, x):
         ({"discrete": False}, "discrete"),
         ({"weights": np.ones(4)}, "weighted"),
         ({"judged": Judged("of another model", np.zeros([4, 2], np.int32))}, "one model of all.*of another model"),
+        ({"batch_size": 1}, "one batch_size of all.*Received: 1 and 2"),
         ({"first": 3}, "first=2"),
         ({"first": 1}, "first=2"),
     ],

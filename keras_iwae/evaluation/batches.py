@@ -40,6 +40,7 @@ class Pass(NamedTuple):
         entries: how many entries of each example were observed, `[N]`.
         fractional: whether there are values that are no whole numbers.
         judged: of which model and examples.
+        batch_size: of how many examples the batches were; `None` where there was one, which may have been a short one.
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -47,6 +48,7 @@ class Pass(NamedTuple):
     entries: np.ndarray
     fractional: bool
     judged: Judged
+    batch_size: int | None
 
 
 def in_batches(
@@ -87,7 +89,7 @@ def in_batches(
     model.check_finite()
     check_boolean("verbose", verbose)
     check_batch_size(data, batch_size)
-    opened = model.door.open(data, "data")
+    opened, size = model.door.open(data, "data"), None
     if isinstance(opened, np.ndarray):
         size = batch_size or default
         if by_batch:
@@ -107,12 +109,19 @@ def in_batches(
     seen, fractional = first, False
     keeping = partial or contextlib.nullcontext()
     with value_errors(), keeping, _progress_bar(count if count > 0 else None, verbose) as bar:
-        for number, element in enumerate(opened):
+        for element in opened:
             x, _, weight = keras.utils.unpack_x_y_sample_weight(element)
             x = tf.convert_to_tensor(x)
+            if not len(x):
+                # As of a filter that left none of a batch; `fit` passes over it too.
+                bar.update(1)
+                continue
+            number = len(entries)
             # The last batch of all may be a short one, and so may a single one be, but none that others follow.
             if by_batch and seen == first and count > 1:
                 _check_begins(first, len(x))
+            if number == 1 and size is None:
+                size = seen - first
             if by_batch and number == 1:
                 _check_begins(first, seen - first)
             part = partial.find(x, seen) if partial is not None else None
@@ -154,7 +163,7 @@ def in_batches(
     arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
     weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
     judged = Judged(model_digest(model), np.concatenate(digests))
-    return Pass(arrays, weighted, np.concatenate(entries), fractional, judged)
+    return Pass(arrays, weighted, np.concatenate(entries), fractional, judged, size)
 
 
 def _check_begins(first: int, size: int) -> None:

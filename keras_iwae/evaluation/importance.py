@@ -193,4 +193,6 @@ def importance_weighted_nll(
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
         first=first,
         judged=found.judged,
+        batch_size=found.batch_size if by_batch else None,
+        discrete_latents=not model.posterior.reparameterized,
     )

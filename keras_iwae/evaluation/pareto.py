@@ -22,6 +22,8 @@ import tensorflow as tf
 UNRELIABLE_K = 0.7
 # Below five weights in the tail there is nothing to fit.
 _LEAST_TAIL = 5
+# Of the sum of a tail: weights of which there are too few to judge them do no harm below it.
+_LITTLE = 0.1
 # Log weights of hundreds of nats are rounded to about this in float32.
 _ROUNDING = 1e-4
 # Relative to the largest: weights that float64 has no number for are not of the tail.
@@ -69,8 +71,15 @@ def pareto_k_of(largest: tf.Tensor, num_samples: int) -> tf.Tensor:
     logs -= logs[:, :1]
     # What is equal to the first weight below the tail is not of it.
     cut = tf.maximum(logs[:, -1:], _LEAST_LOG)
+    # Discrete latents have few weights, each many times. Such a tail begins at 0, if those above it have little of it.
+    higher = logs[:, :-1] > cut + _ROUNDING
+    few = tf.reduce_sum(tf.cast(higher, tf.int32), axis=1, keepdims=True) < _LEAST_TAIL
+    tail = tf.exp(logs[:, :-1])
+    of_few = tf.reduce_sum(tf.where(higher, tail, 0.0), axis=1, keepdims=True)
+    ties = few & (cut > _LEAST_LOG) & (of_few < _LITTLE * tf.reduce_sum(tail, axis=1, keepdims=True))
+    cut = tf.where(ties, tf.constant(-math.inf, tf.float64), cut)
     in_tail = logs[:, :-1] > cut
-    above = tf.where(in_tail, tf.exp(logs[:, :-1]) - tf.exp(cut), 0.0)
+    above = tf.where(in_tail, tail - tf.exp(cut), 0.0)
     count = tf.reduce_sum(tf.cast(in_tail, tf.int32), axis=1)
     number = tf.cast(tf.maximum(count, 1), tf.float64)
 
@@ -87,7 +96,8 @@ def pareto_k_of(largest: tf.Tensor, num_samples: int) -> tf.Tensor:
     theta = (1.0 - tf.sqrt(size / (steps - 0.5))) / (_PRIOR_THETA * quartile) + 1.0 / above[:, :1]
     shapes = mean_log(theta)
     fits = number[:, tf.newaxis] * (tf.math.log(-theta / shapes) - shapes - 1.0)
-    weights = tf.nn.softmax(tf.where(on_grid, fits, -math.inf))
+    # At theta = 0, which equal weights alone have on the grid, it is a limit that is left out.
+    weights = tf.nn.softmax(tf.where(on_grid & (theta != 0.0), fits, -math.inf))
     best = tf.reduce_sum(tf.where(on_grid, weights * theta, 0.0), axis=1, keepdims=True)
     found = (number * mean_log(best)[:, 0] + _PRIOR_WEIGHTS * _PRIOR_K) / (number + _PRIOR_WEIGHTS)
     fitted = tf.where((count < _LEAST_TAIL) | tf.math.is_nan(found), tf.constant(math.inf, tf.float64), found)

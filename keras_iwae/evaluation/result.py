@@ -48,6 +48,9 @@ class NLLResult:
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
         first: the place of the first image among all, where these are a shard of them.
         judged: of which model and examples; `None` where nobody knows.
+        batch_size: of how many images the batches were, which decides their draws; `None` where it does not, or there
+            was a single one.
+        discrete_latents: whether the latents are discrete.
     """
 
     num_samples: int
@@ -65,6 +68,8 @@ class NLLResult:
     cross_entropy: bool = False
     first: int = 0
     judged: Judged | None = field(default=None, repr=False)
+    batch_size: int | None = None
+    discrete_latents: bool = False
 
     @staticmethod
     def join(results: Iterable["NLLResult"]) -> "NLLResult":
@@ -92,6 +97,12 @@ class NLLResult:
             if part.first != end:
                 raise ValueError(f"{MARK}results`. Expected one with first={end}. Received: first={part.first}")
             end += len(part.ess_per_example)
+        sizes = {part.batch_size for part in parts if part.batch_size is not None}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"{MARK}results`. Expected one batch_size of all, which decides their draws. Received: "
+                f"{' and '.join(map(str, sorted(sizes)))}"
+            )
         names = [each.name for each in fields(whole) if isinstance(getattr(whole, each.name), np.ndarray)]
         arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         examples = [part.judged.examples for part in parts if part.judged is not None]
@@ -102,12 +113,13 @@ class NLLResult:
             },
             cross_entropy=any(part.cross_entropy for part in parts),
             judged=None if whole.judged is None else whole.judged._replace(examples=np.concatenate(examples)),
+            batch_size=sizes.pop() if sizes else None,
             **arrays,
         )
 
     def _settings(self) -> dict[str, object]:
         """What results of one evaluation have in common."""
-        names = "num_samples", "seed", "proposal", "latent_dim", "discrete"
+        names = "num_samples", "seed", "proposal", "latent_dim", "discrete", "discrete_latents"
         own = {name: getattr(self, name) for name in names}
         # The whole of it would be too long for an error.
         model = None if self.judged is None else self.judged.model[:16]
@@ -183,8 +195,9 @@ class NLLResult:
     @property
     def verdict(self) -> str:
         """One sentence that says whether K suffices, and what to do if not."""
-        share, rounding = self.share_unreliable, self.rounding
-        return verdict_of(self.num_samples, self.proposal.kind, self.nll, self.jackknife_nll, rounding, share)
+        nll, jackknife_nll = self.nll, self.jackknife_nll
+        judged_by = self.rounding, self.share_unreliable, self.discrete_latents
+        return verdict_of(self.num_samples, self.proposal.kind, nll, jackknife_nll, *judged_by)
 
     def _of(self, per_example: np.ndarray) -> np.ndarray:
         """What of it has a say."""

@@ -7,15 +7,25 @@ from keras_iwae.evaluation.pareto import UNRELIABLE_K
 # What is called enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
 TOLERATED_SHARE = 0.05
 TOLERATED_BIAS = 0.1
-# Beside annealing.
 _REMEDIES = {
-    "amortized": "raise K, widen the proposal or fit one to each image, as proposal='adapted' does",
-    "refined": "raise K or take proposal='adapted'",
-    "adapted": "or raise K",
+    "amortized": "Check it by annealed importance sampling, raise K, widen the proposal or fit one to each image, as "
+    "proposal='adapted' does",
+    "refined": "Check it by annealed importance sampling, raise K or take proposal='adapted'",
+    "adapted": "Check it by annealed importance sampling, or raise K",
+    # Which have no slopes.
+    "of discrete latents": "Raise K, or let a share of the draws come from the prior (`defensive`)",
 }
 
 
-def verdict_of(num_samples: int, proposal: str, nll: float, jackknife_nll: float, rounding: float, share: float) -> str:
+def verdict_of(
+    num_samples: int,
+    proposal: str,
+    nll: float,
+    jackknife_nll: float,
+    rounding: float,
+    share: float,
+    discrete_latents: bool = False,
+) -> str:
     """One sentence that says whether K suffices, and what to do if not.
 
     Args:
@@ -25,6 +35,7 @@ def verdict_of(num_samples: int, proposal: str, nll: float, jackknife_nll: float
         jackknife_nll: the same with its first-order bias taken off.
         rounding: what float32 rounds the most extreme log weight by, in nats.
         share: of images with Pareto k-hat above 0.7; NaN where K is too small for one.
+        discrete_latents: whether the latents are discrete, which neither annealing nor fitted proposals take.
     """
     name, bias = f"K = {num_samples}", nll - jackknife_nll
     if not math.isfinite(nll):
@@ -42,7 +53,7 @@ def verdict_of(num_samples: int, proposal: str, nll: float, jackknife_nll: float
         return (
             f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
             "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
-            f"still an upper bound on average. Check it by annealed importance sampling, {_REMEDIES[proposal]}."
+            f"still an upper bound on average. {_REMEDIES['of discrete latents' if discrete_latents else proposal]}."
         )
     if bias > TOLERATED_BIAS:
         return (
