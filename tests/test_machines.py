@@ -1,5 +1,6 @@
 """Several processes that train together give what one does, and go on after a kill as if nothing had been."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae import load
 from keras_iwae.experiments import ExperimentConfig, train
 from keras_iwae.experiments.many_rows import reproduce_rows
 from keras_iwae.experiments.reproduction import reproduce
 from keras_iwae.experiments.sweep import sweep
-from keras_iwae.training import number_of_machines, over_machines
+from keras_iwae.training import machines, number_of_machines, over_machines, waiting
 
 HERE = Path(__file__).parent
 TRAIN = HERE.parent / "scripts" / "train.py"
@@ -158,18 +160,57 @@ def test_processes_that_are_asked_for_different_things_say_so(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_process_whose_others_do_not_come_says_so_and_is_ended_by_ctrl_c(tmp_path):
-    place = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in _ports(2)]}, "task": {"type": "worker", "index": 1}}
-    environment = {**os.environ, "TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
-    given = [sys.executable, TRAIN, *RUN, "--epochs", "1", "--out", tmp_path / "run"]
-    process = subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True)
+def test_a_process_whose_others_do_not_come_says_so_and_is_ended_by_any_signal(tmp_path):
+    signals, started = [signal.SIGTERM, signal.SIGINT], []
     try:
-        assert "waiting until all 2 processes of TF_CONFIG are there" in process.stderr.readline()
-        time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == -signal.SIGINT
+        for index, number in enumerate(signals):
+            addresses = [f"127.0.0.1:{port}" for port in _ports(2)]
+            place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            environment = {**os.environ, "TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
+            given = [sys.executable, TRAIN, *RUN, "--epochs", "1", "--out", tmp_path / number.name]
+            started.append(subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True))
+        for process in started:
+            assert "waiting until all 2 processes of TF_CONFIG are there" in process.stderr.readline()
+        for process, number, status in zip(started, signals, (-signal.SIGTERM, 130), strict=True):
+            process.send_signal(number)
+            assert process.wait(timeout=30) == status
     finally:
-        process.kill()
+        for process in started:
+            process.kill()
+
+
+def test_a_wait_names_the_addresses_that_do_not_answer(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN", 0.0)
+    own, late, there = (f"127.0.0.1:{port}" for port in _ports(3))
+
+    def begin(address):
+        return socket.create_server(("127.0.0.1", int(address.rpartition(":")[2])))
+
+    with begin(there), contextlib.ExitStack() as later:
+        # After the first look round the last one begins.
+        monkeypatch.setattr(waiting.time, "sleep", lambda _: later.enter_context(begin(late)))
+        waiting.wait_for_all(1, [there, own, late])
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting until all 3 processes of TF_CONFIG are there",
+        f"still waiting: nothing answers at {late}",
+    ]
+    with begin(own), pytest.raises(OSError, match=rf"to be free.*Received: {own}, the one of this process, which"):
+        waiting.wait_for_all(0, [own, there])
+
+
+def test_an_error_of_a_server_is_said_in_a_few_words(monkeypatch):
+    error = tf.errors.UnavailableError(None, None, "Barrier failed. " + "Additional GRPC error information. " * 40)
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 1}}))
+
+    def fails():
+        raise error
+
+    monkeypatch.setattr(machines, "wait_for_all", lambda *_: None)
+    monkeypatch.setattr(machines, "_has_begun", lambda: False)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", fails)
+    with pytest.raises(OSError, match=r"to be reached\. Received: Barrier failed\.") as refused:
+        machines.over_machines()
+    assert len(str(refused.value)) < 300
 
 
 def test_a_process_that_trains_is_ended_by_sigterm(tmp_path):

@@ -153,6 +153,8 @@ def test_devices_are_asked_for_before_tensorflow_begins():
     assert tf.constant(0.0) == 0.0
     with pytest.raises(ValueError, match=r"`devices`\. Expected 1, or to be asked for before anything else"):
         over_devices(64)
+    with pytest.raises(ValueError, match=r"`devices`\. Expected at most 64 logical CPUs\. Received: 3000"):
+        over_devices(3000)
     for wrong in (0, 1.5, "2"):
         with pytest.raises(ValueError, match=r"`devices`\. Expected an integer of at least 1"):
             over_devices(wrong)

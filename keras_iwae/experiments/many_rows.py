@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_iwae.experiments.jobs import DONE, FAILED, Job, Jobs, check_jobs
+from keras_iwae.experiments.jobs import DONE, FAILED, RUNNING, Job, Jobs, check_jobs
 from keras_iwae.experiments.paper_table import ROWS, Row, find_row
 from keras_iwae.experiments.reproduction import Asked, reproduce_row, start_of
 from keras_iwae.experiments.row_states import HEAD, ROOT, over_seeds, status
@@ -101,6 +101,7 @@ def _by_jobs(rows: dict[str, Row], tasks: Mapping[str, Callable[[], Any]], root:
         )
         for row in order
     ]
+    (root / "logs").mkdir(parents=True, exist_ok=True)
     print(f"{len(made)} rows; what their processes print is in {root / 'logs'}", flush=True)
     try:
         for job, _, error in jobs.run(made):
@@ -110,7 +111,7 @@ def _by_jobs(rows: dict[str, Row], tasks: Mapping[str, Callable[[], Any]], root:
         if jobs.states:
             print(f"\n{HEAD}")
             for name, row in rows.items():
-                state = jobs.states[name]
+                state = "stopped" if jobs.states[name] == RUNNING else jobs.states[name]
                 # Of one with an error the files may not be readable.
                 if state == FAILED:
                     print(f"{name:<71}{state}")

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer
 
+# Logical ones show what is right and are no faster: more of them would take minutes to begin, and show no more.
+_MOST_CPUS = 64
+
 
 def over_devices(devices: int = 1) -> contextlib.AbstractContextManager[Any]:
     """What a model is made or loaded in, that `fit`, `evaluate` and `predict` are to share out over several devices.
@@ -23,7 +26,8 @@ def over_devices(devices: int = 1) -> contextlib.AbstractContextManager[Any]:
         a context manager, the scope of a `tf.distribute.MirroredStrategy` where there are several.
 
     Raises:
-        ValueError: if there are fewer GPUs than asked for but some, or TensorFlow has begun with fewer CPUs.
+        ValueError: if there are fewer GPUs than asked for but some, TensorFlow has begun with fewer CPUs, or these are
+            more than 64.
 
     Example:
         >>> with over_devices(1):
@@ -40,6 +44,8 @@ def over_devices(devices: int = 1) -> contextlib.AbstractContextManager[Any]:
             expected = f"at most the {len(gpus)} GPUs of this machine"
             raise ValueError(f"{MARK}devices`. Expected {expected}. Received: {devices}")
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(devices)]).scope()
+    if devices > _MOST_CPUS:
+        raise ValueError(f"{MARK}devices`. Expected at most {_MOST_CPUS} logical CPUs. Received: {devices}")
     try:
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * devices

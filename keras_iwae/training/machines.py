@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,9 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK
+from keras_iwae.training.waiting import wait_for_all
 
 _ASKED_BY = "TF_CONFIG"
 _KINDS = "chief", "worker"
+# Characters of an error of TensorFlow's servers.
+_MOST_SAID = 200
 # What an operation of all processes ends with where one of them is gone; other errors are of the step itself.
 _LOST = (
     tf.errors.UnavailableError,
@@ -38,7 +40,7 @@ def number_of_machines() -> int:
         >>> number_of_machines()
         1
     """
-    return _place(os.environ.get(_ASKED_BY, ""))[1]
+    return len(_place(os.environ.get(_ASKED_BY, ""))[1])
 
 
 def refuse_several_machines() -> None:
@@ -74,30 +76,41 @@ def over_machines() -> "Machines | None":
     References:
         TensorFlow's guide to distributed training, section on MultiWorkerMirroredStrategy.
     """
-    place = _place(os.environ.get(_ASKED_BY, ""))
-    if place[1] == 1:
+    index, addresses = _place(os.environ.get(_ASKED_BY, ""))
+    if len(addresses) == 1:
         return None
-    try:
-        strategy = _begun(place[1])
-    except RuntimeError as error:
+    if _has_begun():
         raise ValueError(
             f"{MARK}{_ASKED_BY}`. Expected to be asked for before anything else of TensorFlow. Received: it began "
-            f"without ({error})"
-        ) from error
+            "without, on this machine alone"
+        )
+    wait_for_all(index, addresses)
+    try:
+        strategy = _begun()
     except tf.errors.OpError as error:
         raise OSError(
-            f"Expected the addresses of {_ASKED_BY} to be free and to be reached. Received: {error.message}"
+            f"Expected the addresses of {_ASKED_BY} to be free and to be reached. Received: {_first_words(error)}"
         ) from error
-    return Machines(strategy, *place)
+    return Machines(strategy, index, len(addresses))
 
 
-def _begun(count: int) -> tf.distribute.Strategy:
-    """TensorFlow's strategy, once all processes are there; Ctrl-C ends the wait, and SIGTERM training, as any other."""
-    print(f"waiting until all {count} processes of {_ASKED_BY} are there", file=sys.stderr, flush=True)
+def _has_begun() -> bool:
+    """Whether TensorFlow has set up its devices, after which it takes no others: then it takes no threads either."""
+    threads = tf.config.threading.get_inter_op_parallelism_threads()
+    try:
+        tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
+    except RuntimeError:
+        return True
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return False
+
+
+def _begun() -> tf.distribute.Strategy:
+    """TensorFlow's strategy; Ctrl-C ends what is left of the wait for others, and SIGTERM training, as any other."""
     if threading.current_thread() is not threading.main_thread():
         return tf.distribute.MultiWorkerMirroredStrategy()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # The wait is not Python's, whose own handler would have its turn after it.
+    # It is not Python that waits here, whose own handler would have its turn afterwards.
     if before[signal.SIGINT] != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -196,17 +209,23 @@ def others_going_on() -> Iterator[None]:
         ) from error
 
 
-def _place(text: str) -> tuple[int, int]:
-    """Which this process is, and of how many."""
+def _first_words(error: tf.errors.OpError) -> str:
+    """What is said, without the page of protocol that may follow."""
+    said = " ".join(error.message.split())
+    return said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} ..."
+
+
+def _place(text: str) -> tuple[int, list[str]]:
+    """Which this process is, and the addresses of all, one where it is alone."""
     if not text:
-        return 0, 1
+        return 0, [""]
     expected = 'Expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
         stated = json.loads(text)
         cluster = stated.get("cluster", {})
-        addresses = [address for kind in cluster for address in _addresses(cluster[kind])]
+        addresses = [address for kind in sorted(cluster) for address in _addresses(cluster[kind])]
         if len(addresses) < 2:
-            return 0, 1
+            return 0, [""]
         kind, index = stated["task"]["type"], stated["task"]["index"]
         if len({*addresses}) < len(addresses):
             raise ValueError("one address twice")
@@ -218,7 +237,7 @@ def _place(text: str) -> tuple[int, int]:
         raise ValueError(f"{MARK}{_ASKED_BY}`. {expected}. Received: {text}, without {error}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{MARK}{_ASKED_BY}`. {expected}. Received: {text} ({error})") from error
-    return index + (len(cluster.get("chief", [])) if kind == "worker" else 0), len(addresses)
+    return index + (len(cluster.get("chief", [])) if kind == "worker" else 0), addresses
 
 
 def _addresses(found: Any) -> list[str]:
