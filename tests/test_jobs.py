@@ -357,7 +357,7 @@ def test_ctrl_c_then_a_kill_then_the_same_command_gives_the_results_of_one_proce
     assert process.returncode == 130, err
     assert err.strip() == "reproduce.py: stopped; the same command goes on from the last whole epoch"
     for name in names:
-        assert re.search(rf"^{name} .* of 3280 passes.*; running$", out, re.M)
+        assert re.search(rf"^{name} .* of 3280 passes.*; stopped$", out, re.M)
     log, stopped = root / "logs" / f"{names[0]}.txt", passes_of(root / names[0])
     until = time.monotonic() + 60
     while not ended(log):
