@@ -96,7 +96,8 @@ def test_the_encoder_runs_once_for_all_chunks(make_model, images):
         for node in function.node_def
         if "MatMul" in node.op and "encoder" in node.name
     ]
-    assert len(outside) == 4  # two hidden layers, two heads
+    # Two hidden layers and two heads; and, of the likelihood's head, what is of the images alone.
+    assert len(outside) == 4 + 2
     assert not inside
 
 
