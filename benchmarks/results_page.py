@@ -37,13 +37,12 @@ def change(pruned: dict | None) -> str:
     return "-" if pruned is None else f"{pruned['nll_change']:+.3f} ± {pruned['standard_error']:.3f}"
 
 
-def fitted(record: dict) -> str:
-    """The NLL by fitted proposals, and what share of images neither settles; refined ones where there are no others."""
-    kind = next((kind for kind in ("adapted", "refined") if f"nll_{kind}" in record), None)
-    if kind is None:
+def adapted(record: dict) -> str:
+    """The NLL by fitted proposals, and what share of images neither settles."""
+    if "nll_adapted" not in record:
         return ""
-    before, now = (f"{record[name]['pareto_k']['share_above_0.7']:.0%}" for name in ("nll_test", f"nll_{kind}"))
-    return f"; {kind} {record[f'nll_{kind}']['nll']:.2f}, k-hat above 0.7: {before}, then {now}"
+    before, now = (f"{record[name]['pareto_k']['share_above_0.7']:.0%}" for name in ("nll_test", "nll_adapted"))
+    return f"; adapted {record['nll_adapted']['nll']:.2f}, k-hat above 0.7: {before}, then {now}"
 
 
 def recipe(record: dict) -> str:
@@ -63,7 +62,7 @@ def row(record: dict, published) -> list:
     return [
         f"`{record['row']}`",
         said,
-        f"**{with_error(record['nll_test'])}**" + fitted(record),
+        f"**{with_error(record['nll_test'])}**" + adapted(record),
         units(record["active_units"]),
         recipe(record),
         f"{record['nll_train']['nll']:.2f} ({record['nll_train']['num_examples']})",

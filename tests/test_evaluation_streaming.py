@@ -93,6 +93,8 @@ def test_few_weights_each_many_times_are_no_heavy_tail(sizes, share):
     log_weights = np.log(drawn).astype(np.float32) + np.float32(-90.0)
     k = pareto_k(np.sort(log_weights)[:, ::-1], 5000)
     assert np.all(k < 0.5), k.max()
+    # A hundred and ten equal ones above the cut: for so many a place on the grid is 0, where the fit is a limit.
+    assert np.all(pareto_k(np.log(np.where(np.arange(214) < 110, 2.0, 1.0))[np.newaxis], 5000) < 0.5)
     # Control: a few that are much larger decide alone.
     for size in (100.0, 1e6):
         drawn = np.where(np.random.default_rng(4).random((40, 5000)) < 4e-4, size, 1.0)

@@ -173,6 +173,19 @@ def test_a_fused_head_is_used_where_nothing_is_changed():
     np.testing.assert_allclose(own.log_prob(X, FEATURES), np.full((K, B), D * np.log(0.5)), rtol=1e-5)
 
 
+def test_a_log_prob_of_ones_own_is_what_is_asked_for_many_draws():
+    """One that says the same, as a faster one would, is called, and not the head of the family."""
+    asked = []
+
+    def log_prob(self, x, features, mask=None):
+        asked.append(features)
+        return BernoulliLikelihood.log_prob(self, x, features, mask)
+
+    own = built(type("Faster", (BernoulliLikelihood,), {"log_prob": log_prob}), ())
+    np.testing.assert_array_equal(own.log_prob_of(X)(FEATURES), BernoulliLikelihood.log_prob(own, X, FEATURES))
+    assert len(asked) == 1
+
+
 @keras.saving.register_keras_serializable("tests")
 class HalfSure(BernoulliLikelihood):
     """Coins that never are sure."""
