@@ -44,6 +44,8 @@ def misused(source):
                     drawn.add(keyword.value.id)
             if called(node).startswith("stateless_") and not is_split(node) and len(node.args) > 1:
                 drawn |= {node.args[1].id} if isinstance(node.args[1], ast.Name) else set()
+            if called(node) in ("normal_of_rows", "uniform_of_rows") and isinstance(node.args[0], ast.Name):
+                drawn.add(node.args[0].id)
             if called(node) == "key_for":
                 purposes.append(ast.unparse(node.args[0]))
         for name, uses in made.items():
@@ -121,6 +123,7 @@ def gradients(q, seed, m):
         "def f(seed):\n    return tf.random.fold_in(seed, 1), tf.random.fold_in(seed, 1)",
         "def f(seed):\n    return q.sample(3, seed=seed), tf.random.split(seed, 2)",
         "def f(seed):\n    return tf.random.stateless_normal([3], seed), tf.random.fold_in(seed, 2)",
+        "def f(seed):\n    return normal_of_rows(seed, [3, 2], axis=0), tf.random.fold_in(seed, 2)",
         "def f(seed):\n    return tf.random.split(seed, 2), tf.random.fold_in(seed, 2)",
         "def f(s):\n    return key_for(Purpose.SUMO, s), key_for(Purpose.SUMO, s)",
     ],

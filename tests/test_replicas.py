@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import load
-from keras_iwae.foundation import Rows, having_rows, noise_of_rows, rows_out_of
+from keras_iwae.foundation import Rows, having_rows, normal_of_rows, rows_out_of
 from keras_iwae.training import over_devices
 
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
@@ -111,22 +111,18 @@ def test_layers_that_take_each_replicas_rows_alone_are_said(on_two):
 
 def test_a_replica_has_the_noise_of_its_rows():
     key = tf.constant([3, 4])
-
-    def draw(shape):
-        return tf.random.stateless_normal(shape, key)
-
-    whole = noise_of_rows(draw, [2, 5, 3], axis=1)
+    whole = normal_of_rows(key, [2, 5, 3], axis=1)
     assert whole.shape == (2, 5, 3)
     parts = []
     for first, count in ((0, 2), (2, 2), (4, 1)):
         with having_rows(Rows(tf.constant(first), tf.constant(count), tf.constant(5))):
-            parts.append(noise_of_rows(draw, [2, count, 3], axis=1))
+            parts.append(normal_of_rows(key, [2, count, 3], axis=1))
             with having_rows(None):
                 assert rows_out_of(whole, tf.constant(2)) is whole
     assert bool(tf.reduce_all(tf.concat(parts, axis=1) == whole))
     # One that stands in where there are fewer rows than replicas.
     with having_rows(Rows(tf.constant(5), tf.constant(0), tf.constant(5))):
-        assert noise_of_rows(draw, [2, 1, 3], axis=1).shape == (2, 1, 3)
+        assert normal_of_rows(key, [2, 1, 3], axis=1).shape == (2, 1, 3)
 
 
 def _trained(folder, words: str) -> subprocess.CompletedProcess:

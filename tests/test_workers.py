@@ -136,11 +136,6 @@ def test_a_shard_begins_with_a_batch_of_the_whole(model, x, way, sizes, first, r
             run(True)
 
 
-def test_which_draws_are_those_of_a_batch(model, x):
-    with pytest.raises(ValueError, match=r"`first`\. Expected a multiple of 2"):
-        importance_weighted_nll(model, x[3:], 30, first=3, **QUIET)
-
-
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
@@ -150,7 +145,6 @@ def test_which_draws_are_those_of_a_batch(model, x):
         ({"discrete": False}, "discrete"),
         ({"weights": np.ones(4)}, "weighted"),
         ({"judged": Judged("of another model", np.zeros([4, 2], np.int32))}, "one model of all.*of another model"),
-        ({"batch_size": 1}, "one batch_size of all.*Received: 1 and 2"),
         ({"first": 3}, "first=2"),
         ({"first": 1}, "first=2"),
     ],
@@ -159,6 +153,12 @@ def test_what_does_not_belong_together_is_not_joined(shards, changed, name):
     first, second, _ = shards
     with pytest.raises(ValueError, match=f"`results`.*{name}"):
         NLLResult.join([first, replace(second, **changed)])
+
+
+def test_shards_whose_draws_are_those_of_batches_of_other_sizes_are_not_joined(shards):
+    first, second, _ = shards
+    with pytest.raises(ValueError, match=r"`results`.*one batch_size of all.*Received: 1 and 2"):
+        NLLResult.join([replace(first, batch_size=2), replace(second, batch_size=1)])
 
 
 @pytest.mark.parametrize(

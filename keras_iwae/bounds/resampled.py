@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_iwae.bounds.estimators import Coefficients, derivative
 from keras_iwae.bounds.log_terms import LogTerms
 from keras_iwae.bounds.objectives import Objective
-from keras_iwae.foundation import noise_of_rows
+from keras_iwae.foundation import uniform_of_rows
 
 # Samples of each image that the forward pass without a tape decodes together.
 _CHUNK = 50
@@ -46,7 +46,7 @@ def resample(objective: Objective, log_weights: tf.Tensor, parameter, draws: int
     probabilities = shares / tf.reduce_sum(shares, axis=0)
     cumulative = tf.cumsum(tf.transpose(probabilities), axis=1)
     shape = [tf.shape(cumulative)[0], 1]
-    offset = noise_of_rows(lambda whole: tf.random.stateless_uniform(whole, seed), shape, axis=0)
+    offset = uniform_of_rows(seed, shape, axis=0)
     # Float32 sums may end short of 1: scaled by the last, no position falls behind it.
     positions = (offset + tf.range(draws, dtype=tf.float32)) / draws * cumulative[:, -1:]
     index = tf.minimum(tf.transpose(tf.searchsorted(cumulative, positions, side="right")), samples - 1)

@@ -2,7 +2,9 @@ r"""Annealing by Hamiltonian Monte Carlo, from $f_0$ to the posterior or from an
 
 tfp.mcmc has a chain of this kind, `sample_annealed_importance_chain`. It has a linear schedule and one step size only,
 and its accept step (TFP 0.25) takes the density of the present state at the temperature before, which biases the
-weights; hence this loop around TFP's HMC.
+weights; hence this loop.
+
+Draws are under a seed and the places of the images among all: an image has the same chains in any batch.
 """
 
 import functools
@@ -14,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
-from keras_iwae.foundation import check_choice, check_positive
+from keras_iwae.evaluation.places import drawn_by_batch, key_of_batch
+from keras_iwae.foundation import Places, check_choice, check_positive, having_rows
 from keras_iwae.models import IWAE
 
 # Beskos et al. (2013), Optimal tuning of the hybrid Monte Carlo algorithm.
@@ -76,14 +79,22 @@ class Annealer:
         vector, scalar, seed = tf.TensorSpec([None]), tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)
         # Nothing here is Python's control flow of tensors.
         graph = functools.partial(tf.function, autograph=False)
+
+        def placed(function: Callable) -> Callable:
+            def at(first, *arguments):
+                with having_rows(Places(first)):
+                    return function(*arguments)
+
+            return at
+
         self._sample_initial = graph(
-            lambda x, num_chains, seed: Path(model, initial, x).sample_initial(num_chains, seed),
-            input_signature=[x, scalar, seed],
+            placed(lambda x, num_chains, seed: Path(model, initial, x).sample_initial(num_chains, seed)),
+            input_signature=[scalar, x, scalar, seed],
         )
-        self._pilot = graph(self._pilot_pass, input_signature=[x, z, vector, vector, seed])
-        segment = [x, z, weights, vector, vector, weights, seed]
-        self._forward = graph(self._segment(backward=False), input_signature=segment)
-        self._backward = graph(self._segment(backward=True), input_signature=segment)
+        self._pilot = graph(placed(self._pilot_pass), input_signature=[scalar, x, z, vector, vector, seed])
+        segment = [scalar, x, z, weights, vector, vector, weights, seed]
+        self._forward = graph(placed(self._segment(backward=False)), input_signature=segment)
+        self._backward = graph(placed(self._segment(backward=True)), input_signature=segment)
 
     @classmethod
     def of(cls, model: IWAE, initial: str, num_leapfrog_steps: int, step_size: float) -> "Annealer":
@@ -96,7 +107,12 @@ class Annealer:
         settings = (initial, num_leapfrog_steps, check_positive("step_size", step_size))
         return model.kept(("annealer", *settings), lambda: cls(model, *settings))
 
-    def step_sizes(self, x: tf.Tensor, num_temperatures: int, seed: tf.Tensor) -> np.ndarray:
+    def key(self, key: tf.Tensor, first: int) -> tf.Tensor:
+        """The key `[2]` of a batch whose first image has that place, of that of an evaluation."""
+        from_posterior = self._initial == "posterior"
+        return key_of_batch(key, first, drawn_by_batch(self._model, from_posterior, not from_posterior))
+
+    def step_sizes(self, x: tf.Tensor, num_temperatures: int, seed: tf.Tensor, first: int = 0) -> np.ndarray:
         """Step size of each image at each temperature, for an acceptance of about 0.65, `[T, B]`.
 
         They come from chains of their own, so that those of the estimate have steps that do not depend on where they
@@ -106,12 +122,13 @@ class Annealer:
             x: images.
             num_temperatures: T.
             seed: int32 `[2]`.
+            first: place of the first image among all.
         """
         betas = sigmoidal_schedule(_PILOT_TEMPERATURES)[1:].astype(np.float32)
         betas = np.concatenate([np.full(_PILOT_WARMUP, betas[0]), betas])
-        z = self._sample_initial(x, _PILOT_CHAINS, tf.random.fold_in(seed, 0))
+        z = self._sample_initial(first, x, _PILOT_CHAINS, tf.random.fold_in(seed, 0))
         start = np.full(len(x), self._log_step_size, np.float32)
-        found = self._pilot(x, z, betas, start, tf.random.fold_in(seed, 1)).numpy()[_PILOT_WARMUP:]
+        found = self._pilot(first, x, z, betas, start, tf.random.fold_in(seed, 1)).numpy()[_PILOT_WARMUP:]
         here, there = np.linspace(0.0, 1.0, num_temperatures), np.linspace(0.0, 1.0, _PILOT_TEMPERATURES)
         return np.exp(np.stack([np.interp(here, there, image) for image in found.T], axis=1)).astype(np.float32)
 
@@ -122,6 +139,7 @@ class Annealer:
         step_sizes: np.ndarray,
         seed: tf.Tensor,
         advance: Callable[[float], object] = lambda share: None,
+        first: int = 0,
     ) -> Annealed:
         """From f_0 to f_1: the mean weight is an unbiased estimate of p(x).
 
@@ -131,9 +149,10 @@ class Annealer:
             step_sizes: `[T, B]`.
             seed: int32 `[2]`.
             advance: called with each share of the pass that is done.
+            first: place of the first image among all.
         """
-        z = self._sample_initial(x, num_chains, tf.random.fold_in(seed, 0))
-        return self._pass(self._forward, x, z, step_sizes, slice(None), seed, advance)
+        z = self._sample_initial(first, x, num_chains, tf.random.fold_in(seed, 0))
+        return self._pass(self._forward, first, x, z, step_sizes, slice(None), seed, advance)
 
     def backward(
         self,
@@ -143,6 +162,7 @@ class Annealer:
         step_sizes: np.ndarray,
         seed: tf.Tensor,
         advance: Callable[[float], object] = lambda share: None,
+        first: int = 0,
     ) -> Annealed:
         """From f_1 to f_0, from one exact sample of p(z|x) for all chains of an image.
 
@@ -155,11 +175,12 @@ class Annealer:
             step_sizes: `[T, B]`, those of the other direction.
             seed: int32 `[2]`.
             advance: called with each share of the pass that is done.
+            first: place of the first image among all.
         """
         z = tf.repeat(latents[tf.newaxis], num_chains, axis=0)
-        return self._pass(self._backward, x, z, step_sizes, slice(None, None, -1), seed, advance)
+        return self._pass(self._backward, first, x, z, step_sizes, slice(None, None, -1), seed, advance)
 
-    def _pass(self, segment, x, z, step_sizes, order: slice, seed, advance) -> Annealed:
+    def _pass(self, segment, first, x, z, step_sizes, order: slice, seed, advance) -> Annealed:
         betas = sigmoidal_schedule(len(step_sizes))
         temperatures = list(zip(betas[1:], np.diff(betas), step_sizes, strict=True))[order]
         log_weights, accepted = tf.zeros(tf.shape(z)[:2]), np.zeros(len(x))
@@ -167,7 +188,7 @@ class Annealer:
         parts = np.array_split(np.arange(len(betas) - 1), min(_SEGMENTS, len(betas) - 1))
         for number, part in enumerate(parts):
             now = [np.array(column, np.float32) for column in zip(*(temperatures[t] for t in part), strict=True)]
-            z, log_weights, acceptance = segment(x, z, log_weights, *now, tf.random.fold_in(seed, number + 1))
+            z, log_weights, acceptance = segment(first, x, z, log_weights, *now, tf.random.fold_in(seed, number + 1))
             accepted += acceptance.numpy()
             advance(1.0 / len(parts))
         return Annealed(log_weights.numpy(), accepted / len(step_sizes))

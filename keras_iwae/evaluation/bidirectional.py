@@ -12,6 +12,7 @@ from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
+from keras_iwae.evaluation.places import up_to_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.wording import finite_or_none, nats
 from keras_iwae.foundation import Purpose, check_boolean, check_file, check_integer, key_for, number_text
@@ -131,18 +132,19 @@ class _BothWays(AnnealingSettings):
         exact = self.drawn(model).latents
 
         def compute(x, seen, advance):
-            batch_seed = tf.random.fold_in(key_for(Purpose.BIDIRECTIONAL, self.seed), seen)
-            pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(batch_seed, 3))
-            step_sizes = annealer.step_sizes(x, self.num_temperatures, pilot_seed)
-            latents = exact[seen : seen + len(x)]
+            places = up_to_lanes(len(x))
+            rows, latents = tf.gather(x, places), tf.gather(exact, seen + places)
+            key = annealer.key(key_for(Purpose.BIDIRECTIONAL, self.seed), seen)
+            pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(key, 3))
+            step_sizes = annealer.step_sizes(rows, self.num_temperatures, pilot_seed, seen)
 
             def half(share):
                 advance(0.5 * share)
 
-            lower = annealer.forward(x, self.num_chains, step_sizes, forward_seed, half)
-            upper = annealer.backward(x, latents, self.num_chains, step_sizes, backward_seed, half)
-            acceptance = 0.5 * (lower.acceptance + upper.acceptance)
-            return log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights), acceptance
+            lower = annealer.forward(rows, self.num_chains, step_sizes, forward_seed, half, seen)
+            upper = annealer.backward(rows, latents, self.num_chains, step_sizes, backward_seed, half, seen)
+            bounds = log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights)
+            return tuple(each[: len(x)] for each in (*bounds, 0.5 * (lower.acceptance + upper.acceptance)))
 
         return compute
 
@@ -156,7 +158,7 @@ def bidirectional_gap(
     num_leapfrog_steps: int = 10,
     step_size: float = 0.1,
     initial: str = "prior",
-    batch_size: int = 25,
+    batch_size: int = 32,
     seed: int = 0,
     resume: str | os.PathLike | None = None,
     verbose: bool = True,

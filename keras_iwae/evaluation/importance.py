@@ -11,10 +11,10 @@ import tensorflow as tf
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
+from keras_iwae.evaluation.places import up_to_lanes
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
-from keras_iwae.evaluation.streamed_examples import LANES
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
 from keras_iwae.foundation import MARK, Purpose, check_integer, key_for
 from keras_iwae.models import IWAE, check_model
@@ -45,9 +45,9 @@ class _Weighing:
         kept = min(num_samples, max(tail_length(num_samples) + 1, _FEWEST_KEPT))
 
         def evaluate(x, key, indices):
-            seed = proposal.seed(key, indices)
+            seed, rows = proposal.seed(model, key, indices)
             streamed = stream_log_weights(
-                model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal
+                model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal, rows
             )
             return streamed, model.posterior.mean(x)
 
@@ -60,8 +60,8 @@ class _Weighing:
             # Traced once, for batches of any size, and not at all where other processes compute.
             evaluate_batch = model.traced(settings, evaluate, specs)
             count = len(x)
-            # With draws of its own an image has its very numbers in any batch: the last again, up to full lanes.
-            rows = np.minimum(np.arange(-(-count // LANES) * LANES if proposal.fitted else count), count - 1)
+            # Fitting makes more of a difference in rounding than weighing does.
+            rows = up_to_lanes(count) if proposal.fitted else np.arange(count)
             found = evaluate_batch(tf.gather(x, rows), key, tf.constant(seen + rows, tf.int32))
             streamed, means = tf.nest.map_structure(lambda t: t.numpy(), found)
             advance(1)
@@ -96,13 +96,14 @@ def importance_weighted_nll(
     r"""Negative log-likelihood of each image, $-L_K = -\log \frac{1}{K} \sum_k p(x, z_k) / q(z_k|x)$, with its errors.
 
     Every image counts once, those of a short last batch too, and K is exact, multiple of the chunk or not.
-    The same seed and batch size give the same draws, so the chunk size changes the result by float32 rounding only.
+    An image's draws are a function of (seed, its place among the images, sample), so that chunks, batches and shards
+    change the result by float32 rounding only.
 
     `proposal="refined"` draws from p(z|x)'s own modes and curvature, and "adapted" from what a few rounds of draws and
     slopes make of these; see `keras_iwae.evaluation.refined`. Few samples of theirs, 500, say more than 5000 of the
-    encoder's. An image's draws are then a function of (seed, its place among the images, sample), whatever the batches.
-    What is fitted is fitted to other draws than those that are reported. So E[w] = p(x), and by Jensen's inequality the
-    mean of L_K is below log p(x), whichever the proposal (Burda et al. 2015, theorem 1; Owen and Zhou 2000).
+    encoder's. What is fitted is fitted to other draws than those that are reported. So E[w] = p(x), and by Jensen's
+    inequality the mean of L_K is below log p(x), whichever the proposal (Burda et al. 2015, theorem 1; Owen and Zhou
+    2000).
 
     Args:
         model: the model.
@@ -121,8 +122,8 @@ def importance_weighted_nll(
             finds those of an interrupted one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
         first: the place of the first image among all, where `data` is a shard of them; a multiple of the batch size
-            unless the proposal is fitted. Such shards have the very numbers of the whole; `NLLResult.join` puts them
-            together.
+            where a class of one's own draws, which knows no places. Such shards have the numbers of the whole;
+            `NLLResult.join` puts them together.
         spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
@@ -162,8 +163,7 @@ def importance_weighted_nll(
         "seed": seed,
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
-    # An image has draws of its own from a fitted proposal, and from the posterior those of its place in a batch.
-    by_batch = not drawn_from.fitted
+    by_batch = drawn_from.by_batch(model)
     found = in_batches(
         model,
         data,

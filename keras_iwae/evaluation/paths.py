@@ -5,8 +5,9 @@ $f_1 = p(x, z)$, and $f_0$ is the prior or the posterior q(z|x), both normalized
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
+from keras_iwae.evaluation.hamiltonian import hamiltonian_step
+from keras_iwae.foundation import drawn_for_rows
 from keras_iwae.models import IWAE
 
 INITIALS = ("prior", "posterior")
@@ -43,9 +44,7 @@ class Path:
         """Draws of f_0, `[C, B, D]`."""
         if self._posterior is not None:
             return self._posterior.sample([num_chains], seed=seed)
-        batch = tf.shape(self._x)[0]
-        z = self._generative.prior.sample(num_chains * batch, seed)
-        return tf.reshape(z, [num_chains, batch, z.shape[-1]])
+        return drawn_for_rows(self._generative.prior.sample, num_chains, tf.shape(self._x)[0], seed)
 
     def log_initial_and_ratio(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """log f_0(z) and log f_1(z) / f_0(z) in nats, `[C, B]` each."""
@@ -62,6 +61,5 @@ class Path:
             log_initial, log_ratio = self.log_initial_and_ratio(z)
             return log_initial + beta * log_ratio
 
-        kernel = tfp.mcmc.HamiltonianMonteCarlo(log_density, step_size[:, tf.newaxis], num_leapfrog_steps)
-        z, results = kernel.one_step(z, kernel.bootstrap_results(z), seed=seed)
-        return z, tf.reduce_mean(tf.exp(tf.minimum(results.log_accept_ratio, 0.0)), axis=0)
+        z, accepted = hamiltonian_step(log_density, z, step_size, num_leapfrog_steps, seed)
+        return z, tf.reduce_mean(accepted, axis=0)

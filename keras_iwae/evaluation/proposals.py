@@ -12,8 +12,19 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.evaluation.adapted import folded
+from keras_iwae.evaluation.places import drawn_by_batch, key_of_batch
 from keras_iwae.evaluation.refined import fitted, fitting_evaluations
-from keras_iwae.foundation import MARK, DiagonalGaussian, check_choice, check_number, check_positive
+from keras_iwae.foundation import (
+    MARK,
+    DiagonalGaussian,
+    Places,
+    check_choice,
+    check_number,
+    check_positive,
+    drawn_for_rows,
+    having_rows,
+    uniform_of_rows,
+)
 from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
 from keras_iwae.posteriors import HierarchicalGaussian, Posterior, StratifiedGaussianMixture, check_density
@@ -91,29 +102,37 @@ class Proposal:
         fitting = fitting_evaluations(latent_dim, self.kind == "adapted") if self.fitted else 0
         return fitting + num_samples
 
-    def seed(self, key: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    def by_batch(self, model: IWAE) -> bool:
+        """Whether an image's draws depend on its batch, as those of posteriors and priors of a user's own do."""
+        return not self.fitted and drawn_by_batch(model, True, self.defensive > 0.0)
+
+    def seed(self, model: IWAE, key: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, Places | None]:
         """What a batch is drawn under, of the key of an evaluation and the places `[B]` of its images among all.
 
         Returns:
-            int32 `[2]`, of the first image's place; `[B, 2]`, of each image's own, for a fitted proposal.
+            int32 `[2]`, and the rows to have; `[B, 2]`, of each image's own, and none, for a fitted proposal.
         """
         if not self.fitted:
-            return tf.random.fold_in(key, indices[0])
-        return tf.map_fn(lambda index: tf.random.fold_in(key, index), indices)
+            by_batch, first = self.by_batch(model), indices[0]
+            return key_of_batch(key, first, by_batch), None if by_batch else Places(first)
+        return tf.map_fn(lambda index: tf.random.fold_in(key, index), indices), None
 
-    def source(self, model: IWAE, x: tf.Tensor, seed: tf.Tensor) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    def source(
+        self, model: IWAE, x: tf.Tensor, seed: tf.Tensor, rows: Places | None = None
+    ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """From the number of a block to its 25 draws of each image, `[25, B, D]`, and their log densities `[25, B]`.
 
         Args:
             model: the model.
             x: images `[B, *event_shape]`.
-            seed: see `seed`.
+            seed: see `seed`, and `rows`.
         """
         if not self.fitted:
             drawn_from = self.distribution(model, x)
 
             def draw(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                z = drawn_from.sample([DRAWN_TOGETHER], seed=tf.random.fold_in(seed, block))
+                with having_rows(rows):
+                    z = drawn_from.sample([DRAWN_TOGETHER], seed=tf.random.fold_in(seed, block))
                 return z, drawn_from.log_prob(z)
 
             return draw
@@ -173,13 +192,13 @@ class _DefensiveMixture:
     share: float
 
     def sample(self, sample_shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        """Draws for each image, `[*sample_shape, B, D]`."""
+        """Draws for each image, `[n, B, D]` of a sample shape `[n]`."""
         choice_seed, posterior_seed, prior_seed = tf.unstack(tf.random.split(seed, 3))
         ours = self.posterior.sample(sample_shape, seed=posterior_seed)
-        draws = tf.shape(ours)[:-1]
-        theirs = self.generative.prior.sample(tf.reduce_prod(draws), prior_seed)
-        from_prior = tf.random.stateless_uniform(draws, choice_seed) < self.share
-        return tf.where(from_prior[..., tf.newaxis], tf.reshape(theirs, tf.shape(ours)), ours)
+        count, batch, _ = tf.unstack(tf.shape(ours))
+        theirs = drawn_for_rows(self.generative.prior.sample, count, batch, prior_seed)
+        from_prior = uniform_of_rows(choice_seed, [count, batch], axis=1) < self.share
+        return tf.where(from_prior[..., tf.newaxis], theirs, ours)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log density of the mixture in nats, `[..., B]`, of latents `[..., B, D]`."""

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_iwae.evaluation.adapted import adapted, folded
+from keras_iwae.evaluation.places import LANES
 from keras_iwae.evaluation.streaming import LargestTerms
 from keras_iwae.likelihoods import MixedLikelihood
 from keras_iwae.models import IWAE, GenerativeModel
 
-# Numbers that a processor's instruction takes at once. What is left over of them is worked on by others, which round
-# otherwise: of a multiple of it nothing is, so that an example gets the very numbers that it gets among others.
-LANES = 16
 # Samples of an example that are decoded together: enough for a matrix product to be worth its call.
 _CHUNK = 500
 # Entries of all samples of all examples that are decoded together: so many keep two cores busy and fit into a cache.

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms
 from keras_iwae.evaluation.proposals import DRAWN_TOGETHER, Proposal
-from keras_iwae.foundation import StreamingLogMeanExp, as_sample_size
+from keras_iwae.foundation import Places, StreamingLogMeanExp, as_sample_size
 from keras_iwae.models import IWAE
 
 DEFAULT_CHUNK_SIZE = 25
@@ -73,6 +73,7 @@ def stream_log_weights(
     chunk_size: int = DEFAULT_CHUNK_SIZE,
     num_largest: int = 0,
     proposal: Proposal | None = None,
+    rows: Places | None = None,
 ) -> StreamedWeights:
     r"""Draw K samples for each image in chunks and keep only running sums of their weights, and the largest.
 
@@ -89,12 +90,13 @@ def stream_log_weights(
         chunk_size: samples of each image that are decoded together.
         num_largest: how many of each image's largest log weights to keep, at most K.
         proposal: what is drawn from; `None` is the model's posterior.
+        rows: where the images are among all, so that each has draws of its own; `None` are draws of this batch.
 
     Returns:
         `StreamedWeights`.
     """
     log_likelihood_of = model.generative.log_likelihood_of(x)
-    draw = (proposal or Proposal()).source(model, x, seed)
+    draw = (proposal or Proposal()).source(model, x, seed, rows)
     batch = tf.shape(x)[0]
 
     def samples(begin: tf.Tensor, end: tf.Tensor) -> list[tf.Tensor]:

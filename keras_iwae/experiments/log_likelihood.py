@@ -23,7 +23,7 @@ from keras_iwae.training import runs
 
 _BATCH_SIZE = 200
 # Of whose images each has several chains.
-_ANNEALED_BATCH_SIZE = 25
+_ANNEALED_BATCH_SIZE = 32
 
 
 def evaluate(

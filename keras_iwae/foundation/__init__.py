@@ -43,7 +43,16 @@ from keras_iwae.foundation.numerics import (
 from keras_iwae.foundation.of_noise import of_noise
 from keras_iwae.foundation.output_shapes import GivesShapes
 from keras_iwae.foundation.pipelines import untuned
-from keras_iwae.foundation.replicas import Rows, current_rows, having_rows, noise_of_rows, rows_out_of
+from keras_iwae.foundation.rows import (
+    Places,
+    Rows,
+    current_rows,
+    drawn_for_rows,
+    having_rows,
+    normal_of_rows,
+    rows_out_of,
+    uniform_of_rows,
+)
 from keras_iwae.foundation.storage import (
     is_running,
     json_text,
@@ -62,6 +71,7 @@ __all__ = [
     "DiagonalGaussian",
     "FixedArguments",
     "GivesShapes",
+    "Places",
     "Purpose",
     "Rows",
     "StreamingLogMeanExp",
@@ -86,6 +96,7 @@ __all__ = [
     "check_width",
     "command_line",
     "current_rows",
+    "drawn_for_rows",
     "effective_sample_size",
     "gaussian_mixture_log_prob",
     "having_rows",
@@ -100,7 +111,7 @@ __all__ = [
     "log_share_without_each",
     "masked_as_nan",
     "moved_weights",
-    "noise_of_rows",
+    "normal_of_rows",
     "number_text",
     "of_noise",
     "plain",
@@ -112,6 +123,7 @@ __all__ = [
     "seed_of_keys",
     "shape_text",
     "standard_normal_log_prob",
+    "uniform_of_rows",
     "untuned",
     "value_errors",
     "weighted_mean",

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation.replicas import noise_of_rows
+from keras_iwae.foundation.rows import normal_of_rows
 
 # Where classes are from whose formulas the shortcuts know.
 _KNOWN = __name__.split(".")[0], "tensorflow_probability"
@@ -56,7 +56,7 @@ class DiagonalGaussian(tfp.distributions.MultivariateNormalDiag):
         sizes = tf.concat([draws, shape[-1:], shape[:-1]], 0)
         key, units, rank = tfp.random.sanitize_seed(seed), draws.shape[0], sizes.shape[0]
         # Rows come last: where there are several axes of a batch, those before are of draws that others were made of.
-        noise = noise_of_rows(lambda whole: tf.random.stateless_normal(whole, key, dtype=self.dtype), sizes, rank - 1)
+        noise = normal_of_rows(key, sizes, rank - 1, self.dtype)
         noise = tf.transpose(noise, [*range(units), *range(units + 1, rank), units])
         noise.set_shape([None] * units + known.as_list())
         z = scale * noise + loc

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.bounds import LogTerms
-from keras_iwae.foundation import having_rows, noise_of_rows
+from keras_iwae.foundation import having_rows, normal_of_rows
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.components import encoder_inputs, with_inputs
 from keras_iwae.models.given import build_at_once
@@ -161,7 +161,7 @@ class AVB(LatentModel):
         loc, scale = tf.stop_gradient(q.mean()), tf.stop_gradient(q.stddev())
         noise, contrast = (
             (z - loc) / scale,
-            noise_of_rows(lambda whole: tf.random.stateless_normal(whole, contrast_seed), tf.shape(z), axis=1),
+            normal_of_rows(contrast_seed, tf.shape(z), axis=1),
         )
         of_images = self.discriminator(x, training=training)
         ratio = self.discriminator.given(of_images, noise)

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import noise_of_rows
+from keras_iwae.foundation import uniform_of_rows
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 tfd = tfp.distributions
@@ -16,7 +16,7 @@ class _Coins(tfp.distributions.Bernoulli):
     def _sample_n(self, n, seed=None):
         key, probabilities = tfp.random.sanitize_seed(seed), tf.sigmoid(self.logits)
         shape = tf.concat([[n], tf.shape(probabilities)], axis=0)
-        uniform = noise_of_rows(lambda whole: tf.random.stateless_uniform(whole, key), shape, axis=1)
+        uniform = uniform_of_rows(key, shape, axis=1)
         return tf.cast(uniform < probabilities, self.dtype)
 
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import current_rows, noise_of_rows
+from keras_iwae.foundation import normal_of_rows
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 
@@ -12,13 +12,11 @@ class _FullGaussian(tfp.distributions.MultivariateNormalTriL):
     """TFP's, with the same draws, by rows."""
 
     def _call_sample_n(self, sample_shape, seed):
-        if current_rows() is None:
-            return super()._call_sample_n(sample_shape, seed)
         key, draws = tfp.random.sanitize_seed(seed), tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
         # The units before the rows, as TFP draws them.
         shape = tf.concat([draws, tf.reverse(tf.shape(self.loc), [0])], axis=0)
         rank = shape.shape[0]
-        noise = noise_of_rows(lambda whole: tf.random.stateless_normal(whole, key), shape, axis=rank - 1)
+        noise = normal_of_rows(key, shape, axis=rank - 1)
         noise = tf.transpose(noise, [*range(rank - 2), rank - 1, rank - 2])
         return self.loc + self.scale.matvec(noise)
 

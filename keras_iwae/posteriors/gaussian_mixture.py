@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import noise_of_rows, standard_normal_log_prob
+from keras_iwae.foundation import normal_of_rows, standard_normal_log_prob, uniform_of_rows
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,7 @@ class StratifiedGaussianMixture:
         sample_shape = tf.convert_to_tensor(sample_shape, tf.int32)
         known, components = tf.get_static_value(sample_shape), self.loc.shape[1]
         count = tf.reduce_prod(sample_shape) if known is None else int(np.prod(known))
-        offset = noise_of_rows(
-            lambda whole: tf.random.stateless_uniform(whole, offset_seed, maxval=components, dtype=tf.int32, minval=0),
-            tf.shape(self.loc)[:1],
-            axis=0,
-        )
+        offset = tf.cast(components * uniform_of_rows(offset_seed, tf.shape(self.loc)[:1], axis=0), tf.int32)
         turns = (offset[:, tf.newaxis] + tf.range(components)) % components
 
         def in_turn(part: tf.Tensor) -> tf.Tensor:
@@ -90,8 +86,6 @@ class StratifiedGaussianMixture:
             in_turn(tf.transpose(tf.gather(part, turns, axis=1, batch_dims=1), [1, 0, 2]))
             for part in (self.loc, self.scale)
         )
-        z = loc + scale * noise_of_rows(
-            lambda whole: tf.random.stateless_normal(whole, noise_seed), tf.shape(loc), axis=1
-        )
+        z = loc + scale * normal_of_rows(noise_seed, tf.shape(loc), axis=1)
         component = in_turn(tf.transpose(turns))
         return tuple(tf.reshape(part, tf.concat([sample_shape, tf.shape(part)[1:]], axis=0)) for part in (z, component))

@@ -6,11 +6,9 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer, noise_of_rows
+from keras_iwae.foundation import DiagonalGaussian, antithetic_noise, check_integer, normal_of_rows
 from keras_iwae.networks import ConditionalGaussian
 from keras_iwae.posteriors.amortized import AmortizedPosterior
-
-tfd = tfp.distributions
 
 _DRAWS = 64
 
@@ -38,11 +36,7 @@ class ImplicitDistribution:
         """
         noise_seed, seed = tfp.random.split_seed(seed, n=2)
         shape = tf.stack([*sample_shape, tf.shape(self.features)[0], self.noise_dim])
-        noise = noise_of_rows(
-            lambda whole: tfd.Normal(0.0, 1.0).sample(whole, seed=noise_seed),
-            shape,
-            axis=shape.shape[0] - 2,
-        )
+        noise = normal_of_rows(noise_seed, shape, axis=shape.shape[0] - 2)
         return DiagonalGaussian(*self.given_noise(self.features, noise)).sample(seed=seed)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import antithetic_noise, noise_of_rows
+from keras_iwae.foundation import antithetic_noise, normal_of_rows
 
 tfd = tfp.distributions
 
@@ -53,4 +53,4 @@ class _Noise(tfp.distributions.Normal):
     def _sample_n(self, n, seed=None):
         key = tfp.random.sanitize_seed(seed)
         shape = tf.concat([[n], tf.shape(self.loc)], axis=0)
-        return noise_of_rows(lambda whole: tf.random.stateless_normal(whole, key), shape, axis=1)
+        return normal_of_rows(key, shape, axis=1)

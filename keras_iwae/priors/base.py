@@ -50,6 +50,10 @@ class Prior(FixedArguments, keras.Layer):
         """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
         return self.distribution.sample([num_samples], seed=seed)
 
+    def _has_another_than(self, kind: type["Prior"]) -> bool:
+        """Whether a class of a user's own has another distribution, which then gives draws and their density."""
+        return type(self).distribution is not kind.distribution
+
     def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The draws that standard normal noise `[N, D]` makes, and their log density in nats `[N]`.
 

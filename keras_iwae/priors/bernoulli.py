@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation import uniform_of_rows
 from keras_iwae.priors.base import Prior
 
 tfd = tfp.distributions
@@ -28,3 +29,9 @@ class BernoulliPrior(Prior):
     @property
     def distribution(self) -> tfp.distributions.Independent:
         return tfd.Independent(tfd.Bernoulli(logits=tf.zeros(self.latent_dim), dtype=tf.float32), 1)
+
+    def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
+        if self._has_another_than(BernoulliPrior):
+            return super().sample(num_samples, seed)
+        return tf.cast(uniform_of_rows(seed, [num_samples, self.latent_dim], axis=0) < 0.5, tf.float32)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer, check_seed, check_width, standard_normal_log_prob
+from keras_iwae.foundation import MARK, check_integer, check_seed, check_width, normal_of_rows, standard_normal_log_prob
 from keras_iwae.networks import check_activation, checked_units, dense_encoder, derived_seed
 from keras_iwae.priors.base import Prior
 
@@ -121,7 +121,7 @@ class FlowPrior(Prior):
 
     def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
-        return self.of_noise(tf.random.stateless_normal(tf.stack([num_samples, self.latent_dim]), seed))[0]
+        return self.of_noise(normal_of_rows(seed, [num_samples, self.latent_dim], axis=0))[0]
 
     def of_noise(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         log_prob = standard_normal_log_prob(noise)

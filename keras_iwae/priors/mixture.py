@@ -4,7 +4,14 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import check_integer, check_seed, check_width, gaussian_mixture_log_prob
+from keras_iwae.foundation import (
+    check_integer,
+    check_seed,
+    check_width,
+    gaussian_mixture_log_prob,
+    normal_of_rows,
+    uniform_of_rows,
+)
 from keras_iwae.networks import derived_seed
 from keras_iwae.priors.base import Prior
 
@@ -74,6 +81,9 @@ class MixturePrior(Prior):
         """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
         # TFP would draw from every component, and take one of them.
         which_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        which = tf.random.stateless_categorical(self.logits.value[tf.newaxis], num_samples, which_seed)[0]
-        noise = tf.random.stateless_normal(tf.stack([num_samples, self.latent_dim]), noise_seed)
+        ends = tf.cumsum(tf.nn.softmax(self.logits.value))
+        # Float32 sums may end short of 1: scaled by the last, none falls behind it.
+        within = uniform_of_rows(which_seed, [num_samples], axis=0) * ends[-1]
+        which = tf.minimum(tf.searchsorted(ends, within, side="right"), self.num_components - 1)
+        noise = normal_of_rows(noise_seed, [num_samples, self.latent_dim], axis=0)
         return tf.gather(self.loc.value, which) + tf.gather(tf.exp(self.log_scale.value), which) * noise

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import DiagonalGaussian, check_width, standard_normal_log_prob
+from keras_iwae.foundation import DiagonalGaussian, check_width, normal_of_rows, standard_normal_log_prob
 from keras_iwae.priors.base import Prior
 
 
@@ -29,8 +29,13 @@ class StandardNormalPrior(Prior):
 
     def log_prob(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log N(z; 0, I) in nats, `[K, B]`, of latents `[K, B, D]`."""
-        if type(self).distribution is not StandardNormalPrior.distribution:
-            # By another one, of which samples are drawn.
+        if self._has_another_than(StandardNormalPrior):
             return super().log_prob(z, training)
         check_width("latents", z, self.latent_dim)
         return standard_normal_log_prob(tf.cast(z, tf.float32))
+
+    def sample(self, num_samples: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
+        if self._has_another_than(StandardNormalPrior):
+            return super().sample(num_samples, seed)
+        return normal_of_rows(seed, [num_samples, self.latent_dim], axis=0)

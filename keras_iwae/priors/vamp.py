@@ -15,6 +15,8 @@ from keras_iwae.foundation import (
     check_width,
     gaussian_mixture_log_prob,
     is_known,
+    normal_of_rows,
+    uniform_of_rows,
 )
 from keras_iwae.networks import derived_seed
 from keras_iwae.priors.base import Prior
@@ -135,6 +137,6 @@ class VampPrior(Prior):
         """N draws, float32 `[N, D]`; `seed`, int32 `[2]`, is a stateless one."""
         which_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
         components = self._components()
-        which = tf.random.stateless_uniform([num_samples], which_seed, 0, self.num_components, tf.int32)
-        noise = tf.random.stateless_normal(tf.stack([num_samples, self.latent_dim]), noise_seed)
+        which = tf.cast(self.num_components * uniform_of_rows(which_seed, [num_samples], axis=0), tf.int32)
+        noise = normal_of_rows(noise_seed, [num_samples, self.latent_dim], axis=0)
         return tf.gather(components.loc, which) + tf.gather(components.scale.diag, which) * noise
