@@ -16,6 +16,7 @@ import json
 import sys
 from pathlib import Path
 
+from _aims import aims, not_run
 from _files import ending_in
 from _page import markdown, of_records, write_page
 
@@ -221,6 +222,7 @@ def main() -> None:
     costs = json.loads((ROOT / "docs" / "benchmarks" / "step_cost.json").read_text())["rows"]
     for name, first in (("bounds", "IWAE-50"), ("posteriors", "the first row")):
         tables[name] = stored(with_cost(read(args.results / f"{name}.json"), costs, first))
+    tables["aims"], tables["waiting"] = aims(records), not_run(records, order)
     tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
     images = args.out.parent / "images"
     if judged:
