@@ -1,10 +1,13 @@
-"""What docs/results.md says was aimed at and not run follows from the results."""
+"""What docs/results.md and docs/performance.md say was aimed at, met, missed or not run follows from their files."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from _aims import AIMS, OFFERED, aims, not_run
+from _targets import targets
 
 from keras_iwae.experiments.paper_table import ROWS
 
@@ -39,3 +42,19 @@ def test_rows_without_a_result_are_named():
     assert "`vae-k1-l2-fast`" not in one
     assert "`vae-k1-l2-fast`" in nothing[0]
     assert not_run([record(row) for row in ROWS], list(ROWS)).splitlines()[0] == "- mnist: none"
+
+
+def at_90(seconds: float | None) -> dict:
+    return {"90": None if seconds is None else {"seconds": seconds}}
+
+
+@pytest.mark.parametrize(
+    ("peer", "reached", "said"),
+    [(250.0, "0.40 (0.40 to 0.40)", "yes"), (150.0, "0.67 (0.67 to 0.67)", "no"), (None, "not reached in 6 min", "no")],
+)
+def test_seconds_to_a_likelihood_are_those_of_the_fastest_on_either_side(peer, reached, said):
+    sides = {"keras_iwae": at_90(120.0), "keras_iwae, fast recipe": at_90(100.0), "Pyro": at_90(999.0)}
+    one = sides | {"PyTorch": at_90(peer)} if peer else {name: at_90(None) for name in sides}
+    files = {"time_to_nll": {"reached": [one], "settings": {"minutes": 6.0}}}
+    table = targets(files.get, []).splitlines()
+    assert table[-1] == f"| seconds to 90 nats, to the fastest peer's, at most | 0.5 | {reached} | {said} |"
