@@ -222,7 +222,7 @@ def test_annealing_comes_to_quadrature_with_gaps():
 def test_bidirectional_bounds_hold_the_evidence_of_a_density_between_them():
     model = linear_gaussian_model("gaussian", latent_dim=2, hidden=(8,))
     result = bidirectional_gap(
-        model, 40, 20, num_chains=5, num_temperatures=40, num_leapfrog_steps=3, batch_size=40, verbose=False, seed=6
+        model, 40, 20, num_chains=20, num_temperatures=40, num_leapfrog_steps=3, batch_size=40, verbose=False, seed=6
     )
     events = model.generative.sample(40, key_for(Purpose.SIMULATED, 6)).events
     truth = linear_gaussian_log_evidence(model, events)

@@ -124,8 +124,9 @@ def _stretches(
     # A row begins with a step.
     steps = -(-size // of_step)
     philox_key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=key)
-    begin = tf.cast(first, tf.uint64) * tf.cast(steps, tf.uint64)
-    counter += tf.stack([begin, tf.zeros([], tf.uint64)])
+    # As signed numbers, which are added on every device.
+    begin = tf.cast(first, tf.int64) * tf.cast(steps, tf.int64)
+    counter = tf.bitcast(tf.bitcast(counter, tf.int64) + tf.stack([begin, 0]), tf.uint64)
     shape = tf.stack([count, steps * of_step])
     return entered(shape=shape, key=philox_key, counter=counter, alg=_PHILOX, dtype=dtype)[:, :size]
 
