@@ -8,8 +8,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import NLLResult, annealed_nll, bidirectional_gap, importance_weighted_nll
-from keras_iwae.evaluation import annealed as annealed_module
+from keras_iwae.evaluation.annealing import Annealer
 from keras_iwae.evaluation.hamiltonian import hamiltonian_step
+from keras_iwae.evaluation.places import up_to_lanes
 from keras_iwae.foundation import Places, having_rows, normal_of_rows, uniform_of_rows
 from keras_iwae.models import IWAE
 from keras_iwae.networks import dense_encoder
@@ -91,6 +92,20 @@ def test_an_image_has_its_draws_in_any_batch(family, x):
     assert np.abs(weighed(model, x[13:], 4) - whole[13:]).max() > 1e-3
 
 
+@pytest.mark.parametrize("family", ["gaussian", "full_covariance", "mixture", "two layers"])
+def test_so_it_is_with_draws_of_a_wider_proposal(family, x):
+    model = two_layers() if family == "two layers" else small(posterior=family)
+    whole = weighed(model, x, 21, proposal_scale=1.3)
+    np.testing.assert_allclose(weighed(model, x, 4, proposal_scale=1.3), whole, rtol=1e-5)
+    np.testing.assert_allclose(weighed(model, x[7:], 3, proposal_scale=1.3, first=7), whole[7:], rtol=1e-5)
+    assert np.abs(weighed(model, x, 21) - whole).max() > 1e-3
+
+
+def test_a_place_is_a_number_of_int32(x):
+    with pytest.raises(ValueError, match="`first`"):
+        weighed(small(), x, 21, first=2**31 - 10)
+
+
 @pytest.mark.parametrize("make", [two_layers, coins])
 def test_so_it_is_with_layers_and_with_discrete_latents(make, x):
     model = make()
@@ -132,7 +147,7 @@ def annealed(model, x, batch_size, initial) -> np.ndarray:
 @pytest.mark.parametrize(
     ("make", "initial"),
     [
-        (small, "posterior"),
+        (functools.partial(small, posterior="full_covariance"), "posterior"),
         (two_layers, "prior"),
         (functools.partial(small, prior="vamp"), "prior"),
         (functools.partial(small, prior="flow"), "prior"),
@@ -148,12 +163,18 @@ def test_an_image_has_its_chains_in_any_batch(make, initial, x):
 
 
 @pytest.mark.slow
-def test_chains_would_be_others_by_rounding_alone(x, monkeypatch):
-    """The control of computing whole lanes."""
-    model = small()
-    whole = annealed(model, x, 21, "posterior")
-    monkeypatch.setattr(annealed_module, "up_to_lanes", np.arange)
-    assert np.abs(annealed(model, x, 9, "posterior") - whole).max() > 1e-3
+def test_rounding_grows_along_a_chain(x):
+    """Why whole lanes are computed: what is beyond them is rounded in another way by some processors."""
+    annealer = Annealer(small(), "posterior", 3, 0.1)
+    sizes = np.full([150, len(x)], 0.9, np.float32)
+    one, other = (annealer.forward(x, 8, size, KEY).log_weights for size in (sizes, sizes * np.float32(1.0 + 2e-7)))
+    # A hundred times and more what one difference in rounding is.
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_all_lanes_are_filled_with_the_last_row():
+    assert [len(up_to_lanes(count)) for count in (1, 15, 16, 17, 32)] == [16, 16, 16, 32, 32]
+    np.testing.assert_array_equal(up_to_lanes(3), [0, 1, *14 * [2]])
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ BETWEEN_ROOMS = {
     },
     "likelihoods": set(),
     "priors": set(),
-    "posteriors": {"NUM_COMPONENTS"},
+    "posteriors": {"NUM_COMPONENTS", "FullGaussian"},
     "bounds": {"objectives"},
     "models": {
         "ACTIVATION",

@@ -211,7 +211,7 @@ def annealed_nll(
         "seed": seed,
     }
     recipe = _Annealing(num_chains, num_temperatures, num_leapfrog_steps, step_size, initial, seed)
-    stored = {"method": "annealed importance sampling", "step_size": step_size, **settings}
+    stored = {"method": "annealed importance sampling", "draws": "by place", "step_size": step_size, **settings}
     found = in_batches(
         model,
         data,

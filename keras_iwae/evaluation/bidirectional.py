@@ -224,7 +224,7 @@ def bidirectional_gap(
     if resume is not None:
         # Before what comes first, and is none of its business.
         check_file("resume", resume)
-    stored = {"method": "bidirectional Monte Carlo", "step_size": step_size, **settings}
+    stored = {"method": "bidirectional Monte Carlo", "draws": "by place", "step_size": step_size, **settings}
     images = recipe.drawn(model).events.numpy()
     # First, for it takes little: what is interrupted after it has all that annealing gave so far in `resume`.
     importance = importance_weighted_nll(model, images, num_samples, bounds=(), seed=seed, verbose=False, spread=spread)

@@ -153,7 +153,8 @@ def importance_weighted_nll(
     sizes = sorted({k for k in wanted if k < num_samples})
     drawn_from = Proposal(proposal_scale, defensive, proposal)
     drawn_from.check(model.posterior)
-    first = check_integer("first", first, at_least=0)
+    # A place, and those behind it, are numbers of int32.
+    first = check_integer("first", first, at_least=0, at_most=2**30)
     recipe = _Weighing(num_samples, tuple(sizes), chunk_size, seed, drawn_from)
     settings = {
         "method": "importance sampling",
@@ -161,6 +162,7 @@ def importance_weighted_nll(
         "bounds": sizes,
         "chunk_size": chunk_size,
         "seed": seed,
+        "draws": "by place",
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
     }
     by_batch = drawn_from.by_batch(model)

@@ -27,7 +27,13 @@ from keras_iwae.foundation import (
 )
 from keras_iwae.models import IWAE, GenerativeModel
 from keras_iwae.networks import GaussianNetwork
-from keras_iwae.posteriors import HierarchicalGaussian, Posterior, StratifiedGaussianMixture, check_density
+from keras_iwae.posteriors import (
+    FullGaussian,
+    HierarchicalGaussian,
+    Posterior,
+    StratifiedGaussianMixture,
+    check_density,
+)
 
 tfd = tfp.distributions
 
@@ -159,7 +165,7 @@ def _stretched(posterior, factor: float):
     if isinstance(posterior, tfd.MultivariateNormalDiag):
         return DiagonalGaussian(posterior.mean(), factor * posterior.stddev())
     if isinstance(posterior, tfd.MultivariateNormalTriL):
-        return tfd.MultivariateNormalTriL(posterior.mean(), factor * posterior.scale_tril)
+        return FullGaussian(posterior.mean(), factor * posterior.scale_tril)
     if isinstance(posterior, StratifiedGaussianMixture):
         return replace(posterior, scale=factor * posterior.scale)
     if isinstance(posterior, HierarchicalGaussian):

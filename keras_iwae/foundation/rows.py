@@ -37,7 +37,7 @@ class Places(NamedTuple):
     """Which examples of all the rows of a batch are: those from `first` on, one after the other.
 
     Attributes:
-        first: place of the first, an int32 scalar.
+        first: place of the first, a scalar of an integer type.
     """
 
     first: tf.Tensor
@@ -146,7 +146,9 @@ def drawn_for_rows(
         `[n, B, D]`.
     """
     rows = _current()
-    with having_rows(Places(rows.first * count) if isinstance(rows, Places) else rows):
+    if isinstance(rows, Places):
+        rows = Places(tf.cast(rows.first, tf.int64) * tf.cast(count, tf.int64))
+    with having_rows(rows):
         z = sample(count * batch, key)
     return tf.transpose(tf.reshape(z, [batch, count, z.shape[-1]]), [1, 0, 2])
 

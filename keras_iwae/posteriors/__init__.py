@@ -25,7 +25,7 @@ from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
 from keras_iwae.posteriors.base import Posterior, check_density, check_reparameterized
 from keras_iwae.posteriors.bernoulli import BernoulliPosterior
 from keras_iwae.posteriors.contract import check_contract
-from keras_iwae.posteriors.full_covariance import FullCovariancePosterior
+from keras_iwae.posteriors.full_covariance import FullCovariancePosterior, FullGaussian
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 from keras_iwae.posteriors.gaussian_mixture import StratifiedGaussianMixture
 from keras_iwae.posteriors.hierarchical import HierarchicalGaussian, HierarchicalPosterior
@@ -44,6 +44,7 @@ __all__ = [
     "AuxiliaryPosterior",
     "BernoulliPosterior",
     "FullCovariancePosterior",
+    "FullGaussian",
     "GaussianPosterior",
     "HierarchicalGaussian",
     "HierarchicalPosterior",

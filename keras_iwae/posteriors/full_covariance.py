@@ -8,7 +8,7 @@ from keras_iwae.foundation import normal_of_rows
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 
 
-class _FullGaussian(tfp.distributions.MultivariateNormalTriL):
+class FullGaussian(tfp.distributions.MultivariateNormalTriL):
     """TFP's, with the same draws, by rows."""
 
     def _call_sample_n(self, sample_shape, seed):
@@ -59,4 +59,4 @@ class FullCovariancePosterior(AmortizedPosterior):
     def distribution(self, x: tf.Tensor, training: bool = False) -> tfp.distributions.MultivariateNormalTriL:
         """The posterior of each image of `x` `[B, *event_shape]`, as a distribution of batch `[B]` and event `[D]`."""
         loc, scale_tril = self(x, training=training)
-        return _FullGaussian(loc=loc, scale_tril=scale_tril)
+        return FullGaussian(loc=loc, scale_tril=scale_tril)
