@@ -131,7 +131,8 @@ class Proposal:
         Args:
             model: the model.
             x: images `[B, *event_shape]`.
-            seed: see `seed`, and `rows`.
+            seed: the first of what `seed` gives.
+            rows: the second; `None` are draws of this batch.
         """
         if not self.fitted:
             drawn_from = self.distribution(model, x)
