@@ -155,7 +155,7 @@ def test_processes_that_are_asked_for_different_things_say_so(tmp_path):
     words = TRAIN, *RUN, "--out", tmp_path / "run", "--epochs"
     processes = _together(tmp_path, 2, *words, own=("2", "3"))
     for said in _ended(tmp_path, processes):
-        assert "`configuration`. Expected the same in all 2 processes of TF_CONFIG" in said
+        assert "`epochs`. Expected the same in all 2 processes of TF_CONFIG" in said
     assert [each.returncode for each in processes] == [2, 2]
     assert not (tmp_path / "run").exists()
 

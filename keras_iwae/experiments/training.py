@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
-from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.config import ExperimentConfig, flattened
 from keras_iwae.experiments.fitting import fit_run
 from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.foundation import MARK, check_folder, held_folder
@@ -61,7 +61,8 @@ def train(
         model = build(config)
     training, began = _training_data(config, first_epoch=0), Inputs.now(config)
     if together is not None:
-        together.check_same(configuration=asdict(config), dataset=began)
+        settings = flattened(asdict(config))
+        together.check_same(**{**settings, "dataset": (settings["dataset"], began)})
     if _writes(together):
         runs.create(run, asdict(config), began.files())
     with _held(run, together):
