@@ -3,7 +3,7 @@
 
 Each run was evaluated by both: scripts/evaluate_nll.py --k 5000, and --method ais on the same first images or fewer;
 if --proposal adapted was asked for too, it is held to the same images. A difference is of the images that both have,
-image by image. Rows of other runs that --json has already stay there.
+image by image. Rows of other runs, or of other temperatures, that --json has already stay there.
 
   python benchmarks/checks_table.py saved_models/reproduce/mnist-iwae-k50-l1-fast --json docs/results/checks.json
 """
@@ -27,6 +27,7 @@ def row(run: Path) -> dict[str, str]:
         f"IW-NLL, K = {whole['num_samples']}, {of}": f"{whole['nll']:.2f} ± {whole['standard_error']:.2f}",
         "k-hat above 0.7": f"{whole['pareto_k']['share_above_0.7']:.0%}",
         f"IW-NLL, first {n} images": f"{-sampled[:n].mean():.2f} ± {sampled[:n].std(ddof=1) / n**0.5:.2f}",
+        "temperatures": f"{annealed['num_temperatures']:,}",
         f"AIS, first {n} images": f"{annealed['nll']:.2f} ± {annealed['standard_error']:.2f}",
         "Monte Carlo error of AIS": f"{annealed['monte_carlo_error']:.3f}",
         "AIS less IW-NLL, image by image": less(checked, sampled[:n]),
@@ -37,6 +38,11 @@ def row(run: Path) -> dict[str, str]:
         found["AIS less adapted"] = less(checked, log_likelihoods(run, "adapted-test")[:n])
         found["k-hat above 0.7, adapted"] = f"{adapted['pareto_k']['share_above_0.7']:.0%}"
     return found
+
+
+def _key(found: dict[str, str]) -> tuple[str, int]:
+    """By which a row is replaced, and rows are in order."""
+    return found["run"], int(found["temperatures"].replace(",", ""))
 
 
 def log_likelihoods(run: Path, name: str) -> np.ndarray:
@@ -57,9 +63,9 @@ def main() -> None:
     args = parser.parse_args()
     rows = [row(run) for run in args.runs]
     if args.json:
-        named = [found["run"] for found in rows]
+        named = {_key(found) for found in rows}
         before = json.loads(args.json.read_text()) if args.json.exists() else []
-        rows = [*(found for found in before if found["run"] not in named), *rows]
+        rows = sorted([*(found for found in before if _key(found) not in named), *rows], key=_key)
         args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
         return
     print(of_records(rows))

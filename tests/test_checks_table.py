@@ -24,7 +24,13 @@ def run(tmp_path):
     metrics = {
         "nll_test": {**sampled, "pareto_k": {"share_above_0.7": 1.0}},
         "nll_adapted_test": {**sampled, "pareto_k": {"share_above_0.7": 0.25}},
-        "ais_test": {"nll": 2.5, "standard_error": 0.5, "monte_carlo_error": 0.01, "acceptance_rate": 0.6},
+        "ais_test": {
+            "nll": 2.5,
+            "standard_error": 0.5,
+            "monte_carlo_error": 0.01,
+            "acceptance_rate": 0.6,
+            "num_temperatures": 1000,
+        },
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
@@ -40,14 +46,17 @@ def test_differences_are_of_the_images_that_both_have(run):
     assert (row["k-hat above 0.7"], row["k-hat above 0.7, adapted"]) == ("100%", "25%")
 
 
-def test_rows_of_other_runs_stay(run, tmp_path, monkeypatch, capsys):
+def test_rows_of_other_runs_and_temperatures_stay(run, tmp_path, monkeypatch, capsys):
     file = tmp_path / "checks.json"
-    file.write_text(json.dumps([{"run": "`another`", "acceptance": "0.50"}, {"run": "`a-run`", "acceptance": "0.10"}]))
+    before = [("`another`", "1,000", "0.50"), ("`a-run`", "4,000", "0.70"), ("`a-run`", "1,000", "0.10")]
+    names = "run", "temperatures", "acceptance"
+    file.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in before]))
     monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run), "--json", str(file)])
     checks_table.main()
-    assert [(row["run"], row["acceptance"]) for row in json.loads(file.read_text())] == [
-        ("`another`", "0.50"),
-        ("`a-run`", "0.60"),
+    assert [tuple(row[name] for name in names) for row in json.loads(file.read_text())] == [
+        ("`a-run`", "1,000", "0.60"),
+        ("`a-run`", "4,000", "0.70"),
+        ("`another`", "1,000", "0.50"),
     ]
     monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run)])
     checks_table.main()
