@@ -160,12 +160,15 @@ NONE_OF_THEM = {
     "missingness": [False, True, "", "mnar"],
     "verbose": [None, 1, "x"],
 }
+OF_A_DENSITY = {"proposal": [None, "fitted", 1, ["adapted"]]}
 
 
-@pytest.mark.parametrize("kind", [IWAEImputer, IWAEDensity])
-def test_what_the_constructor_took_is_refused_at_fit(kind):
-    assert NONE_OF_THEM.keys() == kind().get_params().keys()
-    for name, values in NONE_OF_THEM.items():
+@pytest.mark.parametrize(
+    ("kind", "none_of_them"), [(IWAEImputer, NONE_OF_THEM), (IWAEDensity, NONE_OF_THEM | OF_A_DENSITY)]
+)
+def test_what_the_constructor_took_is_refused_at_fit(kind, none_of_them):
+    assert none_of_them.keys() == kind().get_params().keys()
+    for name, values in none_of_them.items():
         for value in values:
             made = kind(**{**TINY, name: value})
             assert getattr(made, name) is value

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.digests import digests_of
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
+from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.streamed_examples import LANES, examples_together, stream_examples
 from keras_iwae.foundation import (
     MARK,
@@ -29,7 +30,6 @@ from keras_iwae.foundation import (
     shape_text,
 )
 from keras_iwae.models import IWAE, check_model
-from keras_iwae.posteriors import check_density
 
 
 class Conditional(NamedTuple):
@@ -63,6 +63,7 @@ def conditional(
     values: np.ndarray | None = None,
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
+    proposal: str = "amortized",
 ) -> Conditional:
     r"""Means, densities and draws of the entries of each example, given those that were observed.
 
@@ -79,13 +80,16 @@ def conditional(
             `[N, *event_shape]`; NaN for none. Held-out entries give their log score.
         seed: the same seed gives the same result; an integer that int32 holds.
         progress: called with the number of examples that are further done.
+        proposal: what the samples are drawn from: "amortized", the posterior, which from 200 samples on a quarter as
+            many of its draws move and widen where it is Gaussian; "refined" or "adapted", fitted to each example's own
+            p(z|x_obs) by slopes, for continuous latents; see `keras_iwae.evaluation.refined`.
 
     Returns:
         `Conditional`.
 
     Raises:
-        ValueError: if a count or the seed is out of range, the posterior has no density, or the model does not take the
-            examples or the values.
+        ValueError: if a count or the seed is out of range, the posterior has no density, `proposal` is none or fitted
+            and the latents discrete, or the model does not take the examples or the values.
 
     Example:
         >>> x = np.array([[1.0, np.nan, 0.0, 1.0]])
@@ -100,12 +104,13 @@ def conditional(
     num_draws = check_integer("num_draws", num_draws, at_least=0)
     key_seed = seed_of_keys(seed)
     check_callable("progress", progress)
-    check_density(model.posterior)
+    drawn_from = Proposal(kind=proposal)
+    drawn_from.check(model.posterior)
     model.check_finite()
     x = model.door.array(x, "x")
     if values is not None:
         values = _checked_values(model, values, len(x))
-    traced = conditional_graph(model, num_samples, num_draws, values is not None)
+    traced = conditional_graph(model, num_samples, num_draws, values is not None, drawn_from)
     asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
     digests = _digests(x)
     parts = []
@@ -131,7 +136,7 @@ def conditional(
     )
 
 
-def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values: bool) -> Callable:
+def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values: bool, proposal: Proposal) -> Callable:
     """What `conditional` runs, as a graph of the model: of examples, values, int32 `[N, 3]` and a seed.
 
     The three integers of an example key its random numbers: its `digests_of`, and how many equal ones came before it.
@@ -153,7 +158,7 @@ def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values:
 
         latents_keys, choice_keys, entries_keys = tf.unstack(tf.map_fn(keys_of, digests), num=3, axis=1)
         asked = values if has_values else None
-        found = stream_examples(model, x, asked, num_samples, num_draws, largest, latents_keys, choice_keys)
+        found = stream_examples(model, x, asked, num_samples, num_draws, largest, latents_keys, choice_keys, proposal)
         log_values = tf.reshape(found.log_sum, [-1, *[1] * (values.shape.rank - 1)])
         return (
             found.averages,
@@ -170,7 +175,7 @@ def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values:
         tf.TensorSpec([None, 3], tf.int32),
         tf.TensorSpec([], tf.int32),
     )
-    return model.traced(("conditional", num_samples, num_draws, has_values), of_examples, specs)
+    return model.traced(("conditional", num_samples, num_draws, has_values, proposal), of_examples, specs)
 
 
 def _draws(model: IWAE, x: tf.Tensor, latents: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_iwae.evaluation.adapted import adapted, folded
+from keras_iwae.evaluation.adapted import Proposals, adapted, folded
 from keras_iwae.evaluation.places import LANES
+from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.evaluation.refined import fitted
 from keras_iwae.evaluation.streaming import LargestTerms
 from keras_iwae.likelihoods import MixedLikelihood
 from keras_iwae.models import IWAE, GenerativeModel
@@ -85,6 +87,7 @@ def stream_examples(
     num_largest: int,
     latents_keys: tf.Tensor,
     choice_keys: tf.Tensor,
+    proposal: Proposal,
 ) -> ExampleAverages:
     r"""Draw K samples for each example in chunks and keep running averages under their weights.
 
@@ -100,6 +103,7 @@ def stream_examples(
         num_largest: how many of the largest log weights to keep, at most K.
         latents_keys: int32 `[B, 2]`, a stateless seed for each example, of its samples.
         choice_keys: int32 `[B, 2]`, of which of them are chosen.
+        proposal: what they are drawn from.
 
     Returns:
         `ExampleAverages`.
@@ -111,9 +115,7 @@ def stream_examples(
     mask = None if generative.missing is None else tf.logical_not(tf.math.is_nan(x))
     entries_axes = list(range(1, x.shape.rank))
     filled = x if mask is None else tf.where(mask, x, likelihood.support.nearest_to_zero)
-    # Of few samples there are none to spare.
-    spared = num_samples // _SPARED if num_samples >= _WORTH_ADAPTING else 0
-    proposals = adapted(model, x, spared, folded(latents_keys, 0))
+    proposals = _fitted(model, x, num_samples, folded(latents_keys, 0), proposal)
     samples_keys = folded(latents_keys, 1)
 
     def draw(size: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -201,6 +203,14 @@ def stream_examples(
         lambda begin, _: begin < num_samples, one_chunk, (tf.constant(0), start), parallel_iterations=1
     )
     return loop[1]
+
+
+def _fitted(model: IWAE, x: tf.Tensor, num_samples: int, keys: tf.Tensor, proposal: Proposal) -> Proposals:
+    if proposal.fitted:
+        return fitted(model, x, keys, proposal.kind == "adapted")
+    # Of few samples there are none to spare.
+    spared = num_samples // _SPARED if num_samples >= _WORTH_ADAPTING else 0
+    return adapted(model, x, spared, keys)
 
 
 def _like(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

@@ -77,7 +77,8 @@ def export_saved_model(
         max_samples: most importance samples of a `log_likelihood` request, its rows, 20 where it has fewer, times its
             `num_samples`, or of one about a table, its rows times the estimator's; `None` is 1,000,000.
         proposal: what `log_likelihood` draws from: "amortized", the posterior; "refined" or "adapted", fitted to each
-            image of a request, which has the same answer whatever its neighbours; see `importance_weighted_nll`.
+            image of a request, which has the same answer whatever its neighbours; see `importance_weighted_nll`. The
+            endpoints of a table draw from what the estimator does, as `IWAEDensity(proposal="adapted")` says.
 
     Returns:
         the version's folder.
@@ -106,8 +107,8 @@ def export_saved_model(
             f"Invalid value received for `version`. Expected one that is not in {path}. Received: {version}"
         )
 
-    drawn_from = Proposal(kind=proposal)
-    served, model = _endpoints(model, drawn_from), model if isinstance(model, LatentModel) else model.model_
+    served, drawn_from = _endpoints(model, Proposal(kind=proposal))
+    model = model if isinstance(model, LatentModel) else model.model_
     model.check_finite()
     of_a_row = max(endpoint.samples for endpoint in served.values())
     if of_a_row > most:
@@ -147,11 +148,12 @@ def write_saved_model(model: LatentModel, folder: str, signatures: dict[str, Cal
         logger.setLevel(level)
 
 
-def _endpoints(model: "IWAE | TableEstimator", proposal: Proposal) -> dict[str, Endpoint]:
+def _endpoints(model: "IWAE | TableEstimator", proposal: Proposal) -> tuple[dict[str, Endpoint], Proposal]:
+    """What is answered, and what its samples are drawn from: of a table's estimator that is its own."""
     if isinstance(model, LatentModel):
         if proposal.fitted:
             proposal.check(model.posterior)
-        return endpoints(model, proposal)
+        return endpoints(model, proposal), proposal
     # Here, for scikit-learn and pandas take a second to import, and images need neither.
     from sklearn.utils.validation import check_is_fitted
 
@@ -165,11 +167,13 @@ def _endpoints(model: "IWAE | TableEstimator", proposal: Proposal) -> dict[str, 
         )
     if proposal.fitted:
         raise ValueError(
-            f"{MARK}proposal`. Expected 'amortized' for the estimator of a table, whose endpoints draw from its own. "
-            f"Received: {proposal.kind!r}"
+            f"{MARK}proposal`. Expected 'amortized' for the estimator of a table, whose endpoints draw from its own, "
+            f"as density.set_params(proposal='adapted') sets it. Received: {proposal.kind!r}"
         )
     check_is_fitted(model)
-    return table_endpoints(model)
+    # Of what is set now, and not of what was when it was fitted.
+    own = Proposal(kind=model.proposal)
+    return table_endpoints(model, own), own
 
 
 def _warmup_records(model_name: str, served: dict[str, Endpoint]) -> list[bytes]:

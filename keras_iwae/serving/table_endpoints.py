@@ -4,20 +4,32 @@ import math
 
 import tensorflow as tf
 
-from keras_iwae.evaluation import Statistics, conditional_graph, digests_of, examples_together, pareto_k_of
+from keras_iwae.evaluation import (
+    Proposal,
+    Statistics,
+    conditional_graph,
+    digests_of,
+    examples_together,
+    pareto_k_of,
+)
 from keras_iwae.foundation import check_integer
 from keras_iwae.serving.endpoints import Endpoint, Tensors
 from keras_iwae.serving.table_cells import served_columns
 from keras_iwae.tables import IWAEDensity, TableEstimator
 
 
-def table_endpoints(estimator: TableEstimator) -> dict[str, Endpoint]:
-    """The endpoints of a fitted estimator; the first is TF Serving's `serving_default` as well."""
+def table_endpoints(estimator: TableEstimator, proposal: Proposal) -> dict[str, Endpoint]:
+    """The endpoints of a fitted estimator; the first is TF Serving's `serving_default` as well.
+
+    Args:
+        estimator: the estimator.
+        proposal: what the samples of rows are drawn from.
+    """
     model, coding = estimator.model_, estimator.coding_
     num_samples = check_integer("num_samples", estimator.num_samples)
     columns = served_columns(coding)
     settled = tf.constant(estimator.seed_)
-    graphs = {m: conditional_graph(model, num_samples, m, False) for m in (0, 1)}
+    graphs = {m: conditional_graph(model, num_samples, m, False, proposal) for m in (0, 1)}
 
     def encoded(cells: tuple[tf.Tensor, ...]) -> tf.Tensor:
         return tf.stack([column.encode(values) for column, values in zip(columns, cells, strict=True)], axis=1)

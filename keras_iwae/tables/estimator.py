@@ -26,7 +26,13 @@ _SEEDS = 2**31 - 1
 
 
 class TableEstimator(BaseEstimator):
-    """A model of the rows of a table, and how it is made; see `IWAEImputer` and `IWAEDensity`."""
+    """A model of the rows of a table, and how it is made; see `IWAEImputer` and `IWAEDensity`.
+
+    Attributes:
+        proposal: what a row's importance samples are drawn from; see `keras_iwae.evaluation.conditional`.
+    """
+
+    proposal: str = "amortized"
 
     def __init__(
         self,
@@ -148,7 +154,8 @@ class TableEstimator(BaseEstimator):
     def _conditional(self, encoded: np.ndarray, **options) -> Conditional:
         """`conditional` of encoded rows `[N, D]`, with a progress bar where it was asked for."""
         with tqdm(total=len(encoded), disable=not self.verbose, leave=False, unit=" rows") as bar:
-            return conditional(self.model_, encoded, self.num_samples, seed=self.seed_, progress=bar.update, **options)
+            settings = {"seed": self.seed_, "progress": bar.update, "proposal": self.proposal}
+            return conditional(self.model_, encoded, self.num_samples, **settings, **options)
 
     def __getstate__(self):
         # Graphs and the optimizer are of no use elsewhere.
