@@ -31,6 +31,11 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--train", metavar="FILE", help="what to learn from, with the same columns [DATA]")
     parser.add_argument("--cells", action="store_true", help="also a score for each cell, which takes much longer")
+    parser.add_argument(
+        "--proposal",
+        choices=("amortized", "refined", "adapted"),
+        help="what a row's samples are drawn from: the encoder's, or what is fitted to each row [amortized]",
+    )
     add_reading(parser)
     return parsed(parser)
 
@@ -42,7 +47,8 @@ def main(args: argparse.Namespace) -> None:
 
     data = Path(args.data)
     out = args.out or data.with_name(f"{data.name.removesuffix('.csv')}-scores.csv")
-    written = tables.score_file(data, out, train=args.train, cells=args.cells, **given_reading(args))
+    options = {} if args.proposal is None else {"proposal": args.proposal}
+    written = tables.score_file(data, out, train=args.train, cells=args.cells, **given_reading(args), **options)
     print(f"scores    {written.scores}\nkinds     {written.kinds}")
 
 

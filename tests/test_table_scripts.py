@@ -308,6 +308,26 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == files
 
 
+def test_rows_are_scored_by_the_proposal_that_is_said(tmp_path):
+    write(tmp_path / "survey.csv", table())
+    for proposal in ("amortized", "adapted"):
+        call(
+            "score",
+            "survey.csv",
+            "--out",
+            f"{proposal}.csv",
+            "--ignore",
+            "id",
+            "--proposal",
+            proposal,
+            *FAST,
+            cwd=tmp_path,
+        )
+    one, other = (read(tmp_path / f"{proposal}.csv")[1:] for proposal in ("amortized", "adapted"))
+    assert [row[:2] for row in one] == [row[:2] for row in other]
+    assert [row[2] for row in one] != [row[2] for row in other]
+
+
 def test_cells_are_not_scored_where_gaps_say_something(tmp_path):
     with pytest.raises(ValueError, match=r"`cells`\. Expected False beside missingness='self_masking'"):
         score_file(tmp_path / "none.csv", tmp_path / "out.csv", cells=True, missingness="self_masking")
