@@ -8,7 +8,16 @@ import tensorflow as tf
 from scipy.special import logsumexp
 
 from keras_iwae import CIWAE, IWAE, Renyi
-from keras_iwae.evaluation import NLLResult, Proposal, annealed_nll, importance_weighted_nll, sumo_nll
+from keras_iwae.evaluation import (
+    BidirectionalResult,
+    NLLResult,
+    Proposal,
+    annealed_nll,
+    importance_weighted_nll,
+    sumo_nll,
+)
+from keras_iwae.evaluation.jackknife import jackknife_correction
+from keras_iwae.evaluation.streaming import LargestTerms
 from keras_iwae.foundation.numerics import log_mean_exp
 from keras_iwae.likelihoods import GaussianLikelihood
 
@@ -69,6 +78,48 @@ def test_log_weights_of_a_million_nats_are_not_judged():
     assert found.verdict.startswith("Float32 rounds log weights of this size by 0.")
     assert "Standardize the data" in found.verdict
     assert result([-50.0, -60.0, -7e4]).verdict.startswith("K = 50 suffices")
+
+
+EVALUATIONS = {
+    "two samples": lambda model, x: importance_weighted_nll(model, x, 2, **QUIET),
+    "a tail": lambda model, x: importance_weighted_nll(model, x, 200, **QUIET),
+    "annealing": lambda model, x: annealed_nll(model, x, 2, 3, 1, **QUIET),
+    "sumo": lambda model, x: sumo_nll(model, x, 3, **QUIET),
+}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("scale", [1.0, 1e-14])
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_numpy_says_nothing_of_log_weights_however_large(name, scale):
+    """Of 1e20 nats, of which float32 does not tell one from the next, and of minus infinity."""
+    found = EVALUATIONS[name](make(likelihood=GaussianLikelihood(scale=scale)), 1e10 * X)
+    assert math.isfinite(found.nll) == (scale == 1.0)
+    assert str(found)
+    if "annealing" != name != "sumo" and scale == 1.0:
+        np.testing.assert_allclose(found.jackknife_per_example, found.log_likelihood_per_example, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_no_gap_between_infinities_is_said_without_a_warning():
+    gone = np.array([-math.inf])
+    record = BidirectionalResult(gone, gone, gone, 0.6, 5, 3, 9, 2, "prior", 0).to_dict()
+    assert record["gap"]["mean"] is record["importance_gap_at_most"]["mean"] is None
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("level", [0.0, -1e4, -1e20])
+@pytest.mark.parametrize("count", [2, 64, 200])
+def test_equal_weights_leave_the_jackknife_nothing_to_take_off(count, level):
+    """The control is one weight that is all there is, which leaves infinitely much."""
+    kept = min(count, 64)
+    state = LargestTerms.zeros(kept, tf.constant(1)).update(tf.fill([count, 1], level))
+    correction = jackknife_correction(count, state.largest.numpy(), state.rest.numpy())
+    # The sums of those that are not kept are of float32, which rounds 1e20 nats by more than log 136.
+    assert abs(correction[0]) < (1e-9 if count == kept else 0.01)
+    one = np.full([1, kept], -np.inf)
+    one[0, 0] = level
+    assert jackknife_correction(count, one, np.full([4, 1], -np.inf)) == np.inf
 
 
 GREY = np.linspace(0.0, 1.0, 48, dtype=np.float32).reshape(8, 6)

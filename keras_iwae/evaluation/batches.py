@@ -133,7 +133,9 @@ def in_batches(
             elif elsewhere is not None:
                 waiting.append(Batch(number, x.numpy(), seen))
             else:
-                part = compute(x, seen, bar.update)
+                # Infinity less infinity, where no weight is above 0, is no number; the result says so.
+                with np.errstate(invalid="ignore"):
+                    part = compute(x, seen, bar.update)
                 if partial is not None:
                     partial.keep(x, seen, part)
             if part is not None:

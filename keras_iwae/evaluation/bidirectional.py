@@ -72,6 +72,10 @@ class BidirectionalResult:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         lower, upper, importance = self.lower_per_example, self.upper_per_example, self.importance_per_example
 
+        # Infinity less infinity is no number, and no news.
+        with np.errstate(invalid="ignore"):
+            gap, at_least, at_most = upper - lower, lower - importance, upper - importance
+
         def mean_and_error(values):
             return {
                 "mean": finite_or_none(values.mean(dtype=np.float64)),
@@ -81,10 +85,10 @@ class BidirectionalResult:
         return {
             "lower_bound": mean_and_error(lower),
             "upper_bound": mean_and_error(upper),
-            "gap": mean_and_error(upper - lower),
+            "gap": mean_and_error(gap),
             "importance_bound": mean_and_error(importance),
-            "importance_gap_at_least": mean_and_error(lower - importance),
-            "importance_gap_at_most": mean_and_error(upper - importance),
+            "importance_gap_at_least": mean_and_error(at_least),
+            "importance_gap_at_most": mean_and_error(at_most),
             "acceptance_rate": finite_or_none(self.acceptance_rate),
             "num_examples": len(lower),
             "num_samples": self.num_samples,

@@ -34,9 +34,13 @@ def jackknife_correction(num_samples: int, largest: np.ndarray, rest: np.ndarray
     if num_samples < 2:
         return np.full(len(largest), np.nan)
     kept, others = np.asarray(largest, np.float64), np.asarray(rest, np.float64)
+    powers = np.arange(1, len(others) + 1)[:, np.newaxis]
+    # All relative to the largest: beside log weights of 1e16 nats the logarithm of how many there are would be lost.
+    others = others - powers * kept[:, 0]
+    kept = kept - kept[:, :1]
     log_others = np.logaddexp(np.logaddexp.reduce(kept[:, 1:], axis=1), others[0])
     log_total = np.logaddexp(kept[:, 0], log_others)
     left_out = log_others - log_total + np.log1p(-np.exp(kept[:, 1:] - log_total[:, np.newaxis])).sum(axis=1)
-    powers = np.arange(1, len(others) + 1)[:, np.newaxis]
-    left_out -= (np.exp(others - powers * log_total) / powers).sum(axis=0)
+    # Powers of shares sum to 1 at most, but not those of such log weights, which float32 rounds by more than it has.
+    left_out -= (np.exp(np.minimum(others - powers * log_total, 0.0)) / powers).sum(axis=0)
     return (num_samples - 1) * np.log1p(-1.0 / num_samples) - (num_samples - 1) / num_samples * left_out
