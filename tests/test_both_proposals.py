@@ -29,6 +29,12 @@ def result(kind, num_samples, level, ess, pareto_k=0.3):
     )
 
 
+def pair(tails, gain):
+    """By k-hats of both; the second is so many nats lower."""
+    first = result("amortized", 5000, -90.0, 3000.0, tails[0])
+    return BothProposals(first, result("adapted", 500, gain - 90.0, 300.0, tails[1]), (1.0, 2.0))
+
+
 @pytest.mark.parametrize(
     ("levels", "beginning"),
     [
@@ -49,6 +55,47 @@ def test_which_to_believe(levels, beginning):
     assert both.believe.startswith(beginning)
     assert "bound" not in both.believe or math.isfinite(first + second)
     assert both.believe in str(both)
+
+
+AMORTIZED, ADAPTED = "L_5000, amortized", "L_500, adapted"
+
+
+@pytest.mark.parametrize("gain", [-0.001, 0.0, 0.001, 1.0])
+@pytest.mark.parametrize(
+    ("tails", "better", "worse"), [((1.9, 0.3), ADAPTED, AMORTIZED), ((0.3, 1.9), AMORTIZED, ADAPTED)]
+)
+def test_where_one_can_be_trusted_by_k_hat_it_is_believed(gain, tails, better, worse):
+    both = pair(tails, gain if better == ADAPTED else -gain)
+    assert both.believe == (
+        f"Believe {better}: 0.0% of its images have a Pareto k-hat above 0.7, and 100.0% of those of {worse}, whose "
+        "error is not to be trusted."
+    )
+
+
+@pytest.mark.parametrize("tails", [(1.9, 0.3), (0.3, 1.9)])
+def test_one_that_cannot_be_trusted_and_is_far_lower_leaves_a_doubt(tails):
+    """Of a mode that none of its draws came near, k-hat says nothing."""
+    believe = pair(tails, -1.0 if tails[1] == 0.3 else 1.0).believe
+    assert believe.startswith(f"Believe {ADAPTED if tails[1] == 0.3 else AMORTIZED}: 0.0%")
+    assert believe.endswith("That is 1.00 nats lower all the same: check it by annealed importance sampling.")
+
+
+@pytest.mark.parametrize(("gain", "lower"), [(0.01, ADAPTED), (-0.01, AMORTIZED), (3.0, ADAPTED)])
+def test_where_neither_can_be_trusted_by_k_hat_no_error_is_asked(gain, lower):
+    assert pair((0.9, 1.9), gain).believe == (
+        "Neither error is to be trusted: 100.0% and 100.0% of the images have a Pareto k-hat above 0.7. Both are upper "
+        f"bounds of the NLL on average, and {lower} is the tighter by {abs(gain):.2f} nats."
+    )
+
+
+def test_a_few_heavy_tails_are_tolerated_as_by_the_verdict():
+    """One image of nine is more than 5% of them, and with a twentieth of its weight less."""
+    first, second = result("amortized", 5000, -90.0, 3000.0), result("adapted", 500, -89.0, 300.0)
+    first = replace(first, pareto_k_per_example=np.array([0.9] + 8 * [0.3]))
+    assert BothProposals(first, second, (1.0, 2.0)).believe.startswith(f"Believe {ADAPTED}: 0.0% of its images")
+    weights = np.array([0.4] + 8 * [1.0])
+    few = (replace(each, weights=weights) for each in (first, second))
+    assert "it is 1.00 nats lower" in BothProposals(*few, (1.0, 2.0)).believe
 
 
 def test_the_table_has_both_k_hats_and_both_costs():
@@ -76,6 +123,7 @@ def test_without_a_k_hat_it_says_so_and_prints_no_nan():
             line.split() for line in text.split("\n\n")[2].splitlines() if line.startswith("Pareto k-hat, median")
         ]
         assert row[3:] == ["1.90" if amortized.num_samples > 1 else "-", "-"]
+    assert "Neither error is to be trusted: an unknown share and an unknown share of the images" in text
     assert "No k-hat of L_1, amortized and L_20, adapted: it needs at least 21 samples of each image." in text
 
 

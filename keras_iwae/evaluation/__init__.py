@@ -21,11 +21,13 @@ from keras_iwae.evaluation.spreading import Arrays, Batch, Compute, Recipe, Spre
 from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
+from keras_iwae.evaluation.verdict import TOLERATED_SHARE
 from keras_iwae.evaluation.wording import nats
 
 __all__ = [
     "ACTIVE_UNIT_THRESHOLD",
     "LEVEL",
+    "TOLERATED_SHARE",
     "UNRELIABLE_K",
     "AnnealedResult",
     "Arrays",

@@ -4,7 +4,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from keras_iwae.evaluation import UNRELIABLE_K, NLLResult, Proposal, nats
+from keras_iwae.evaluation import TOLERATED_SHARE, UNRELIABLE_K, NLLResult, Proposal, nats
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.foundation import check_choice, check_ending, check_file, check_integer, number_text
 from keras_iwae.training import runs
@@ -30,22 +30,35 @@ class BothProposals:
 
     @property
     def believe(self) -> str:
-        """One sentence that says which of the two is nearer to log p(x), and how far it is to be trusted itself."""
+        """In a sentence or two, which of them is nearer to log p(x), and how far it is to be trusted itself."""
         first, second = self.amortized, self.fitted
         finite = [result for result in (first, second) if math.isfinite(result.nll)]
         if len(finite) < 2:
             return f"Believe {finite[0].name}: the other is not finite." if finite else "Neither: they are not finite."
-        gain, error = first.nll - second.nll, math.hypot(first.monte_carlo_error, second.monte_carlo_error)
-        if abs(gain) <= _ERRORS * error:
+        lower, higher = sorted(finite, key=lambda result: result.nll)
+        gain, error = higher.nll - lower.nll, math.hypot(first.monte_carlo_error, second.monte_carlo_error)
+        trusted = [result for result in finite if result.share_unreliable <= TOLERATED_SHARE]
+        if not trusted:
+            return (
+                f"Neither error is to be trusted: {_share(first)} and {_share(second)} of the images have a Pareto "
+                f"k-hat above {UNRELIABLE_K}. Both are upper bounds of the NLL on average, and {lower.name} is the "
+                f"tighter by {gain:.2f} nats."
+            )
+        if len(trusted) == 1:
+            better, worse = (first, second) if trusted[0] is first else (second, first)
+            # Of a mode that no draw came near k-hat says nothing.
+            doubt = worse is lower and gain > _ERRORS * error
+            but = f" That is {gain:.2f} nats lower all the same: check it by annealed importance sampling."
+            return (
+                f"Believe {better.name}: {_share(better)} of its images have a Pareto k-hat above {UNRELIABLE_K}, and "
+                f"{_share(worse)} of those of {worse.name}, whose error is not to be trusted.{but if doubt else ''}"
+            )
+        if gain <= _ERRORS * error:
             return f"Either: the two agree within {_ERRORS:g} errors of their difference, which is {error:.3f} nats."
-        nearer = second if gain > 0.0 else first
-        share = nearer.share_unreliable
-        # Of a single sample there is no error, and of few no k-hat.
-        by = f" (error of the difference {error:.3f})" if math.isfinite(error) else ""
-        trust = f" {share:.1%} of its images have a Pareto k-hat above {UNRELIABLE_K}." if math.isfinite(share) else ""
         return (
-            f"Believe {nearer.name}: both are upper bounds of the NLL on average, and it is {abs(gain):.2f} nats "
-            f"lower{by}.{trust}"
+            f"Believe {lower.name}: both are upper bounds of the NLL on average, and it is {gain:.2f} nats lower "
+            f"(error of the difference {error:.3f}). {_share(lower)} of its images have a Pareto k-hat above "
+            f"{UNRELIABLE_K}."
         )
 
     def __str__(self) -> str:
@@ -66,6 +79,12 @@ class BothProposals:
         unknown = [result.name for result in both if math.isnan(result.share_unreliable)]
         note = [f"No k-hat of {' and '.join(unknown)}: it needs at least 21 samples of each image."] if unknown else []
         return "\n\n".join([str(self.amortized), table, *note, self.believe])
+
+
+def _share(result: NLLResult) -> str:
+    """Of its images, those with k-hat above 0.7."""
+    share = result.share_unreliable
+    return "an unknown share" if math.isnan(share) else f"{share:.1%}"
 
 
 def evaluate_both(
