@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> None:
     print("Training an IWAE with K = 50 on 1,297 handwritten digits of 8x8 pixels")
     run = experiments.train(config)
     print("\nEvaluating 300 test digits with K = 5000")
-    result, _ = experiments.evaluate(run, verbose=sys.stdout.isatty())
+    result, _ = experiments.evaluate(run, verbose=sys.stderr.isatty())
     samples, *_ = experiments.draw_samples(run)
     served = serving.export_saved_model(runs.load_model(run), run / "serving")
     print(

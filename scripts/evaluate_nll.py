@@ -119,7 +119,7 @@ def evaluated(args: argparse.Namespace, workers) -> tuple[str, object, dict]:
         for option, argument in METHODS[args.method].items()
         if getattr(args, option) is not None
     }
-    common = {"model": library.run_of(args.model), "seed": args.seed, "verbose": sys.stdout.isatty() and not args.json}
+    common = {"model": library.run_of(args.model), "seed": args.seed, "verbose": sys.stderr.isatty()}
     spread = {**common, "workers": workers}
     if args.method == "bdmc":
         limit = {} if args.limit is None else {"num_examples": args.limit}

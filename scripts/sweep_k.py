@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> None:
 
     config = experiments.ExperimentConfig.of(**given_settings(args))
     with experiments.job_processes(args.workers, args.address) as jobs:
-        rows = sweep.sweep(config, args.k, args.out, args.eval_k, args.limit, sys.stdout.isatty(), jobs)
+        rows = sweep.sweep(config, args.k, args.out, args.eval_k, args.limit, sys.stderr.isatty(), jobs)
     files = "results.json, results.csv, results.md, sweep.png, samples.png"
     print(f"\n{sweep.table(rows)}\n\nwrote     {args.out}: {files}")
 

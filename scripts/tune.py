@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> None:
         args.address,
         args.eval_k,
         args.limit,
-        verbose=sys.stdout.isatty(),
+        verbose=sys.stderr.isatty(),
     )
     print(f"\n{trials_table(found['trials'])}\n\n{tuning.best_text(found['best'])}")
     print(f"wrote     {args.out}: best, trials, results.json, results.csv, results.md, tune.png")

@@ -1,6 +1,7 @@
 """Each script as a user runs it, judged by what it prints, writes and returns; some in a process of their own."""
 
 import contextlib
+import inspect
 import io
 import json
 import runpy
@@ -15,6 +16,7 @@ import pytest
 from matplotlib.image import imread
 
 from keras_iwae import experiments
+from keras_iwae.experiments import diagnosis, sweep, tuning
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("[!_]*.py"))
@@ -28,9 +30,16 @@ def run(script, *arguments, cwd=None, status=0):
     return process
 
 
-def call(script, *arguments, cwd, status=0):
+class Terminal(io.StringIO):
+    """What shows progress."""
+
+    def isatty(self):
+        return True
+
+
+def call(script, *arguments, cwd, status=0, err=None):
     """As `run`, but here: a process of its own would import TensorFlow for seconds before it does anything."""
-    out, err, returncode = io.StringIO(), io.StringIO(), 0
+    out, err, returncode = io.StringIO(), io.StringIO() if err is None else err, 0
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
         patch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
@@ -144,6 +153,42 @@ def test_evaluate_puts_fitted_proposals_beside_the_posterior(workspace):
     assert np.load(trained / "per-example-refined-test.npz")["pareto_k"].shape == (20,)
     process = call("evaluate_nll", "--proposal-k", 25, cwd=folder, status=2)
     assert process.stderr.splitlines()[-1].startswith("evaluate_nll.py: error: --proposal-k is of --proposal refined")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(
+    ("script", "arguments", "module", "door"),
+    [
+        ("evaluate_nll", ["--model", "digits-iwae-k50"], experiments, "evaluate"),
+        ("evaluate_nll", ["--model", "digits-iwae-k50", "--json"], experiments, "evaluate"),
+        ("sweep_k", ["--dataset", "digits"], sweep, "sweep"),
+        ("tune", ["space.json", "--dataset", "digits"], tuning, "tune"),
+        ("demo", [], experiments, "evaluate"),
+        ("diagnose", ["--model", "digits-iwae-k50"], diagnosis, "diagnose"),
+    ],
+)
+def test_progress_is_shown_where_stderr_is_a_terminal(tmp_path, monkeypatch, terminal, script, arguments, module, door):
+    """There it is written, wherever results go."""
+    (tmp_path / "space.json").write_text('{"learning_rate": {"choice": [0.1, 0.2]}}')
+    signature = inspect.signature(getattr(module, door))
+
+    def opened(*given, **by_name):
+        raise ValueError(f"verbose={signature.bind(*given, **by_name).arguments['verbose']}")
+
+    monkeypatch.setattr(module, door, opened)
+    monkeypatch.setattr(experiments, "train", lambda config: "a run")
+    err = Terminal() if terminal else io.StringIO()
+    call(script, *arguments, cwd=tmp_path, status=2, err=err)
+    assert err.getvalue().splitlines()[-1] == f"{script}.py: error: verbose={terminal}"
+
+
+def test_progress_leaves_the_results_alone(tmp_path):
+    few = ["--model", "digits-iwae-k50", "--k", 5, "--limit", 3, "--json"]
+    shown, silent = (call("evaluate_nll", *few, cwd=tmp_path, err=err) for err in (Terminal(), io.StringIO()))
+    assert "so far, about" in shown.stderr
+    assert "so far" not in silent.stderr
+    one, other = (json.loads(each.stdout) for each in (shown, silent))
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
 def test_more_workers_without_ray_say_what_to_install(tmp_path, monkeypatch):
