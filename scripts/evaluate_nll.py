@@ -45,6 +45,8 @@ METHODS = {
     "ais": {**IMAGES, **ANNEALING},
     "bdmc": {"k": "num_samples", **ANNEALING},
 }
+# The package knows most of them by another name.
+COUNTS = ("limit", "k", "chunk_size", "proposal_k", "sumo", "chains", "temperatures", "leapfrog")
 
 
 # What --help explains.
@@ -88,10 +90,10 @@ def parse() -> argparse.Namespace:
     for option in sorted({name for options in METHODS.values() for name in options} - set(METHODS[args.method])):
         if getattr(args, option) is not None:
             parser.error(f"--method {args.method} has no --{option.replace('_', '-')}")
-    for option in ("k", "sumo"):
+    for option in COUNTS:
         # Before an evaluation that takes minutes, and by the option's name.
         if (count := getattr(args, option)) is not None and count < 1:
-            parser.error(f"--{option}: expected an integer of at least 1, received {count}")
+            parser.error(f"--{option.replace('_', '-')}: expected an integer of at least 1, received {count}")
     if args.sumo is not None and (args.workers not in (None, 1) or args.address is not None):
         parser.error("--sumo is of one process: no --workers, no --address")
     if args.proposal in (None, "amortized") and args.proposal_k is not None:

@@ -158,6 +158,7 @@ def test_what_is_refused_is_refused_before_anything_is_read():
     for arguments, name in (
         ({"proposal": "amortized"}, "proposal"),
         ({"num_samples": 0}, "num_samples"),
+        ({"fitted_samples": 0}, "fitted_samples"),
         ({"defensive": 1.0}, "defensive"),
     ):
         with pytest.raises(ValueError, match=f"`{name}`"):

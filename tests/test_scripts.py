@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,29 @@ def test_progress_leaves_the_results_alone(tmp_path):
     assert "so far" not in silent.stderr
     one, other = (json.loads(each.stdout) for each in (shown, silent))
     assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize("count", [0, -1])
+@pytest.mark.parametrize(
+    ("beside", "option"),
+    [
+        *product(["--proposal=adapted"], ["--k", "--limit", "--chunk-size", "--proposal-k", "--sumo"]),
+        *product(["--method=bdmc"], ["--chains", "--temperatures", "--leapfrog", "--limit", "--k"]),
+    ],
+)
+def test_a_count_of_none_is_refused_by_its_options_name(tmp_path, beside, option, count):
+    said = call("evaluate_nll", beside, option, count, cwd=tmp_path, status=2).stderr
+    expected = f"{option}: expected an integer of at least 1, received {count}"
+    assert said.splitlines()[-1] == f"evaluate_nll.py: error: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [(["--seed", -1], "seed"), (["--proposal-scale", 0], "proposal_scale"), (["--defensive", -1], "defensive")],
+)
+def test_a_number_out_of_range_is_refused_by_its_options_name(tmp_path, options, name):
+    few = ["--model", "digits-iwae-k50", "--k", 5, "--limit", 3]
+    assert f"`{name}`" in error_line("evaluate_nll", *few, *options, cwd=tmp_path)
 
 
 def test_more_workers_without_ray_say_what_to_install(tmp_path, monkeypatch):

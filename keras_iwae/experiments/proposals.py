@@ -122,6 +122,7 @@ def evaluate_both(
     check_choice("proposal", proposal, FITTED)
     # What is refused of the one is refused before the other is computed.
     check_integer("num_samples", num_samples)
+    check_integer("fitted_samples", fitted_samples)
     Proposal(proposal_scale, defensive)
     if per_example is not None:
         check_file("per_example", check_ending("per_example", per_example, ".npz"))
