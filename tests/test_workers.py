@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -23,6 +24,7 @@ from keras_iwae.evaluation import (
     digests_of,
     importance_weighted_nll,
     model_digest,
+    paired_difference,
 )
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
@@ -93,6 +95,38 @@ def test_shards_joined_are_the_whole(whole, shards):
     same(NLLResult.join(iter([third, first, second])), whole)
     assert NLLResult.join([second, third]).first == 2
     assert NLLResult.join([first, second, third]).to_dict() == whole.to_dict()
+
+
+WEIGHTS = np.arange(7.0, dtype=np.float32)
+
+
+def weighted(model, x, weights, **options):
+    """In batches of one, so that float32 rounds alike."""
+    one_by_one = ((x[i : i + 1], x[i : i + 1], weights[i : i + 1]) for i in range(len(x)))
+    return importance_weighted_nll(model, one_by_one, 30, verbose=False, **options)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(("weights", "ends"), [(WEIGHTS, (0, 1, 4, 7)), (WEIGHTS[::-1], (0, 2, 6, 7))])
+def test_a_shard_whose_weights_are_all_0_is_joined_with_the_others(model, x, weights, ends):
+    shards = [weighted(model, x[a:b], weights[a:b], first=a) for a, b in pairwise(ends)]
+    whole = weighted(model, x, weights)
+    same(NLLResult.join(shards), whole)
+    assert NLLResult.join(shards).to_dict() == whole.to_dict()
+    (silent,) = (shard for shard in shards if not shard.weights.any())
+    record = silent.to_dict()
+    assert np.isnan([silent.nll, silent.standard_error, silent.monte_carlo_error, silent.jackknife_nll]).all()
+    assert record["num_examples"] == record["active_units"] == 0
+    assert record["nll"] is record["effective_sample_size"]["min"] is record["pareto_k"]["max"] is None
+    assert record["verdict"] == "All weights are 0: these images have a say in no mean."
+    assert "nan" not in str(silent)
+    # Alone it is a whole, of which some image has to have a say.
+    with pytest.raises(ValueError, match=r"`results: weights`. Expected weights that are not all 0"):
+        NLLResult.join([silent])
+    with pytest.raises(ValueError, match=r"`log_likelihood`. Expected weights that are not all 0"):
+        paired_difference(silent, replace(silent, judged=None))
+    with pytest.raises(ValueError, match=r"`data: weights`. Expected weights that are not all 0"):
+        weighted(model, x, np.zeros(7, np.float32))
 
 
 def test_a_shard_without_its_place_has_other_draws(model, x, shards):

@@ -60,7 +60,7 @@ def in_batches(
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
     default: int = 200,
-    first: int = 0,
+    first: int | None = None,
     by_batch: bool = False,
     elsewhere: Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None = None,
 ) -> Pass:
@@ -77,7 +77,8 @@ def in_batches(
             examples under the same weights and settings they are taken, whatever came of that pass.
         verbose: whether to show progress.
         default: what a `batch_size` of `None` is for an array.
-        first: the place of the first example among all of which `data` are some.
+        first: the place of the first example among all of which `data` are some, and may be those that have no say;
+            `None` where they are all.
         by_batch: whether the draws of an example depend on its batch, so that `first` has to be where one begins.
         elsewhere: what computes batches in place of `compute`, a `Spread` with its recipe. All of them are given to it
             at once, and it returns when it is ready to compute; each is written into `resume` when it comes.
@@ -93,7 +94,7 @@ def in_batches(
     if isinstance(opened, np.ndarray):
         size = batch_size or default
         if by_batch:
-            _check_begins(first, size)
+            _check_begins(first or 0, size)
         opened = [opened[start : start + size] for start in range(0, len(opened), size)]
     elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
         opened = [opened[index] for index in range(opened.num_batches)]
@@ -106,6 +107,8 @@ def in_batches(
     entries: list[np.ndarray] = []
     weights: list[np.ndarray] = []
     digests: list[np.ndarray] = []
+    whole = first is None
+    first = first or 0
     seen, fractional = first, False
     keeping = partial or contextlib.nullcontext()
     with value_errors(), keeping, _progress_bar(count if count > 0 else None, verbose) as bar:
@@ -163,7 +166,7 @@ def in_batches(
     if partial is not None:
         partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
-    weighted = check_weights(np.concatenate(weights), seen - first, "data: weights") if weights else None
+    weighted = check_weights(np.concatenate(weights), seen - first, "data: weights", whole) if weights else None
     judged = Judged(model_digest(model), np.concatenate(digests))
     return Pass(arrays, weighted, np.concatenate(entries), fractional, judged, size)
 

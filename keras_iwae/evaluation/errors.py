@@ -50,10 +50,11 @@ def error_of_mean(errors: np.ndarray, weights: np.ndarray | None = None) -> floa
     r"""Standard error of a mean of independent estimates from that of each.
 
     $\sqrt{\sum_i w_i^2 \mathrm{se}_i^2} / \sum_i w_i$, with $w_i = 1$ where there are no weights.
+    NaN if no example has a say.
     """
     errors, weights = having_say(errors, weights)
     shares = np.full(len(errors), 1.0) if weights is None else weights
-    return float(math.sqrt(np.square(shares * errors).sum()) / shares.sum())
+    return float(math.sqrt(np.square(shares * errors).sum()) / shares.sum()) if shares.size else math.nan
 
 
 def bits_per_dimension(nll: float, entries: np.ndarray, weights: np.ndarray | None, discrete: bool) -> float | None:

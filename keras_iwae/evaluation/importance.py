@@ -90,7 +90,7 @@ def importance_weighted_nll(
     proposal: str = "amortized",
     resume: str | os.PathLike | None = None,
     verbose: bool = True,
-    first: int = 0,
+    first: int | None = None,
     spread: Spread | None = None,
 ) -> NLLResult:
     r"""Negative log-likelihood of each image, $-L_K = -\log \frac{1}{K} \sum_k p(x, z_k) / q(z_k|x)$, with its errors.
@@ -121,9 +121,10 @@ def importance_weighted_nll(
         resume: file, in a folder that there is, that keeps the results of each batch until all are there. A call that
             finds those of an interrupted one, of the same weights, images and settings, continues it.
         verbose: whether to show progress.
-        first: the place of the first image among all, where `data` is a shard of them; a multiple of the batch size
-            where a class of one's own draws, which knows no places. Such shards have the numbers of the whole;
-            `NLLResult.join` puts them together.
+        first: the place of the first image among all, where `data` is a shard of them, 0 for the first shard; a
+            multiple of the batch size where a class of one's own draws, which knows no places. Such shards have the
+            numbers of the whole; `NLLResult.join` puts them together. All weights of a shard may be 0, and its means
+            are then NaN. `None` is for all images.
         spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
@@ -154,7 +155,8 @@ def importance_weighted_nll(
     drawn_from = Proposal(proposal_scale, defensive, proposal)
     drawn_from.check(model.posterior)
     # A place, and those behind it, are numbers of int32.
-    first = check_integer("first", first, at_least=0, at_most=2**30)
+    if first is not None:
+        check_integer("first", first, at_least=0, at_most=2**30)
     recipe = _Weighing(num_samples, tuple(sizes), chunk_size, seed, drawn_from)
     settings = {
         "method": "importance sampling",
@@ -193,7 +195,7 @@ def importance_weighted_nll(
         discrete=model.generative.likelihood.discrete,
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
-        first=first,
+        first=first or 0,
         judged=found.judged,
         batch_size=found.batch_size if by_batch else None,
         discrete_latents=not model.posterior.reparameterized,

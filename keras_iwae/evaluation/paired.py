@@ -116,6 +116,8 @@ def paired_difference(
             f"Received: shapes {list(one.shape)} and {list(other.shape)}"
         )
     (one, shares), (other, _) = having_say(one, weights), having_say(other, weights)
+    if not one.size:
+        raise ValueError(f"{MARK}log_likelihood`. Expected weights that are not all 0. Received: a shard of zeros only")
     for name, values in (("log_likelihood", one), ("reference", other)):
         if not np.isfinite(values).all():
             raise ValueError(f"{MARK}{name}`. Expected finite numbers. Received: NaN or infinity")

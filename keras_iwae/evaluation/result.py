@@ -18,9 +18,10 @@ from keras_iwae.evaluation.errors import (
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.verdict import verdict_of
-from keras_iwae.evaluation.weighted import having_say, mean, median
+from keras_iwae.evaluation.weighted import extremes, having_say, mean, median
 from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
 from keras_iwae.foundation import MARK, number_text
+from keras_iwae.models import check_weights
 
 _CROSS_ENTROPY = (
     "Grey levels under a Bernoulli likelihood: this is their cross-entropy and no likelihood. Binarize them, or train "
@@ -81,8 +82,8 @@ class NLLResult:
             results: in any order; their images have to be next to each other.
 
         Raises:
-            ValueError: if there are none, one is something else, their settings or models differ, or there are images
-                between them or in two of them.
+            ValueError: if there are none, one is something else, their settings or models differ, there are images
+                between them or in two of them, or all weights are 0.
 
         Example:
             >>> shards = [importance_weighted_nll(model, images[i : i + 10], batch_size=10, first=i) for i in (0, 10)]
@@ -105,6 +106,8 @@ class NLLResult:
             )
         names = [each.name for each in fields(whole) if isinstance(getattr(whole, each.name), np.ndarray)]
         arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        if whole.weights is not None:
+            check_weights(arrays["weights"], end - whole.first, "results: weights")
         examples = [part.judged.examples for part in parts if part.judged is not None]
         return replace(
             whole,
@@ -163,7 +166,7 @@ class NLLResult:
     @property
     def rounding(self) -> float:
         """What float32 rounds the log weight of the most extreme example by, in nats."""
-        return float(np.abs(self._of(self.log_likelihood_per_example)).max() * np.finfo(np.float32).eps)
+        return extremes(np.abs(self.log_likelihood_per_example), self.weights)[1] * float(np.finfo(np.float32).eps)
 
     @property
     def share_unreliable(self) -> float:
@@ -195,6 +198,8 @@ class NLLResult:
     @property
     def verdict(self) -> str:
         """One sentence that says whether K suffices, and what to do if not."""
+        if not self.num_examples:
+            return "All weights are 0: these images have a say in no mean."
         nll, jackknife_nll = self.nll, self.jackknife_nll
         judged_by = self.rounding, self.share_unreliable, self.discrete_latents
         return verdict_of(self.num_samples, self.proposal.kind, nll, jackknife_nll, *judged_by)
@@ -217,11 +222,11 @@ class NLLResult:
             "effective_sample_size": {
                 "mean": finite_or_none(mean(ess, self.weights)),
                 "median": finite_or_none(median(ess, self.weights)),
-                "min": finite_or_none(self._of(ess).min()),
+                "min": finite_or_none(extremes(ess, self.weights)[0]),
             },
             "pareto_k": {
                 "median": finite_or_none(median(k, self.weights)),
-                "max": finite_or_none(self._of(k).max()),
+                "max": finite_or_none(extremes(k, self.weights)[1]),
                 "share_above_0.7": finite_or_none(self.share_unreliable),
             },
             "verdict": self.verdict,
@@ -238,7 +243,7 @@ class NLLResult:
 
     def __str__(self) -> str:
         ess, k = self.ess_per_example, self.pareto_k_per_example
-        effective = (mean(ess, self.weights), median(ess, self.weights), self._of(ess).min())
+        effective = (mean(ess, self.weights), median(ess, self.weights), extremes(ess, self.weights)[0])
         middle, share = number_text(median(k, self.weights)), number_text(self.share_unreliable, ".1%")
         rows = [
             (

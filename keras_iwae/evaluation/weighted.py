@@ -15,17 +15,26 @@ def having_say(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarr
 
 
 def mean(values: np.ndarray, weights: np.ndarray | None = None) -> float:
-    r"""$\sum_i w_i v_i / \sum_i w_i$ in float64, the plain mean where there are no weights."""
+    r"""$\sum_i w_i v_i / \sum_i w_i$ in float64, the plain mean where there are no weights; NaN if none has a say."""
     values, weights = having_say(values, weights)
-    return float(np.average(values, weights=weights))
+    return float(np.average(values, weights=weights)) if values.size else math.nan
+
+
+def extremes(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """The least and the largest of what has a say; NaN if none has."""
+    values, _ = having_say(values, weights)
+    return (float(values.min()), float(values.max())) if values.size else (math.nan, math.nan)
 
 
 def median(values: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """What has as much weight below as above it, in float64; between two values where both are such; NaN beside NaN.
+    """What has as much weight below as above it, in float64; between two values where both are such; NaN beside NaN,
+    and if none has a say.
 
     An example of weight 2 is two of weight 1.
     """
     values, weights = having_say(values, weights)
+    if not values.size:
+        return math.nan
     if weights is None or np.isnan(values).any():
         return float(np.median(values))
     order = np.argsort(values)

@@ -49,6 +49,8 @@ def variances_of(
 ) -> np.ndarray:
     """As `mean_variances`, of whatever a model gave: what is no number stays none."""
     means, shares = having_say(posterior_means, weights)
+    if not len(means):
+        return np.full(means.shape[1], np.nan)
     within, _ = having_say(np.broadcast_to(noise, np.shape(posterior_means)), weights)
     between = np.average((means - np.average(means, axis=0, weights=shares)) ** 2, axis=0, weights=shares)
     return np.maximum(between - np.average(within, axis=0, weights=shares), 0.0)
