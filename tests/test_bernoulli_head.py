@@ -108,6 +108,14 @@ def test_a_product_that_float32_does_not_hold_is_not_taken(monkeypatch):
     assert not np.all(np.isfinite(by_head(*inputs)))
 
 
+def test_a_row_is_rounded_as_it_is_whatever_the_others_are():
+    x, features, kernel, bias = (tf.constant(each, tf.float32) for each in arguments(3, 4, 5, 120))
+    # Of the last event, logits whose products float32 does not hold.
+    beside = tf.concat([features[:, :3], 1e3 * features[:, 3:]], axis=1)
+    one, other = (by_head(x, each, kernel, bias) for each in (features, beside))
+    np.testing.assert_array_equal(one[:, :3], other[:, :3])
+
+
 def built(features=5, **kwargs):
     likelihood = BernoulliLikelihood(**kwargs)
     likelihood.describe_events((2, 3), seed=1)

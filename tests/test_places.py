@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.evaluation import NLLResult, annealed_nll, bidirectional_gap, importance_weighted_nll
-from keras_iwae.evaluation.annealing import Annealer
+import keras_iwae
+from keras_iwae.evaluation import NLLResult, annealed_nll, bidirectional_gap, importance, importance_weighted_nll
+from keras_iwae.evaluation.annealing import Annealed, Annealer
 from keras_iwae.evaluation.hamiltonian import hamiltonian_step
-from keras_iwae.evaluation.places import up_to_lanes
+from keras_iwae.evaluation.places import LANES, in_lanes, up_to_lanes
 from keras_iwae.foundation import Places, having_rows, normal_of_rows, uniform_of_rows
 from keras_iwae.models import IWAE
 from keras_iwae.networks import dense_encoder
@@ -160,6 +161,56 @@ def test_an_image_has_its_chains_in_any_batch(make, initial, x):
     np.testing.assert_array_equal(annealed(model, x[:5], 21, initial), whole[:5])
     # The control: another place.
     assert np.abs(annealed(model, x[1:], 21, initial) - whole[1:]).max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def of_mnist():
+    """A model of the size that people have, and noise, of which some is far from anything that it knows."""
+    noise = np.random.default_rng(0).random((40, 28, 28, 1)) < 0.3
+    return keras_iwae.load("mnist-iwae-k50"), noise.astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [21, 5])
+def test_products_of_chains_are_all_of_one_size(size, x, monkeypatch):
+    """Some processors round those of 16 images in another way than those of 32, where the products are large."""
+    sizes = set()
+
+    def anneal(self, x, num_chains, step_sizes, seed, advance, first):
+        sizes.add(len(x))
+        advance(1.0)
+        return Annealed(np.tile(first + np.arange(len(x)), (num_chains, 1)), np.ones(len(x)))
+
+    monkeypatch.setattr(Annealer, "forward", anneal)
+    monkeypatch.setattr(Annealer, "step_sizes", lambda self, x, *_: sizes.add(len(x)))
+    found = annealed_nll(small(), x, 4, 5, 2, batch_size=size, verbose=False)
+    assert sizes == {LANES}
+    np.testing.assert_allclose(found.log_likelihood_per_example, np.arange(21), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [21, 5])
+def test_products_of_fits_are_all_of_one_size(size, x, monkeypatch):
+    sizes = set()
+
+    def seen_by(of_images):
+        def spied(images, *rest):
+            sizes.add(len(images))
+            return of_images(images, *rest)
+
+        return in_lanes(spied)
+
+    monkeypatch.setattr(importance, "in_lanes", seen_by)
+    weighed(small(), x, size, proposal="refined")
+    assert sizes == {LANES}
+
+
+@pytest.mark.slow
+def test_a_fitted_proposal_of_a_large_model_is_the_same_in_any_batch(of_mnist):
+    model, noise = of_mnist
+    whole, fives = (
+        importance_weighted_nll(model, noise, 50, (), proposal="adapted", batch_size=size, verbose=False)
+        for size in (40, 5)
+    )
+    np.testing.assert_array_equal(whole.log_likelihood_per_example, fives.log_likelihood_per_example)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
+from keras_iwae.evaluation import annealed_nll
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.experiments import samples
@@ -120,6 +121,32 @@ def test_vamp_is_the_mean_of_the_posteriors_at_its_pseudo_inputs():
     each = model.posterior.log_prob(z[:, :, np.newaxis].repeat(4, axis=2).reshape(15, 4, 2), prior.pseudo_inputs.value)
     expected = tf.reduce_logsumexp(each, axis=-1).numpy().reshape(3, 5) - np.log(4.0)
     np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "graphs"),
+    [
+        (lambda model: importance_weighted_nll(model, X[:3], 50, (), verbose=False), 1),
+        (lambda model: importance_weighted_nll(model, X[:3], 30, (), proposal="refined", verbose=False), 1),
+        # Where chains start, their pilots, and the chains.
+        (lambda model: annealed_nll(model, X[:3], 4, 5, 2, verbose=False), 3),
+    ],
+    ids=["amortized", "refined", "annealed"],
+)
+def test_pseudo_inputs_are_encoded_once_in_a_graph(evaluate, graphs):
+    prior = VampPrior(2, num_components=4)
+    model = model_with(prior)
+    moved(model.generative)
+    encode, *rest = prior._posterior
+    calls = []
+    prior._posterior = lambda u: (calls.append(u), encode(u))[1], *rest
+    before = evaluate(model)
+    assert len(calls) == graphs
+    # And anew in each evaluation.
+    prior.pseudo_inputs.assign(1.0 - prior.pseudo_inputs)
+    after = evaluate(model)
+    assert len(calls) == graphs
+    assert np.all(before.log_likelihood_per_example != after.log_likelihood_per_example)
 
 
 def test_where_learned_priors_start():

@@ -12,7 +12,7 @@ from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import bits_per_dimension, error_of_mean, log_mean_error, standard_error
-from keras_iwae.evaluation.places import up_to_lanes
+from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.weighted import having_say, mean
 from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
@@ -133,17 +133,15 @@ class _Annealing(AnnealingSettings):
     def on(self, model: IWAE) -> Compute:
         annealer = Annealer.of(model, self.initial, self.num_leapfrog_steps, self.step_size)
 
-        def compute(x, seen, advance):
-            key = annealer.key(key_for(Purpose.ANNEALING, self.seed), seen)
+        def annealed(x, places, advance):
+            first = places[0]
+            key = annealer.key(key_for(Purpose.ANNEALING, self.seed), first)
             pilot_seed, pass_seed = tf.unstack(tf.random.split(key, 2))
-            # Along a chain a difference in rounding grows to any size.
-            rows = tf.gather(x, up_to_lanes(len(x)))
-            step_sizes = annealer.step_sizes(rows, self.num_temperatures, pilot_seed, seen)
-            annealed = annealer.forward(rows, self.num_chains, step_sizes, pass_seed, advance, seen)
-            weights = annealed.log_weights[:, : len(x)]
-            return log_mean_weight(weights), chain_ess(weights), annealed.acceptance[: len(x)]
+            step_sizes = annealer.step_sizes(x, self.num_temperatures, pilot_seed, first)
+            found = annealer.forward(x, self.num_chains, step_sizes, pass_seed, advance, first)
+            return log_mean_weight(found.log_weights), chain_ess(found.log_weights), found.acceptance
 
-        return compute
+        return in_lanes(annealed)
 
 
 def annealed_nll(
@@ -180,7 +178,7 @@ def annealed_nll(
         step_size: where the adaptation of the step size starts.
         initial: "prior" or "posterior", f_0. From the posterior fewer temperatures do, but where it misses a mode the
             chains may miss it too.
-        batch_size: images in a batch where `data` is an array; `None` is 32; chains times images run at once.
+        batch_size: images in a batch where `data` is an array; `None` is 32. Chains run for 16 at once.
         seed: seed of the draws.
         resume: file, in a folder that there is, that keeps the results of each batch until all are there. A call that
             finds those of an interrupted one, of the same weights, images and settings, continues it.

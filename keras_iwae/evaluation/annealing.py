@@ -82,7 +82,7 @@ class Annealer:
 
         def placed(function: Callable) -> Callable:
             def at(first, *arguments):
-                with having_rows(Places(first)):
+                with having_rows(Places(first)), model.generative.prior.worked_out():
                     return function(*arguments)
 
             return at

@@ -65,6 +65,8 @@ def _climber(generative, num_steps: int, num_draws: int) -> Callable:
     rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, num_steps)
 
     def climb(x, parameters, averages, squares, begin, end, seed):
+        log_likelihood_of = generative.log_likelihood_of(x)
+
         def one_step(step, parameters, averages, squares):
             shape = tf.concat([[num_draws], tf.shape(parameters)[1:]], axis=0)
             noise = tf.random.stateless_normal(shape, tf.random.fold_in(seed, step))
@@ -73,7 +75,7 @@ def _climber(generative, num_steps: int, num_draws: int) -> Callable:
                 loc, scale = parameters[0], tf.exp(parameters[1])
                 z = loc + scale * noise
                 q = DiagonalGaussian(tf.stop_gradient(loc), tf.stop_gradient(scale))
-                climbed = tf.reduce_sum(generative.log_likelihood(x, z) + generative.log_prior(z) - q.log_prob(z))
+                climbed = tf.reduce_sum(log_likelihood_of(z) + generative.log_prior(z) - q.log_prob(z))
             slopes, count = tape.gradient(climbed, parameters), tf.cast(step + 1, tf.float32)
             averages = _AVERAGES * averages + (1.0 - _AVERAGES) * slopes
             squares = _SQUARES * squares + (1.0 - _SQUARES) * slopes**2
@@ -81,6 +83,7 @@ def _climber(generative, num_steps: int, num_draws: int) -> Callable:
             return step + 1, parameters + size * averages / (tf.sqrt(squares) + _EPSILON), averages, squares
 
         start = begin, parameters, averages, squares
-        return tf.while_loop(lambda step, *_: step < end, one_step, start, parallel_iterations=1)[1:]
+        with generative.prior.worked_out():
+            return tf.while_loop(lambda step, *_: step < end, one_step, start, parallel_iterations=1)[1:]
 
     return climb

@@ -12,7 +12,7 @@ from keras_iwae.evaluation.annealing import Annealer, AnnealingSettings
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
-from keras_iwae.evaluation.places import up_to_lanes
+from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.wording import finite_or_none, nats
 from keras_iwae.foundation import Purpose, check_boolean, check_file, check_integer, key_for, number_text
@@ -135,22 +135,21 @@ class _BothWays(AnnealingSettings):
         # Drawn anew and not sent: an exact sample of p(z|x) has no place among what is judged.
         exact = self.drawn(model).latents
 
-        def compute(x, seen, advance):
-            places = up_to_lanes(len(x))
-            rows, latents = tf.gather(x, places), tf.gather(exact, seen + places)
-            key = annealer.key(key_for(Purpose.BIDIRECTIONAL, self.seed), seen)
+        def both_ways(x, places, advance):
+            first, latents = places[0], tf.gather(exact, places)
+            key = annealer.key(key_for(Purpose.BIDIRECTIONAL, self.seed), first)
             pilot_seed, forward_seed, backward_seed = tf.unstack(tf.random.split(key, 3))
-            step_sizes = annealer.step_sizes(rows, self.num_temperatures, pilot_seed, seen)
+            step_sizes = annealer.step_sizes(x, self.num_temperatures, pilot_seed, first)
 
             def half(share):
                 advance(0.5 * share)
 
-            lower = annealer.forward(rows, self.num_chains, step_sizes, forward_seed, half, seen)
-            upper = annealer.backward(rows, latents, self.num_chains, step_sizes, backward_seed, half, seen)
+            lower = annealer.forward(x, self.num_chains, step_sizes, forward_seed, half, first)
+            upper = annealer.backward(x, latents, self.num_chains, step_sizes, backward_seed, half, first)
             bounds = log_mean_weight(lower.log_weights), -log_mean_weight(-upper.log_weights)
-            return tuple(each[: len(x)] for each in (*bounds, 0.5 * (lower.acceptance + upper.acceptance)))
+            return *bounds, 0.5 * (lower.acceptance + upper.acceptance)
 
-        return compute
+        return in_lanes(both_ways)
 
 
 def bidirectional_gap(

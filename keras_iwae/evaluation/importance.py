@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.pareto import pareto_k, tail_length
-from keras_iwae.evaluation.places import up_to_lanes
+from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
@@ -46,9 +46,10 @@ class _Weighing:
 
         def evaluate(x, key, indices):
             seed, rows = proposal.seed(model, key, indices)
-            streamed = stream_log_weights(
-                model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal, rows
-            )
+            with model.generative.prior.worked_out():
+                streamed = stream_log_weights(
+                    model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal, rows
+                )
             return streamed, model.posterior.mean(x)
 
         numbers = tf.TensorSpec([2], tf.int32), tf.TensorSpec([None], tf.int32)
@@ -56,25 +57,23 @@ class _Weighing:
         settings = ("nll", num_samples, *self.sizes, self.chunk_size, kept, proposal)
         key = key_for(Purpose.REFINED if proposal.fitted else Purpose.IMPORTANCE, self.seed)
 
-        def compute(x, seen, advance):
+        def weighed(x, places, advance):
             # Traced once, for batches of any size, and not at all where other processes compute.
-            evaluate_batch = model.traced(settings, evaluate, specs)
-            count = len(x)
-            # Fitting makes more of a difference in rounding than weighing does.
-            rows = up_to_lanes(count) if proposal.fitted else np.arange(count)
-            found = evaluate_batch(tf.gather(x, rows), key, tf.constant(seen + rows, tf.int32))
+            found = model.traced(settings, evaluate, specs)(x, key, tf.constant(places, tf.int32))
             streamed, means = tf.nest.map_structure(lambda t: t.numpy(), found)
             advance(1)
-            arrays = (
+            return (
                 np.vstack([streamed.bounds, streamed.log_likelihood]).T,
                 streamed.effective_sample_size,
-                pareto_k(streamed.largest[:count], num_samples),
+                pareto_k(streamed.largest, num_samples),
                 streamed.log_likelihood + jackknife_correction(num_samples, streamed.largest, streamed.rest),
                 means,
             )
-            return tuple(each[:count] for each in arrays)
 
-        return compute
+        if proposal.fitted:
+            # Fitting makes more of a difference in rounding than weighing does.
+            return in_lanes(weighed)
+        return lambda x, seen, advance: weighed(x, seen + np.arange(len(x)), advance)
 
 
 def importance_weighted_nll(

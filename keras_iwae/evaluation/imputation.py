@@ -158,7 +158,10 @@ def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values:
 
         latents_keys, choice_keys, entries_keys = tf.unstack(tf.map_fn(keys_of, digests), num=3, axis=1)
         asked = values if has_values else None
-        found = stream_examples(model, x, asked, num_samples, num_draws, largest, latents_keys, choice_keys, proposal)
+        with model.generative.prior.worked_out():
+            found = stream_examples(
+                model, x, asked, num_samples, num_draws, largest, latents_keys, choice_keys, proposal
+            )
         log_values = tf.reshape(found.log_sum, [-1, *[1] * (values.shape.rank - 1)])
         return (
             found.averages,

@@ -38,6 +38,7 @@ class Path:
     def __init__(self, model: IWAE, initial: str, x: tf.Tensor):
         self._generative, self._x = model.generative, x
         # Once, and not at every gradient.
+        self._log_likelihood = model.generative.log_likelihood_of(x)
         self._posterior = model.posterior.distribution(x) if initial == "posterior" else None
 
     def sample_initial(self, num_chains: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -48,7 +49,7 @@ class Path:
 
     def log_initial_and_ratio(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """log f_0(z) and log f_1(z) / f_0(z) in nats, `[C, B]` each."""
-        log_likelihood, log_prior = self._generative.log_likelihood(self._x, z), self._generative.log_prior(z)
+        log_likelihood, log_prior = self._log_likelihood(z), self._generative.log_prior(z)
         if self._posterior is None:
             return log_prior, log_likelihood
         log_posterior = self._posterior.log_prob(z)

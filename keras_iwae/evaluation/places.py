@@ -4,9 +4,12 @@ So a split into batches, shards or processes changes no draw. A class of a user'
 batch that it is given; its draws are of the place where the batch begins.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
+from keras_iwae.evaluation.spreading import Arrays, Compute
 from keras_iwae.foundation import is_own_class
 from keras_iwae.models import IWAE
 
@@ -18,6 +21,25 @@ LANES = 16
 def up_to_lanes(count: int) -> np.ndarray:
     """Which rows of a batch to compute, so that all lanes are full: each, and the last of them again."""
     return np.minimum(np.arange(-(-count // LANES) * LANES), count - 1)
+
+
+def in_lanes(of_images: Callable[[tf.Tensor, np.ndarray, Callable[[float], object]], Arrays]) -> Compute:
+    """Compute a batch `LANES` images at a time and never another number, whose products might round otherwise.
+
+    For chains, along which a difference in rounding grows to any size, and for fits.
+
+    Args:
+        of_images: from `LANES` images, their places among all and what is called with each share of the work that is
+            done, to arrays of as many rows.
+    """
+
+    def compute(x, seen, advance):
+        rows = up_to_lanes(len(x))
+        parts = np.split(rows, len(rows) // LANES)
+        found = [of_images(tf.gather(x, part), seen + part, lambda s: advance(s / len(parts))) for part in parts]
+        return tuple(np.concatenate(arrays)[: len(x)] for arrays in zip(*found, strict=True))
+
+    return compute
 
 
 def drawn_by_batch(model: IWAE, of_posterior: bool, of_prior: bool) -> bool:

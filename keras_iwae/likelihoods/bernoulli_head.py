@@ -60,7 +60,9 @@ def bernoulli_head(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Callable
         def by_products() -> tf.Tensor:
             return tf.reduce_sum(tf.math.log(products), axis=-1)
 
-        none = tf.cond(tf.reduce_min(products) > _SMALLEST, by_products, one_by_one)
+        exact = tf.reduce_min(products, axis=-1) > _SMALLEST
+        # Row by row, for what one row is rounded to must not hang on the others.
+        none = tf.cond(tf.reduce_all(exact), by_products, lambda: tf.where(exact, by_products(), one_by_one()))
         linear = tf.reduce_sum(features * slopes, axis=-1) + at_zero
 
         def gradient(upstream):

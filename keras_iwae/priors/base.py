@@ -1,5 +1,7 @@
 """What every prior does with its distribution."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import ClassVar
 
 import keras
@@ -61,6 +63,14 @@ class Prior(FixedArguments, keras.Layer):
             ValueError: if the distribution is not one of such noise.
         """
         return of_noise(self.distribution, noise)
+
+    @contextlib.contextmanager
+    def worked_out(self) -> Iterator[None]:
+        """In the block what draws and densities ask of the weights alone is computed once, and not for each of them.
+
+        It begins and ends in one graph, and no weight is another meanwhile.
+        """
+        yield
 
     def decoded(self, z: tf.Tensor) -> tf.Tensor:
         """The part of latents `[..., D]` that the decoder sees."""

@@ -1,5 +1,7 @@
 """The VampPrior: a mixture of the posteriors of examples that are learned."""
 
+import contextlib
+import threading
 from typing import Any
 
 import keras
@@ -21,6 +23,9 @@ from keras_iwae.foundation import (
 from keras_iwae.networks import derived_seed
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.mixture import NUM_COMPONENTS
+
+# TensorFlow traces each replica in a thread of its own.
+_of_thread = threading.local()
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -117,7 +122,19 @@ class VampPrior(Prior):
             )
         return self._posterior
 
+    @contextlib.contextmanager
+    def worked_out(self):
+        before = getattr(_of_thread, "worked_out", None)
+        _of_thread.worked_out = self, self._components()
+        try:
+            yield
+        finally:
+            _of_thread.worked_out = before
+
     def _components(self) -> DiagonalGaussian:
+        held = getattr(_of_thread, "worked_out", None)
+        if held is not None and held[0] is self:
+            return held[1]
         found = self._of_model()[0](self.pseudo_inputs.value)
         if not is_known(found, DiagonalGaussian):
             raise ValueError(
