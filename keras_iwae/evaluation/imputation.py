@@ -114,7 +114,8 @@ def conditional(
     asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
     digests = _digests(x)
     parts = []
-    together = examples_together(model, num_samples)
+    # Fitting makes more of a difference in rounding than weighing does.
+    together = LANES if drawn_from.fitted else examples_together(model, num_samples)
     for begin in range(0, len(x), together):
         count = min(together, len(x) - begin)
         # The last one again, until there is nothing left over of LANES.
