@@ -183,6 +183,16 @@ def test_what_is_none_is_refused(linear, monkeypatch):
         made.score_samples(table)
 
 
+def test_rows_are_fitted_as_many_at_a_time_as_ever(linear):
+    """So that products are of one size; what is not fitted goes together as far as memory has room."""
+    made, table = linear
+    encoded = np.tile(made.coding_.encode(table), (3, 1))
+    for proposal, sizes in (("refined", [16, 16, 8]), ("amortized", [40])):
+        together = []
+        conditional(made.model_, encoded[:40], 20, proposal=proposal, progress=together.append)
+        assert together == sizes
+
+
 def test_what_cannot_be_fitted_is_refused():
     binary = IWAE(3, 2, (8,), posterior="bernoulli", estimator="vimco", missing="nan")
     with pytest.raises(ValueError, match=r"`proposal`\. Expected 'amortized' for discrete latents.*num_samples"):

@@ -40,6 +40,12 @@ def check(result, truth, repeats):
     return values
 
 
+def repeated(images, repeats):
+    """Images that come so many times, and a key for each."""
+    x = tf.constant(np.tile(images, (repeats, 1, 1, 1)))
+    return x, tf.stack([tf.range(len(x)), tf.zeros(len(x), tf.int32)], axis=1)
+
+
 def share_of_samples(dim, width=1.1):
     """ESS / K of a t of 2 (D + 1) degrees and this width for N(0, I): 1 / E_p[p / q], an integral over the radius."""
     degrees, normal = 2.0 * (dim + 1.0), stats.multivariate_normal(np.zeros(dim))
@@ -128,8 +134,7 @@ def test_an_image_has_its_numbers_in_any_batch(bernoulli):
 def test_adapting_moves_the_mean_from_the_mode_to_that_of_the_posterior(bernoulli):
     model, images, _ = bernoulli
     repeats = 20
-    x = tf.constant(np.tile(images, (repeats, 1, 1, 1)))
-    keys = tf.stack([tf.range(len(x)), tf.zeros(len(x), tf.int32)], axis=1)
+    x, keys = repeated(images, repeats)
 
     @tf.function(autograph=False)
     def means():
@@ -153,8 +158,7 @@ def test_draws_that_fitted_a_proposal_are_no_draws_of_it(bernoulli, monkeypatch)
     draws, repeats = 4, 200
     for name, value in (("_DRAWN_TOGETHER", draws), ("_FEWEST", draws), ("_PER_UNIT", 2)):
         monkeypatch.setattr(refined, name, value)
-    x = tf.constant(np.tile(images, (repeats, 1, 1, 1)))
-    keys = tf.stack([tf.range(len(x)), tf.zeros(len(x), tf.int32)], axis=1)
+    x, keys = repeated(images, repeats)
 
     @tf.function(autograph=False)
     def reused_and_fresh():

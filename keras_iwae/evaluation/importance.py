@@ -46,10 +46,9 @@ class _Weighing:
 
         def evaluate(x, key, indices):
             seed, rows = proposal.seed(model, key, indices)
-            with model.generative.prior.worked_out():
-                streamed = stream_log_weights(
-                    model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal, rows
-                )
+            streamed = stream_log_weights(
+                model, x, tf.constant(num_samples), seed, self.sizes, self.chunk_size, kept, proposal, rows
+            )
             return streamed, model.posterior.mean(x)
 
         numbers = tf.TensorSpec([2], tf.int32), tf.TensorSpec([None], tf.int32)

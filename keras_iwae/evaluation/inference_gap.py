@@ -116,8 +116,7 @@ def _bound(model: IWAE, components: int) -> Callable:
             even = tfd.Categorical(probs=[1.0 / components] * components)
             given = tfd.MixtureSameFamily(even, DiagonalGaussian(locs, scales))
         proposal: Any = _Proposal(model.generative, given)
-        with model.generative.prior.worked_out():
-            return stream_log_weights(proposal, x, num_samples, seed, [group_size]).bounds[0]
+        return stream_log_weights(proposal, x, num_samples, seed, [group_size]).bounds[0]
 
     scalar, each = tf.TensorSpec([], tf.int32), tf.TensorSpec([2, None, components, model.latent_dim])
     specs = tf.TensorSpec([None, *model.event_shape]), each, scalar, scalar, tf.TensorSpec([2], tf.int32)

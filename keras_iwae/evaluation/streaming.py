@@ -96,7 +96,6 @@ def stream_log_weights(
         `StreamedWeights`.
     """
     log_likelihood_of = model.generative.log_likelihood_of(x)
-    draw = (proposal or Proposal()).source(model, x, seed, rows)
     batch = tf.shape(x)[0]
 
     def samples(begin: tf.Tensor, end: tf.Tensor) -> list[tf.Tensor]:
@@ -129,14 +128,16 @@ def stream_log_weights(
     largest = [LargestTerms.zeros(num_largest, batch)] if num_largest else []
     start = tf.constant(0), tf.zeros([0, batch]), (means, squares, *largest)
     shapes = tf.nest.map_structure(lambda t: t.shape, start)
-    _, _, (means, squares, *largest) = tf.while_loop(
-        lambda begin, *_: begin < num_samples,
-        one_chunk,
-        start,
-        shape_invariants=(shapes[0], tf.TensorShape([None, None]), shapes[2]),
-        # The small operations of one chunk beside the products of the next.
-        parallel_iterations=2,
-    )
+    with model.generative.prior.worked_out():
+        draw = (proposal or Proposal()).source(model, x, seed, rows)
+        _, _, (means, squares, *largest) = tf.while_loop(
+            lambda begin, *_: begin < num_samples,
+            one_chunk,
+            start,
+            shape_invariants=(shapes[0], tf.TensorShape([None, None]), shapes[2]),
+            # The small operations of one chunk beside the products of the next.
+            parallel_iterations=2,
+        )
     bounds = means.result()
     log_likelihood, log_squares = bounds[-1], squares.result()[0]
     kept = largest[0] if largest else LargestTerms.zeros(0, batch)

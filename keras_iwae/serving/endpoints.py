@@ -103,8 +103,7 @@ def endpoints(model: IWAE, proposal: Proposal) -> dict[str, Endpoint]:
         some = tf.concat([checked(events), filler], axis=0)
         key = key_for(Purpose.SERVED, seed)
         keys = _own_keys(key, some) if proposal.fitted else key
-        with model.generative.prior.worked_out():
-            result = stream_log_weights(model, some, _positive(num_samples), keys, proposal=proposal)
+        result = stream_log_weights(model, some, _positive(num_samples), keys, proposal=proposal)
         found = {"log_likelihood": result.log_likelihood, "effective_sample_size": result.effective_sample_size}
         return {name: values[:rows] for name, values in found.items()}
 

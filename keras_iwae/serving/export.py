@@ -77,7 +77,7 @@ def export_saved_model(
         max_samples: most importance samples of a `log_likelihood` request, its rows, 20 where it has fewer, times its
             `num_samples`, or of one about a table, its rows times the estimator's; `None` is 1,000,000.
         proposal: what `log_likelihood` draws from: "amortized", the posterior; "refined" or "adapted", fitted to each
-            image of a request, which has the same answer whatever its neighbours; see `importance_weighted_nll`. The
+            image of a request, with the same draws whatever its neighbours; see `importance_weighted_nll`. The
             endpoints of a table draw from what the estimator does, as `IWAEDensity(proposal="adapted")` says.
 
     Returns:
