@@ -149,9 +149,11 @@ def test_pseudo_inputs_are_encoded_once_in_a_graph(evaluate, graphs):
     moved(model.generative)
     encode, *rest = prior._posterior
     calls = []
-    prior._posterior = lambda u: (calls.append(u), encode(u))[1], *rest
+    prior._posterior = lambda u: (calls.append(tf.compat.v1.get_default_graph().name), encode(u))[1], *rest
     before = evaluate(model)
     assert len(calls) == graphs
+    # And in the body of no loop.
+    assert not [name for name in calls if "while" in name]
     # And anew in each evaluation.
     prior.pseudo_inputs.assign(1.0 - prior.pseudo_inputs)
     after = evaluate(model)
