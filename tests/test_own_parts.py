@@ -293,7 +293,7 @@ METHODS = types.FunctionType, property, classmethod
 PUBLIC = {
     Posterior: {"distribution", "sample_and_log_prob", "log_prob", "mean", "reparameterize"},
     Objective: {"terms", "inference_terms", "get_config", "from_config"},
-    Prior: {"distribution", "log_prob", "sample", "of_noise", "decoded", "build", "get_config"},
+    Prior: {"distribution", "log_prob", "sample", "of_noise", "worked_out", "decoded", "build", "get_config"},
     LatentModel: {
         *("door", "metrics", "build", "call", "initialize_output_bias", "initialize_pseudo_inputs"),
         *("check_finite", "get_config", "from_config"),
