@@ -46,7 +46,7 @@ def repeated(images, repeats):
     return x, tf.stack([tf.range(len(x)), tf.zeros(len(x), tf.int32)], axis=1)
 
 
-def share_of_samples(dim, width=1.1):
+def share_of_samples(dim, width):
     """ESS / K of a t of 2 (D + 1) degrees and this width for N(0, I): 1 / E_p[p / q], an integral over the radius."""
     degrees, normal = 2.0 * (dim + 1.0), stats.multivariate_normal(np.zeros(dim))
     q = stats.multivariate_t(np.zeros(dim), width**2 * np.eye(dim), degrees)
@@ -60,15 +60,16 @@ def share_of_samples(dim, width=1.1):
 
 
 @pytest.mark.statistical
-def test_a_linear_gaussian_model_of_fifty_units():
-    oracle = LinearGaussian(shift=0.3, stretch=1.2, dim=60, latent_dim=50, unit=0.05)
+@pytest.mark.parametrize(("units", "width"), [(50, 1.1), (150, 1.0577)])
+def test_a_linear_gaussian_model_of_many_units(units, width):
+    oracle = LinearGaussian(shift=0.3, stretch=1.2, dim=units + 10, latent_dim=units, unit=0.05)
     count, repeats = 3, 15
     x = np.tile(oracle.sample_data(count), (repeats, 1))
     truth = oracle.log_evidence(x[:count])
     found = nll(oracle, x, proposal="refined")
     values = check(found, truth, repeats)
     # The mode is the mean and the curvature the precision: what is left is the shape of the proposal.
-    share = share_of_samples(50)
+    share = share_of_samples(units, width)
     ratio = found.ess_per_example / 200
     assert abs(ratio.mean() / share - 1.0) < 0.15
     # To first order L_K is below by Var(w) / 2 K, and here that is small enough.
@@ -156,8 +157,9 @@ def test_draws_that_fitted_a_proposal_are_no_draws_of_it(bernoulli, monkeypatch)
     """The control of what is reported being fresh: the last round's draws under the proposal that was made of them."""
     model, images, truth = bernoulli
     draws, repeats = 4, 200
-    for name, value in (("_DRAWN_TOGETHER", draws), ("_FEWEST", draws), ("_PER_UNIT", 2)):
+    for name, value in (("_DRAWN_TOGETHER", draws), ("_FEWEST_DRAWS", draws)):
         monkeypatch.setattr(refined, name, value)
+    monkeypatch.setattr(refined._Effort, "of", lambda latent_dim: refined._Effort(7, 3, 3, draws_per_unit=2))
     x, keys = repeated(images, repeats)
 
     @tf.function(autograph=False)
@@ -263,3 +265,5 @@ def test_what_a_result_says_of_its_proposal(bernoulli):
     assert (found.name, found.to_dict()["proposal"]) == ("L_200, adapted", "adapted")
     assert f"{evaluations:,} an image" in str(found)
     assert replace(found, proposal=Proposal()).decoder_evaluations == 200
+    # One climb of two Hessians, and two rounds of 450 slopes.
+    assert Proposal(kind="adapted").evaluations(500, 150) == 2 * (2 + 2 * 150 + 6 * (2 + 4)) + 2 * 2 * 450 + 500

@@ -3,7 +3,8 @@ r"""Mixtures of multivariate Student-t distributions for each example, as propos
 $q(z) = \sum_j a_j t_\nu(z; m_j, V_j \mathrm{diag}(s_j^2) V_j^T)$. A draw is
 $z = m_j + V_j s_j V_j^T \epsilon \sqrt{\nu / \chi^2_\nu}$: the sign of an axis, which rounding decides, changes none.
 Any t has heavier tails than a normal prior, so that weights p(x, z) / q(z) are bounded where the likelihood is. With
-$\nu = 2 (D + 1)$ a normal target costs about as much in any number of units.
+$\nu = 2 (D + 1)$ a normal target costs about as much in any number of units, and so with deviations that are wider by a
+share of $D^{-1/2}$.
 """
 
 import math
@@ -11,8 +12,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Standard deviations are so much wider than the curvature says: too wide costs less than too narrow.
-_WIDTH = 1.1
+# Standard deviations are wider than the curvature says by this share, of so many units and fewer: too wide costs less
+# than too narrow, as long as there are few.
+_WIDER, _UNITS = 0.1, 50
 
 
 class StudentMixture(NamedTuple):
@@ -33,7 +35,8 @@ class StudentMixture(NamedTuple):
     @classmethod
     def of(cls, mean: tf.Tensor, precision: tf.Tensor, axes: tf.Tensor, log_share: tf.Tensor) -> "StudentMixture":
         """A little wider than the precision says, `[J, B, D]` along the axes."""
-        return cls(mean, _WIDTH * tf.math.rsqrt(precision), axes, log_share)
+        width = 1.0 + _WIDER * math.sqrt(min(1.0, _UNITS / mean.shape[-1]))
+        return cls(mean, width * tf.math.rsqrt(precision), axes, log_share)
 
     def draw(self, size: int, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws `[size, B, D]` and their log densities in nats, `[size, B]`, under keys `[B, 2]`."""
