@@ -164,6 +164,8 @@ def importance_weighted_nll(
         "seed": seed,
         "draws": "by place",
         "proposal": [drawn_from.kind, drawn_from.scale, drawn_from.defensive],
+        # What was fitted with another effort is another proposal.
+        "decoder_evaluations": drawn_from.evaluations(num_samples, model.latent_dim),
     }
     by_batch = drawn_from.by_batch(model)
     found = in_batches(
