@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from test_exact_likelihoods import quadrature_of, small_model, with_gaps
 
 from keras_iwae import AVB, IWAE, importance_weighted_nll
-from keras_iwae.evaluation import refined
+from keras_iwae.evaluation import importance, refined
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.likelihoods import GaussianLikelihood
 
@@ -267,3 +267,15 @@ def test_what_a_result_says_of_its_proposal(bernoulli):
     assert replace(found, proposal=Proposal()).decoder_evaluations == 200
     # One climb of two Hessians, and two rounds of 450 slopes.
     assert Proposal(kind="adapted").evaluations(500, 150) == 2 * (2 + 2 * 150 + 6 * (2 + 4)) + 2 * 2 * 450 + 500
+
+
+def test_what_was_fitted_with_another_effort_is_not_gone_on_from(bernoulli, monkeypatch):
+    model, images, _ = bernoulli
+    stored = []
+    monkeypatch.setattr(importance, "in_batches", lambda *given, **_: stored.append(given[4]) or 1 / 0)
+    for effort in (refined._Effort.of(2), refined._Effort.of(2)._replace(rounds=2), refined._Effort.of(2)):
+        monkeypatch.setattr(refined._Effort, "of", lambda latent_dim, effort=effort: effort)
+        with pytest.raises(ZeroDivisionError):
+            nll(model, images, proposal="adapted")
+    first, other, again = stored
+    assert first == again != other
