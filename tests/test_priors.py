@@ -138,7 +138,7 @@ def test_vamp_is_the_mean_of_the_posteriors_at_its_pseudo_inputs():
         # Where chains start, their pilots, and the chains.
         (lambda model: annealed_nll(model, X[:3], 4, 5, 2, verbose=False).log_likelihood_per_example, 3),
         (lambda model: conditional(model, X[:3], 20).log_likelihood, 1),
-        # The ascent, and the bounds of one Gaussian and of two.
+        # What is fitted with its bound, the ELBO of a Gaussian, and the ascent.
         (lambda model: inference_gap(model, X[:3], num_steps=2, num_samples=20).log_likelihood, 3),
     ],
     ids=["amortized", "refined", "annealed", "conditional", "gap"],

@@ -58,6 +58,20 @@ class StudentMixture(NamedTuple):
         z = tf.transpose(tf.gather(tf.transpose(drawn, [1, 2, 0, 3]), chosen, batch_dims=2), [1, 0, 2])
         return z, self.log_prob(z)
 
+    def diagonal_gaussian(self) -> tuple[tf.Tensor, tf.Tensor]:
+        r"""Mean and logarithm of the scale, `[B, D]`, of a Gaussian of independent units for the largest share.
+
+        Of such Gaussians q the one with variances $1 / P_{dd}$ has the least KL(q || p) to a normal p of precision P.
+
+        References:
+            Bishop (2006), Pattern recognition and machine learning, section 10.1.2.
+        """
+        largest = tf.argmax(self.log_share, axis=0, output_type=tf.int32)
+        which = tf.stack([largest, tf.range(tf.shape(largest)[0])], axis=-1)
+        mean, scale, axes = (tf.gather_nd(each, which) for each in (self.mean, self.scale, self.axes))
+        precision = tf.reduce_sum((_WIDTH * axes / scale[:, tf.newaxis]) ** 2, axis=-1)
+        return mean, -0.5 * tf.math.log(precision)
+
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log density in nats, `[n, B]`, of latents `[n, B, D]`."""
         return tf.reduce_logsumexp(self.log_terms(z), axis=0)

@@ -15,7 +15,7 @@ from keras_iwae.models import IWAE
 from keras_iwae.networks import derived_seed
 from keras_iwae.training import runs
 
-NUM_SAMPLES, NUM_STEPS = 5000, 1000
+NUM_SAMPLES, NUM_STEPS = 1000, 250
 _BATCH = 100
 
 

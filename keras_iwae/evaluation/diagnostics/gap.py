@@ -22,7 +22,8 @@ class InferenceGap:
         best_elbo: L[q*] of each image in nats, `[N]`.
         elbo: L[q] of each image in nats, `[N]`.
         late_gain: by how much L[q*] rose over the last quarter of its optimization, in nats, `[N]`. If it is not next
-            to nothing, q* was stopped too early: the amortization gap is larger and the approximation gap smaller.
+            to nothing, q* was stopped too early or never found: the amortization gap is larger and the approximation
+            gap smaller.
     """
 
     log_likelihood: np.ndarray
