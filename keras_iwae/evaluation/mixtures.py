@@ -35,8 +35,7 @@ class StudentMixture(NamedTuple):
     @classmethod
     def of(cls, mean: tf.Tensor, precision: tf.Tensor, axes: tf.Tensor, log_share: tf.Tensor) -> "StudentMixture":
         """A little wider than the precision says, `[J, B, D]` along the axes."""
-        width = 1.0 + _WIDER * math.sqrt(min(1.0, _UNITS / mean.shape[-1]))
-        return cls(mean, width * tf.math.rsqrt(precision), axes, log_share)
+        return cls(mean, _width(mean.shape[-1]) * tf.math.rsqrt(precision), axes, log_share)
 
     def draw(self, size: int, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws `[size, B, D]` and their log densities in nats, `[size, B]`, under keys `[B, 2]`."""
@@ -69,7 +68,7 @@ class StudentMixture(NamedTuple):
         largest = tf.argmax(self.log_share, axis=0, output_type=tf.int32)
         which = tf.stack([largest, tf.range(tf.shape(largest)[0])], axis=-1)
         mean, scale, axes = (tf.gather_nd(each, which) for each in (self.mean, self.scale, self.axes))
-        precision = tf.reduce_sum((_WIDTH * axes / scale[:, tf.newaxis]) ** 2, axis=-1)
+        precision = tf.reduce_sum((_width(axes.shape[-1]) * axes / scale[:, tf.newaxis]) ** 2, axis=-1)
         return mean, -0.5 * tf.math.log(precision)
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
@@ -88,6 +87,10 @@ class StudentMixture(NamedTuple):
         log_volume = tf.reduce_sum(tf.math.log(self.scale), axis=-1) - self.log_share
         log_prob = constant - log_volume[..., tf.newaxis] - 0.5 * (degrees + dim) * tf.math.log1p(squares / degrees)
         return tf.transpose(log_prob, [0, 2, 1])
+
+
+def _width(dim: int) -> float:
+    return 1.0 + _WIDER * math.sqrt(min(1.0, _UNITS / dim))
 
 
 def _degrees(dim: int) -> float:
