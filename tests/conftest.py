@@ -34,7 +34,7 @@ many_graphs.prepare()
 
 EVENT_SHAPE = (4, 3, 1)
 # Whose processes Ray starts: one after the other, by one worker.
-BY_RAY = "test_jobs.py", "test_tuning.py", "test_workers.py"
+BY_RAY = "test_jobs.py", "test_spread_diagnosis.py", "test_tuning.py", "test_workers.py"
 # What takes minutes is not left for the end, when other workers have nothing to do.
 FIRST = (
     *BY_RAY,

@@ -206,6 +206,7 @@ def test_what_is_kept_of_each_image_is_no_text(evaluate):
         experiments.evaluate_both,
         experiments.evaluate_annealed,
         experiments.evaluate_bidirectional,
+        experiments.diagnose,
     ],
 )
 def test_a_number_is_no_workers(evaluate):
@@ -227,7 +228,7 @@ def test_a_folder_of_runs_is_no_run(tmp_path):
 
 BY_BATCHES = {name: SHOWN[name] for name in list(SHOWN)[:4]}
 OF_EVALUATIONS = {
-    "spread": ([3, "all"], ("importance_weighted_nll", "annealed_nll", "bidirectional_gap")),
+    "spread": ([3, "all"], ("importance_weighted_nll", "annealed_nll", "bidirectional_gap", "latents")),
     "step_size": (["a", None, [1], 0.0, np.nan], ("annealed_nll", "bidirectional_gap")),
     "initial": ([["prior"], 3, None], ("annealed_nll", "bidirectional_gap")),
     "defensive": (["a", None, [0.1]], ("importance_weighted_nll",)),

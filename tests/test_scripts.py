@@ -215,10 +215,26 @@ def test_a_number_out_of_range_is_refused_by_its_options_name(tmp_path, options,
     assert f"`{name}`" in error_line("evaluate_nll", *few, *options, cwd=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("script", "module", "door"), [("evaluate_nll", experiments, "evaluate"), ("diagnose", diagnosis, "diagnose")]
+)
+def test_workers_come_to_what_they_compute(tmp_path, monkeypatch, script, module, door):
+    def opened(*given, **by_name):
+        raise ValueError(by_name["workers"])
+
+    monkeypatch.setattr(experiments, "worker_processes", lambda *given: contextlib.nullcontext(f"workers of {given}"))
+    monkeypatch.setattr(module, door, opened)
+    words = ["--model", "digits-iwae-k50", "--workers", 3, "--address", "ray://localhost:9"]
+    said = error_line(script, *words, cwd=tmp_path)
+    assert said == f"{script}.py: error: workers of (3, 'ray://localhost:9')"
+
+
 def test_more_workers_without_ray_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert "pip install 'keras-iwae[ray]'" in error_line("evaluate_nll", "--workers", 2, cwd=tmp_path)
-    assert "`workers`" in error_line("evaluate_nll", "--workers", 0, cwd=tmp_path)
+    for script in ("evaluate_nll", "diagnose"):
+        for option, value in (("--workers", 2), ("--address", "ray://localhost:9")):
+            assert "pip install 'keras-iwae[ray]'" in error_line(script, option, value, cwd=tmp_path)
+        assert "`workers`" in error_line(script, "--workers", 0, cwd=tmp_path)
     for script, *arguments in (("reproduce", "--row", "digits-vae-k1-l1-fast"), ("sweep_k", "--dataset", "digits")):
         for option, value in (("--workers", 1), ("--address", "ray://localhost:9")):
             assert "pip install 'keras-iwae[ray]'" in error_line(script, *arguments, option, value, cwd=tmp_path)

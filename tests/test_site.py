@@ -67,6 +67,7 @@ BETWEEN_ROOMS = {
         "Compute",
         "Recipe",
         "Spread",
+        "computed_batches",
         "conditional_graph",
         "diagnostics",
         "digests_of",

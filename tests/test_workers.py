@@ -1,24 +1,20 @@
 """Batches that other processes compute give the numbers of one process, in whichever order and after a death."""
 
-import os
-import pickle
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from other_processes import elsewhere, same, two_with_a_death_in_each
 
 from keras_iwae import experiments
 from keras_iwae.evaluation import (
-    Compute,
     NLLResult,
-    Recipe,
     annealed_nll,
     bidirectional_gap,
     digests_of,
@@ -33,25 +29,7 @@ from keras_iwae.experiments.workers import Workers, worker_processes
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
-HERE = Path(__file__).resolve().parent
 QUIET = {"batch_size": 2, "verbose": False}
-
-
-def same(one, other):
-    """Whether two results have the same numbers, to the last bit."""
-    for name, value in asdict(one).items():
-        np.testing.assert_equal(asdict(other)[name], value, err_msg=name)
-
-
-def elsewhere(model, order):
-    """A `Spread` into what other processes have: what was pickled, and the batches in some order."""
-
-    def spread(recipe, waiting):
-        compute = pickle.loads(pickle.dumps(recipe)).on(model)
-        for number, x, seen in [waiting[place] for place in order]:
-            yield number, compute(x, seen, lambda share: None)
-
-    return spread
 
 
 class Parts(keras.utils.PyDataset):
@@ -323,25 +301,6 @@ def test_an_address_where_nothing_answers():
         pass
 
 
-@dataclass(frozen=True)
-class DiesOnce:
-    """A recipe that takes its process with it in the middle of the evaluation, the first time."""
-
-    recipe: Recipe
-    done: Path
-
-    def on(self, model: IWAE) -> Compute:
-        compute = self.recipe.on(model)
-
-        def dying(x, seen, advance):
-            if seen == 200 and not self.done.exists():
-                self.done.touch()
-                os._exit(1)
-            return compute(x, seen, advance)
-
-        return dying
-
-
 @pytest.mark.slow
 def test_two_processes_of_which_one_dies_give_the_numbers_of_one(tmp_path, monkeypatch, as_here):
     pytest.importorskip("ray")
@@ -350,19 +309,8 @@ def test_two_processes_of_which_one_dies_give_the_numbers_of_one(tmp_path, monke
     runs.save_model(experiments.build(config), run / "model.keras")
     settings = {"num_samples": 30, "verbose": False}
     alone, _ = experiments.evaluate(run, **settings)
-    for name, value in as_here.items():
-        monkeypatch.setenv(name, value)
-    # Where workers find `DiesOnce`.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
-    done = tmp_path / "died"
-    with worker_processes(2) as workers:
-        of = workers.of
-        monkeypatch.setattr(
-            workers,
-            "of",
-            lambda path, model: lambda recipe, waiting: of(path, model)(DiesOnce(recipe, done), waiting),
-        )
+    with two_with_a_death_in_each(monkeypatch, as_here, tmp_path) as (workers, died):
         together, _ = experiments.evaluate(run, workers=workers, **settings)
-    assert done.exists()
+    assert [file.exists() for file in died] == [True]
     same(together, alone)
     assert not list(run.glob("partial-*"))

@@ -17,7 +17,7 @@ from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.simulation_based_calibration import simulation_based_calibration
-from keras_iwae.evaluation.spreading import Arrays, Batch, Compute, Recipe, Spread
+from keras_iwae.evaluation.spreading import Arrays, Batch, Compute, Recipe, Spread, computed_batches
 from keras_iwae.evaluation.streamed_examples import Statistics, examples_together
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.evaluation.sumo import SumoResult, sumo_nll
@@ -47,6 +47,7 @@ __all__ = [
     "SumoResult",
     "annealed_nll",
     "bidirectional_gap",
+    "computed_batches",
     "conditional",
     "conditional_graph",
     "diagnostics",

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -16,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_iwae.evaluation.digests import Judged, digests_of, model_digest
-from keras_iwae.evaluation.spreading import Arrays, Batch, Compute
+from keras_iwae.evaluation.spreading import Arrays, Batch, Compute, Elsewhere, as_they_come
 from keras_iwae.foundation import (
     MARK,
     check_boolean,
@@ -62,7 +62,7 @@ def in_batches(
     default: int = 200,
     first: int | None = None,
     by_batch: bool = False,
-    elsewhere: Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Pass:
     """What `compute` gives for each batch, put together over all examples.
 
@@ -152,15 +152,11 @@ def in_batches(
             fractional = fractional or bool((x.numpy() % 1.0)[says].any())
             seen += int(x.shape[0])
         if waiting and elsewhere is not None:
-            given = {batch.number: batch for batch in waiting}
-            coming = elsewhere(waiting)
-            # The time that is left is judged by what batches take, and not by how long processes take to start.
-            bar.unpause()
-            for number, part in coming:
-                parts[number] = part
+            for batch, part in as_they_come(elsewhere, waiting, bar.unpause):
+                parts[batch.number] = part
                 bar.update(1)
                 if partial is not None:
-                    partial.keep(tf.convert_to_tensor(given[number].x), given[number].seen, part)
+                    partial.keep(tf.convert_to_tensor(batch.x), batch.seen, part)
     if seen == first:
         raise ValueError("Invalid value received for `data`. Expected at least one example. Received: none")
     if partial is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.diagnostics.numbers import numbers
+from keras_iwae.evaluation.spreading import Batch, Compute, Spread, computed_batches
 from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, is_known, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import HierarchicalGaussian, StratifiedGaussianMixture, check_density
@@ -22,6 +23,8 @@ _BATCH_SIZE = 200
 _PAIRS = 20_000
 # After each of so many parts progress is told; each encodes the images again.
 _PARTS = 10
+# What there is of each image.
+_NAMES = "means", "noise", "draws", "kl_per_unit", "kl_is_exact", "kl", "log_likelihood", "squared_error"
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,52 @@ class Latents:
         return np.split(per_unit, np.cumsum(self.layer_sizes)[:-1], axis=-1)
 
 
+@dataclass(frozen=True)
+class _Encoding:
+    """What is computed of a batch: a `Recipe`."""
+
+    arrays: ClassVar[int] = len(_NAMES)
+    num_draws: int
+    seed: int
+
+    def on(self, model: IWAE) -> Compute:
+        num_draws = self.num_draws
+
+        def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
+            posterior = model.posterior.distribution(x)
+            z = posterior.sample([num_draws], seed=seed)
+            errors = (x - model.generative.mean(z)) ** 2
+            observed = tf.cast(tf.logical_not(tf.math.is_nan(x)), tf.float32)
+            entries = list(range(1, x.shape.rank))
+            summed = tf.reduce_sum(tf.where(observed > 0.0, tf.reduce_mean(errors, axis=0), 0.0), axis=entries)
+            return {
+                "draws": z,
+                "kl": tf.reduce_mean(posterior.log_prob(z) - model.generative.log_prior(z), axis=0),
+                "log_likelihood": tf.reduce_mean(model.generative.log_likelihood(x, z), axis=0),
+                # 0 / 0 where nothing is: no number.
+                "squared_error": summed / tf.reduce_sum(observed, axis=entries),
+                "layers": _layers(model, posterior, z),
+            }
+
+        specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
+        traced = model.traced(("latents", num_draws), of_batch, specs)
+
+        def encoded(x, seen, advance):
+            found = traced(x, tf.random.fold_in(key_for(Purpose.LATENTS, self.seed), seen))
+            reduced = _reduced(tf.nest.map_structure(np.asarray, found))
+            advance(1)
+            return tuple(reduced[name] for name in _NAMES)
+
+        return encoded
+
+
 def latents(
     model: IWAE,
     images: np.ndarray,
     num_draws: int = 16,
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
+    spread: Spread | None = None,
 ) -> Latents:
     r"""Encode images, draw from each posterior and decode the draws.
 
@@ -74,14 +117,15 @@ def latents(
         images: in [0, 1], `[N, *event_shape]`, binarized as in training.
         num_draws: S, draws of each posterior.
         seed: seed of the draws.
-        progress: called after every batch with the number of its images.
+        progress: called after every batch with the number of its images, and with 0 when other processes begin.
+        spread: other processes that compute the batches, as those of `keras_iwae.experiments.worker_processes`.
 
     Returns:
         `Latents`.
 
     Raises:
-        ValueError: if the images are not in [0, 1], of another shape, or none, `num_draws` is below 2, or the posterior
-            has no density.
+        ValueError: if the images are not in [0, 1], of another shape, or none, `num_draws` is below 2, the posterior
+            has no density, or `spread` does not give every batch once.
     """
     check_model(model)
     check_density(model.posterior)
@@ -90,39 +134,18 @@ def latents(
     num_draws = check_integer("num_draws", num_draws, at_least=2)
     check_callable("progress", progress)
 
-    def of_batch(x: tf.Tensor, seed: tf.Tensor) -> dict:
-        posterior = model.posterior.distribution(x)
-        z = posterior.sample([num_draws], seed=seed)
-        errors = (x - model.generative.mean(z)) ** 2
-        observed = tf.cast(tf.logical_not(tf.math.is_nan(x)), tf.float32)
-        entries = list(range(1, x.shape.rank))
-        summed = tf.reduce_sum(tf.where(observed > 0.0, tf.reduce_mean(errors, axis=0), 0.0), axis=entries)
-        return {
-            "draws": z,
-            "kl": tf.reduce_mean(posterior.log_prob(z) - model.generative.log_prior(z), axis=0),
-            "log_likelihood": tf.reduce_mean(model.generative.log_likelihood(x, z), axis=0),
-            # 0 / 0 where nothing is: no number.
-            "squared_error": summed / tf.reduce_sum(observed, axis=entries),
-            "layers": _layers(model, posterior, z),
-        }
-
-    specs = tf.TensorSpec([None, *model.event_shape]), tf.TensorSpec([2], tf.int32)
-    traced = model.traced(("latents", num_draws), of_batch, specs)
-    parts: list[dict] = []
-    for begin in range(0, len(images), _BATCH_SIZE):
-        batch = tf.constant(images[begin : begin + _BATCH_SIZE])
-        found = tf.nest.map_structure(
-            np.asarray, traced(batch, tf.random.fold_in(key_for(Purpose.LATENTS, seed), begin))
-        )
-        parts.append(_reduced(found))
-        progress(len(batch))
-    exact, *_ = [part.pop("kl_is_exact") for part in parts]
-    whole: dict[str, Any] = {
-        name: None if value is None else np.concatenate([part[name] for part in parts])
-        for name, value in parts[0].items()
-    }
-    sizes = tuple(getattr(model.posterior, "latent_dims", (model.latent_dim,)))
-    return Latents(layer_sizes=sizes, kl_is_exact=exact, **whole)
+    starts = range(0, len(images), _BATCH_SIZE)
+    batches = [Batch(i, images[start : start + _BATCH_SIZE], start) for i, start in enumerate(starts)]
+    found = computed_batches(model, _Encoding(num_draws, seed), batches, spread, lambda done: progress(int(done)))
+    parts = [part for _, part in sorted(found, key=lambda pair: pair[0].number)]
+    whole = {name: np.concatenate(arrays) for name, arrays in zip(_NAMES, zip(*parts, strict=True), strict=True)}
+    per_unit, exact = whole.pop("kl_per_unit"), whole.pop("kl_is_exact")
+    return Latents(
+        layer_sizes=tuple(getattr(model.posterior, "latent_dims", (model.latent_dim,))),
+        kl_per_unit=per_unit if per_unit.shape[1] else None,
+        kl_is_exact=exact[0].astype(bool),
+        **whole,
+    )
 
 
 def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
@@ -153,7 +176,7 @@ def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
 
 
 def _reduced(found: dict) -> dict:
-    """Average a batch's draws away, unit by unit."""
+    """Average a batch's draws away, unit by unit; KL of no unit, where not every layer has it, is no column."""
     draws, layers = found["draws"], found.pop("layers")
     # A family whose means are not known: its draws stand for them, with the noise that this brings.
     means = [layer.get("loc", layer.get("probabilities")) for layer in layers] or [draws]
@@ -161,13 +184,15 @@ def _reduced(found: dict) -> dict:
     per_unit = [np.broadcast_to(kl, (draws.shape[1], kl.shape[-1])) for kl in kls if kl is not None]
     complete = bool(kls) and len(per_unit) == len(kls)
     exact = [np.full(layer[next(iter(layer))].shape[-1], "log_prior" not in layer) for layer in layers]
+    sampled = np.zeros(draws.shape[-1], bool)
     return {
         **found,
         "draws": draws[0],
         "means": np.concatenate([mean.mean(axis=0) for mean in means], axis=-1),
         "noise": np.concatenate([_noise(mean) for mean in means], axis=-1),
-        "kl_per_unit": np.concatenate(per_unit, axis=-1) if complete else None,
-        "kl_is_exact": np.concatenate(exact) if complete else np.zeros(draws.shape[-1], bool),
+        "kl_per_unit": np.concatenate(per_unit, axis=-1) if complete else np.zeros((draws.shape[1], 0)),
+        # The same for every image: each row of what a process gives is an image's.
+        "kl_is_exact": np.tile(np.concatenate(exact) if complete else sampled, (draws.shape[1], 1)).astype(np.int8),
     }
 
 

@@ -1,5 +1,6 @@
 """Batches of an evaluation that other processes compute: what they are given, and what they have to give back."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -43,11 +44,11 @@ class Batch(NamedTuple):
 
 # From a recipe and batches to their numbers with what `Compute` gives for each, in the order in which they are ready.
 Spread = Callable[[Recipe, Sequence[Batch]], Iterable[tuple[int, Arrays]]]
+# The same with the recipe given, and with what it gives looked at.
+Elsewhere = Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]]
 
 
-def elsewhere(
-    spread: Spread | None, recipe: Recipe
-) -> Callable[[Sequence[Batch]], Iterable[tuple[int, Arrays]]] | None:
+def elsewhere(spread: Spread | None, recipe: Recipe) -> Elsewhere | None:
     """What computes the batches of a recipe where other processes do, `None` where this one does.
 
     Raises:
@@ -66,6 +67,60 @@ def elsewhere(
         return _checked(given, {batch.number: batch for batch in waiting}, recipe.arrays)
 
     return compute
+
+
+def as_they_come(
+    elsewhere: Elsewhere, waiting: Sequence[Batch], begun: Callable[[], object]
+) -> Iterator[tuple[Batch, Arrays]]:
+    """Batches with what other processes compute of each, in the order in which they are ready.
+
+    Args:
+        elsewhere: what computes them.
+        waiting: the batches.
+        begun: called when the processes are there, from when on the time that is left is judged: by what batches take,
+            and not by how long processes take to start.
+    """
+    given = {batch.number: batch for batch in waiting}
+    coming = elsewhere(waiting)
+    begun()
+    for number, part in coming:
+        yield given[number], part
+
+
+def computed_batches(
+    model: IWAE,
+    recipe: Recipe,
+    batches: Sequence[Batch],
+    spread: Spread | None,
+    progress: Callable[[float], object],
+) -> Iterator[tuple[Batch, Arrays]]:
+    """Batches that are held in memory together with what the recipe gives for each, in any order.
+
+    Args:
+        model: the model.
+        recipe: what to compute.
+        batches: the batches.
+        spread: other processes that compute them; `None` is this one.
+        progress: called with each further number of examples that is done, part of one where a batch is done in parts,
+            and with 0 when other processes begin.
+
+    Raises:
+        ValueError: if `spread` cannot be called or does not give every batch once, see `elsewhere`.
+    """
+    others = elsewhere(spread, recipe)
+    if others is None:
+        compute = recipe.on(model)
+        for batch in batches:
+            done = functools.partial(_examples, progress, len(batch.x))
+            yield batch, compute(tf.constant(batch.x), batch.seen, done)
+        return
+    for batch, part in as_they_come(others, batches, functools.partial(progress, 0)):
+        yield batch, part
+        progress(len(batch.x))
+
+
+def _examples(progress: Callable[[float], object], count: int, share: float) -> None:
+    progress(count * share)
 
 
 def _checked(given: Iterable[Any], batches: dict[int, Batch], arrays: int) -> Iterator[tuple[int, Arrays]]:

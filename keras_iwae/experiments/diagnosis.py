@@ -20,6 +20,7 @@ from keras_iwae.evaluation import (
 from keras_iwae.experiments import model_checks
 from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images
 from keras_iwae.experiments.inference_gap import NUM_SAMPLES, NUM_STEPS, gap_of_run
+from keras_iwae.experiments.workers import Workers, check_workers
 from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for, number_text, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.plots import charts
@@ -39,6 +40,7 @@ def diagnose(
     gap_images: int | None = None,
     seed: int = 0,
     verbose: bool = True,
+    workers: Workers | None = None,
 ) -> dict:
     """Diagnose a run on the test images of its data set.
 
@@ -53,6 +55,8 @@ def diagnose(
             the posterior is no diagonal Gaussian.
         seed: of the draws and of the binarization; the same images as in `evaluate` with the same seed.
         verbose: whether to show progress.
+        workers: processes that encode the images and find their inference gaps, of `worker_processes`, 200 and 100
+            images at a time; `None` is this one, which computes the rest anyway.
 
     Returns:
         what `diagnosis.json` holds.
@@ -60,6 +64,7 @@ def diagnose(
     Raises:
         ValueError: if there is no such run, its model has no posterior to diagnose, or a number is out of range.
     """
+    check_workers(workers)
     run = Path(model) if model is not None else runs.newest()
     check_boolean("verbose", verbose)
     wanted = None if gap_images is None else check_integer("gap_images", gap_images, at_least=0)
@@ -81,6 +86,7 @@ def diagnose(
             f"Received: {wanted} for {run}, with a {type(trained.posterior).__name__}"
         )
     wanted = _GAP_IMAGES * gaussian if wanted is None else wanted
+    spread = None if workers is None else workers.of(run, trained)
     run = runs.folder(run)
     images = evaluation_images(run, limit, seed)
     if len(images) < 2:
@@ -89,7 +95,7 @@ def diagnose(
             f"{len(images)}"
         )
     with _bar("latents", len(images), verbose) as bar:
-        found = latents(trained, images, seed=seed, progress=bar.update)
+        found = latents(trained, images, seed=seed, progress=bar.update, spread=spread)
     aggregated = images[:_AGGREGATED]
     with _bar("aggregate posterior", len(aggregated), verbose) as bar:
         pairs = pairwise_log_posterior(trained, aggregated, found.draws[:_AGGREGATED], bar.update)
@@ -115,7 +121,7 @@ def diagnose(
     write_json(run / "diagnosis.json", record)
     if wanted:
         with _bar("inference gap", 1, verbose) as bar:
-            gap = gap_of_run(run, trained, images[:wanted], seed, bar.update)
+            gap = gap_of_run(run, trained, images[:wanted], seed, bar.update, spread)
         record["inference_gap"] = {**gap.to_dict(), "num_samples": NUM_SAMPLES, "num_steps": NUM_STEPS}
         write_json(run / "diagnosis.json", record)
     return record

@@ -1,15 +1,24 @@
 """The inference gap of a run, kept image by image in its folder, so that a second start goes on."""
 
 import json
-from collections.abc import Callable
-from dataclasses import fields
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.evaluation import InferenceGap, digests_of, inference_gap
+from keras_iwae.evaluation import (
+    Arrays,
+    Batch,
+    Compute,
+    InferenceGap,
+    Spread,
+    computed_batches,
+    digests_of,
+    inference_gap,
+)
 from keras_iwae.foundation import read_arrays, write_arrays
 from keras_iwae.models import IWAE
 from keras_iwae.networks import derived_seed
@@ -19,8 +28,31 @@ NUM_SAMPLES, NUM_STEPS = 1000, 250
 _BATCH = 100
 
 
+@dataclass(frozen=True)
+class _Gap:
+    """What is computed of a batch: a `Recipe`."""
+
+    arrays: ClassVar[int] = len(fields(InferenceGap))
+    num_samples: int
+    num_steps: int
+    seed: int
+
+    def on(self, model: IWAE) -> Compute:
+        def found(x, seen, advance):
+            seed = derived_seed(self.seed, seen)
+            gap = inference_gap(model, x.numpy(), self.num_samples, self.num_steps, seed=seed, progress=advance)
+            return tuple(getattr(gap, field.name) for field in fields(gap))
+
+        return found
+
+
 def gap_of_run(
-    run: Path, model: IWAE, images: np.ndarray, seed: int, progress: Callable[[float], object]
+    run: Path,
+    model: IWAE,
+    images: np.ndarray,
+    seed: int,
+    progress: Callable[[float], object],
+    spread: Spread | None = None,
 ) -> InferenceGap:
     """The inference gap of images, a hundred at a time, each hundred written to `inference-gap.npz` when it is done.
 
@@ -33,6 +65,8 @@ def gap_of_run(
         images: the first images of the test split, `[N, *event_shape]`.
         seed: of the draws.
         progress: called with each further share of the images that is done, found ones included; they sum to 1.
+        spread: other processes that compute hundreds of images; `None` is this one. A hundred that is ready before
+            one of earlier images is written with it.
 
     Returns:
         `InferenceGap` of the N images.
@@ -46,18 +80,26 @@ def gap_of_run(
         # A batch that was cut short had other draws than a whole one.
         found -= found % _BATCH
     progress(min(found / len(images), 1.0))
-    for begin in range(found, len(images), _BATCH):
-        batch = images[begin : begin + _BATCH]
-        done = partial(_scaled, progress, len(batch) / len(images))
-        part = inference_gap(model, batch, NUM_SAMPLES, NUM_STEPS, seed=derived_seed(seed, begin), progress=done)
-        whole = _joined(_first(whole, begin), part)
-        of = {"settings": np.array(settings), "examples": examples[: begin + len(batch)]}
+    starts = range(found, len(images), _BATCH)
+    batches = [Batch(i, images[start : start + _BATCH], start) for i, start in enumerate(starts)]
+    recipe = _Gap(NUM_SAMPLES, NUM_STEPS, seed)
+    parts = computed_batches(model, recipe, batches, spread, lambda done: progress(done / len(images)))
+    for batch, part in _in_order(parts):
+        whole = _joined(_first(whole, batch.seen), InferenceGap(*part))
+        of = {"settings": np.array(settings), "examples": examples[: batch.seen + len(batch.x)]}
         write_arrays(file, {**of, **vars(whole)})
     return _first(whole, len(images))
 
 
-def _scaled(progress: Callable[[float], object], share: float, done: float) -> None:
-    progress(share * done)
+def _in_order(parts: Iterable[tuple[Batch, Arrays]]) -> Iterator[tuple[Batch, Arrays]]:
+    """Each part as soon as all before it are there: what is kept is of the first images."""
+    early: dict[int, tuple[Batch, Arrays]] = {}
+    following = 0
+    for batch, part in parts:
+        early[batch.number] = batch, part
+        while following in early:
+            yield early.pop(following)
+            following += 1
 
 
 def _kept(file: Path, settings: str, examples: np.ndarray) -> InferenceGap:
