@@ -3,7 +3,7 @@
 
 Each run was evaluated by both: scripts/evaluate_nll.py --k 5000, and --method ais on the same first images or fewer;
 if --proposal adapted was asked for too, it is held to the same images. A difference is of the images that both have,
-image by image. Rows of other runs, or of other temperatures, that --json has already stay there.
+image by image. Rows of other runs, other temperatures or chains from elsewhere that --json has already stay there.
 
   python benchmarks/checks_table.py saved_models/reproduce/mnist-iwae-k50-l1-fast --json docs/results/checks.json
 """
@@ -27,6 +27,7 @@ def row(run: Path) -> dict[str, str]:
         f"IW-NLL, K = {whole['num_samples']}, {of}": f"{whole['nll']:.2f} ± {whole['standard_error']:.2f}",
         "k-hat above 0.7": f"{whole['pareto_k']['share_above_0.7']:.0%}",
         f"IW-NLL, first {n} images": f"{-sampled[:n].mean():.2f} ± {sampled[:n].std(ddof=1) / n**0.5:.2f}",
+        "chains from": annealed["initial"],
         "temperatures": f"{annealed['num_temperatures']:,}",
         f"AIS, first {n} images": f"{annealed['nll']:.2f} ± {annealed['standard_error']:.2f}",
         "Monte Carlo error of AIS": f"{annealed['monte_carlo_error']:.3f}",
@@ -40,9 +41,9 @@ def row(run: Path) -> dict[str, str]:
     return found
 
 
-def _key(found: dict[str, str]) -> tuple[str, int]:
+def _key(found: dict[str, str]) -> tuple[str, str, int]:
     """By which a row is replaced, and rows are in order."""
-    return found["run"], int(found["temperatures"].replace(",", ""))
+    return found["run"], found["chains from"], int(found["temperatures"].replace(",", ""))
 
 
 def log_likelihoods(run: Path, name: str) -> np.ndarray:

@@ -30,6 +30,7 @@ def run(tmp_path):
             "monte_carlo_error": 0.01,
             "acceptance_rate": 0.6,
             "num_temperatures": 1000,
+            "initial": "prior",
         },
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -46,17 +47,19 @@ def test_differences_are_of_the_images_that_both_have(run):
     assert (row["k-hat above 0.7"], row["k-hat above 0.7, adapted"]) == ("100%", "25%")
 
 
-def test_rows_of_other_runs_and_temperatures_stay(run, tmp_path, monkeypatch, capsys):
+def test_rows_of_other_runs_temperatures_and_chains_from_elsewhere_stay(run, tmp_path, monkeypatch, capsys):
     file = tmp_path / "checks.json"
-    before = [("`another`", "1,000", "0.50"), ("`a-run`", "4,000", "0.70"), ("`a-run`", "1,000", "0.10")]
-    names = "run", "temperatures", "acceptance"
+    kept = [("`a-run`", "posterior", "1,000", "0.80"), ("`a-run`", "prior", "4,000", "0.70")]
+    before = [("`another`", "prior", "1,000", "0.50"), *kept, ("`a-run`", "prior", "1,000", "0.10")]
+    names = "run", "chains from", "temperatures", "acceptance"
     file.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in before]))
     monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run), "--json", str(file)])
     checks_table.main()
     assert [tuple(row[name] for name in names) for row in json.loads(file.read_text())] == [
-        ("`a-run`", "1,000", "0.60"),
-        ("`a-run`", "4,000", "0.70"),
-        ("`another`", "1,000", "0.50"),
+        kept[0],
+        ("`a-run`", "prior", "1,000", "0.60"),
+        kept[1],
+        before[0],
     ]
     monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run)])
     checks_table.main()
