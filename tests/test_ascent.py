@@ -70,11 +70,12 @@ def test_the_ascent_ends_at_the_best_gaussian(shift, stretch):
     assert np.min(np.subtract(late, last)) > 0.01
 
 
-def test_draws_that_go_too_far_out_make_a_gaussian_narrower():
-    """Rates of them overflow, and the slopes of some counts less those of others are no numbers."""
+@pytest.mark.parametrize("log_scale", [3.0, 5.0])
+def test_draws_that_go_too_far_out_make_a_gaussian_narrower(log_scale):
+    """Rates of some of them, or of all, overflow, and the slopes of some counts less those of others are no numbers."""
     model = Counts()
     x = tf.constant(np.random.default_rng(4).poisson(3.0, size=(4, 4)), tf.float32)
-    start = tf.tile([[[0.0]], [[3.0]]], [1, 4, 3])
+    start = tf.tile([[[0.0]], [[log_scale]]], [1, 4, 3])
     found = ascend(model, x, start, 100, 10, tf.constant([0, 1]), lambda steps: None)
     assert np.isfinite(found).all()
     assert np.all(np.asarray(found)[:, 1] < 2.0)

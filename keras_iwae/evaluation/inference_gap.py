@@ -88,8 +88,8 @@ def inference_gap(
         `keras_iwae.evaluation.diagnostics.InferenceGap`.
 
     Raises:
-        ValueError: if the posterior is no diagonal Gaussian, a count is below 1, or the images are none that the model
-            takes.
+        ValueError: if the posterior is no diagonal Gaussian, a count is below 1 or `num_steps` below 2, or the images
+            are none that the model takes.
 
     References:
         Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, section 3 and table 1.
