@@ -114,3 +114,17 @@ def test_an_ascent_that_goes_astray_leaves_the_encoder_s_gaussian(monkeypatch, a
     gap = inference_gap(model, model.sample_data(5), num_samples=50, num_steps=2)
     np.testing.assert_array_equal(gap.best_elbo, gap.elbo)
     assert np.min(gap.late_gain) > 100.0
+
+
+def test_the_ascent_begins_at_the_higher_elbo_image_by_image(monkeypatch):
+    """What is fitted may be the worse one, too."""
+    model = LinearGaussian(shift=0.3, stretch=1.0)
+    gap_module, begun = sys.modules["keras_iwae.evaluation.inference_gap"], []
+    x = model.sample_data(4)
+    found = model.distribution(x)
+    encoder = np.stack([found.mean(), np.log(found.stddev())])
+    near = encoder + np.array([[[-0.3], [-0.3], [20.0], [20.0]], [[0.0]] * 4], np.float32)
+    monkeypatch.setattr(gap_module, "_adapted", lambda *_: (np.zeros(4, np.float32), near))
+    monkeypatch.setattr(gap_module, "ascend", lambda model, x, start, *_: begun.append(start) or [start, start])
+    inference_gap(model, x, num_samples=10, num_steps=2)
+    np.testing.assert_allclose(begun[0], np.concatenate([near[:, :2], encoder[:, 2:]], axis=1))
