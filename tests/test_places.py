@@ -1,6 +1,8 @@
 """An image's draws are those of the seed and of its place among all, in any batch, shard or start."""
 
 import functools
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -184,16 +186,56 @@ def test_products_of_chains_are_all_of_one_size(size, x, monkeypatch):
 def test_products_of_fits_are_all_of_one_size(size, x, monkeypatch):
     sizes = set()
 
-    def seen_by(of_images):
+    def seen_by(of_images, **options):
         def spied(images, *rest):
             sizes.add(len(images))
             return of_images(images, *rest)
 
-        return in_lanes(spied)
+        return in_lanes(spied, **options)
 
     monkeypatch.setattr(importance, "in_lanes", seen_by)
     weighed(small(), x, size, proposal="refined")
     assert sizes == {LANES}
+
+
+def side_by_side(of_images, count=100):
+    """What three threads find of so many images, and the shares of the work that they tell of."""
+    shares = []
+    compute = in_lanes(of_images, at_once=3)
+    return compute(tf.range(count), 1000, shares.append), shares
+
+
+def test_what_is_worked_on_side_by_side_stays_in_its_order():
+    threads = set()
+
+    def of_images(x, places, advance):
+        threads.add(threading.get_ident())
+        # Those that come first are ready last.
+        time.sleep(0.02 if x[0] < 64 else 0.0)
+        advance(1.0)
+        return x.numpy(), places
+
+    (images, places), shares = side_by_side(of_images)
+    np.testing.assert_array_equal(images, np.arange(100))
+    np.testing.assert_array_equal(places, 1000 + np.arange(100))
+    assert sum(shares) == pytest.approx(1.0)
+    # That of the first, which makes the graph, and the others.
+    assert len(threads) == 4
+
+
+def test_what_fails_beside_others_is_not_waited_for():
+    begun = []
+
+    def of_images(x, places, advance):
+        begun.append(int(x[0]))
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        return (x.numpy(),)
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(of_images, 16 * 60)
+    assert len(begun) < 30
 
 
 @pytest.mark.slow

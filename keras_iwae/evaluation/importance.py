@@ -71,7 +71,7 @@ class _Weighing:
 
         if proposal.fitted:
             # Fitting makes more of a difference in rounding than weighing does.
-            return in_lanes(weighed)
+            return in_lanes(weighed, at_once=2)
         return lambda x, seen, advance: weighed(x, seen + np.arange(len(x)), advance)
 
 

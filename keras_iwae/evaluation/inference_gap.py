@@ -175,5 +175,5 @@ def _adapted(
         advance(1)
         return tuple(each.numpy() for each in found)
 
-    log_likelihood, *gaussian = in_lanes(of_images)(x, 0, progress)
+    log_likelihood, *gaussian = in_lanes(of_images, at_once=2)(x, 0, progress)
     return log_likelihood, np.stack(gaussian)

@@ -4,7 +4,9 @@ So a split into batches, shards or processes changes no draw. A class of a user'
 batch that it is given; its draws are of the place where the batch begins.
 """
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +25,9 @@ def up_to_lanes(count: int) -> np.ndarray:
     return np.minimum(np.arange(-(-count // LANES) * LANES), count - 1)
 
 
-def in_lanes(of_images: Callable[[tf.Tensor, np.ndarray, Callable[[float], object]], Arrays]) -> Compute:
+def in_lanes(
+    of_images: Callable[[tf.Tensor, np.ndarray, Callable[[float], object]], Arrays], at_once: int = 1
+) -> Compute:
     """Compute a batch `LANES` images at a time and never another number, whose products might round otherwise.
 
     For chains, along which a difference in rounding grows to any size, and for fits.
@@ -31,15 +35,37 @@ def in_lanes(of_images: Callable[[tf.Tensor, np.ndarray, Callable[[float], objec
     Args:
         of_images: from `LANES` images, their places among all and what is called with each share of the work that is
             done, to arrays of as many rows.
+        at_once: how many times `LANES` images are worked on side by side, each by a thread: of use for a fit, whose
+            many small operations leave cores idle, and of none for chains.
     """
 
     def compute(x, seen, advance):
-        rows = up_to_lanes(len(x))
+        rows, lock = up_to_lanes(len(x)), threading.Lock()
         parts = np.split(rows, len(rows) // LANES)
-        found = [of_images(tf.gather(x, part), seen + part, lambda s: advance(s / len(parts))) for part in parts]
+
+        def done(share: float) -> None:
+            with lock:
+                advance(share / len(parts))
+
+        def of_part(part: np.ndarray) -> Arrays:
+            return of_images(tf.gather(x, part), seen + part, done)
+
+        # The first makes the graph that all of them run.
+        first, rest = of_part(parts[0]), parts[1:]
+        found = [first, *(map(of_part, rest) if at_once == 1 else _side_by_side(of_part, rest, at_once))]
         return tuple(np.concatenate(arrays)[: len(x)] for arrays in zip(*found, strict=True))
 
     return compute
+
+
+def _side_by_side(of_part: Callable[[np.ndarray], Arrays], parts: list[np.ndarray], at_once: int) -> list[Arrays]:
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            return list(pool.map(of_part, parts))
+        except BaseException:
+            # At Ctrl-C what has not begun is not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def drawn_by_batch(model: IWAE, of_posterior: bool, of_prior: bool) -> bool:
