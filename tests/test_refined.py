@@ -279,3 +279,18 @@ def test_what_was_fitted_with_another_effort_is_not_gone_on_from(bernoulli, monk
             nll(model, images, proposal="adapted")
     first, other, again = stored
     assert first == again != other
+
+
+@pytest.mark.parametrize(("units", "effort"), [(2, (8, 3)), (50, (2, 3)), (70, (1, 2))])
+def test_the_effort_that_is_said_is_made(units, effort, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        refined, "find_modes", lambda generative, x, starts, hessians: made.append((starts.shape[0], hessians)) or 1 / 0
+    )
+    oracle = LinearGaussian(dim=units + 5, latent_dim=units)
+    with pytest.raises(ZeroDivisionError):
+        nll(oracle, oracle.sample_data(1), proposal="refined")
+    assert made == [effort]
+    climbs, hessians = effort
+    evaluations = climbs * hessians * (2 * units + 38) + 200
+    assert Proposal(kind="refined").evaluations(200, units) == evaluations
