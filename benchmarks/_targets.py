@@ -77,9 +77,15 @@ def _nll(found: dict) -> list[list[str]]:
     own = next(row for row in found["rows"] if row["side"] == "keras_iwae")
     share = own["share_of_products"]["median"]
     rows = [_row("NLL at K = 5000, share of the matrix products' rate", "55%", f"{share:.0%}", share >= 0.55)]
-    for peer, aim in (("PyTorch, batched", 3.0), ("pythae", 5.0)):
-        if speed := own["times_as_fast_as"].get(peer):
-            rows.append(_row(f"NLL at K = 5000, to {peer}", f"{aim:g}", text(speed), speed["median"] >= aim))
+    speeds = own["times_as_fast_as"]
+    if speeds:
+        fastest = min(speeds, key=lambda peer: speeds[peer]["median"])
+        aims = {fastest: 3.0, "pythae": 5.0}
+        rows += [
+            _row(f"NLL at K = 5000, to {peer}", f"{aim:g}", text(speeds[peer]), speeds[peer]["median"] >= aim)
+            for peer, aim in aims.items()
+            if peer in speeds
+        ]
     most = max((p["peak"] - p["base"]) / GIB for p in found["memory"] if p["side"] == "keras_iwae")
     return [*rows, _row("its memory over the imports', GiB, under", "1.5", f"{most:.2f}", most < 1.5)]
 

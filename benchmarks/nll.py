@@ -2,10 +2,10 @@
 """How many test images a second get their NLL at K = 5000, and how does memory grow with K?
 
 The same weights, after a short training, in keras_iwae's `importance_weighted_nll`, pythae's `get_nll` and a batched
-PyTorch loop (encoder once, 25 samples of 200 images at a time); the sides take turns, and what they find is in the
-table, so that a side that computes something else shows. The roofline is the time of the same floating point operations
-as plain matrix products over chunks of the same shape, in the same rounds. Peak memory is that of a fresh process for
-each K, over what it had in use after its imports.
+loop (encoder once, 25 samples of 200 images at a time) of PyTorch, eager and compiled, and of JAX; the sides take
+turns, and what they find is in the table, so that a side that computes something else shows. The roofline is the time
+of the same floating point operations as plain matrix products over chunks of the same shape, in the same rounds. Peak
+memory is that of a fresh process for each K, over what it had in use after its imports.
 
 examples:
   python benchmarks/nll.py
@@ -19,7 +19,14 @@ from _timing import alternate, ratios, spread, text
 
 CHUNK, BATCH = 25, 200
 MEMORY_SAMPLES = 50, 500, 5000, 50000
-SIDES = {"keras_iwae": "keras_iwae", "PyTorch, batched": "pytorch", "pythae": "pythae"}
+# Of each side the process, and what it does there.
+SIDES = {
+    "keras_iwae": ("keras_iwae", "nll"),
+    "PyTorch, batched": ("pytorch", "nll"),
+    "PyTorch, compiled": ("pytorch", "compiled_nll"),
+    "JAX": ("jax", "nll"),
+    "pythae": ("pythae", "nll"),
+}
 PRODUCTS = "matrix products"
 GIB = 2**30
 
@@ -39,10 +46,11 @@ def trained(workers: Workers, steps: int, quick: bool) -> str:
 def measure(workers: Workers, args, files: dict) -> list[dict]:
     samples, slow = args.k, max(2, args.images // 50)
     # pythae takes as long for every image: fewer of them say as much.
-    counts = {name: slow if worker == "pythae" else args.images for name, worker in SIDES.items() if worker in workers}
+    counts = {name: slow if name == "pythae" else args.images for name, (who, _) in SIDES.items() if who in workers}
     for name, count in counts.items():
-        workers[SIDES[name]].ask("make", name=name, kind="nll", num_samples=samples, **files)
-        workers[SIDES[name]].ask("exactly", name=name, count=count)
+        worker, kind = SIDES[name]
+        workers[worker].ask("make", name=name, kind=kind, num_samples=samples, **files)
+        workers[worker].ask("exactly", name=name, count=count)
     chunk = min(CHUNK, samples)
     rows = min(BATCH, args.images)
     settings = {"batch_size": rows, "num_samples": chunk, "forward_only": True}
@@ -53,7 +61,7 @@ def measure(workers: Workers, args, files: dict) -> list[dict]:
 
     def turn(name: str):
         def take() -> float:
-            answer = workers[SIDES[name]].ask("round", name=name)
+            answer = workers[SIDES[name][0]].ask("round", name=name)
             found[name].append(answer["result"])
             return answer["seconds"]
 
@@ -90,9 +98,9 @@ def measure(workers: Workers, args, files: dict) -> list[dict]:
 
 def memory(name: str, files: dict, samples: int) -> dict:
     """Peak memory of a fresh process that takes the NLL of one batch with K samples; one image for pythae."""
-    count = 2 if SIDES[name] == "pythae" else BATCH
-    with Worker(SIDES[name]) as worker:
-        worker.ask("make", name="nll", kind="nll", num_samples=samples, **files)
+    (who, kind), count = SIDES[name], 2 if name == "pythae" else BATCH
+    with Worker(who) as worker:
+        worker.ask("make", name="nll", kind=kind, num_samples=samples, **files)
         worker.ask("exactly", name="nll", count=count)
         worker.ask("round", name="nll")
         return {"side": name, "num_samples": samples, "images": count, **worker.ask("memory")}
@@ -132,14 +140,14 @@ def main(args) -> None:
     report = Report("nll", args)
     if args.quick:
         args.images, args.k, args.train_steps = 20, 60, 2
-    with Workers(SIDES.values()) as workers:
+    with Workers(dict.fromkeys(who for who, _ in SIDES.values())) as workers:
         weights = trained(workers, args.train_steps, args.quick)
         files = {"images": workers.save_images(images("test", args.quick)), "weights": weights}
         rows = measure(workers, args, files)
         # One at a time, and nothing else at work.
         left_out = workers.left_out
         sizes = (10, 30) if args.quick else MEMORY_SAMPLES
-        used = [memory(name, files, k) for name, worker in SIDES.items() if worker in workers for k in sizes]
+        used = [memory(name, files, k) for name, (who, _) in SIDES.items() if who in workers for k in sizes]
     show(rows, used)
     results = {"left_out": left_out, "rows": rows, "memory": used}
     report.write(results, lambda figure: draw(figure, rows, used), (12, 4.5))

@@ -1,13 +1,16 @@
 """`compile`, and what it settles until it is called again: how steps are taken, and the weights that they train."""
 
 import contextlib
+from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_boolean, check_integer
 from keras_iwae.models.graphs import KeepsGraphs
+from keras_iwae.models.joined_steps import joined_steps
 from keras_iwae.models.repeated_runs import refuse_differing_runs
-from keras_iwae.models.replicas import number_of_replicas, refuse_optimizer, refuse_under_replicas
+from keras_iwae.models.replicas import is_distributed, number_of_replicas, refuse_optimizer, refuse_under_replicas
 from keras_iwae.models.weights_files import check_weights_file
 
 # What `compile` is given and saves.
@@ -176,7 +179,23 @@ class CompiledModel(KeepsGraphs, keras.Model):
                     f"weights, those of another model, and not for {min(trained)}"
                 )
             raise _thawed(f"an optimizer made for others than {min(trained - known)}")
-        return super().make_train_function(force)
+        if not self._joins_steps():
+            return super().make_train_function(force)
+        if force or self.train_function is None:
+            self.train_function = joined_steps(self.train_step, self._logged, self.steps_per_execution)
+        return None
+
+    def _logged(self, names: Sequence[str]) -> dict[str, tf.Tensor]:
+        metrics = {metric.name: metric for metric in self.metrics}
+        return {name: metrics[name].result() for name in names}
+
+    def _joins_steps(self) -> bool:
+        """Whether the steps of a call are one program of XLA, and not one each as Keras has it."""
+        several = self.steps_per_execution > 1 and self.unrolled_steps_per_execution == 1
+        in_xla = self.jit_compile and not self.run_eagerly
+        # A step of a user's own may log what no tracker has, and one of replicas runs where its strategy has it run.
+        known = _owner(self, "train_step") == _PACKAGE and not is_distributed(self)
+        return several and in_xla and known
 
 
 def _owner(model: keras.Model, name: str) -> str:

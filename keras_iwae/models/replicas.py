@@ -88,6 +88,11 @@ def seen_by_all(seen: keras.metrics.Sum) -> tf.Tensor:
     return seen.result() if replica is None else seen.result() * float(replica.num_replicas_in_sync)
 
 
+def is_distributed(model: keras.Model) -> bool:
+    """Whether a model's weights are those of a strategy, in whose scope it was made."""
+    return isinstance(model.weights[0].value, tf.distribute.DistributedValues)
+
+
 def refuse_on_batch(model: keras.Model, method: str) -> None:
     """Refuse a method of one batch where there are several replicas, each of which Keras would give the whole of it.
 
@@ -127,7 +132,7 @@ def refuse_under_replicas(model: keras.Model, jit_compile, steps_per_execution: 
         ValueError: which names the argument.
     """
     scope = tf.distribute.get_strategy()
-    if scope.num_replicas_in_sync > 1 and not isinstance(model.weights[0].value, tf.distribute.DistributedValues):
+    if scope.num_replicas_in_sync > 1 and not is_distributed(model):
         raise ValueError(
             f"Invalid call of `compile`. Expected one in the scope that the model was made in. Received: in that of a "
             f"{type(scope).__name__}, of a model that was made outside: make, or load, it there too"
