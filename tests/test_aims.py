@@ -58,3 +58,12 @@ def test_seconds_to_a_likelihood_are_those_of_the_fastest_on_either_side(peer, r
     files = {"time_to_nll": {"reached": [one], "settings": {"minutes": 6.0}}}
     table = targets(files.get, []).splitlines()
     assert table[-1] == f"| seconds to 90 nats, to the fastest peer's, at most | 0.5 | {reached} | {said} |"
+
+
+def test_the_nll_is_held_against_the_fastest_peer():
+    speeds = {"a": {"median": 4.0, "low": 3.9, "high": 4.1}, "b": {"median": 1.5, "low": 1.4, "high": 1.6}}
+    own = {"side": "keras_iwae", "share_of_products": {"median": 0.6}, "times_as_fast_as": speeds}
+    memory = [{"side": "keras_iwae", "peak": 2**30, "base": 0}]
+    table = targets({"nll": {"rows": [own], "memory": memory}}.get, [])
+    assert "| NLL at K = 5000, to b | 3 | 1.50 (1.40 to 1.60) | no |" in table
+    assert "to a" not in table
