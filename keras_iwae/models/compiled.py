@@ -105,7 +105,8 @@ class CompiledModel(KeepsGraphs, keras.Model):
         Args:
             optimizer: a Keras optimizer, by name or object.
             jit_compile: whether steps run in XLA; "auto" means on a GPU, also for a model that was saved on a CPU. The
-                steps of a call, of which there are `steps_per_execution`, are then one program.
+                steps of a call, of which there are `steps_per_execution`, are then one program, unless `train_step` is
+                a user's own.
             **kwargs: `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
 
         Raises:
