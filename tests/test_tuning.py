@@ -32,7 +32,7 @@ from keras_iwae.experiments.trial_journal import Journal
 from keras_iwae.experiments.trial_processes import _halving
 from keras_iwae.experiments.trial_table import ranked, trial_row, trials_table, write_csv
 from keras_iwae.foundation import write_json
-from keras_iwae.plots import charts, trials_chart
+from keras_iwae.plots import charts, trial_charts
 from keras_iwae.training import runs
 
 SPACE = {
@@ -281,7 +281,7 @@ def test_the_table_has_the_longest_trained_first_and_its_picture_shows_all(tmp_p
     assert imread(tmp_path / "tune.png").std() > 0.05
     # One trial alone, and one that is far below.
     for curves in ({0: [-5.0]}, {0: [-5.0, -4.0], 1: [-5.1, -4.2], 2: [-1e6]}):
-        figure = trials_chart(curves, {"ema": dict.fromkeys(curves, 0.9)}, [0], 0)
+        figure = trial_charts.trials_chart(curves, {"ema": dict.fromkeys(curves, 0.9)}, [0], 0)
         low, high = figure.axes[0].get_ylim()
         assert low < max(values[-1] for values in curves.values()) < high
         assert high - low < 1.0

@@ -37,7 +37,7 @@ from keras_iwae.foundation import (
     replacing,
     write_json,
 )
-from keras_iwae.plots import charts, trials_chart
+from keras_iwae.plots import charts, trial_charts
 from keras_iwae.training import refuse_several_machines, runs
 
 
@@ -211,7 +211,7 @@ def _write_table(out: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[str
 def _chart(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> Figure:
     seen = [row for row in rows if row["epochs"]]
     names = list(rows[0]["settings"])
-    return trials_chart(
+    return trial_charts.trials_chart(
         {row["trial"]: [each["val_bound"] for each in journal.of(row["trial"])] for row in seen},
         {name: {row["trial"]: _place(row["settings"][name]) for row in seen} for name in names},
         [row["trial"] for row in seen if row["state"] == "trained"],

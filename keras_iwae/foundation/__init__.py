@@ -1,5 +1,8 @@
 """What everything else stands on: checks of what comes in, files that are whole or not there, careful arithmetic."""
 
+import keras_iwae.foundation.frameworks  # noqa: F401
+
+# isort: split
 from keras_iwae.foundation.checks import (
     MARK,
     check_boolean,

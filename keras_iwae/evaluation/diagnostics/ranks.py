@@ -7,7 +7,6 @@ among those of the draws is uniform on 0, ..., L.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from keras_iwae.foundation import MARK, check_integer
 
@@ -47,6 +46,8 @@ class RankCalibration:
     @property
     def p_values(self) -> np.ndarray:
         """Of a chi-square test that the ranks are uniform, `[Q]`; ranks are put together until a bin has enough."""
+        from scipy import stats
+
         bins = max(2, min(self.num_draws + 1, len(self.ranks) // _FEWEST))
         # Shares differ where L + 1 does not divide into so many.
         of_rank = np.arange(self.num_draws + 1) * bins // (self.num_draws + 1)
@@ -80,5 +81,7 @@ class RankCalibration:
 
         Each by the smallest of three p-values, that of the chi-square test and those of shift and excess; Bonferroni.
         """
+        from scipy import stats
+
         tails = [2.0 * stats.norm.sf(np.abs(found)) for found in (self.shifts, self.excesses)]
         return np.min([self.p_values, *tails], axis=0) < _LEVEL / (3 * np.asarray(self.ranks).shape[1])
