@@ -10,14 +10,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
-SMOKE := $(shell mktemp -u)
 # One more than there are cores: some tests wait for processes and files.
 WORKERS = 3
 BENCHMARKS = train_step nll workers time_to_nll input_pipeline sampling runtimes startup growth step_cost profile_step data_parallel recipe_minutes
 # Of which nothing is timed in rounds.
 OTHERS = imputation anomaly likelihood_example soak jobs large_data
+SMOKES = $(addprefix smoke-,$(BENCHMARKS) gpu $(OTHERS))
 
-.PHONY: demo test quick check smoke docs
+.PHONY: demo test quick check smoke docs $(SMOKES)
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
@@ -37,12 +37,14 @@ check: $(VENV)/.installed
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-smoke: $(VENV)/.installed
-	@for run in $(BENCHMARKS:%="%.py --quick --rounds 2") $(OTHERS:%="%.py --quick"); do \
-		echo "benchmarks/$$run"; \
-		$(BIN)/python benchmarks/$$run >$(SMOKE) 2>&1 || { cat $(SMOKE); rm $(SMOKE); exit 1; }; \
-	done; rm $(SMOKE)
-	$(BIN)/python benchmarks/gpu.py --quick --rounds 2 --device CPU:0
+smoke: $(SMOKES)
+
+$(SMOKES): smoke-%: $(VENV)/.installed
+	@echo "benchmarks/$*.py --quick"
+	@said=$$(mktemp); \
+	$(BIN)/python benchmarks/$*.py --quick $(if $(filter $*,$(OTHERS)),,--rounds 2) $(if $(filter $*,gpu),--device CPU:0) >$$said 2>&1 \
+		|| { cat $$said; rm $$said; exit 1; }; \
+	rm $$said
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11, 3.12 or 3.13, and none was found; make PYTHON=/path/to/python"; exit 2; }
