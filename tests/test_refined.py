@@ -14,6 +14,7 @@ from test_exact_likelihoods import quadrature_of, small_model, with_gaps
 from keras_iwae import AVB, IWAE, importance_weighted_nll
 from keras_iwae.evaluation import importance, refined
 from keras_iwae.evaluation.proposals import Proposal
+from keras_iwae.foundation import DiagonalGaussian
 from keras_iwae.likelihoods import GaussianLikelihood
 
 FITTED = "refined", "adapted"
@@ -177,6 +178,53 @@ def test_draws_that_fitted_a_proposal_are_no_draws_of_it(bernoulli, monkeypatch)
         assert (abs(off) < 4.0) == right, off
 
 
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_fitted_mean_is_gone_to_only_as_far_as_draws_have_such_a_density(bounded, monkeypatch):
+    """Of posteriors that are far from normal the least-squares fit may lie anywhere, which the control shows."""
+    model = IWAE((4, 3, 1), latent_dim=10, hidden=(8,), num_samples=5, seed=1)
+    for variable in model.generative.trainable_variables:
+        variable.assign(8.0 * variable)
+    x, keys = repeated((np.random.default_rng(0).random((20, 4, 3, 1)) < 0.4).astype(np.float32), 1)
+    if not bounded:
+        monkeypatch.setattr(refined, "_portion", lambda generative, x, mean, step, least: tf.ones_like(least))
+
+    @tf.function(autograph=False)
+    def at_means():
+        found = refined.fitted(model, x, keys, adapting=True)
+        return tf.where(found.log_share > np.log(0.01), model.generative.log_joint(x, found.mean), 0.0)
+
+    assert (at_means().numpy().min() > -100.0) == bounded
+
+
+@pytest.mark.parametrize(("posterior", "components"), [("gaussian", 18), ("full_covariance", 18), ("iaf", 16)])
+def test_the_encoders_gaussian_is_adapted_too_and_drawn_from(posterior, components):
+    model = IWAE((4, 3, 1), latent_dim=2, hidden=(8,), num_samples=5, seed=1, posterior=posterior)
+    images = (np.random.default_rng(0).random((3, 4, 3, 1)) < 0.4).astype(np.float32)
+    x, keys = repeated(images, 1)
+    found = tf.function(lambda: refined.fitted(model, x, keys, adapting=True), autograph=False)()
+    np.testing.assert_allclose(tf.reduce_sum(tf.exp(found.log_share), axis=0), np.ones(3), rtol=1e-5)
+    assert len(found.mean) == components
+    if posterior == "iaf":
+        return
+    encoded = model.posterior.distribution(x)
+    np.testing.assert_allclose(np.exp(found.log_share[-1]), np.full(3, 0.1 * 0.2), rtol=1e-5)
+    np.testing.assert_allclose(found.mean[-1], encoded.mean(), rtol=1e-5)
+    root = found.axes[-1] * found.scale[-1][:, tf.newaxis]
+    covariance = tf.matmul(root, root, transpose_b=True)
+    np.testing.assert_allclose(covariance, 1.1**2 * encoded.covariance(), rtol=1e-4, atol=1e-6)
+    # Adapted it is another, where the posterior is no Gaussian's.
+    assert np.abs(found.mean[8] - found.mean[-1]).max() > 0.01
+
+
+def test_what_an_encoder_says_that_is_no_number_leaves_its_component_one():
+    locs = np.array([[0.5, 1.0], [np.nan, 0.0], [0.0, 0.0]], np.float32)
+    scales = np.array([[1e-9, 2.0], [1.0, 1.0], [np.inf, 1.0]], np.float32)
+    found = refined._of_encoder(DiagonalGaussian(tf.constant(locs), tf.constant(scales)))
+    assert all(np.isfinite(part).all() for part in found)
+    np.testing.assert_array_equal(found.mean[0], [locs[0], [0.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(found.scale[0], 1.1 * np.array([[1e-3, 2.0], [1.0, 1.0], [1.0, 1.0]]), rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def bimodal():
     """x = W z^2 + b + noise, and log p(x) on a grid: z and -z are alike."""
@@ -259,14 +307,16 @@ def test_what_cannot_be_fitted_is_refused(make_model, images):
 def test_what_a_result_says_of_its_proposal(bernoulli):
     model, images, _ = bernoulli
     found = nll(model, images, proposal="adapted", seed=3)
-    # Eight climbs of three Hessians of two products each and six steps, and three rounds of 100 slopes.
-    evaluations = 8 * 3 * (2 + 2 * 2 + 6 * (2 + 4)) + 3 * 2 * 100 + 200
+    # Eight climbs of three Hessians of two products each and six steps, and three rounds of 100 slopes, in which nine
+    # components try three portions of a step.
+    evaluations = 8 * 3 * (2 + 2 * 2 + 6 * (2 + 4)) + 3 * (2 * 100 + 3 * 9) + 200
     assert found.decoder_evaluations == found.to_dict()["decoder_evaluations"] == evaluations
     assert (found.name, found.to_dict()["proposal"]) == ("L_200, adapted", "adapted")
     assert f"{evaluations:,} an image" in str(found)
     assert replace(found, proposal=Proposal()).decoder_evaluations == 200
-    # One climb of two Hessians, and two rounds of 450 slopes.
-    assert Proposal(kind="adapted").evaluations(500, 150) == 2 * (2 + 2 * 150 + 6 * (2 + 4)) + 2 * 2 * 450 + 500
+    # One climb of two Hessians, and two rounds of 450 slopes and two components.
+    climb = 2 * (2 + 2 * 150 + 6 * (2 + 4))
+    assert Proposal(kind="adapted").evaluations(500, 150) == climb + 2 * (2 * 450 + 3 * 2) + 500
 
 
 def test_what_was_fitted_with_another_effort_is_not_gone_on_from(bernoulli, monkeypatch):
