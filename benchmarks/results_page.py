@@ -39,11 +39,16 @@ def change(pruned: dict | None) -> str:
 
 
 def adapted(record: dict) -> str:
-    """The NLL by fitted proposals, and what share of images neither settles."""
+    """The NLL by fitted proposals, with a star if they were fitted otherwise than today, and what neither settles."""
+    from keras_iwae.evaluation.proposals import Proposal
+
     if "nll_adapted" not in record:
         return ""
+    found = record["nll_adapted"]
+    today = Proposal(kind="adapted").evaluations(found["num_samples"], found["latent_dim"])
+    star = "" if found["decoder_evaluations"] == today else "\\*"
     before, now = (f"{record[name]['pareto_k']['share_above_0.7']:.0%}" for name in ("nll_test", "nll_adapted"))
-    return f"; adapted {record['nll_adapted']['nll']:.2f}, k-hat above 0.7: {before}, then {now}"
+    return f"; adapted {found['nll']:.2f}{star}, k-hat above 0.7: {before}, then {now}"
 
 
 def recipe(record: dict) -> str:

@@ -26,6 +26,13 @@ import tables_page  # noqa: E402
 RESULTS = ROOT / "docs" / "results"
 
 
+def test_values_of_proposals_that_were_fitted_otherwise_than_today_have_a_star():
+    tails = {"pareto_k": {"share_above_0.7": 0.5}}
+    of_today = {"nll": 80.0, "num_samples": 500, "latent_dim": 50, "decoder_evaluations": 2555, **tails}
+    for found, said in ((of_today, "80.00,"), ({**of_today, "decoder_evaluations": 2528}, "80.00\\*,")):
+        assert f"adapted {said}" in results_page.adapted({"nll_test": tails, "nll_adapted": found})
+
+
 def test_the_results_page_is_made_of_its_files(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     monkeypatch.setattr(sys, "argv", ["results_page.py", "--out", str(tmp_path / "results.md")])
