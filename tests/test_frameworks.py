@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import keras_iwae
 from keras_iwae.foundation import frameworks
 
 UNASKED = "sklearn", "scipy.stats", "matplotlib", "ray", "tensorflow_datasets"
@@ -19,8 +20,9 @@ found = [name for name in {UNASKED} if name in sys.modules]
 ours = [finder for finder in map(repr, sys.meta_path) if "keras_iwae.foundation" in finder]
 import keras
 asked = keras.wrappers.SKLearnClassifier.__module__, keras.visualization.plot_image_gallery.__module__
+drawn = [getattr(keras_iwae.plots, name).__name__ for name in ("charts", "trial_charts")]
 then = [name for name in {UNASKED} if name in sys.modules]
-print(json.dumps([found, watched, ours, asked, then]))
+print(json.dumps([found, watched, ours, [*asked, *drawn], then]))
 """
 
 
@@ -35,9 +37,10 @@ def test_a_process_imports_nothing_that_it_did_not_ask_for(started):
 
 
 def test_what_was_put_off_is_there_when_it_is_touched(started):
-    *_, (wrapper, gallery), then = started
+    *_, (wrapper, gallery, *drawn), then = started
     assert wrapper == "keras.src.wrappers.sklearn_wrapper"
     assert gallery == "keras.src.visualization.plot_image_gallery"
+    assert drawn == ["keras_iwae.plots.charts", "keras_iwae.plots.trial_charts"]
     assert {"sklearn", "matplotlib"} <= set(then)
 
 
@@ -45,6 +48,11 @@ def test_nothing_is_left_of_how_it_was_imported(started):
     _, watched, finders, *_ = started
     assert watched
     assert finders == []
+
+
+def test_a_name_that_plots_lacks_is_said():
+    with pytest.raises(AttributeError, match="has no attribute 'pies'"):
+        _ = keras_iwae.plots.pies
 
 
 @pytest.mark.parametrize("watched", [True, False])
