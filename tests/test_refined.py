@@ -1,6 +1,7 @@
 """Refined and adapted proposals against log p(x) that is known: unbiased weights, and as near as theory has it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -194,6 +195,15 @@ def test_a_fitted_mean_is_gone_to_only_as_far_as_draws_have_such_a_density(bound
         return tf.where(found.log_share > np.log(0.01), model.generative.log_joint(x, found.mean), 0.0)
 
     assert (at_means().numpy().min() > -100.0) == bounded
+
+
+def test_the_largest_portion_of_a_step_that_keeps_the_density_is_gone():
+    normal = SimpleNamespace(log_joint=lambda x, z: -0.5 * tf.reduce_sum(z**2, axis=-1))
+    # From -1 to 0, to 3 with 1 half way, to 7 with 1 after a quarter, too far, and to no number.
+    steps = tf.constant([1.0, 4.0, 8.0, 100.0, np.nan])[:, tf.newaxis, tf.newaxis]
+    mean = tf.fill([5, 1, 1], -1.0)
+    found = refined._portion(normal, None, mean, steps, tf.fill([5, 1], -0.5))
+    np.testing.assert_array_equal(found[:, 0], [1.0, 0.5, 0.25, 0.0, 0.0])
 
 
 @pytest.mark.parametrize(("posterior", "components"), [("gaussian", 18), ("full_covariance", 18), ("iaf", 16)])

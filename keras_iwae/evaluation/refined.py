@@ -34,11 +34,11 @@ _FEWEST_DRAWS = 100
 _DRAWN_TOGETHER = 25
 # Weight of the precision that there was, to that of a round's draws, and of the mean.
 _KEPT_PRECISION, _KEPT_MEAN = 0.1, 0.02
-# Of adapted proposals, still drawn from the refined ones: of a hundred images one or two are adapted for the worse.
+# Still drawn from the proposals of the first round: of a hundred images one or two are adapted for the worse.
 _DEFENSIVE = 0.1
 # Of what is adapted, drawn from the encoder's Gaussian in the first round.
 _FROM_ENCODER = 0.2
-# A root of rounding's size along an axis, and too wide is better than none.
+# Of the encoder's Gaussian, along an axis: less is rounding, and too wide costs less than too narrow.
 _LEAST_VARIANCE = 1e-6
 # Of the way to a fitted mean, that are tried.
 _PORTIONS = 1.0, 0.5, 0.25

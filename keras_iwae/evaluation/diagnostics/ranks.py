@@ -46,6 +46,7 @@ class RankCalibration:
     @property
     def p_values(self) -> np.ndarray:
         """Of a chi-square test that the ranks are uniform, `[Q]`; ranks are put together until a bin has enough."""
+        # Long in importing, and nothing else that every process imports needs it.
         from scipy import stats
 
         bins = max(2, min(self.num_draws + 1, len(self.ranks) // _FEWEST))
