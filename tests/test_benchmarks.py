@@ -18,6 +18,7 @@ sys.path.insert(0, str(FOLDER))
 import _files  # noqa: E402
 import _network  # noqa: E402
 import _peers  # noqa: E402
+import _rates  # noqa: E402
 import _report  # noqa: E402
 import _same_step  # noqa: E402
 import _timing  # noqa: E402
@@ -34,6 +35,7 @@ import step_cost  # noqa: E402
 import time_to_nll  # noqa: E402
 
 from keras_iwae.experiments.paper_table import ROWS  # noqa: E402
+from keras_iwae.training import warm_cosine  # noqa: E402
 
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 # Sizes that all differ: pixels 3, hidden 2 and 5, 4 latent units.
@@ -252,6 +254,13 @@ def test_a_threshold_is_reached_at_the_first_pass_under_it():
     curve = [{"passes": i, "nll": nll} for i, nll in ((1, 99.0), (2, 94.0), (3, 96.0), (4, 91.0))]
     assert time_to_nll.reached(curve, 95.0)["passes"] == 2
     assert time_to_nll.reached(curve, 90.0) is None
+
+
+@pytest.mark.parametrize("total", [1, 49, 50, 1193])
+def test_peers_have_the_rates_of_the_recipe(total):
+    expected = warm_cosine(total, 3e-3)
+    for step in range(0, total + 2, max(1, total // 97)):
+        assert _rates.warm_cosine(step, total, 3e-3) == pytest.approx(float(expected(step)), rel=1e-4, abs=1e-9)
 
 
 def test_the_papers_stages_are_powers_of_three():

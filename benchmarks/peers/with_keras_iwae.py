@@ -87,10 +87,10 @@ class Pipeline:
 
 
 class Recipe:
-    """Passes of a row of the paper's table with the fast recipe, from its own first weights."""
+    """A row of the paper's table with its recipe in so many passes, from its own first weights."""
 
     def __init__(self, settings: dict):
-        self.config = ROWS[settings["row"]].config.replaced(seed=settings["seed"])
+        self.config = ROWS[settings["row"]].config.replaced(seed=settings["seed"], epochs=settings["passes"])
         self.model, self.passes = build(self.config), itertools.count()
 
     def ready(self, count: int):

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 from _network import load_weights
+from _rates import warm_cosine
 from _serve import serve
 from torch import nn
 
@@ -100,6 +101,20 @@ class Compiled(Loop):
         return self.compiled(x)
 
 
+class AtRates(Compiled):
+    """The same at the rates of the fast recipe over so many passes."""
+
+    def __init__(self, settings: dict):
+        super().__init__(settings)
+        (group,) = self.optimizer.param_groups
+        total, share = settings["passes"] * (len(self.grey) // self.batch_size), settings["peak"] / group["lr"]
+        self.rates = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: warm_cosine(step, total, share))
+
+    def step(self, x) -> None:
+        super().step(x)
+        self.rates.step()
+
+
 class NLL:
     """All K samples of a batch of images in chunks; the encoder runs once, only running sums are kept."""
 
@@ -143,4 +158,4 @@ class CompiledNLL(NLL):
 
 
 if __name__ == "__main__":
-    serve({"eager": Loop, "compiled": Compiled, "nll": NLL, "compiled_nll": CompiledNLL})
+    serve({"eager": Loop, "compiled": Compiled, "at_rates": AtRates, "nll": NLL, "compiled_nll": CompiledNLL})
