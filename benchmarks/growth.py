@@ -28,7 +28,7 @@ AXES = {
     "pixels": (64, 196, 784, 3136),
     "images": (1000, 10_000, 100_000, 500_000),
 }
-QUICK = {"K": (1, 8, 12), "batch": (10, 20)}
+QUICK = {"K": (1, 8), "batch": (10, 20)}
 
 
 def points(axis: str, values: tuple[int, ...]) -> list[dict]:
