@@ -42,6 +42,16 @@ def test_digits_is_three_disjoint_parts_of_the_whole():
     assert joined.max() == 255
 
 
+def test_digits_are_read_once_and_what_becomes_of_an_answer_is_the_callers_own(monkeypatch):
+    import sklearn.datasets
+
+    before = data.images("digits", "test")
+    expected = before.copy()
+    before[:] = 0
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: pytest.fail("read again"))
+    np.testing.assert_array_equal(data.images("digits", "test"), expected)
+
+
 def test_mnist_holds_out_the_last_400_rows(real_data):
     train, validation, test = (data.images("mnist", split) for split in ("train", "validation", "test"))
     assert (len(train), len(validation), len(test)) == (59600, 400, 10000)

@@ -121,10 +121,16 @@ def stored(source: Source, split: str, grey: bool, binary: bool | None = None, f
     )
 
 
-def _digits(split: str) -> np.ndarray:
+@functools.cache
+def _all_digits() -> np.ndarray:
+    """Read once: scikit-learn parses its file at every call, and a row of the table asks for them a score of times."""
     import sklearn.datasets
 
-    levels = np.round(sklearn.datasets.load_digits().images * (255.0 / 16.0)).astype(np.uint8)
+    return np.round(sklearn.datasets.load_digits().images * (255.0 / 16.0)).astype(np.uint8)
+
+
+def _digits(split: str) -> np.ndarray:
+    levels = _all_digits()
     order = np.random.RandomState(0).permutation(len(levels))
     rows = dict(zip(SPLITS, np.split(order, [1297, 1497]), strict=True))[split]
     return levels[rows][..., np.newaxis]
