@@ -299,6 +299,12 @@ def test_whatever_the_posterior(make_model, images, settings):
     check(nll(model, np.tile(images, (30, 1, 1, 1)), proposal="refined"), truth, 30)
 
 
+def test_many_units_whose_posterior_is_no_gaussian_have_one_component_to_adapt(images):
+    model = IWAE((4, 3, 1), latent_dim=(60, 10), hidden=((8,), (8,)))
+    found = nll(model, images[:2], num_samples=10, proposal="adapted")
+    assert np.isfinite(found.bound_per_example[10]).all()
+
+
 def test_what_cannot_be_fitted_is_refused(make_model, images):
     binary = make_model(posterior="bernoulli", estimator="vimco")
     with pytest.raises(ValueError, match=r"`proposal`\. Expected 'amortized' for discrete latents.*num_samples"):

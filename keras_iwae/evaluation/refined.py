@@ -189,7 +189,8 @@ def _portion(
     portions = tf.constant(_PORTIONS)
     tried = mean + tf.reshape(portions, [-1, 1, 1, 1]) * step
     values = generative.log_joint(x, tf.reshape(tried, [-1, *tf.unstack(tf.shape(mean))[1:]]))
-    enough = tf.reshape(values, [len(_PORTIONS), -1, tf.shape(mean)[1]]) >= least
+    # Of a component alone the number is lost otherwise, by broadcasting, and a loop has to know it.
+    enough = tf.reshape(values, [len(_PORTIONS), mean.shape[0], -1]) >= least
     first = tf.argmax(tf.cast(enough, tf.int32), axis=0)
     return tf.where(tf.reduce_any(enough, axis=0), tf.gather(portions, first), 0.0)
 
