@@ -123,7 +123,7 @@ def stored(source: Source, split: str, grey: bool, binary: bool | None = None, f
 
 @functools.cache
 def _all_digits() -> np.ndarray:
-    """Read once: scikit-learn parses its file at every call, and a row of the table asks for them a score of times."""
+    """Read once: scikit-learn parses its file at every call."""
     import sklearn.datasets
 
     return np.round(sklearn.datasets.load_digits().images * (255.0 / 16.0)).astype(np.uint8)
