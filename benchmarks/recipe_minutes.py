@@ -23,9 +23,9 @@ class Phase:
         from keras_iwae import data
         from keras_iwae.experiments import build
 
-        self.passes, self.steps, self.steps_per_pass = passes, min(steps, config.steps_per_pass), config.steps_per_pass
+        self.samples, self.passes, self.steps_per_pass = samples, passes, config.steps_per_pass
+        self.steps = min(steps, self.steps_per_pass)
         self.model = build(config)
-        self.model._train_with(samples)
         dataset, size = config.data.dataset, config.data.batch_size
         self.train, self.validation = (data.load(dataset, split, size) for split in ("train", "validation"))
         self()
@@ -36,8 +36,12 @@ class Phase:
 
         from _stopwatch import Stopwatch
 
+        from keras_iwae.training import FewerSamplesFirst
+
         stopwatch = Stopwatch()
-        self.model.fit(self.train, steps_per_epoch=self.steps, verbose=0, callbacks=[stopwatch])
+        # By a callback, for `fit` begins and ends with all of them.
+        fewer = [FewerSamplesFirst(self.samples, 1)] if self.samples < self.model.num_samples else []
+        self.model.fit(self.train, steps_per_epoch=self.steps, verbose=0, callbacks=[stopwatch, *fewer])
         begin = time.perf_counter()
         self.model.evaluate(self.validation, verbose=0)
         after = time.perf_counter() - begin

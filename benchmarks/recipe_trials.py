@@ -8,6 +8,7 @@ with another bound first has two thirds of the passes for that, and a rate that 
 kept in --out: a second start goes on.
 
   python benchmarks/recipe_trials.py --passes 6 --json docs/results/trials.json
+  python benchmarks/recipe_trials.py --passes 6 --only "warm-up" --json docs/results/trials.json
   python benchmarks/recipe_trials.py --passes 3 --dataset digits
 """
 
@@ -22,6 +23,8 @@ DREG = {"estimator": "dreg", "backward_samples": 8}
 # Of the -fast recipe, but for its rate.
 RISING = {**DREG, "learning_rate": 0.004, "early_samples": 10}
 PIWAE = {**DREG, "learning_rate": 0.004, "objective": "piwae", "num_samples": 64, "num_groups": 8}
+# Steps of a pass over MNIST's training images, in batches of 100.
+PASS = 596
 CONSTANT = {**DREG, "schedule": "constant", "learning_rate": 0.001, "early_samples": 10}
 TRIALS: dict[str, dict] = {
     "reparameterized, rate 0.002": {"estimator": "reparameterized", "learning_rate": 0.002, "backward_samples": 8},
@@ -36,6 +39,8 @@ TRIALS: dict[str, dict] = {
     "DReG, rate 0.004, K = 20, then 50, m = 16": {**RISING, "backward_samples": 16, "early_samples": 20},
     "DReG, rate 0.004, K = 10, then 50, batches of 200": {**RISING, "batch_size": 200},
     "DReG, rate 0.004, K = 10, then 50, averaged weights (EMA 0.999)": {**RISING, "ema": 0.999},
+    "DReG, rate 0.004, K = 10, then 50, KL warm-up in the first pass": {**RISING, "kl_warmup_steps": PASS},
+    "DReG, rate 0.004, K = 10, then 50, KL warm-up in three passes": {**RISING, "kl_warmup_steps": 3 * PASS},
     "DReG, constant rate 0.001, K = 10, then 50": CONSTANT,
     "DReG, constant rate 0.001, K = 10, then 50, averaged weights (EMA 0.999)": {**CONSTANT, "ema": 0.999},
     "PIWAE(8, 8), DReG, rate 0.004": PIWAE,
@@ -76,16 +81,22 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=6, help="over the training images [6]")
     parser.add_argument("--dataset", default="mnist", help="[mnist]")
     parser.add_argument("--out", type=Path, default=Path("saved_models/trials"), help="[saved_models/trials]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    parser.add_argument("--only", default="", metavar="TEXT", help="trials that have this in their name [all]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, beside those of other trials")
     args = parser.parse_args()
-    rows = []
-    for name, settings in TRIALS.items():
+    chosen = [name for name in TRIALS if args.only in name]
+    if not chosen:
+        parser.error(f"argument --only: expected a part of a trial's name, received {args.only!r}")
+    rows = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
+    found = {row["recipe"]: row for row in rows if row["recipe"] in TRIALS}
+    for name in chosen:
+        settings = TRIALS[name]
         run = args.out / name.replace(", ", "-").replace(" ", "")
         nll = trained(run, args.dataset, args.passes, **settings)
-        rows.append({"recipe": name, "passes": str(args.passes), "validation NLL, K = 1000": f"{nll:.2f}"})
-        print(rows[-1], flush=True)
+        found[name] = {"recipe": name, "passes": str(args.passes), "validation NLL, K = 1000": f"{nll:.2f}"}
+        print(found[name], flush=True)
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+        args.json.write_text(json.dumps([found[name] for name in TRIALS if name in found], indent=2) + "\n")
 
 
 if __name__ == "__main__":

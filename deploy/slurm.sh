@@ -4,7 +4,8 @@
 #   sbatch --nodes 2 --gpus-per-node 4 deploy/slurm.sh runs/mnist --dataset mnist --num-samples 50
 #
 # The folder and then options of train.py. Started again with the same words, as after a time limit or a lost node, it
-# goes on from the last whole epoch. The folder lies on a disk that all nodes have.
+# goes on from the last whole epoch; of the words --epochs and --devices count then, and others are those of the run.
+# The folder lies on a disk that all nodes have. On a single node say --devices N for N of its GPUs.
 #SBATCH --ntasks-per-node 1
 #SBATCH --requeue
 set -euo pipefail
@@ -13,6 +14,18 @@ run=${1:?"the run folder, then options of train.py"}
 shift
 if [ -e "$run/config.json" ]; then
   words=(--resume --out "$run")
+  left=()
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --epochs | --devices) words+=("$1" "${2:?"a number after $1"}"); shift ;;
+      --epochs=* | --devices=*) words+=("$1") ;;
+      *) left+=("$1") ;;
+    esac
+    shift
+  done
+  if [ ${#left[@]} -gt 0 ]; then
+    echo "$run is there and goes on with its own settings; not looked at: ${left[*]}" >&2
+  fi
 else
   words=(--out "$run" "$@")
 fi

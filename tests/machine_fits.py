@@ -13,7 +13,7 @@ import tensorflow as tf
 from fit_comparison import apart, said
 
 from keras_iwae import AVB, IWAE
-from keras_iwae.training import FusedAdam, fit_over_machines, over_machines
+from keras_iwae.training import FewerSamplesFirst, FusedAdam, fit_over_machines, over_machines
 
 TOGETHER = over_machines()
 # Batches of 10 that two or three do not always divide, and a last one of 1, which leaves a process without any.
@@ -70,8 +70,10 @@ class Once(keras.callbacks.Callback):
 
 def refused() -> dict[str, str]:
     with TOGETHER.scope():
-        model = _compiled("weights")
+        model, wild = _compiled("weights"), _compiled("weights")
+        wild.compile(FusedAdam(1e38))
     batches = _batches("weights")
+    nothing = tf.data.Dataset.from_tensor_slices((X, 0.0 * WEIGHTS, 0.0 * WEIGHTS)).batch(10)
 
     def fit(other=model, training=batches, validation=batches):
         fit_over_machines(TOGETHER, other, training, validation, epochs=1, verbose=0)
@@ -86,6 +88,9 @@ def refused() -> dict[str, str]:
         "training": said(lambda: fit(training=X)),
         "validation": said(lambda: fit(validation=batches.repeat())),
         "values": said(lambda: fit(training=tf.data.Dataset.from_tensor_slices(X + 2.0).batch(10))),
+        "finite": said(lambda: fit(wild)),
+        "weight": said(lambda: fit(training=nothing)),
+        "held out": said(lambda: fit(validation=nothing)),
         "settings": said(lambda: TOGETHER.check_same(same=1, settings=TOGETHER.index)),
     }
 
@@ -97,6 +102,9 @@ if __name__ == "__main__":
         ended = _compiled("weights")
     given = {"epochs": 3, "callbacks": [Once()], "verbose": 0}
     found["epochs"] = len(fit_over_machines(TOGETHER, ended, _batches("weights"), _batches("weights"), **given).epoch)
+    given["callbacks"] = [FewerSamplesFirst(2, 9)]
+    fit_over_machines(TOGETHER, ended, _batches("weights"), _batches("weights"), **given)
+    found["samples"] = ended.training_samples
     found["refused"] = refused()
     TOGETHER.wait()
     print(json.dumps(found))

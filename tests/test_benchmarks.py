@@ -30,10 +30,12 @@ import imputation  # noqa: E402
 import imputation_page  # noqa: E402
 import jobs  # noqa: E402
 import posterior_table  # noqa: E402
+import recipe_minutes  # noqa: E402
 import soak  # noqa: E402
 import step_cost  # noqa: E402
 import time_to_nll  # noqa: E402
 
+from keras_iwae import IWAE  # noqa: E402
 from keras_iwae.experiments.paper_table import ROWS  # noqa: E402
 from keras_iwae.training import warm_cosine  # noqa: E402
 
@@ -508,3 +510,21 @@ def test_jobs_are_held_to_the_numbers_and_the_time_of_one_process(tmp_path, monk
     assert found["largest_difference"] == 0.125
     assert len(jobs.ROWS) == len(set(jobs.ROWS)) == 10
     assert all(ROWS[name].recipe == "fast" and name.startswith("digits-") for name in jobs.ROWS)
+
+
+def test_minutes_of_a_recipe_are_of_as_many_samples_as_its_passes_have(monkeypatch):
+    seen, step = [], IWAE.train_step
+
+    def counted(model, batch):
+        seen.append(model.training_samples)
+        return step(model, batch)
+
+    monkeypatch.setattr(IWAE, "train_step", counted)
+    config = ROWS["digits-iwae-k50-l1-fast"].config.replaced(hidden=((8,),), latent_dim=2, batch_size=20)
+    early, late = recipe_minutes.phases(config, 60)
+    assert set(seen) == {10, 50}
+    # Once more, as in a round: `fit` ends with all samples.
+    for phase, samples in ((early, 10), (late, 50)):
+        seen.clear()
+        assert phase() > 0.0
+        assert set(seen) <= {samples}

@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import scipy.io
 
 from keras_iwae import data
+from keras_iwae.data import catalog
 
 TRAIN_COLUMNS, TEST_COLUMNS = 1345 + 30, 12
 
@@ -155,3 +158,32 @@ def test_tfds_finds_the_builders_by_name(data_dir, name):
     assert info.name == name
     assert "permuted_123" in info.full_name
     assert "title=" in info.citation
+
+
+class Slow:
+    """A builder that takes a while, and cannot be prepared twice at once."""
+
+    url_infos = None
+    prepared = 0
+
+    def __init__(self, name, data_dir):
+        self.folder = data_dir / name
+
+    def is_prepared(self):
+        return self.folder.exists()
+
+    def download_and_prepare(self):
+        Slow.prepared += 1
+        unfinished = self.folder.with_name(f"unfinished{Slow.prepared}")
+        unfinished.mkdir()
+        time.sleep(0.5)
+        unfinished.rename(self.folder)
+        (self.folder / "file").write_text("")
+
+
+def test_of_processes_that_begin_together_one_prepares(tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorflow_datasets.builder", Slow)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: catalog._prepared_builder("slow", tmp_path / "new"), range(3)))
+    assert Slow.prepared == 1
+    assert all(builder.is_prepared() for builder in found)

@@ -146,9 +146,12 @@ def test_numbers_between_levels_and_beyond_the_ends():
         Column("int", "real", dtype="int8"),
         Column("level", "ordinal", ("lo", "mid", "hi"), dtype="category[object, ordered]"),
         Column("positive", "positive"),
+        Column("visits", "positive", dtype="Int16"),
+        Column("share", "positive", dtype="float32"),
     )
-    coding = Coding(Schema(columns), (0.0,) * 4, (1.0,) * 4, (False,) * 4, (1.0,) * 4)
-    frame = coding.decode([[-3.0, 200.4, 0.6, 1e6], [2.6, -1e9, 9.0, -1e6], [999.0, 1.6, -1.0, 0.0]])
+    coding = Coding(Schema(columns), (0.0,) * 6, (1.0,) * 6, (False,) * 6, (1.0,) * 6)
+    rows = [[-3.0, 200.4, 0.6, 1e6], [2.6, -1e9, 9.0, -1e6], [999.0, 1.6, -1.0, 0.0]]
+    frame = coding.decode([[*row, -1.0, -200.0] for row in rows])
     assert frame["count"].tolist() == [0, 3, 999]
     assert frame["int"].tolist() == [200, -1_000_000_000, 2]
     assert frame.dtypes.astype(str).tolist()[:2] == ["uint16", "int32"]
@@ -156,7 +159,12 @@ def test_numbers_between_levels_and_beyond_the_ends():
     assert frame["level"].cat.ordered
     assert np.all(np.isfinite(frame["positive"]))
     assert frame["positive"][2] == 1.0
-    with pytest.raises(ValueError, match=r"`encoded`\. Expected shape \[N, 4\]\. Received: \[2, 3\]"):
+    # No number above 0 is rounded to 0, which the column could not have.
+    assert frame["positive"][1] > 0.0
+    assert frame["visits"].tolist() == [1, 1, 1]
+    assert (frame["share"] > 0.0).all()
+    assert np.isfinite(coding.encode(frame)).all()
+    with pytest.raises(ValueError, match=r"`encoded`\. Expected shape \[N, 6\]\. Received: \[2, 3\]"):
         coding.decode(np.zeros((2, 3)))
 
 

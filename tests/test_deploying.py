@@ -124,7 +124,10 @@ def test_a_slurm_job_is_a_process_a_node_and_goes_on_when_it_is_started_again(tm
     assert workers == places[1]["cluster"]["worker"] == ["node1:30001", "node2:30001"]
     (tmp_path / "runs" / "a b").mkdir(parents=True)
     (tmp_path / "runs" / "a b" / "config.json").write_text("{}")
-    assert launched(tmp_path, "runs/a b", "--dataset", "digits")[1] == [["train", "--resume", "--out", "runs/a b"]] * 2
+    resumed = ["train", "--resume", "--out", "runs/a b"]
+    assert launched(tmp_path, "runs/a b", "--dataset", "digits")[1] == [resumed] * 2
+    given = "--epochs", "40", "--dataset", "digits", "--devices=4"
+    assert launched(tmp_path, "runs/a b", *given)[1] == [[*resumed, "--epochs", "40", "--devices=4"]] * 2
 
 
 def test_pods_of_a_ray_cluster_have_one_image_one_disk_and_a_head_without_jobs():

@@ -17,6 +17,7 @@ from keras_iwae.evaluation.inference_gap import inference_gap
 from keras_iwae.evaluation.latents import latents, pairwise_log_posterior
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.foundation.keys import Purpose, key_for
+from keras_iwae.priors import BernoulliPrior
 from keras_iwae.training import FusedAdam
 
 tfd = tfp.distributions
@@ -282,6 +283,21 @@ def test_kl_per_unit_adds_up_to_the_sampled_kl(patterns, kind):
         loc, scale = model.posterior(patterns)
         wrong = diagnostics.gaussian_kl(loc, scale).sum(axis=1)
         assert abs((wrong - found.kl).mean()) > 10.0 * draws.std(ddof=1) / math.sqrt(len(draws))
+
+
+class BiasedCoins(BernoulliPrior):
+    @property
+    def distribution(self):
+        return tfd.Independent(tfd.Bernoulli(logits=tf.fill([self.latent_dim], -2.0), dtype=tf.float32), 1)
+
+
+def test_against_coins_of_ones_own_there_is_no_kl_of_fair_ones(patterns):
+    model = small_model(posterior="bernoulli", estimator="vimco", prior=BiasedCoins(3))
+    found = latents(model, patterns, num_draws=4)
+    assert found.kl_per_unit is None
+    assert not found.kl_is_exact.any()
+    # Control: the means are known, whatever the prior is.
+    assert (found.noise == 0.0).all()
 
 
 @pytest.mark.statistical

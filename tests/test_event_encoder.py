@@ -82,6 +82,22 @@ def test_counts_that_a_half_float_does_not_hold():
     assert encoder.encoder.layers[1].compute_dtype == "float16"
 
 
+def test_a_model_of_half_floats_sees_counts_and_levels_as_they_are():
+    counts = np.array([[1e6, 0.0, 70_000.0]], np.float32)
+    model = IWAE(3, latent_dim=2, hidden=(4,), likelihood="poisson", dtype="mixed_float16")
+    for found in (*model.posterior(counts), model(counts), model.predict(counts, verbose=0)):
+        assert np.all(np.isfinite(found))
+    likelihood = CategoricalLikelihood(300)
+    # Above 256 a bfloat16 has every second level.
+    levels = np.array([[296.0], [297.0], [298.0], [299.0]], np.float32)
+    for latent_dim, hidden in ((2, (4,)), ((2, 2), ((4,), (4,)))):
+        model = IWAE(1, latent_dim, hidden, likelihood=likelihood, dtype="mixed_bfloat16")
+        posterior = model.posterior.distribution(tf.constant(levels))
+        loc = np.asarray(posterior.loc if latent_dim != 2 else posterior.mean())
+        assert len(np.unique(loc, axis=0)) == 4
+        likelihood = CategoricalLikelihood(300)
+
+
 @pytest.mark.parametrize("name", ["gaussian", "discretized_logistic", "poisson", "categorical"])
 def test_a_likelihood_says_what_its_encoder_sees(name):
     likelihood = FAMILIES[name].make()

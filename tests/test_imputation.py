@@ -171,12 +171,17 @@ def test_equal_examples_have_equal_means_and_draws_of_their_own(model):
     np.testing.assert_array_equal(found.draws[:, :2], conditional(model, X[:2], 300, 2).draws)
     other = conditional(model, X[:1], 300, 2, seed=1)
     assert np.all(other.mean != found.mean[0])
+    # Of examples that come in several calls, too.
+    both, later = conditional(model, X[[0, 0]], 300, 2), conditional(model, X[[0]], 300, 2, first=1)
+    np.testing.assert_array_equal(later.draws[:, 0], both.draws[:, 1])
+    with pytest.raises(ValueError, match=r"`first`\. Expected an integer from 0 to 2147483642\. Received: 2147483645"):
+        conditional(model, X, 300, first=2**31 - 3)
 
 
 def test_what_is_equal_has_one_key():
     odd_nan = np.array([0x7FC00001], np.uint32).view(np.float32)[0]
     rows = np.array([[0.0, np.nan], [-0.0, odd_nan], [np.nan, 0.0], [0.0, np.nan]], np.float32)
-    digests = _digests(rows)
+    digests = _digests(rows, 0)
     np.testing.assert_array_equal(digests[[0, 1, 3], :2], digests[[0, 0, 0], :2])
     np.testing.assert_array_equal(digests[:, 2], [0, 1, 0, 2])
     assert np.any(digests[2, :2] != digests[0, :2])

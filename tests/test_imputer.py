@@ -97,6 +97,8 @@ def test_a_row_is_filled_in_alike_whatever_comes_with_it(imputer, filled, imputa
         np.testing.assert_array_equal(imputer.transform(X[row : row + 1])[0], filled[row])
     np.testing.assert_array_equal(imputer.transform(X[::-1])[::-1], filled)
     np.testing.assert_array_equal(imputer.impute(X[5:6], 2)[1][0], imputations[1][5])
+    # The same row further down a table that is filled in part by part.
+    assert np.any(imputer.impute(X[:1], 2, first=9)[1][0] != imputations[1][0])
 
 
 def test_the_seed_decides(filled):
@@ -221,6 +223,11 @@ def test_odd_tables(table, eagerly):
     assert np.isfinite(filled).all()
     if table[0, 0] == 7.3:
         np.testing.assert_array_equal(filled[:, 0], 7.3)
+
+
+def test_no_more_steps_are_taken_than_were_asked_for():
+    history = IWAEImputer(**{**TINY, "max_steps": 75}).fit(X).history_
+    assert [row["step"] for row in history] == [37.0, 74.0]
 
 
 def test_numbers_that_stand_for_gaps_are_pointed_at(eagerly):

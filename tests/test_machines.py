@@ -86,6 +86,10 @@ def test_what_stops_one_stops_all(of_three):
     assert [of_one["epochs"] for of_one in of_three] == [1, 1, 1]
 
 
+def test_samples_of_a_fit_end_with_it(of_three):
+    assert [of_one["samples"] for of_one in of_three] == [4, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -98,6 +102,9 @@ def test_what_stops_one_stops_all(of_three):
         ("training", "`training`. Expected a tf.data.Dataset of batches whose number is known"),
         ("validation", "`validation`. Expected a tf.data.Dataset of batches whose number is known"),
         ("values", "`training`. Expected values in [0, 1]"),
+        ("finite", "Training stopped in epoch 1, at its end: "),
+        ("weight", "`training: weights`. Expected"),
+        ("held out", "`validation: weights`. Expected"),
         ("settings", "`settings`. Expected the same in all 3 processes of TF_CONFIG"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE, networks
+from keras_iwae.bounds.objectives import CIWAE
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import effective_sample_size
 from keras_iwae.networks.convolutional import PixelBias
@@ -554,3 +555,32 @@ def test_a_summary_has_the_shapes_of_what_the_parts_give(make_model, settings, i
     assert "?" not in "".join(lines)
     given, shapes = model.posterior(images), model.posterior.compute_output_shape((7, 4, 3, 1))
     assert keras.tree.map_structure(lambda each: tuple(each.shape), given) == shapes
+
+
+def test_a_learned_beta_climbs_what_the_rest_climbs_in_a_warm_up():
+    x = (np.random.default_rng(0).random((5, 6)) < 0.4).astype(np.float32)
+    moved = {}
+    for warmup in (0, 100):
+        settings = {"objective": CIWAE(learned=True), "estimator": "reparameterized", "kl_warmup_steps": warmup}
+        model, other = (IWAE(6, latent_dim=2, hidden=(4,), num_samples=4, **settings) for _ in range(2))
+        model.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
+        start = float(tf.convert_to_tensor(model.beta_logit))
+        model.train_on_batch(x)
+        moved[warmup] = float(tf.convert_to_tensor(model.beta_logit)) - start
+        weight = other._kl_weight()
+        # As `bound_gradients` draws.
+        key = tf.random.split(other._next_seed(tf.constant(x)), 3)[0]
+        terms = other.log_terms(tf.constant(x), 4, key)
+        with tf.GradientTape() as tape:
+            tape.watch(logit := tf.constant(start))
+            bound = tf.reduce_mean(other.objective(terms.tempered(weight), tf.sigmoid(logit)))
+        assert moved[warmup] == pytest.approx(float(tape.gradient(bound, logit)), rel=1e-3, abs=1e-7)
+    # Control: without the KL part it is another number.
+    assert moved[100] != pytest.approx(moved[0], rel=0.05)
+
+
+@pytest.mark.parametrize("policy", ["float64", "bfloat16"])
+def test_a_learned_beta_is_float32_whatever_the_policy_is(policy):
+    model = IWAE(6, latent_dim=2, hidden=(4,), num_samples=4, objective=CIWAE(learned=True), dtype=policy)
+    model.compile("sgd", run_eagerly=True)
+    assert np.isfinite(model.train_on_batch(np.zeros((3, 6), np.float32))[0])

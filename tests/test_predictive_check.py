@@ -53,6 +53,17 @@ def test_other_data_are_not(model):
     assert p_values["mean"] > 0.05
 
 
+def test_where_no_neighbours_were_observed_there_is_no_roughness(model):
+    x = np.zeros((4, 4, 3, 1), np.float32)
+    x[:, (np.add.outer(np.arange(4), np.arange(3)) % 2).astype(bool)] = NAN
+    found = predictive_check(model, x, num_replicates=3)
+    assert {name.removesuffix(", s.d.") for name in found.p_values} == {"largest", "mean", "spread"}
+    assert all(np.isfinite(value) for value in found.observed.values())
+    # Control: of one pair more.
+    x[0, 0, 1] = 1.0
+    assert found.observed.keys() < predictive_check(model, x, num_replicates=3).observed.keys()
+
+
 def test_p_values_count_the_data_as_one_replicate():
     replicated = {"low": np.arange(1.0, 20.0), "middle": np.arange(1.0, 20.0), "same": np.zeros(19)}
     found = PredictiveCheck({"low": 0.0, "middle": 10.0, "same": 0.0}, replicated)

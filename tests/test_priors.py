@@ -242,6 +242,18 @@ def test_is_of_the_last_of_several_layers(name):
         ),
         ({"prior": "mixture", "posterior": "bernoulli", "estimator": "vimco"}, "`prior`. Expected none, which is fair"),
         ({"prior": BernoulliPrior(2)}, "`prior`. Expected a prior of latents that are no numbers of 0 and 1"),
+        (
+            {"prior": BernoulliPrior(1), "latent_dim": (2, 1), "hidden": ((5,), (4,))},
+            "`prior`. Expected a prior of latents that are no numbers of 0 and 1",
+        ),
+        (
+            {
+                "prior": HierarchicalPrior((2, 1), ((4,),), top=BernoulliPrior(1)),
+                "latent_dim": (2, 1),
+                "hidden": ((5,), (4,)),
+            },
+            "`prior`. Expected a prior of latents that are no numbers of 0 and 1",
+        ),
         ({"prior": "vamp", "posterior": "planar"}, "`prior`. Expected another than 'vamp'.* PlanarPosterior"),
         (
             {"prior": "vamp", "posterior": "semi_amortized"},

@@ -17,13 +17,16 @@ from keras_iwae import (
     experiments,
     export_saved_model,
     load_saved_model,
+    networks,
 )
 from keras_iwae.evaluation import pruned
 from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction, sweep, tuning
 from keras_iwae.experiments.search_space import Domain
 from keras_iwae.foundation import Support
-from keras_iwae.likelihoods import Likelihood
+from keras_iwae.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood, SelfMasking
 from keras_iwae.models.stopping import StopWhereLossNotFinite
+from keras_iwae.posteriors import AutoregressivePosterior, HierarchicalPosterior, IAFPosterior, MAFPosterior
+from keras_iwae.priors import HierarchicalPrior
 from keras_iwae.tables import impute_file, score_file
 from keras_iwae.training import runs
 
@@ -376,3 +379,36 @@ def test_what_bytes_mean_is_said_by_all_rows_of_a_reproduced_row(tmp_path):
     (first,) = reproduction._test_images(row, 3)
     # Bits would be pixels of 0 and 1.
     np.testing.assert_array_equal(first, np.zeros((3, 4)))
+
+
+def test_sequences_are_named_where_a_number_is_given():
+    encoder = networks.dense_encoder((4,))
+    calls = {
+        "hidden": [
+            *(lambda kind=kind: kind(encoder, 4, hidden=100) for kind in (IAFPosterior, MAFPosterior)),
+            lambda: AutoregressivePosterior(encoder, 4, hidden=100),
+            lambda: HierarchicalPosterior(encoder, (3, 2), 5),
+            lambda: HierarchicalPosterior(encoder, (3, 2), (5,)),
+            lambda: HierarchicalPrior((3, 2), 5),
+        ],
+        "latent_dims": [lambda: HierarchicalPosterior(encoder, 3, ()), lambda: HierarchicalPrior(3, ())],
+        "column_weights": [lambda: MixedLikelihood(["gaussian"] * 2, column_weights=2.0)],
+        "columns": [lambda: SelfMasking(columns=2), lambda: SelfMasking(columns=[1.0])],
+        "filters": [lambda: networks.conv_encoder(filters=32), lambda: networks.conv_encoder(filters=())],
+        "widened": [
+            lambda: GaussianLikelihood().widen(2.0),
+            lambda: MixedLikelihood(["gaussian", "bernoulli"]).widen(2.0),
+            lambda: BernoulliLikelihood().widen(2.0),
+        ],
+    }
+    for argument, each in calls.items():
+        for call in each:
+            with pytest.raises(ValueError, match=rf"^Invalid value received for `{argument}`\. Expected "):
+                call()
+
+
+@pytest.mark.parametrize("kind", [IWAE, AVB])
+def test_the_largest_seed_is_taken(kind):
+    made = [kind(6, latent_dim=2, hidden=(8,), seed=2**31 - 1) for _ in range(2)]
+    for one, other in zip(*(each.get_weights() for each in made), strict=True):
+        np.testing.assert_array_equal(one, other)

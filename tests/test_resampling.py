@@ -5,6 +5,8 @@ import pytest
 
 from keras_iwae import IWAE
 from keras_iwae.evaluation.resampling import resampled_posterior, resampled_reconstruction
+from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.posteriors import MixturePosterior
 
 SHAPE = (4, 3, 1)
 X = (np.random.default_rng(0).random((3, *SHAPE)) < 0.4).astype(np.float32)
@@ -81,6 +83,16 @@ def test_reconstructions_are_nearer_to_the_image_than_those_of_q(model):
     assert ours.shape == X.shape
     likelihoods = [np.log(np.where(X == 1.0, p, 1.0 - p)).sum(axis=(1, 2, 3)).mean() for p in (ours, plain)]
     assert likelihoods[0] > likelihoods[1] + 0.1
+
+
+@pytest.mark.statistical
+def test_draws_of_strata_are_independent():
+    """Two of one call come of the two components in turn; of independent ones half are of one."""
+    model = IWAE(SHAPE, latent_dim=1, hidden=(8,), posterior=MixturePosterior(dense_encoder((8,)), 1, num_components=2))
+    model.posterior.heads[0].bias.assign([-50.0, 50.0])
+    z = np.concatenate([resampled_posterior(model, X, 2, 1, seed).numpy()[..., 0] for seed in range(60)], axis=1)
+    apart = (z[0] > 0.0) != (z[1] > 0.0)
+    assert abs(apart.mean() - 0.5) < 4.0 * 0.5 / np.sqrt(apart.size)
 
 
 @pytest.mark.slow

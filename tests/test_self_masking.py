@@ -265,3 +265,12 @@ def test_a_score_is_of_the_gaps_too(imputer):
     for missingness in ("self_masking", None):
         with pytest.raises(ValueError, match=r"`score_cells`"):
             density.set_params(missingness=missingness).score_cells(table)
+
+
+def test_a_model_that_is_built_again_keeps_its_mechanism():
+    model = made()
+    before = len(model.weights)
+    model.build((None, 3))
+    assert len(model.weights) == before
+    with pytest.raises(ValueError, match=r"`missingness`\. Expected one that is of no other model"):
+        made(model.generative.missingness)

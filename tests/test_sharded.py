@@ -19,8 +19,11 @@ from keras_iwae import data, experiments, importance_weighted_nll
 from keras_iwae.data import permutation, shards
 from keras_iwae.data.binarization import drawn_at, drawn_once
 from keras_iwae.data.shards import seal
-from keras_iwae.experiments import building
+from keras_iwae.data.streams import streams
+from keras_iwae.experiments import building, sweep, tuning
 from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
+from keras_iwae.experiments.search_space import Domain
+from keras_iwae.tables import open_table
 from keras_iwae.training import runs
 
 RNG = np.random.default_rng(0)
@@ -371,6 +374,45 @@ def test_parquet_files_are_converted(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train0", "train1", "test0"),
+        ("Train-00", "Train-01", "TEST-00"),
+        ("data/train-00000-of-00002", "data/train-00001-of-00002", "data/test-00000-of-00001"),
+        ("train/a/0", "train/b/0", "test/a/0"),
+    ],
+)
+def test_a_parquet_file_of_a_split_is_of_no_other(tmp_path, names):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for number, name in enumerate(names):
+        file = tmp_path / "parquet" / f"{name}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(arrow.table({"x": [float(10 * number + i) for i in range(10)]}), file)
+    # What a download left.
+    (tmp_path / "parquet" / ".cache").mkdir()
+    (tmp_path / "parquet" / ".cache" / "part.parquet").write_bytes(b"")
+    found = streams(tmp_path / "parquet")
+    values = {split: np.concatenate(list(stream.blocks()))[:, 0].tolist() for split, stream in found.items()}
+    assert values == {"train": list(range(20)), "test": list(range(20, 30))}
+
+
+def test_a_parquet_file_that_is_damaged_is_named(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "x.parquet"
+    parquet.write_table(arrow.table({"x": RNG.random(1000)}), file, compression="zstd", use_dictionary=False)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4] + bytes(200) + whole[204:])
+    with pytest.raises(ValueError, match=r"`source`\. Expected a Parquet file that is whole\. Received: .*x.parquet"):
+        data.convert(file, tmp_path / "out", 1, verbose=False)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match=r"x.parquet`\. Expected a Parquet file that is whole\. Received: "):
+        open_table(file)
+    file.write_bytes(whole[:-300] + bytes(290) + whole[-10:])
+    with pytest.raises(ValueError, match=r"x.parquet`\. Expected a Parquet file\. Received: "):
+        open_table(file)
+
+
 @pytest.mark.slow
 def test_a_killed_conversion_leaves_no_data_set(tmp_path):
     # Of noise, written and read for seconds.
@@ -444,6 +486,17 @@ def test_images_that_are_held_together_are_few(trained, monkeypatch):
         with pytest.raises(ValueError, match=rf"`limit`. Expected at most 100 images .*Received: {limit}"):
             evaluation_images(run, limit, 0)
     assert len(evaluation_images(run, None, 0, "digits")) == 300
+
+
+def test_what_cannot_be_held_together_is_refused_before_anything_is_trained(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_iwae.experiments.evaluation_target._TOGETHER", 4 * 64 * 100)
+    said = r"`limit`. Expected at most 100 images .*Received: 101"
+    with pytest.raises(ValueError, match=said):
+        sweep.sweep(trained[1], [1, 2], tmp_path / "sweep", limit=101)
+    space = {"ema": Domain("uniform", (0.9, 0.99))}
+    with pytest.raises(ValueError, match=said):
+        tuning.tune(space, {"dataset": trained[1].data.dataset}, tmp_path / "tune", limit=101)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_folder_under_the_name_is_refused(trained, tmp_path):

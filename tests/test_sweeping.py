@@ -128,6 +128,12 @@ def test_other_settings_in_the_folder_are_refused_before_anything_is_trained(swe
     assert not list(tmp_path.iterdir())
 
 
+def test_what_no_k_can_be_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ValueError, match=r"`estimator`\. Expected 'dreg' in its place"):
+        sweep.sweep(CONFIG.replaced(estimator="stl"), [1, 5], tmp_path / "out", **ARGUMENTS)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_number_that_is_null_is_a_dash():
     row = dict.fromkeys(("validation_bound", "nll", "nll_error", "reconstruction", "squared_error"))
     row |= {"k": 5, "eval_k": 20, "active_units": 0, "latent_dim": 3, "seconds_per_epoch": 0.3}

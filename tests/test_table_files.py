@@ -719,6 +719,28 @@ def test_parquet_has_wider_decimals_for_numbers_that_its_own_do_not_hold(tmp_pat
         assert pyarrow.parquet.read_schema(tmp_path / "out.parquet").field("price").type.precision == digits
 
 
+def test_a_number_above_zero_is_not_written_as_zero_where_none_is(tmp_path):
+    table = open_table(written(tmp_path, "a;b\n0,5;2,5\n;\n2,0;-1,5\n"))
+    ((cells, values),) = table.chunks(10)
+    table.write_part(tmp_path / "part", cells, values.fillna(0.03))
+    table.join([tmp_path / "part"], tmp_path / "out.csv")
+    # In the second column numbers may be 0.
+    assert (tmp_path / "out.csv").read_text().splitlines()[2] == "0,1;0,0"
+
+
+def test_a_decimal_above_zero_is_not_written_as_zero_where_none_is(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    kind = pd.ArrowDtype(pyarrow.decimal128(5, 1))
+    columns = {name: [decimal.Decimal("0.5"), None, decimal.Decimal(last)] for name, last in (("a", "2"), ("b", "-2"))}
+    pd.DataFrame({name: pd.Series(cells, dtype=kind) for name, cells in columns.items()}).to_parquet(
+        tmp_path / "in.parquet"
+    )
+    table = open_table(tmp_path / "in.parquet")
+    ((cells, values),) = table.chunks(10)
+    table.write_part(tmp_path / "out.parquet", cells, values.fillna(0.03))
+    assert pd.read_parquet(tmp_path / "out.parquet").iloc[1].astype(float).tolist() == [0.1, 0.0]
+
+
 def test_work_goes_on_under_the_same_settings_alone(tmp_path):
     out, made = tmp_path / "out.csv", []
 

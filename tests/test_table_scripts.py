@@ -1,6 +1,7 @@
 """impute.py and score.py as a person uses them: files in, files out, whole or not at all, or a sentence."""
 
 import csv
+import dataclasses
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -143,14 +144,28 @@ def test_the_page_says_what_was_missing_and_loads_nothing(filled):
         "region categorical, ",
         "run the same analysis on each of the 2 files from filled-01.csv on",
         "nothing of this row was observed",
+        "nothing but what is known of its row",
     ):
         assert text in page.text, text
+    assert "held out" not in page.text
+
+
+def test_the_page_of_a_learned_mechanism_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    files = impute_file(write(tmp_path / "in.csv", table()), tmp_path / "out.csv", ignore=["id"])
+    for mechanism, said in ((None, "nothing but what is known of its row"), ("self_masking", "by its own value")):
+        settings = {**files.settings, "missingness": mechanism}
+        page = imputation.write_imputation_report(dataclasses.replace(files, settings=settings), tmp_path / "page.html")
+        text = page.read_text()
+        assert said in text
+        assert ("nothing but what is known of its row" in text) == (mechanism is None)
 
 
 class Quick(IWAEImputer):
     """An imputer that knows the middle of each column, and counts what it is asked."""
 
     asked: ClassVar[list] = []
+    begun: ClassVar[list] = []
     stops_at = 0
 
     def fit(self, frame):
@@ -159,8 +174,9 @@ class Quick(IWAEImputer):
         self.coding_ = Coding.fit(frame, Schema(tuple(self.columns.values())))
         return self
 
-    def impute(self, frame, num_imputations):
+    def impute(self, frame, num_imputations, first):
         Quick.asked.append(len(frame))
+        Quick.begun.append(first)
         if len(Quick.asked) == Quick.stops_at:
             raise KeyboardInterrupt
         filled = self.coding_.fill(frame, np.ones(frame.shape))
@@ -175,9 +191,11 @@ def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch
         impute_file(source, out, chunk_rows=50, ignore=["id"])
     assert [path.name for path in out.parent.iterdir()] == [".out.csv.partial"]
     # Neither the model nor the first chunk is made again.
-    Quick.asked, Quick.stops_at = [], 0
+    Quick.asked, Quick.begun, Quick.stops_at = [], [], 0
     impute_file(source, out, chunk_rows=50, ignore=["id"])
     assert Quick.asked == [50, 20]
+    # By their places in the file, equal rows of several chunks have draws of their own.
+    assert Quick.begun == [50, 100]
     assert {path.name for path in out.parent.iterdir()} == {"out.csv", "out-rows.csv"}
     impute_file(source, whole, chunk_rows=120, ignore=["id"])
     assert out.read_bytes() == whole.read_bytes()

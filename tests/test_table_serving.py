@@ -8,7 +8,7 @@ import tensorflow as tf
 import keras_iwae
 from keras_iwae import IWAEDensity, IWAEImputer
 from keras_iwae.evaluation import examples_together
-from keras_iwae.serving.table_cells import served_columns
+from keras_iwae.serving.table_cells import Cells, served_columns
 from keras_iwae.tables import Coding, Column, Schema
 
 pytestmark = pytest.mark.slow
@@ -239,3 +239,9 @@ def test_numbers_beyond_a_small_integer_are_served_as_python_fills_them_in():
     for served, numbers in zip(served_columns(coding), encoded.T, strict=True):
         answer = served.fill(tf.constant([np.nan], tf.float64), tf.constant(numbers))
         assert answer.numpy().tolist() == filled[served.name].tolist()
+
+
+def test_a_positive_column_of_whole_numbers_is_never_filled_with_zero():
+    column = Cells("visits", Column("visits", "positive", dtype="Int64"), 0.0, 1.0, False)
+    found = column.fill(tf.constant([np.nan, np.nan, 7.0], tf.float64), tf.constant([-3.0, 1.0, 0.0]))
+    assert found.numpy().tolist() == [1.0, 3.0, 7.0]

@@ -55,7 +55,7 @@ class Objective:
         # K times a number of hundreds less K - 1 times another has few digits left, unless both begin near 0.
         begin = tf.stop_gradient(log_mean_exp(log_weights))
         values = [term.coefficient * term_value(term, log_weights - begin) for term in terms]
-        return tf.add_n(values) + begin * tf.add_n([tf.constant(term.coefficient) for term in terms])
+        return tf.add_n(values) + begin * tf.add_n([tf.cast(term.coefficient, tf.float32) for term in terms])
 
     def get_config(self) -> dict:
         return asdict(self)

@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import math
 import os
 import socket
 import urllib.request
@@ -30,7 +31,7 @@ import tensorflow as tf
 
 from keras_iwae.data.arrays import as_examples, read_file
 from keras_iwae.data.shards import is_folder
-from keras_iwae.foundation import MARK, check_choice
+from keras_iwae.foundation import MARK, check_choice, held_folder
 
 SPLITS = ("train", "validation", "test")
 Source = str | Path | np.ndarray
@@ -211,13 +212,21 @@ def _prepared_builder(name: str, data_dir: Path):
     if builder.is_prepared():
         return builder
     own = data_dir / name, data_dir / "downloads"
-    before = _folders(own)
+    before, there = _folders(own), data_dir.is_dir()
     try:
-        _check_hosts(builder.url_infos)
-        builder.download_and_prepare()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        # Of processes that begin together one prepares it, and the others wait.
+        with held_folder(data_dir, "TFDS_DATA_DIR", math.inf):
+            builder = tfds.builder(name, data_dir=data_dir)
+            if not builder.is_prepared():
+                _check_hosts(builder.url_infos)
+                builder.download_and_prepare()
     # TFDS lets through whatever its downloader, archive reader and file system raise, AssertionError included.
     except Exception as error:
         _remove_new(_folders(own) - before)
+        if not there:
+            with contextlib.suppress(OSError):
+                data_dir.rmdir()
         if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
             remedy = f"Files fetched by hand belong in {data_dir / 'downloads' / 'manual'}."
         else:

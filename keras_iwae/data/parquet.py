@@ -20,30 +20,39 @@ _BUFFER = 2**16
 def parquet_files(path: Path) -> dict[str, list[Path]]:
     """The Parquet files of each split in a folder, in order of their names; of a file, or files of no split, "train".
 
+    A file is of the split that its name begins with, in large letters or small, or else that of a folder that it is in.
+
     Raises:
         ValueError: if a folder has files of splits and others beside them.
     """
     if path.is_file():
         return {"train": [path]} if path.suffix == ".parquet" else {}
-    found = {
-        split: sorted(
-            {*path.glob(f"{split}.parquet"), *path.glob(f"{split}[-_]*.parquet"), *path.glob(f"{split}/*.parquet")}
-        )
-        for split in _SPLITS
-    }
-    found = {split: files for split, files in found.items() if files}
-    every = sorted({*path.glob("*.parquet"), *path.glob("*/*.parquet")})
+    found: dict[str, list[Path]] = {}
+    for file in sorted(path.rglob("*.parquet")):
+        within = file.relative_to(path)
+        # What is hidden is nobody's, as parts of a download.
+        if not any(part.startswith(".") for part in within.parts):
+            found.setdefault(_split_of(within), []).append(file)
+    others = found.pop("", [])
     if not found:
-        return {"train": every} if every else {}
-    named = {file for files in found.values() for file in files}
-    if others := [file for file in every if file not in named]:
+        return {"train": others} if others else {}
+    if others:
         raise ValueError(
             f"{MARK}source`. Expected Parquet files in {path} whose names begin with {', '.join(_SPLITS)}, or none "
             f"such. Received: {others[0].relative_to(path)} beside some"
         )
     if "train" not in found:
         raise ValueError(f"{MARK}source`. Expected train*.parquet in {path}. Received: {', '.join(found)} alone")
-    return found
+    return {split: found[split] for split in _SPLITS if split in found}
+
+
+def _split_of(file: Path) -> str:
+    """The split that a file's name begins with, or else the nearest folder of a split's name; "" for none."""
+    for split in _SPLITS:
+        if file.name.lower().startswith(split):
+            return split
+    folders = (parent.name.lower() for parent in file.parents)
+    return next((folder for folder in folders if folder in _SPLITS), "")
 
 
 def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.ndarray]]]:
@@ -70,11 +79,20 @@ def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.nda
     def blocks() -> Iterator[np.ndarray]:
         for file in files:
             with pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as opened:
-                for batch in opened.iter_batches(_ROWS, use_threads=False):
+                batches = opened.iter_batches(_ROWS, use_threads=False)
+                while (batch := _following(pyarrow, batches, file)) is not None:
                     if batch.num_rows:
                         yield _rows(pyarrow, batch, file)
 
     return count, blocks
+
+
+def _following(pyarrow: Any, batches: Iterator, file: Path) -> Any:
+    """The next batch, `None` after the last."""
+    try:
+        return next(batches, None)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{MARK}source`. Expected a Parquet file that is whole. Received: {file} ({error})") from None
 
 
 def _rows(pyarrow: Any, batch: Any, file: Path) -> np.ndarray:

@@ -64,6 +64,7 @@ def conditional(
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
     proposal: str = "amortized",
+    first: int = 0,
 ) -> Conditional:
     r"""Means, densities and draws of the entries of each example, given those that were observed.
 
@@ -83,6 +84,8 @@ def conditional(
         proposal: what the samples are drawn from: "amortized", the posterior, which from 200 samples on a quarter as
             many of its draws move and widen where it is Gaussian; "refined" or "adapted", fitted to each example's own
             p(z|x_obs) by slopes, for continuous latents; see `keras_iwae.evaluation.refined`.
+        first: the place of the first example among all, where examples of other calls are drawn for too: equal ones
+            there have other draws.
 
     Returns:
         `Conditional`.
@@ -112,7 +115,7 @@ def conditional(
         values = _checked_values(model, values, len(x))
     traced = conditional_graph(model, num_samples, num_draws, values is not None, drawn_from)
     asked = np.nan_to_num(values) if values is not None else np.zeros([len(x), 0], np.float32)
-    digests = _digests(x)
+    digests = _digests(x, check_integer("first", first, at_least=0, at_most=np.iinfo(np.int32).max - len(x)))
     parts = []
     # Fitting makes more of a difference in rounding than weighing does.
     together = LANES if drawn_from.fitted else examples_together(model, num_samples)
@@ -140,7 +143,8 @@ def conditional(
 def conditional_graph(model: IWAE, num_samples: int, num_draws: int, has_values: bool, proposal: Proposal) -> Callable:
     """What `conditional` runs, as a graph of the model: of examples, values, int32 `[N, 3]` and a seed.
 
-    The three integers of an example key its random numbers: its `digests_of`, and how many equal ones came before it.
+    The three integers of an example key its random numbers: its `digests_of`, and how many equal ones came before it,
+    more by the place of the first of all.
 
     Returns:
         a function that gives averages, log-likelihoods, effective sample sizes, the largest log weights, log densities
@@ -209,8 +213,8 @@ def _checked_values(model: IWAE, values: np.ndarray, count: int) -> np.ndarray:
     return values
 
 
-def _digests(x: np.ndarray) -> np.ndarray:
-    """What keys the random numbers of each example: 64 bits of its entries, and how many such came before it.
+def _digests(x: np.ndarray, first: int) -> np.ndarray:
+    """What keys the random numbers of each example: 64 bits of its entries, and `first` and how many such came before.
 
     Returns:
         int32 `[N, 3]`.
@@ -219,6 +223,6 @@ def _digests(x: np.ndarray) -> np.ndarray:
     digests = np.empty([len(x), 3], np.int32)
     for digest, own in zip(digests, digests_of(tf.constant(x)).numpy(), strict=True):
         code = own.tobytes()
-        digest[:2], digest[2] = own, seen[code]
+        digest[:2], digest[2] = own, first + seen[code]
         seen[code] += 1
     return digests

@@ -14,7 +14,7 @@ from keras_iwae.evaluation.spreading import Batch, Compute, Spread, computed_bat
 from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, is_known, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import HierarchicalGaussian, StratifiedGaussianMixture, check_density
-from keras_iwae.priors import HierarchicalPrior, StandardNormalPrior
+from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, StandardNormalPrior
 
 tfd = tfp.distributions
 
@@ -156,7 +156,8 @@ def _layers(model: IWAE, posterior, z: tf.Tensor) -> list[dict[str, tf.Tensor]]:
         kind = {"loc": posterior.mean()[tf.newaxis]}
         return [{**kind, "scale": posterior.stddev()[tf.newaxis]} if standard else kind]
     if is_known(posterior, tfd.Independent) and is_known(posterior.distribution, tfd.Bernoulli):
-        return [{"probabilities": posterior.mean()[tf.newaxis]}]
+        fair = type(prior) is BernoulliPrior
+        return [{"probabilities" if fair else "loc": posterior.mean()[tf.newaxis]}]
     if is_known(posterior, StratifiedGaussianMixture):
         # Its mean is known, and its density falls into no units.
         return [{"loc": posterior.mean()[tf.newaxis]}]

@@ -55,7 +55,8 @@ def predictive_check(
 
     The statistics are mean and standard deviation (s.d.) over examples of four numbers of an example: the mean of its
     entries, their standard deviation, the largest, and how far apart neighbours are, where an event has height and
-    width. A small p says that the model makes data unlike these; how unlike is the difference of the two numbers.
+    width and neighbours were observed. A small p says that the model makes data unlike these; how unlike is the
+    difference of the two numbers.
 
     Args:
         model: the model.
@@ -122,7 +123,10 @@ def _statistics(x: np.ndarray) -> dict[str, float]:
     if x.ndim > 2:
         steps = [np.abs(np.diff(x, axis=axis)).reshape(len(x), -1) for axis in (1, 2)]
         apart = np.concatenate(steps, axis=1)
-        of_examples["roughness"] = np.nanmean(apart[~np.isnan(apart).all(axis=1)], axis=1)
+        apart = apart[~np.isnan(apart).all(axis=1)]
+        # Of the data and of every replicate, which have the same gaps.
+        if len(apart):
+            of_examples["roughness"] = np.nanmean(apart, axis=1)
     found = {}
     for name, values in of_examples.items():
         found[name], found[f"{name}, s.d."] = float(values.mean()), float(values.std())

@@ -6,6 +6,7 @@ is distributed as q_EW of Cremer et al., the closer to p(z|x) the larger K: its 
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -84,7 +85,7 @@ def _draw(
 
     def challenge(k: tf.Tensor, best: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         draw_seed, noise_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, k), 2))
-        z = q.sample([num_draws], seed=draw_seed)
+        z = _proposed(model, q, num_draws, draw_seed)
         log_weights = model.generative.log_joint(images, z) - q.log_prob(z)
         # Log weights plus Gumbel noise: the largest of K is each with its probability, and no sum over K is needed.
         uniform = tf.random.stateless_uniform(shape, noise_seed, minval=1e-20)
@@ -94,3 +95,11 @@ def _draw(
 
     start = tf.constant(0), tf.fill(shape, -math.inf), tf.zeros(tf.concat([shape, [model.latent_dim]], axis=0))
     return tf.while_loop(lambda k, *_: k < num_samples, challenge, start, parallel_iterations=1)[2]
+
+
+def _proposed(model: LatentModel, q: Any, num_draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Independent draws `[L, B, D]` of q, of which those of one call may be in strata."""
+    if not model.posterior.stratified:
+        return q.sample([num_draws], seed=seed)
+    keys = tf.random.split(seed, num_draws)
+    return tf.map_fn(lambda key: q.sample([1], seed=key)[0], keys, fn_output_signature=tf.float32)

@@ -50,13 +50,14 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
     encoder = decoder = None
     hidden = wanted.hidden or ()
     if wanted.network == "gated":
-        encoder, decoder = networks.gated_encoder(hidden[0], seed), networks.gated_decoder(hidden[0][::-1], seed + 1)
+        encoder = networks.gated_encoder(hidden[0], seed)
+        decoder = networks.gated_decoder(hidden[0][::-1], networks.following_seed(seed, 1))
         # A discriminator has layers of the same sizes.
         hidden = hidden if wanted.posterior == "adversarial" else hidden[1:]
     if wanted.network == "conv":
         encoder = networks.conv_encoder(seed=seed)
         parameters = likelihoods.get(likelihood).parameters
-        decoder = networks.conv_decoder(mean.shape, seed=seed + 1, parameters=parameters)
+        decoder = networks.conv_decoder(mean.shape, seed=networks.following_seed(seed, 1), parameters=parameters)
     several = len(wanted.latent_dim) > 1
     parts: dict[str, Any] = {
         "event_shape": mean.shape,
@@ -145,10 +146,11 @@ def _posterior(config: ExperimentConfig, parts: dict[str, Any]) -> Posterior:
     likelihood = likelihoods.get(parts["likelihood"])
     inputs = encoder_inputs(likelihood, wanted.missing, wanted.mask_input)
     encoder = with_inputs(encoder, parts["event_shape"], inputs)
+    following = networks.following_seed(seed, 2)
     if wanted.posterior == "mixture":
         components = cast(int, wanted.posterior_components)
-        return MixturePosterior(encoder, parts["latent_dim"], seed + 2, components, name="posterior")
-    return GaussianPosterior(encoder, parts["latent_dim"], seed + 2, _GATED_LOG_SCALES, name="posterior")
+        return MixturePosterior(encoder, parts["latent_dim"], following, components, name="posterior")
+    return GaussianPosterior(encoder, parts["latent_dim"], following, _GATED_LOG_SCALES, name="posterior")
 
 
 def _prior(config: ExperimentConfig) -> str | Prior | None:

@@ -4,7 +4,7 @@ import math
 import os
 import shlex
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_iwae import data
 from keras_iwae.experiments import inputs
-from keras_iwae.experiments.config import settings_of
+from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.foundation import MARK, storage, value_errors
 from keras_iwae.models import IWAE
@@ -22,6 +22,8 @@ from keras_iwae.training import in_the_box, runs
 
 # Bytes of images that are held together, where a folder of shards may have any number.
 _TOGETHER = 2**31
+# Of an evaluation, by which it takes its time.
+_COUNTS = "num_examples", "num_samples", "num_estimates", "num_chains", "num_temperatures"
 _OF_NO_MODEL = (
     "A plain autoencoder was not trained as a model of p(x): neither the scale of its posterior nor the fit of its "
     "latents to the prior. This number judges it as one all the same."
@@ -48,6 +50,27 @@ def dataset_of(path: str | os.PathLike) -> str:
     return name
 
 
+def is_less(run: Path, key: str, record: Mapping) -> bool:
+    """Whether what a run keeps is of more, and stays; a warning says so, and where it is of more in one way alone.
+
+    Args:
+        run: the run folder.
+        key: the key in `metrics.json`.
+        record: what was found now.
+    """
+    before = runs.read_metrics(run).get(key)
+    if not isinstance(before, Mapping) or not runs.is_current(run, before):
+        return False
+    counts = [name for name in _COUNTS if None not in (before.get(name), record.get(name))]
+    if all(before[name] <= record[name] for name in counts):
+        return False
+    stays = all(before[name] >= record[name] for name in counts)
+    were = ", ".join(f"{name} = {before[name]:,}" for name in counts)
+    becomes = "stays; what was found now is written nowhere" if stays else "is replaced"
+    warnings.warn(f"{run / 'metrics.json'}: {key} was of {were}, and {becomes}", stacklevel=4)
+    return stays
+
+
 def quantity_name(record: Mapping) -> str:
     """What the number of an evaluation's record is called in tables."""
     return "cross-entropy" if "cross-entropy" in str(record.get("quantity")) else "NLL"
@@ -71,14 +94,33 @@ def evaluation_images(
     """
     batches = evaluation_batches(path, limit, seed, dataset, split)
     source, shape = dataset_of(path) if dataset is None else dataset, batches.element_spec.shape[1:]
-    held = 4 * math.prod(shape) * min(data.num_examples(source, split), limit or math.inf)
-    if held > _TOGETHER and Path(source).is_dir():
-        raise ValueError(
-            f"{MARK}limit`. Expected at most {_TOGETHER // (4 * math.prod(shape)):,} images (--limit) of {source}, as "
-            f"they are held in memory together here. Received: {limit}"
-        )
+    _check_held_together(source, shape, limit, split)
     with value_errors():
         return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+@as_dataset()
+def check_held_together(config: ExperimentConfig, limit: int | None) -> None:
+    """Refuse to evaluate what is trained, by `evaluation_images`, on more test images than are held in memory.
+
+    Raises:
+        ValueError: which says how many there may be.
+    """
+    source = config.data.dataset
+    if Path(source).is_dir():
+        shape = data.mean_image(source, config.binarization, config.model.levels).shape
+        _check_held_together(source, shape, limit, "test")
+
+
+def _check_held_together(source: str, shape: Sequence[int], limit: int | None, split: str) -> None:
+    if not Path(source).is_dir():
+        return
+    size = 4 * math.prod(shape)
+    if size * min(data.num_examples(source, split), limit or math.inf) > _TOGETHER:
+        raise ValueError(
+            f"{MARK}limit`. Expected at most {_TOGETHER // size:,} images (--limit) of {source}, as they are held in "
+            f"memory together here. Received: {limit}"
+        )
 
 
 @as_dataset()
@@ -215,8 +257,8 @@ class Subject:
     def keep(self, method: str, record: Mapping, stem: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write `record` into the run's `metrics.json` and `arrays` into an .npz file beside it; nothing without a run.
 
-        A quick look does not take the place of what took hours: of fewer images or samples than what is kept of the
-        same model, with no more of the other, nothing is written, and a warning says so.
+        A quick look does not take the place of what took hours: of fewer images, samples, chains or temperatures than
+        what is kept of the same model, with no more of the others, nothing is written, and a warning says so.
 
         Args:
             method: what the key in `metrics.json` begins with; the split follows, before it "on" a foreign data set.
@@ -226,24 +268,10 @@ class Subject:
         """
         if self.path.is_dir():
             key = self._key(method, "_")
-            if self._is_less(key, record):
+            if is_less(self.path, key, record):
                 return
             self.write_arrays(self.path / f"{self._key(stem, '-')}.npz", arrays)
             runs.update_metrics(self.path, {key: record})
-
-    def _is_less(self, key: str, record: Mapping) -> bool:
-        """Whether what is kept is of more, and stays; one that is of more in one way alone is replaced."""
-        before = runs.read_metrics(self.path).get(key)
-        if not isinstance(before, Mapping) or not runs.is_current(self.path, before):
-            return False
-        counts = [name for name in ("num_examples", "num_samples") if None not in (before.get(name), record.get(name))]
-        if all(before[name] <= record[name] for name in counts):
-            return False
-        stays = all(before[name] >= record[name] for name in counts)
-        were = ", ".join(f"{name} = {before[name]:,}" for name in counts)
-        becomes = "stays; what was found now is written nowhere" if stays else "is replaced"
-        warnings.warn(f"{self.path / 'metrics.json'}: {key} was of {were}, and {becomes}", stacklevel=4)
-        return stays
 
     def write_arrays(self, path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays of each image, and which images these are."""

@@ -16,7 +16,7 @@ from keras_iwae.evaluation import (
     importance_weighted_nll,
     sumo_nll,
 )
-from keras_iwae.experiments.evaluation_target import Subject
+from keras_iwae.experiments.evaluation_target import Subject, is_less
 from keras_iwae.experiments.workers import Workers, check_workers
 from keras_iwae.foundation import check_ending, check_file
 from keras_iwae.training import runs
@@ -235,6 +235,6 @@ def evaluate_bidirectional(
         **result.to_dict(),
         "seconds": round(time.perf_counter() - begin, 1),
     }
-    if path.is_dir():
+    if path.is_dir() and not is_less(path, "bdmc", record):
         runs.update_metrics(path, {"bdmc": record})
     return result, record

@@ -11,8 +11,9 @@ import numpy as np
 
 from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments import inputs
+from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig
-from keras_iwae.experiments.evaluation_target import quantity_name
+from keras_iwae.experiments.evaluation_target import check_held_together, quantity_name
 from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs, check_jobs
 from keras_iwae.experiments.kept_evaluation import kept_evaluation
 from keras_iwae.experiments.training import resume, train
@@ -77,6 +78,10 @@ def sweep(
     configs = {k: config.replaced(num_samples=k) for k in ks}
     for k, wanted in configs.items():
         _check_folder(out / f"k{k}", wanted)
+    # What cannot be trained or evaluated is refused before another K is trained.
+    for wanted in configs.values():
+        build(wanted)
+    check_held_together(config, limit)
     failed: list[str] = []
     rows: dict[int, dict] = {}
     one = functools.partial(_one, configs, out, eval_k, limit)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from keras_iwae.experiments.asked_trials import begin, configured
 from keras_iwae.experiments.config import ExperimentConfig, difference, settings_of
-from keras_iwae.experiments.evaluation_target import quantity_name
+from keras_iwae.experiments.evaluation_target import check_held_together, quantity_name
 from keras_iwae.experiments.kept_evaluation import kept_evaluation
 from keras_iwae.experiments.processes import Processes, check_count, processes
 from keras_iwae.experiments.search_space import Domain, check_space, draw_trials
@@ -88,6 +88,8 @@ def tune(
     if limit is not None:
         check_integer("limit", limit)
     configs, refused = configured(settings, drawn)
+    # Before hours of training, and not after them.
+    check_held_together(next(iter(configs.values())), limit)
     count = 1 if address is None and workers is None else workers
     with contextlib.ExitStack() as held:
         with processes(Processes, count, address, "tune") as started:

@@ -26,6 +26,7 @@ from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
+from keras_iwae.foundation.float_inputs import TakesFloat32
 from keras_iwae.foundation.folders import whole_folder
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, is_own_class
@@ -79,6 +80,7 @@ __all__ = [
     "Rows",
     "StreamingLogMeanExp",
     "Support",
+    "TakesFloat32",
     "antithetic_noise",
     "as_sample_size",
     "check_boolean",

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, check_integer, shape_text
+from keras_iwae.likelihoods.scales import not_widened
 
 tfd = tfp.distributions
 
@@ -204,8 +205,11 @@ class Likelihood(FixedArguments, keras.Layer):
 
         Args:
             factor: a number above 0; above 1 entries are less sure than the decoder is.
+
+        Raises:
+            ValueError: if it is no number above 0, or the likelihood is not `widened`.
         """
-        raise NotImplementedError
+        raise not_widened()
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Parameters `[*parameter_shape]` that give entries the mean `[*event_shape]`, and else what 0 gives."""

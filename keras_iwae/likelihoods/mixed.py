@@ -16,6 +16,7 @@ from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.column_entries import ColumnEntries
 from keras_iwae.likelihoods.families import get
+from keras_iwae.likelihoods.scales import not_widened
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -178,6 +179,8 @@ class MixedLikelihood(Likelihood):
 
     def widen(self, factor: float) -> None:
         """The scales of every column that is `widened`; arguments as everywhere."""
+        if not self.widened:
+            raise not_widened()
         for family in self.families:
             if family.widened:
                 family.widen(factor)
@@ -231,6 +234,8 @@ def _families(columns: Sequence[str | Likelihood]) -> list[Likelihood]:
 
 
 def _weights(weights: Sequence[float], count: int) -> list[float]:
+    if not isinstance(weights, (list, tuple, np.ndarray)):
+        raise ValueError(f"{MARK}column_weights`. Expected one for each of {count} columns. Received: {weights!r}")
     found = [check_positive(f"column_weights[{index}]", weight) for index, weight in enumerate(weights)]
     if len(found) != count:
         raise ValueError(f"{MARK}column_weights`. Expected one for each of {count} columns. Received: {len(found)}")

@@ -39,6 +39,11 @@ def positive(raw: tf.Tensor, least: float, start: float = 1.0) -> tf.Tensor:
     return least + tf.nn.softplus(raw + math.log(math.expm1(start - least)))
 
 
+def not_widened() -> ValueError:
+    """The error for a likelihood whose scales cannot be made wider."""
+    return ValueError(f"{MARK}widened`. Expected True in a likelihood whose scales are made wider. Received: False")
+
+
 class Scale:
     """A positive parameter of each entry: a number, learned for each entry of an event, or given by the decoder.
 
@@ -94,7 +99,13 @@ class Scale:
             )
 
     def widen(self, factor: float) -> None:
-        """Set what the learned value is multiplied by, a number above 0."""
+        """Set what the learned value is multiplied by, a number above 0.
+
+        Raises:
+            ValueError: if it is none, or the value is not `widened`.
+        """
+        if not self.widened:
+            raise not_widened()
         self.factor.assign(check_positive("factor", factor))
 
     def value(self, raw: tf.Tensor | None) -> tf.Tensor:

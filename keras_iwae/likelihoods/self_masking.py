@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, FixedArguments
+from keras_iwae.foundation import MARK, FixedArguments, check_integer
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.categorical import CategoricalLikelihood
@@ -54,7 +54,7 @@ class SelfMasking(FixedArguments, keras.Layer):
     def __init__(self, columns: Sequence[int] | None = None, **kwargs):
         # Float32 under mixed precision too: a steep logistic is a large number.
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.columns = None if columns is None else tuple(columns)
+        self.columns = None if columns is None else _checked_columns(columns)
         self._of: Any = None
 
     def get_config(self):
@@ -66,6 +66,9 @@ class SelfMasking(FixedArguments, keras.Layer):
 
     def of_likelihood(self, likelihood: Likelihood) -> None:
         """Say what p(x|z) is, and make the coefficients. Called by the model."""
+        if self._of is not None and self._of.likelihood is likelihood:
+            # Built again.
+            return
         if self._of is not None:
             raise ValueError(f"{MARK}missingness`. Expected one that is of no other model. Received: {self!r}")
         if not isinstance(likelihood, MixedLikelihood):
@@ -188,6 +191,12 @@ class SelfMasking(FixedArguments, keras.Layer):
                 share = tf.reduce_sum(family.level_probabilities(part) * tf.sigmoid(weight), axis=-1)
                 found.append(tf.math.log(tf.maximum(share, _TINY)))
         return self._of.likelihood.joined(found)
+
+
+def _checked_columns(columns: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(columns, (list, tuple, range, np.ndarray)):
+        raise ValueError(f"{MARK}columns`. Expected numbers of columns, as (0, 2). Received: {columns!r}")
+    return tuple(check_integer("columns", column, at_least=0) for column in columns)
 
 
 def _gaussian(family: GaussianLikelihood, weight: tf.Tensor, part: tf.Tensor) -> LogisticNormal:

@@ -10,7 +10,7 @@ from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.named_priors import PRIORS
 from keras_iwae.models.replicas import replica_context
 from keras_iwae.models.sizes import ACTIVATION, sizes, units_of
-from keras_iwae.models.stopping import StopWhereLossNotFinite
+from keras_iwae.models.stopping import StopWhereLossNotFinite, with_stopping
 
 __all__ = [
     "ACTIVATION",
@@ -31,4 +31,5 @@ __all__ = [
     "sizes",
     "units_of",
     "with_inputs",
+    "with_stopping",
 ]

@@ -14,7 +14,7 @@ from keras_iwae.models.components import encoder_inputs, with_inputs
 from keras_iwae.models.given import build_at_once
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.replicas import Batch
-from keras_iwae.networks import Discriminator, dense_encoder, discrimination
+from keras_iwae.networks import Discriminator, dense_encoder, discrimination, following_seed
 from keras_iwae.posteriors import Posterior
 
 
@@ -118,11 +118,14 @@ class AVB(LatentModel):
                 f"in for. Received: a {type(self.posterior).__name__}, which `keras_iwae.IWAE` trains"
             )
         own_encoder = with_inputs(
-            dense_encoder(self._made_with.hidden, self._made_with.activation, self.seed + 4, self.dtype_policy),
+            dense_encoder(
+                self._made_with.hidden, self._made_with.activation, following_seed(self.seed, 4), self.dtype_policy
+            ),
             self.event_shape,
             encoder_inputs(self.generative.likelihood, missing, mask_input),
         )
-        self.discriminator = Discriminator(own_encoder, self.latent_dim, seed=self.seed + 5, name="discriminator")
+        own_seed = following_seed(self.seed, 5)
+        self.discriminator = Discriminator(own_encoder, self.latent_dim, seed=own_seed, name="discriminator")
         self._track("loss", "elbo", "reconstruction", "kl", "discrimination")
         build_at_once(self)
 

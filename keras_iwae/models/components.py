@@ -111,15 +111,15 @@ def make_components(
         if encoder is None:
             encoder = networks.dense_encoder(trunk, activation, seed, dtype)
         encoder = with_inputs(encoder, event_shape, inputs)
-        posterior = _named(posterior, encoder, latent_dims, upper, activation, seed + 2, dtype)
-    decoder_seed = seed + 1
+        posterior = _named(posterior, encoder, latent_dims, upper, activation, networks.following_seed(seed, 2), dtype)
+    decoder_seed = networks.following_seed(seed, 1)
     own_decoder = decoder is None
     if own_decoder:
         decoder = networks.dense_decoder(tuple(trunk)[::-1], activation, decoder_seed, dtype)
     head_seed = networks.derived_seed(decoder_seed, len(trunk or HIDDEN))
     generative = GenerativeModel(
         decoder,
-        make_prior(prior, posterior, seed + 3, dtype),
+        make_prior(prior, posterior, networks.following_seed(seed, 3), dtype),
         likelihood,
         event_shape,
         missing,

@@ -12,7 +12,7 @@ from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models.components import as_config
 from keras_iwae.models.given import ELSEWHERE, build_at_once
 from keras_iwae.models.latent_model import LatentModel
-from keras_iwae.models.legal_training import check_prior, check_samples, check_training
+from keras_iwae.models.legal_training import check_backward_path, check_prior, check_samples, check_training
 from keras_iwae.models.missingness import mechanism
 from keras_iwae.models.replicas import Batch
 from keras_iwae.posteriors import Posterior
@@ -151,10 +151,11 @@ class IWAE(LatentModel):
         self.beta_logit = None
         if self.objective.learned:
             start = keras.initializers.Constant(np.log(self.objective.beta / (1.0 - self.objective.beta)))
-            self.beta_logit = self.add_weight(shape=(), name="beta_logit", initializer=start)
+            self.beta_logit = self.add_weight((), start, "float32", name="beta_logit", autocast=False)
         self._track(*self._metric_names())
         build_at_once(self)
         check_prior(self)
+        check_backward_path(self)
 
     @property
     def training_samples(self) -> int:
@@ -255,7 +256,7 @@ class IWAE(LatentModel):
                     by_variable[id(variable)] = gradient if other is None else other + gradient
             if self.beta_logit is not None:
                 with tf.GradientTape() as tape:
-                    loss = -scale * batch.mean(self.objective(terms.weights, self.beta))
+                    loss = -scale * batch.mean(self.objective(terms.tempered(kl_weight), self.beta))
                 by_variable[id(self.beta_logit)] = tape.gradient(loss, self.beta_logit.value)
             slopes = [by_variable[id(variable)] for variable in variables]
         return self._update_metrics(terms, batch, beta, self._descend(slopes, scale), training=True)

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from keras_iwae.bounds import check_contract, estimators
 from keras_iwae.foundation import MARK, is_own_class
+from keras_iwae.models.replicas import is_distributed
+from keras_iwae.posteriors import check_path
 
 # Of the posterior, at which a prior of a user's own is looked at.
 _DRAWS = 64
@@ -43,6 +45,21 @@ def check_training(model: Any, estimator: str, asked: str) -> None:
             f"{MARK}kl_warmup_steps`. Expected 0 for an objective or an estimator without a KL term. "
             f"Received: {model.kl_warmup_steps} with {estimator!r} and {type(objective).__name__}"
         )
+
+
+def check_backward_path(model: Any) -> None:
+    """Refuse a posterior of a user's own that the resampled backward pass would train in part alone.
+
+    Args:
+        model: the model, built.
+
+    Raises:
+        ValueError: which names `posterior`.
+    """
+    draws_again = model.backward_samples is not None and model.estimator.reparameterizes
+    # Variables of several replicas have no gradient outside a step.
+    if draws_again and not is_distributed(model):
+        check_path(model.posterior, model.event_shape)
 
 
 def check_prior(model: Any) -> None:

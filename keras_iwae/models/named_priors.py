@@ -43,6 +43,8 @@ def make_prior(prior: str | Prior | None, posterior: Posterior, seed: int, dtype
     if isinstance(posterior, HierarchicalPosterior):
         last = posterior.latent_dims[-1]
         made = _named(prior, last, networks.derived_seed(seed, 0), dtype) if isinstance(prior, str) else prior
+        if made is not None:
+            _check_kind(made, posterior, prior if isinstance(prior, str) else type(made).__name__)
         if made is None or made.latent_dim == last:
             downwards = tuple(tuple(units)[::-1] for units in posterior.hidden)
             return HierarchicalPrior(posterior.latent_dims, downwards, posterior.activation, seed, made, dtype=dtype)
@@ -67,9 +69,10 @@ def _named(name: str, latent_dim: int, seed: int, dtype) -> Prior:
 
 def _check_kind(prior: Prior, posterior: Posterior, received: str) -> None:
     """Refuse densities for binary latents, and fair coins for any other."""
-    of_coins = isinstance(prior, BernoulliPrior)
+    binary = isinstance(posterior, BernoulliPosterior)
+    of_coins = isinstance(prior if binary else _top(prior), BernoulliPrior)
     ours = (FlowPrior, HierarchicalPrior, MixturePrior, StandardNormalPrior, VampPrior)
-    if of_coins != isinstance(posterior, BernoulliPosterior) and (of_coins or isinstance(prior, ours)):
+    if of_coins != binary and (of_coins or isinstance(prior, ours)):
         expected = "a prior of latents that are no numbers of 0 and 1" if of_coins else "none, which is fair coins,"
         raise ValueError(f"{MARK}prior`. Expected {expected} beside a {type(posterior).__name__}. Received: {received}")
 

@@ -15,8 +15,8 @@ from keras_iwae.networks.dense import check_activation, checked_units, dense_dec
 from keras_iwae.networks.discriminator import Discriminator, discrimination
 from keras_iwae.networks.event_encoder import EventEncoder
 from keras_iwae.networks.gated import GatedDense, gated_decoder, gated_encoder
-from keras_iwae.networks.gaussian import GaussianNetwork, dense_gaussians
-from keras_iwae.networks.initializers import derived_seed, glorot
+from keras_iwae.networks.gaussian import GaussianNetwork, checked_networks, checked_sizes, dense_gaussians
+from keras_iwae.networks.initializers import derived_seed, following_seed, glorot
 from keras_iwae.networks.masked import MADE
 from keras_iwae.networks.shapes import check_layer, features_shape, output_shape
 
@@ -32,6 +32,8 @@ __all__ = [
     "Radial",
     "check_activation",
     "check_layer",
+    "checked_networks",
+    "checked_sizes",
     "checked_units",
     "conv_decoder",
     "conv_encoder",
@@ -41,6 +43,7 @@ __all__ = [
     "derived_seed",
     "discrimination",
     "features_shape",
+    "following_seed",
     "gated_decoder",
     "gated_encoder",
     "glorot",

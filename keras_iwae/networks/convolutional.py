@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
-from keras_iwae.foundation import FixedArguments, check_integer
+from keras_iwae.foundation import MARK, FixedArguments, check_integer
 from keras_iwae.networks.dense import dense_layers
 from keras_iwae.networks.initializers import glorot
 
@@ -95,10 +96,9 @@ def conv_decoder(
 
 
 def _filters(filters: Sequence[int]) -> tuple[int, ...]:
-    found = tuple(check_integer("filters", channels) for channels in filters)
-    if not found:
-        raise ValueError("Invalid value received for `filters`. Expected at least one convolution. Received: ()")
-    return found
+    if not isinstance(filters, (list, tuple, np.ndarray)) or not len(filters):
+        raise ValueError(f"{MARK}filters`. Expected at least one convolution, as (32, 64). Received: {filters!r}")
+    return tuple(check_integer("filters", channels) for channels in filters)
 
 
 @keras.saving.register_keras_serializable("keras_iwae")

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
-from keras_iwae.foundation import MARK, FixedArguments, check_integer, check_number
-from keras_iwae.networks.dense import dense_encoder
+from keras_iwae.foundation import MARK, FixedArguments, TakesFloat32, check_integer, check_number
+from keras_iwae.networks.dense import checked_units, dense_encoder
 from keras_iwae.networks.initializers import derived_seed, glorot
 from keras_iwae.networks.shapes import check_layer, features_shape
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
-class GaussianNetwork(FixedArguments, keras.Layer):
+class GaussianNetwork(TakesFloat32, FixedArguments, keras.Layer):
     r"""Parameters of a diagonal Gaussian: $\mu = W_\mu h(x) + b_\mu$, $\sigma = \exp(W_\sigma h(x) + b_\sigma)$.
 
     Args:
@@ -99,6 +100,28 @@ def _ends(given: Sequence[float] | None) -> tuple[float, float] | None:
             f"Received: {given!r}"
         )
     return low, high
+
+
+def checked_sizes(latent_dims: Sequence[int]) -> Sequence[int]:
+    """Sizes of several stochastic layers.
+
+    Raises:
+        ValueError: which names `latent_dims`.
+    """
+    if not isinstance(latent_dims, (list, tuple, np.ndarray)) or not len(latent_dims):
+        raise ValueError(f"{MARK}latent_dims`. Expected a size for each layer, as (100, 50). Received: {latent_dims!r}")
+    return latent_dims
+
+
+def checked_networks(hidden: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """Units of the layers of several networks.
+
+    Raises:
+        ValueError: which names `hidden`.
+    """
+    if not isinstance(hidden, (list, tuple)):
+        raise ValueError(f"{MARK}hidden`. Expected units for each network, as ((100, 100),). Received: {hidden!r}")
+    return tuple(tuple(checked_units(units)) for units in hidden)
 
 
 def dense_gaussians(

@@ -12,6 +12,11 @@ def derived_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0]) % 2**31
 
 
+def following_seed(seed: int, index: int) -> int:
+    """The `index`-th integer after `seed`, from 0 on again behind the last that int32 holds."""
+    return (check_integer("seed", seed, at_least=0) + index) % 2**31
+
+
 def glorot(seed: int, index: int, gain: float = 1.0) -> keras.initializers.Initializer:
     """Glorot's uniform initializer for the `index`-th kernel of a network: one seed, yet no two kernels start alike.
 

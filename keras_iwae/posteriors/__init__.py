@@ -19,6 +19,7 @@ The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last
 A draw may go on after the D latent units with auxiliary variables, which the generative model does not look at.
 """
 
+from keras_iwae.posteriors.agreement import check_path
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.autoregressive import AutoregressivePosterior
 from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
@@ -59,5 +60,6 @@ __all__ = [
     "StratifiedGaussianMixture",
     "check_contract",
     "check_density",
+    "check_path",
     "check_reparameterized",
 ]

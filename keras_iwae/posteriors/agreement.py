@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import moved_weights, same_law
+from keras_iwae.foundation import is_own_class, moved_weights, same_law
 from keras_iwae.posteriors.base import Posterior
 from keras_iwae.posteriors.tried import tried, wrong
 
 # Draws whose densities are compared, and those by which two laws are.
 _DRAWS, _MANY = 2, 4000
+# Rows of which gradients are.
+_ROWS = 3
 _ROUNDING = 1e-3
 
 
@@ -37,6 +39,45 @@ def check_agreement(posterior: Posterior, rows: np.ndarray, key: tf.Tensor) -> N
             fault = _fault(posterior, rows, key)
     if fault is not None:
         raise wrong(posterior, *fault)
+
+
+def check_path(posterior: Posterior, event_shape: tuple[int, ...]) -> None:
+    """Refuse a class of a user's own whose `reparameterize` has not the gradient of the draws.
+
+    What is left out, as parameters of the noise below a bijector, would not be trained by the resampled backward pass.
+
+    Args:
+        posterior: one that is built, and `reparameterized`.
+        event_shape: shape of one event.
+
+    Raises:
+        ValueError: which says what `reparameterize` is to give.
+    """
+    if not is_own_class(type(posterior)):
+        return
+    rng, key = np.random.default_rng(0), tf.constant([0, 1])
+    x = tf.constant(rng.uniform(size=(_ROWS, *event_shape)).astype(np.float32))
+    with tf.GradientTape(persistent=True) as tape:
+        q = posterior.distribution(x)
+        z = q.sample([_DRAWS], seed=key)
+        drawn = q.labelled([_DRAWS], seed=key) if posterior.stratified else z
+        again = posterior.reparameterize(q, tf.stop_gradient(drawn))
+        along = tf.constant(rng.normal(size=z.shape).astype(np.float32))
+        values = [tf.reduce_sum(along * each) for each in (z, again)]
+    sources = [variable.value for variable in posterior.trainable_variables]
+    each = [tape.gradient(value, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO) for value in values]
+    wanted, found = (_flat(gradients) for gradients in each)
+    if np.abs(wanted - found).max(initial=0.0) > _ROUNDING * (1.0 + np.abs(wanted).max(initial=0.0)):
+        raise wrong(
+            posterior,
+            "a `reparameterize(distribution, z)` through all parameters of the draws, for `backward_samples`",
+            "another, as where the noise that a bijector transforms has parameters",
+        )
+
+
+def _flat(gradients: list) -> np.ndarray:
+    # Those of an embedding are slices.
+    return np.concatenate([np.zeros(0), *(np.ravel(tf.convert_to_tensor(part)) for part in gradients)])
 
 
 def _fault(posterior: Posterior, rows: np.ndarray, key: tf.Tensor) -> tuple[str, str] | None:

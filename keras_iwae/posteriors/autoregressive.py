@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_iwae.networks import MADE
+from keras_iwae.networks import MADE, checked_units
 from keras_iwae.posteriors.amortized import AmortizedPosterior
 from keras_iwae.posteriors.autoregressive_flow import AutoregressiveFlow
 from keras_iwae.posteriors.transformed import TransformedNormal, transformed_normal
@@ -38,7 +38,7 @@ class AutoregressivePosterior(AmortizedPosterior):
 
     def __init__(self, encoder: keras.Layer, latent_dim: int, seed: int = 0, hidden: Sequence[int] = (100,), **kwargs):
         super().__init__(encoder, latent_dim, seed, **kwargs)
-        self.hidden = tuple(hidden)
+        self.hidden = tuple(checked_units(hidden))
         self.heads = (*self.heads, MADE(latent_dim, hidden, seed=seed, name="made"))
 
     def get_config(self):

@@ -4,10 +4,18 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, DiagonalGaussian, FixedArguments, GivesShapes, check_width, is_own_class
+from keras_iwae.foundation import (
+    MARK,
+    DiagonalGaussian,
+    FixedArguments,
+    GivesShapes,
+    TakesFloat32,
+    check_width,
+    is_own_class,
+)
 
 
-class Posterior(FixedArguments, GivesShapes, keras.Layer):
+class Posterior(TakesFloat32, FixedArguments, GivesShapes, keras.Layer):
     """Draws and densities of a Keras layer that has `distribution(x, training)`; see `keras_iwae.posteriors`.
 
     Attributes:
@@ -40,8 +48,8 @@ class Posterior(FixedArguments, GivesShapes, keras.Layer):
     def reparameterize(self, distribution, z: tf.Tensor) -> tf.Tensor:
         """The values of z `[..., B, D]` as a differentiable function of the parameters, the noise they came of held.
 
-        As it stands it is for a TFP distribution of noise without parameters, transformed by a bijector: the normal
-        ones with a location and a scale, and every flow.
+        As it stands it is for a TFP distribution of noise without parameters, transformed by bijectors: the normal
+        ones with a location and a scale, and every flow, of these too.
         """
         if isinstance(distribution, DiagonalGaussian):
             return distribution.reparameterize(z)
@@ -51,7 +59,12 @@ class Posterior(FixedArguments, GivesShapes, keras.Layer):
                 " that a bijector transforms, as tfp.distributions.MultivariateNormalDiag, for the "
                 f"resampled backward pass. Received: {type(self).__name__}, with a {type(distribution).__name__}"
             )
-        return distribution.bijector.forward(tf.stop_gradient(distribution.bijector.inverse(z)))
+        noise = tf.stop_gradient(distribution.bijector.inverse(z))
+        below = getattr(distribution, "distribution", None)
+        if hasattr(below, "bijector"):
+            # The noise of the outer one is a draw of the inner, which has parameters of its own.
+            noise = self.reparameterize(below, noise)
+        return distribution.bijector.forward(noise)
 
     def sample_and_log_prob(
         self, x: tf.Tensor, num_samples: int | tf.Tensor, seed: tf.Tensor, training: bool = False
@@ -79,7 +92,14 @@ class Posterior(FixedArguments, GivesShapes, keras.Layer):
 
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, float32 `[B, D]`."""
-        return self.distribution(x, training).mean()
+        distribution = self.distribution(x, training)
+        try:
+            return distribution.mean()
+        except NotImplementedError:
+            raise ValueError(
+                f"{MARK}posterior`. Expected a class with `mean(x, training)`, or a distribution with a mean, for "
+                f"`predict` and reconstructions. Received: {type(self).__name__}, with a {type(distribution).__name__}"
+            ) from None
 
 
 def check_density(posterior: Posterior) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.foundation import DiagonalGaussian, check_integer
-from keras_iwae.networks import GaussianNetwork, dense_gaussians
+from keras_iwae.networks import GaussianNetwork, checked_networks, checked_sizes, dense_gaussians
 from keras_iwae.posteriors.base import Posterior
 
 tfd = tfp.distributions
@@ -153,9 +153,9 @@ class HierarchicalPosterior(Posterior):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.latent_dims = tuple(check_integer("latent_dims", size) for size in latent_dims)
+        self.latent_dims = tuple(check_integer("latent_dims", size) for size in checked_sizes(latent_dims))
         self.latent_dim = sum(self.latent_dims)
-        self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
+        self.hidden, self.seed = checked_networks(hidden), seed
         self.activation = keras.activations.get(activation)
         self.bottom = GaussianNetwork(encoder, self.latent_dims[0], seed, dtype=self.dtype_policy, name="bottom")
         self.networks = tuple(dense_gaussians(self.latent_dims[1:], self.hidden, activation, seed, self.dtype_policy))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_iwae.networks import MADE, derived_seed
+from keras_iwae.networks import MADE, checked_units, derived_seed
 from keras_iwae.posteriors.autoregressive_flow import AutoregressiveFlow
 from keras_iwae.posteriors.flow import FlowPosterior
 
@@ -35,7 +35,7 @@ class MaskedFlowPosterior(FlowPosterior):
         **kwargs,
     ):
         super().__init__(encoder, latent_dim, seed, num_steps, **kwargs)
-        self.hidden = tuple(hidden)
+        self.hidden = tuple(checked_units(hidden))
         for index in range(num_steps):
             backwards, network_seed = index % 2 == 1, derived_seed(seed, len(self.heads))
             made = MADE(latent_dim, hidden, backwards=backwards, gain=0.1, seed=network_seed, name=f"made_{index}")

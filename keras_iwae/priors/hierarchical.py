@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, DiagonalGaussian, check_integer, check_width
-from keras_iwae.networks import dense_gaussians
+from keras_iwae.networks import checked_networks, checked_sizes, dense_gaussians
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.standard_normal import StandardNormalPrior
 
@@ -50,10 +50,10 @@ class HierarchicalPrior(Prior):
         top: Prior | None = None,
         **kwargs,
     ):
-        sizes = tuple(check_integer("latent_dims", size) for size in latent_dims)
+        sizes = tuple(check_integer("latent_dims", size) for size in checked_sizes(latent_dims))
         super().__init__(sum(sizes), **kwargs)
         self.latent_dims, self.decoded_dim = sizes, sizes[0]
-        self.hidden, self.seed = tuple(tuple(units) for units in hidden), seed
+        self.hidden, self.seed = checked_networks(hidden), seed
         self.activation = keras.activations.get(activation)
         self.networks = tuple(dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy))
         self._given = top

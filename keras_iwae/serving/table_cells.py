@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK
-from keras_iwae.tables import LARGEST_LOG, MOST_COUNTED, Coding, Column, dtype_of
+from keras_iwae.tables import LARGEST_LOG, MOST_COUNTED, Coding, Column, dtype_of, least_above_zero
 
 # Names of what is asked and answered beside the columns, and what TensorFlow calls its own functions' first argument.
 _TAKEN = ("seed", "log_likelihood", "effective_sample_size", "pareto_k", "self")
@@ -78,7 +78,7 @@ class Cells(NamedTuple):
         standard = tf.zeros_like(cells) if self.constant else tf.cast(encoded, tf.float64)
         values = standard * self.scale + self.center
         if self.column.kind == "positive":
-            values = tf.exp(tf.minimum(values, LARGEST_LOG))
+            values = tf.maximum(tf.exp(tf.minimum(values, LARGEST_LOG)), least_above_zero(self.column.dtype))
         if self.column.kind == "count":
             values = tf.maximum(tf.round(values), 0.0)
         elif self.column.dtype is not None and pd.api.types.is_integer_dtype(dtype_of(self.column.dtype, None)):

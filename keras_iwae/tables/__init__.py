@@ -2,7 +2,7 @@
 
 from keras_iwae.tables.coding import LARGEST_LOG, Coding
 from keras_iwae.tables.density import IWAEDensity
-from keras_iwae.tables.dtypes import dtype_of
+from keras_iwae.tables.dtypes import dtype_of, least_above_zero
 from keras_iwae.tables.estimator import TableEstimator
 from keras_iwae.tables.files import TableFile, dialect_of, open_table
 from keras_iwae.tables.filling import FilledFiles, impute_file
@@ -32,6 +32,7 @@ __all__ = [
     "dialect_of",
     "dtype_of",
     "impute_file",
+    "least_above_zero",
     "open_table",
     "pool",
     "score_file",

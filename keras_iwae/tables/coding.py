@@ -14,7 +14,7 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK, check_boolean, check_number, check_positive, shape_text
 from keras_iwae.likelihoods import Likelihood, MixedLikelihood
-from keras_iwae.tables.dtypes import holding, with_dtype
+from keras_iwae.tables.dtypes import holding, least_above_zero, with_dtype
 from keras_iwae.tables.families import balanced_weights, families_of
 from keras_iwae.tables.inference import check_values
 from keras_iwae.tables.schema import Column, Schema
@@ -243,7 +243,8 @@ def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
         places = np.clip(np.rint(known), 0, len(levels) - 1).astype(int)
         return with_dtype(levels[places], missing, column.dtype, column.categories)
     if column.kind == "positive":
-        known = np.exp(np.minimum(known, LARGEST_LOG))
+        # Rounded to 0 it would be none of the column's values.
+        known = np.maximum(np.exp(np.minimum(known, LARGEST_LOG)), least_above_zero(column.dtype))
     if column.kind == "count":
         known = np.maximum(np.rint(known), 0.0)
     return with_dtype(known, missing, column.dtype)

@@ -233,7 +233,8 @@ class CsvColumn:
         """A value as a cell of this file."""
         if not self.is_numeric:
             return str(value)
-        return self._dialect.text(float(value), self.facts.decimals)  # type: ignore[arg-type]
+        facts = self.facts
+        return self._dialect.text(float(value), facts.decimals, facts.low > 0.0)  # type: ignore[arg-type]
 
     @property
     def _lone_are_gaps(self) -> bool:

@@ -139,6 +139,19 @@ def holding(dtype: Any, numbers: Collection) -> Any:
     return pd.api.types.pandas_dtype(f"{found.name}[pyarrow]") if arrow else _nullable(found)
 
 
+def least_above_zero(text: str | None) -> float:
+    """The smallest number above 0 that the dtype holds which `text` stands for, `None` being float64.
+
+    Example:
+        >>> least_above_zero("Int64")
+        1.0
+    """
+    own = np.dtype(np.float64) if text is None else numpy_dtype(dtype_of(text, None))
+    if own.kind in "iu":
+        return 1.0
+    return float(np.finfo(own if own.kind == "f" else np.float64).tiny)
+
+
 def _nullable(dtype: np.dtype) -> Any:
     return pd.api.types.pandas_dtype(_NULLABLE[dtype.name])
 

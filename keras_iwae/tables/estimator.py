@@ -98,7 +98,8 @@ class TableEstimator(BaseEstimator):
         if self.missingness is None:
             self.scale_factor_ = scale_factor(fitting.model, fitting.train, encoded, _scaled(coding), seed)
         self.history_, self.model_ = fitting.train(encoded), fitting.model
-        self.model_.generative.likelihood.widen(self.scale_factor_)
+        if self.model_.generative.likelihood.widened:
+            self.model_.generative.likelihood.widen(self.scale_factor_)
         self.coding_, self.seed_, self._gives_frames = coding, seed, _is_frame(X)
         return self
 

@@ -81,7 +81,7 @@ def impute_file(
         ignore: names of columns that are carried along and not looked at.
         missing: texts that stand for a cell that is not known, beside the usual ones; numbers in columns of numbers.
         fit_rows: how many rows, drawn at random, the model learns from; all where there are no more.
-        chunk_rows: rows that are filled in at a time.
+        chunk_rows: rows that are filled in at a time; other draws with another number.
         seed: the same seed gives the same files, but for rounding in training; see docs/tables.md.
         verbose: whether to show progress.
         **options: passed to `IWAEImputer`, but for `columns` and `random_state`, which are `kinds` and `seed` here.
@@ -133,7 +133,7 @@ def impute_file(
             names = [f"{number:03d}-{chunk:07d}{out.suffix}" for number in numbers]
             rows = work.folder / f"rows-{chunk:07d}.npz"
             if not work.is_sealed(rows.name):
-                found = imputer.impute(frame, num_imputations)
+                found = imputer.impute(frame, num_imputations, begin)
                 for name, filled in zip(names, [found.filled, *found.tables], strict=True):
                     work.part(name, table.write_part, cells, filled)
                 work.part(rows.name, _write_verdicts, found.rows, begin)

@@ -89,8 +89,10 @@ class Fitting:
         self.model.initialize_output_bias(np.nanmean(encoded, axis=0))
         self._start, self._seed, self._verbose = self.model.get_weights(), seed, verbose
         self._size = min(len(encoded), max(_LEAST_BATCH, min(_LARGEST_BATCH, len(encoded) // _STEPS_A_PASS)))
-        steps = min(max_steps, max(_FEWEST_STEPS, _PASSES * len(encoded) // self._size))
-        self._together, self._records = min(_TOGETHER, steps), math.ceil(steps / _TOGETHER)
+        wanted = max(_FEWEST_STEPS, _PASSES * len(encoded) // self._size)
+        steps = min(max_steps, -(-wanted // _TOGETHER) * _TOGETHER)
+        self._records = -(-steps // _TOGETHER)
+        self._together = steps // self._records
         self._bound = "weighted_bound" if balanced else "bound"
         self.model.compile(FusedAdam(_RATE), steps_per_execution=self._together)
 
@@ -98,8 +100,8 @@ class Fitting:
         """Train the model, from its start, on rows `[N, D]` of as many cells as those that it was made for, or fewer.
 
         Returns:
-            for every 50 steps a dictionary with `step` and `bound`, the mean of the steps' in nats; with balanced
-            columns it is the `weighted_bound`.
+            for every 50 steps, or somewhat fewer, a dictionary with `step` and `bound`, the mean of the steps' in nats;
+            with balanced columns it is the `weighted_bound`.
         """
         self.model.set_weights(self._start)
         for state in self.model.optimizer.variables:

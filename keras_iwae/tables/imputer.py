@@ -76,7 +76,7 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         """
         return self.impute(X, 0).filled
 
-    def impute(self, X: Any, num_imputations: int = 20) -> Imputations:
+    def impute(self, X: Any, num_imputations: int = 20, first: int = 0) -> Imputations:
         """Several tables with their missing cells filled in by draws, and how much the weights of each row say.
 
         All missing cells of a row come of one draw of z, chosen with probability proportional to its importance weight.
@@ -85,20 +85,23 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         Args:
             X: array or DataFrame `[N, D]` with the columns that were learned.
             num_imputations: m, how many tables; 0 for the one with conditional means alone, which is always there.
+            first: the place of the first row, from 0, in a larger table that is filled in part by part: equal rows of
+                other parts have draws of their own then, too.
 
         Returns:
             `Imputations`.
 
         Raises:
-            ValueError: if `num_imputations` is below 0, or as `transform`.
+            ValueError: if `num_imputations` or `first` is below 0, or as `transform`.
         """
         check_is_fitted(self)
         num_imputations = check_integer("num_imputations", num_imputations, at_least=0)
+        first = check_integer("first", first, at_least=0)
         frame = self._frame(X)
         encoded = self.coding_.encode(frame)
         missing = np.isnan(encoded)
         gaps = missing.any(axis=1)
-        found = self._conditional(encoded[gaps], num_draws=num_imputations) if gaps.any() else None
+        found = self._conditional(encoded[gaps], num_draws=num_imputations, first=first) if gaps.any() else None
         each = [] if found is None else [self._single(found), *map(self._with_constants, found.draws)]
         tables = []
         for number in range(num_imputations + 1):

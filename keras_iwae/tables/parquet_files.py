@@ -1,6 +1,7 @@
 """A Parquet file as a table: read in chunks, written with the types that it has, or wider ones for larger numbers."""
 
 import decimal
+import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ class ParquetTable:
         self.path = path
         try:
             file = self._pyarrow.parquet.ParquetFile(path)
-        except self._pyarrow.ArrowInvalid as error:
+        except (self._pyarrow.ArrowInvalid, OSError) as error:
             raise ValueError(f"{MARK}{path}`. Expected a Parquet file. Received: {error}") from None
         self._schema, self.num_rows = file.schema_arrow, file.metadata.num_rows
         header = self._schema.names
@@ -109,7 +110,8 @@ class ParquetTable:
             for sign in ("", "u")
             for bits in (8, 16, 32, 64)
         } | {self._pyarrow.bool_(): pd.BooleanDtype()}
-        for batch in self._pyarrow.parquet.ParquetFile(self.path).iter_batches(batch_size=size):
+        batches = self._pyarrow.parquet.ParquetFile(self.path).iter_batches(batch_size=size)
+        while (batch := self._following(batches)) is not None:
             table = self._pyarrow.Table.from_batches([batch])
             frame = table.select(self.names).to_pandas(types_mapper=nullable.get, ignore_metadata=True)
             for field in table.schema:
@@ -118,6 +120,13 @@ class ParquetTable:
                 if field.name in self._flags and field.name in frame:
                     frame[field.name] = frame[field.name].astype("Float64")
             yield table, frame
+
+    def _following(self, batches: Iterator) -> Any:
+        """The next batch, `None` after the last."""
+        try:
+            return next(batches, None)
+        except (self._pyarrow.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{MARK}{self.path}`. Expected a Parquet file that is whole. Received: {error}") from None
 
     def write_part(self, path: Path, table: Any, filled: pd.DataFrame) -> None:
         """Write rows with their gaps filled in, in the types of the file but for numbers that they do not hold.
@@ -148,7 +157,8 @@ class ParquetTable:
                 wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
                 plain, field = plain.cast(wide), field.with_type(wide)
             if self._pyarrow.types.is_decimal(plain.type):
-                values = values.map(lambda value, scale=plain.type.scale: _decimal(value, scale), na_action="ignore")
+                scale, positive = plain.type.scale, self.facts[field.name].low > 0.0
+                values = values.map(functools.partial(_decimal, scale=scale, positive=positive), na_action="ignore")
                 wide = self._wide_decimal(plain.type, values.dropna())
                 plain, field = plain.cast(wide), field.with_type(wide)
             new = self._pyarrow.array(values.tolist()).cast(plain.type, safe=False)
@@ -189,7 +199,10 @@ class ParquetTable:
                 writer.write_table(parquet.read_table(part).cast(found).replace_schema_metadata(schema.metadata))
 
 
-def _decimal(value: float, scale: int) -> decimal.Decimal:
+def _decimal(value: float, scale: int, positive: bool) -> decimal.Decimal:
+    """A number with so many digits behind the mark; where it is `positive`, one above 0 is not rounded to 0."""
+    if positive and value > 0.0:
+        value = max(value, 10.0**-scale)
     return decimal.Decimal(f"{value:.{scale}f}")
 
 

@@ -131,7 +131,7 @@ class FewerSamplesFirst(keras.callbacks.Callback):
 
 
 class NLLCurve(keras.callbacks.Callback):
-    """Follow -L_1000 of the validation images: after 1, 2, 4, 7, 12, 20, ... passes and the last, into `nll.csv`.
+    """Follow -L_1000 of the validation images: after 1, 2, 4, 7, 12, 20, ... passes and all, into `nll.csv`.
 
     Args:
         run: the run folder.

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer, value_errors
-from keras_iwae.models import AVB, IWAE
+from keras_iwae.models import AVB, IWAE, with_stopping
 from keras_iwae.training.machines import Machines, others_going_on
 
 
@@ -43,7 +43,8 @@ def fit_over_machines(
         Keras' history, with means over the examples of all processes in each.
 
     Raises:
-        ValueError: if `machines` are none, `model` was made elsewhere, and for data that is not taken.
+        ValueError: if `machines` are none, `model` was made elsewhere, for data that is not taken, and after an epoch
+            as from `fit`.
         OSError: if another process ends before this one.
 
     Example:
@@ -69,7 +70,7 @@ def fit_over_machines(
         raise ValueError(f"{MARK}model`. Expected one that was made in machines.scope(). Received: one made outside")
     batches, held_out = _opened(model, training, "training"), _opened(model, validation, "validation")
     called = keras.callbacks.CallbackList(
-        list(callbacks),
+        with_stopping(callbacks, model),
         add_history=True,
         add_progbar=bool(verbose) and machines.first,
         verbose=verbose,
@@ -82,20 +83,24 @@ def fit_over_machines(
     test, model.stop_training = _over(machines, model.test_step), False
     steps: dict[int | None, Callable] = {}
     called.on_train_begin()
-    with value_errors():
-        for epoch in range(initial_epoch, epochs):
-            called.on_epoch_begin(epoch)
-            # Of K, which a callback may have changed.
-            samples = getattr(model, "training_samples", None)
-            steps[samples] = steps.get(samples) or _over(machines, model.train_step)
-            begin, end = called.on_train_batch_begin, called.on_train_batch_end
-            logs = _pass(machines, model, steps[samples], batches, begin, end)
-            called.on_test_begin()
-            found = _pass(machines, model, test, held_out, called.on_test_batch_begin, called.on_test_batch_end)
-            called.on_test_end(found)
-            called.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
-            if machines.any(model.stop_training):
-                break
+    try:
+        with value_errors():
+            for epoch in range(initial_epoch, epochs):
+                called.on_epoch_begin(epoch)
+                # Of K, which a callback may have changed.
+                samples = getattr(model, "training_samples", None)
+                steps[samples] = steps.get(samples) or _over(machines, model.train_step)
+                begin, end = called.on_train_batch_begin, called.on_train_batch_end
+                logs = _pass(machines, model, steps[samples], batches, begin, end, "training")
+                called.on_test_begin()
+                begin, end = called.on_test_batch_begin, called.on_test_batch_end
+                found = _pass(machines, model, test, held_out, begin, end, "validation")
+                called.on_test_end(found)
+                called.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in found.items()}})
+                if machines.any(model.stop_training):
+                    break
+    finally:
+        model._end_fit()
     # As Keras' fit ends: with the averages, where the optimizer keeps them.
     model.optimizer.finalize_variable_values(model.trainable_weights)
     called.on_train_end()
@@ -122,7 +127,13 @@ def _over(machines: Machines, step: Callable) -> Callable:
 
 
 def _pass(
-    machines: Machines, model: IWAE | AVB, step: Callable, batches: tf.data.Dataset, begin: Callable, end: Callable
+    machines: Machines,
+    model: IWAE | AVB,
+    step: Callable,
+    batches: tf.data.Dataset,
+    begin: Callable,
+    end: Callable,
+    argument: str,
 ) -> dict[str, float]:
     model.reset_metrics()
     logs: dict[str, tf.Tensor] = {}
@@ -132,6 +143,7 @@ def _pass(
         # Of all replicas in each of them.
         logs = {name: machines.strategy.experimental_local_results(value)[0] for name, value in found.items()}
         end(i, logs)
+    model._check_weighed(argument)
     return {name: float(value) for name, value in logs.items()}
 
 

@@ -114,6 +114,7 @@ def _contents(files: FilledFiles) -> dict:
         "distributions": _distributions(gaps),
         "distributions_caption": _caption(bool(files.imputations)),
         "trace": chart(charts.bound_trace(files.history), f"Bound by steps of training, at the end {_end(files)}"),
+        "mechanism": files.settings.get("missingness") is not None,
         "use": _use(files),
         "settings": rows({name: value for name, value in files.settings.items() if value not in ([], {})}),
     }

@@ -19,6 +19,7 @@ from keras_iwae.training import runs
 _COLUMNS, _SAMPLE_ROWS, _PAIR_ROWS = 16, 6, 3
 _MAPPED = 2000
 _EXTREMES = 8
+_DECODED = "what its posterior mean decodes to"
 
 
 class Extreme(NamedTuple):
@@ -65,9 +66,9 @@ class Pictures:
             both = originals, self.model.predict(originals, verbose=0)
             blocks = [part[i : i + _COLUMNS] for i in range(0, len(originals), _COLUMNS) for part in both]
             grid = plots.image_grid(self._grey(np.concatenate(blocks)), min(_COLUMNS, len(originals)))
-            return pixels(grid, f"{len(originals)} test images in rows, under each row their reconstructions")
+            return pixels(grid, f"{len(originals)} test images in rows, and under each {_DECODED}")
 
-        return self._or_figure(draw, "reconstructions.png", "Images, each followed by its reconstruction")
+        return self._or_figure(draw, "reconstructions.png", f"Validation images, each followed by {_DECODED}")
 
     def latent_map(self) -> Picture | Missing:
         """Test images at the place of their posterior means in two dimensions, those of the layer next to the image."""
