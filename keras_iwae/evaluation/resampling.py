@@ -82,10 +82,11 @@ def _draw(
     model: LatentModel, images: tf.Tensor, num_draws: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
     q, shape = model.posterior.distribution(images), tf.stack([num_draws, tf.shape(images)[0]])
+    drawn = _one_by_one if model.posterior.stratified else _at_once
 
     def challenge(k: tf.Tensor, best: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         draw_seed, noise_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, k), 2))
-        z = _proposed(model, q, num_draws, draw_seed)
+        z = drawn(q, num_draws, draw_seed)
         log_weights = model.generative.log_joint(images, z) - q.log_prob(z)
         # Log weights plus Gumbel noise: the largest of K is each with its probability, and no sum over K is needed.
         uniform = tf.random.stateless_uniform(shape, noise_seed, minval=1e-20)
@@ -97,9 +98,11 @@ def _draw(
     return tf.while_loop(lambda k, *_: k < num_samples, challenge, start, parallel_iterations=1)[2]
 
 
-def _proposed(model: LatentModel, q: Any, num_draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Independent draws `[L, B, D]` of q, of which those of one call may be in strata."""
-    if not model.posterior.stratified:
-        return q.sample([num_draws], seed=seed)
+def _at_once(q: Any, num_draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return q.sample([num_draws], seed=seed)
+
+
+def _one_by_one(q: Any, num_draws: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """As `_at_once`, of a q whose draws of one call are in strata."""
     keys = tf.random.split(seed, num_draws)
     return tf.map_fn(lambda key: q.sample([1], seed=key)[0], keys, fn_output_signature=tf.float32)
