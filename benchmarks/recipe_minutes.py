@@ -39,7 +39,7 @@ class Phase:
         from keras_iwae.training import FewerSamplesFirst
 
         stopwatch = Stopwatch()
-        # By a callback, for `fit` begins and ends with all of them.
+        # By a callback, for `fit` gives all of them back at its end.
         fewer = [FewerSamplesFirst(self.samples, 1)] if self.samples < self.model.num_samples else []
         self.model.fit(self.train, steps_per_epoch=self.steps, verbose=0, callbacks=[stopwatch, *fewer])
         begin = time.perf_counter()

@@ -49,7 +49,7 @@ def resample(objective: Objective, log_weights: tf.Tensor, parameter, draws: int
     offset = uniform_of_rows(seed, shape, axis=0)
     # Float32 sums may end short of 1: scaled by the last, no position falls behind it.
     positions = (offset + tf.range(draws, dtype=tf.float32)) / draws * cumulative[:, -1:]
-    # A position that is rounded up to the end is the last sample's with a probability, and not the last one's.
+    # A position that rounding puts at the end belongs to the last sample that has a probability.
     last = tf.searchsorted(cumulative, cumulative[:, -1:], side="left")
     index = tf.transpose(tf.minimum(tf.searchsorted(cumulative, positions, side="right"), last))
     return _Drawn(index, draws * _pick(probabilities, index))

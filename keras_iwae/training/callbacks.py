@@ -131,7 +131,9 @@ class FewerSamplesFirst(keras.callbacks.Callback):
 
 
 class NLLCurve(keras.callbacks.Callback):
-    """Follow -L_1000 of the validation images: after 1, 2, 4, 7, 12, 20, ... passes and all, into `nll.csv`.
+    """Follow -L_1000 of the validation images, into `nll.csv`: after 1, 2, 4, 7, 12, 20, ... passes.
+
+    It has a row for the last pass that is planned, too, and none for one after which a budget stops.
 
     Args:
         run: the run folder.
