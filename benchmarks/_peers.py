@@ -36,9 +36,10 @@ def missing(worker: str) -> list[str]:
 def environment() -> dict[str, str]:
     """The variables of a child process that imports this checkout of the package, and this folder's modules."""
     path = [str(BENCHMARKS.parent), str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    # TensorFlow otherwise takes a GPU's whole memory, which the script and a worker share.
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(path)}
+    # TensorFlow and JAX otherwise take a GPU's whole memory, which the script and the workers share.
+    shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, **shared, **quiet, "PYTHONPATH": os.pathsep.join(path)}
 
 
 class Worker:
@@ -115,6 +116,12 @@ class Workers:
         for worker in self.started.values():
             worker.close()
         self.scratch.cleanup()
+
+    def drop(self, name: str, why: str) -> None:
+        """Leave out a worker that was started."""
+        print(f"{name} is left out; {why}", flush=True)
+        self.left_out[name] = why
+        self.started.pop(name).close()
 
     def __getitem__(self, name: str) -> Worker:
         return self.started[name]

@@ -105,9 +105,8 @@ class Report:
             self.json = ROOT / "docs" / "benchmarks" / f"{name}.json"
             self.figure = ROOT / "docs" / "images" / f"bench-{name}.png"
 
-    def write(self, results: dict, draw: Callable | None = None, size: tuple[float, float] = (8, 5)) -> None:
-        """Write the JSON, and the figure that `draw` puts on an empty one."""
-        storage = _storage()
+    def keep(self, results: dict) -> None:
+        """Write the JSON: of a long run also what there is so far, so that one which is cut off leaves it."""
         settings = {name: value for name, value in vars(self.args).items() if name != "out"}
         head = {
             "benchmark": self.name,
@@ -117,14 +116,18 @@ class Report:
             "machine": machine() | {"load_before": self.load},
             "versions": versions(),
         }
-        storage.write_json(self.json, head | results)
+        _storage().write_json(self.json, head | results)
+
+    def write(self, results: dict, draw: Callable | None = None, size: tuple[float, float] = (8, 5)) -> None:
+        """Write the JSON, and the figure that `draw` puts on an empty one."""
+        self.keep(results)
         print(self.json)
         if draw is not None:
             from matplotlib.figure import Figure
 
             figure = Figure(figsize=size, layout="constrained")
             draw(figure)
-            with storage.replacing(self.figure) as temporary:
+            with _storage().replacing(self.figure) as temporary:
                 figure.savefig(temporary, dpi=100)
             print(self.figure)
 

@@ -5,30 +5,38 @@ Right: the same weights, images and noise go through the exact step's gradients 
 in XLA; bounds and gradients must agree to float32, with TensorFloat-32 products off. (The same seed draws other numbers
 under XLA than outside it, so the noise is given.) What TensorFloat-32 changes is reported beside it.
 
-Fast: `fit` with XLA and without, in turn, against the rate of one large matrix product and of the step's own matrix
-products, with the settings that a user has, TensorFloat-32 included. A stage of the paper is 3^i passes, i = 0..7, over
-59,600 images in batches of 20.
+Fast: `fit` with XLA and without, the resampled backward pass, the NLL at K = 5000 and fitted proposals, in turn,
+against the rate of one large matrix product and of the step's own matrix products, with the settings that a user has,
+TensorFloat-32 included; and beside them JAX's and PyTorch's compiled step and NLL, where these see the GPU. A stage of
+the paper is 3^i passes, i = 0..7, over 59,600 images in batches of 20. Last a row of the table is trained and judged.
 
 Without a GPU it says so and exits with status 2; `--device CPU:0` measures the CPU, where XLA is not what `fit` uses.
 
 examples:
   python benchmarks/gpu.py
+  python benchmarks/gpu.py --row mnist-iwae-k50-l1-fast
   python benchmarks/gpu.py --device CPU:0 --quick
 """
 
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
-from _network import Network, mean_bound, step_flops
+from _gpu_sides import PRODUCTS, drawn_of, drop_peers_elsewhere, is_ours, nlls, steps, table_row
+from _network import Network
 from _peers import Workers, images
 from _report import Report, frameworks, parser, run, table
 from _same_step import verify
-from _timing import alternate, ratios, spread, text
+from _timing import spread, text
+from nll import trained
 
-BATCHES, SAMPLES, SEVERAL = (20, 100), (1, 5, 50, 500), 50
+# What matters most comes first.
+BATCHES, SAMPLES = (100, 20), (50, 1, 500)
 TRAIN_IMAGES, STAGES, PAPER_BATCH = 59_600, 8, 20
-PRODUCTS = "matrix products"
+# Steps before the NLL: first weights have degenerate ones.
+TRAINED = 600
 
 
 def large_product(device: str, size: int, seconds: float) -> float:
@@ -56,44 +64,18 @@ def large_product(device: str, size: int, seconds: float) -> float:
     return spread(rates)["median"]
 
 
-def measure(workers: Workers, batch: int, samples: int, args, shared: dict, limit: float) -> list[dict]:
-    worker, common = workers["keras_iwae"], {"batch_size": batch, "num_samples": samples, **shared["files"]}
-    sides = {"fit": (False, 1), "fit, XLA": (True, 1), f"fit, XLA, {SEVERAL} steps a call": (True, SEVERAL)}
-    for name, (jit, several) in sides.items():
-        compiled = {"jit_compile": jit, "steps_per_execution": several}
-        worker.ask("make", name=name, kind="fit", compile=compiled, **common)
-    worker.ask("make", name=PRODUCTS, kind="products", **common)
-    most, seconds = shared["rows"] // batch, 0.02 if args.quick else args.seconds
-    for name in (*sides, PRODUCTS):
-        several = min(sides[name][1] if name in sides else 1, most)
-        worker.ask("prepare", name=name, seconds=seconds, most=most, multiple=several)
-    times = alternate({name: workers.round_of("keras_iwae", name) for name in (*sides, PRODUCTS)}, args.rounds)
-    flops, rows = step_flops(Network(), batch, samples), []
-    for name, taken in times.items():
-        row = {
-            "side": name,
-            "batch_size": batch,
-            "num_samples": samples,
-            "seconds": taken,
-            "steps_per_second": spread([1.0 / t for t in taken]),
-            "gflops_per_second": spread([flops / t / 1e9 for t in taken]),
-            "share_of_large_product": spread([flops / t / 1e9 / limit for t in taken]),
-            "share_of_products": ratios(times[PRODUCTS], taken),
-            "speed_to_fit": ratios(times["fit"], taken),
-        }
-        if name != PRODUCTS:
-            weights = worker.weights(name, workers.folder)
-            row["bound_after"] = mean_bound(weights, shared["judged"], 50)
-        rows.append(row)
-    worker.ask("drop")
-    return rows
-
-
 def protocol(rows: list[dict]) -> list[dict]:
     """Hours of each stage of the paper, from the fastest `fit` at its batch size, for each K."""
     made = []
     for samples in dict.fromkeys(row["num_samples"] for row in rows):
-        ours = [r for r in rows if (r["batch_size"], r["num_samples"]) == (PAPER_BATCH, samples) and "bound_after" in r]
+        # Its gradients are those of all samples.
+        ours = [
+            r
+            for r in rows
+            if (r["batch_size"], r["num_samples"]) == (PAPER_BATCH, samples)
+            and is_ours(r["side"])
+            and drawn_of(r["side"]) is None
+        ]
         if ours:
             best = max(ours, key=lambda row: row["steps_per_second"]["median"])
             a_pass = TRAIN_IMAGES // PAPER_BATCH / best["steps_per_second"]["median"]
@@ -102,30 +84,62 @@ def protocol(rows: list[dict]) -> list[dict]:
     return made
 
 
-def show(checks: list[dict], rows: list[dict], stages: list[dict]) -> None:
+def speed(row: dict) -> str:
+    return text(row["speed_to_fastest_peer"]) if "speed_to_fastest_peer" in row else ""
+
+
+def share(row: dict, name: str) -> str:
+    return f"{row[name]['median']:.1%}" if name in row else ""
+
+
+def show_checks(checks: list[dict]) -> None:
     heads = ["XLA", "TensorFloat-32", "bound, relative error", "gradient, relative error", "within float32"]
     keys = "xla", "tensor_float_32", "bound_error", "gradient_error", "within_float32"
     table(heads, [[f"{c[k]:.1e}" if isinstance(c[k], float) else c[k] for k in keys] for c in checks])
+
+
+def show(rows: list[dict]) -> None:
+    print(f"\nB = {rows[0]['batch_size']}, K = {rows[0]['num_samples']}", flush=True)
     cells = [
         [
-            row["batch_size"],
-            row["num_samples"],
             row["side"],
+            f"{row['first_seconds']:.0f}",
             text(row["steps_per_second"], 0),
+            speed(row),
             f"{row['gflops_per_second']['median']:.0f}",
-            f"{row['share_of_large_product']['median']:.1%}",
-            f"{row['share_of_products']['median']:.0%}",
+            share(row, "share_of_large_product"),
+            share(row, "share_of_products"),
             f"{row['bound_after']:.1f}" if "bound_after" in row else "",
         ]
         for row in rows
     ]
-    heads = ["B", "K", "side", "steps a second", "GFLOP/s", "of a large product", "of the products", "L_50 after"]
-    table(heads, cells)
+    heads = ["side", "s to the first", "steps a second", "times the fastest peer", "GFLOP/s", "of a large product"]
+    table([*heads, "of the products", "L_50 after"], cells)
+
+
+def show_protocol(stages: list[dict]) -> None:
     for line in stages:
         last, total = line["stage_hours"][-1], line["total_hours"]
         print(
             f"K = {line['num_samples']}, {line['side']}: the paper's last stage {last:.1f} h, all eight {total:.1f} h"
         )
+
+
+def show_nlls(rows: list[dict]) -> None:
+    cells = [
+        [
+            row["side"],
+            row["num_samples"],
+            text(row["images_per_second"], 0),
+            speed(row),
+            share(row, "share_of_large_product"),
+            share(row, "share_of_products"),
+            f"{row['nll']:.2f} ({row['images']})" if "nll" in row else "",
+        ]
+        for row in rows
+    ]
+    heads = ["side", "K", "images a second", "times the fastest peer", "of a large product", "of the products"]
+    table([*heads, "NLL (images)"], cells)
 
 
 def draw(figure, rows: list[dict]) -> None:
@@ -158,33 +172,47 @@ def main(args) -> None:
         tf.config.experimental.set_memory_growth(device, True)
     train, batches, samples = images("train", args.quick), BATCHES, SAMPLES
     if args.quick:
-        batches, samples = BATCHES[:1], SAMPLES[1:2]
+        batches, samples = BATCHES[1:], SAMPLES[:1]
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices(kind)[0])
+    results = {"device": {"name": details.get("device_name", kind), "tensorflow_sees": args.device}, "complete": False}
     checks = verify(args.device, (train[:20] > 127).astype(np.float32))
+    show_checks(checks)
     limits = {}
     for tensor_float in (False, True):
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
         name = "TensorFloat-32" if tensor_float else "float32"
         limits[name] = large_product(args.device, 128 if args.quick else args.size, 0.0 if args.quick else 2.0)
-        print(f"one large product, {name}: {limits[name]:.0f} GFLOP/s")
-    rows = []
-    with Workers(["keras_iwae"]) as workers:
+        print(f"one large product, {name}: {limits[name]:.0f} GFLOP/s", flush=True)
+    results |= {"verification": checks, "large_product_gflops_per_second": limits, "rows": []}
+    report.keep(results)
+    limit, seconds = limits["TensorFloat-32"], 0.02 if args.quick else args.seconds
+    # On a CPU `train_step.py` and `nll.py` have the peers.
+    with Workers(["keras_iwae", *(["pytorch", "jax"] if kind == "GPU" else [])]) as workers:
         files = {"images": workers.save_images(train), "weights": workers.save_weights(Network().weights())}
         judged = (train[:100] > 127).astype(float)
-        shared = {"files": files, "rows": len(train), "judged": judged}
-        for batch in batches:
-            for count in samples:
-                rows += measure(workers, batch, count, args, shared, limits["TensorFloat-32"])
-    stages = protocol(rows)
-    show(checks, rows, stages)
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices(kind)[0])
-    results = {
-        "device": {"name": details.get("device_name", kind), "tensorflow_sees": args.device},
-        "verification": checks,
-        "large_product_gflops_per_second": limits,
-        "rows": rows,
-        "paper_protocol": stages,
-    }
-    report.write(results, lambda figure: draw(figure, rows), (13, 5))
+        shared = {"files": files, "rows": len(train), "judged": judged, "limit": limit}
+        drop_peers_elsewhere(workers, files)
+        results["left_out"] = workers.left_out
+        for count in samples:
+            for batch in batches:
+                rows = steps(workers, batch, count, seconds, args.rounds, shared)
+                show(rows)
+                results["rows"] += rows
+                results["paper_protocol"] = protocol(results["rows"])
+                report.keep(results)
+        show_protocol(results["paper_protocol"])
+        files = {
+            "weights": trained(workers, TRAINED, args.quick),
+            "images": workers.save_images(images("test", args.quick)),
+        }
+        results["nll"] = nlls(workers, files, args.quick, args.rounds, limit)
+        show_nlls(results["nll"])
+        report.keep(results)
+    with tempfile.TemporaryDirectory(prefix="keras_iwae-") as folder:
+        row = table_row(args.row, Path(folder), args.quick)
+    print(f"{row['row']}: {row['seconds_training']:.0f} s of training, {row['seconds_evaluation']:.0f} s of evaluation")
+    results |= {"table_row": row, "complete": True}
+    report.write(results, lambda figure: draw(figure, results["rows"]), (13, 5))
     if not all(check["within_float32"] for check in checks if not check["tensor_float_32"]):
         raise ValueError("the step on the device is not that on the CPU to float32; see the table")
 
@@ -193,5 +221,8 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--device", default="GPU:0", help="as TensorFlow names it [GPU:0]")
     arguments.add_argument("--seconds", type=float, default=2.0, help="length of a round of a side [2]")
+    arguments.add_argument(
+        "--row", default="digits-iwae-k50-l1-fast", metavar="NAME", help="of the table [digits-iwae-k50-l1-fast]"
+    )
     arguments.add_argument("--size", type=int, default=8192, help="rows and columns of the large product [8192]")
     run(main, arguments)

@@ -266,12 +266,53 @@ def test_peers_have_the_rates_of_the_recipe(total):
 
 
 def test_the_papers_stages_are_powers_of_three():
-    row = {"batch_size": 20, "num_samples": 5, "side": "fit", "bound_after": 0.0}
-    rows = [{**row, "steps_per_second": {"median": 2980.0}}, {**row, "steps_per_second": {"median": 1.0}}]
-    (line,) = gpu.protocol(rows)
+    row = {"batch_size": 20, "num_samples": 5, "side": "fit", "steps_per_second": {"median": 1.0}}
+    faster = "JAX", "matrix products", "the same, m = 8"
+    others = [{**row, "side": side, "steps_per_second": {"median": 1e6}} for side in faster]
+    (line,) = gpu.protocol([row, {**row, "steps_per_second": {"median": 2980.0}}, *others])
     # One pass a second: 2,187 passes in the last stage, 3,280 in all.
     assert line["stage_hours"][-1] == pytest.approx(2187 / 3600)
     assert line["total_hours"] == pytest.approx(3280 / 3600)
+
+
+class _Failing:
+    """A framework's process that computes on a device, or cannot compute at all."""
+
+    def __init__(self, device):
+        self.device, self.closed = device, False
+
+    def ask(self, do, **settings):
+        if self.device is None and do == "round":
+            raise ChildProcessError("no room")
+        return {"device": self.device}
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_peer_that_fails_or_computes_elsewhere_is_left_out_of_a_gpu_s_table(capsys):
+    workers = _peers.Workers([])
+    started = {"pytorch": _Failing(None), "jax": _Failing("cpu"), "keras_iwae": _Failing("gpu")}
+    workers.started = dict(started)
+    gpu.drop_peers_elsewhere(workers, {})
+    assert list(workers.started) == ["keras_iwae"]
+    assert workers.left_out == {"pytorch": "no room", "jax": "it computes on cpu"}
+    assert started["pytorch"].closed
+    assert started["jax"].closed
+    workers.started, workers.left_out = {"jax": _Failing("gpu"), "pytorch": _Failing("cuda")}, {}
+    gpu.drop_peers_elsewhere(workers, {})
+    assert len(workers.started) == 2
+    assert not workers.left_out
+
+
+def test_a_report_is_kept_before_it_is_whole(tmp_path, capsys):
+    report = _report.Report("name", argparse.Namespace(out=tmp_path / "name.json", quick=False))
+    report.keep({"rows": [1], "complete": False})
+    assert json.loads((tmp_path / "name.json").read_text())["rows"] == [1]
+    assert not capsys.readouterr().out
+    assert not (tmp_path / "name.png").exists()
+    report.write({"rows": [1, 2], "complete": True})
+    assert json.loads((tmp_path / "name.json").read_text())["complete"] is True
 
 
 def test_a_smoke_run_leaves_the_docs_alone_and_a_file_has_its_figure_beside_it(tmp_path):

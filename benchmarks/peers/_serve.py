@@ -64,21 +64,23 @@ class _Worker:
 
     def do_make(self, name: str, kind: str, **settings) -> dict:
         self.sides[name] = self.makers[kind](settings)
-        return {}
+        return {"device": getattr(self.sides[name], "device", None)}
 
     def do_prepare(self, name: str, seconds: float, most: int, multiple: int = 1) -> dict:
         """Compile and warm up, and choose how many units, a multiple of `multiple`, a round of about `seconds` has."""
-        side, count = self.sides[name], multiple
+        side, count, first = self.sides[name], multiple, None
         for _ in range(3):
             run = side.ready(count)
+            begin = time.perf_counter()
             run()
+            first = time.perf_counter() - begin if first is None else first
             taken, _ = timed(side, run)
             wanted = min(most, max(count, round(count * seconds / taken)))
             if wanted <= 1.5 * count:
                 break
             count = multiple * (wanted // multiple)
         self.rounds[name] = side.ready(count), count
-        return {"count": count}
+        return {"count": count, "first_seconds": first}
 
     def do_exactly(self, name: str, count: int) -> dict:
         """A round has `count` units, and none was done yet."""

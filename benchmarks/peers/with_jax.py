@@ -35,6 +35,8 @@ def loss(weights, x, key, samples):
 
 
 class Train:
+    device = jax.default_backend()
+
     def __init__(self, settings: dict):
         self.samples, self.batch_size = settings["num_samples"], settings["batch_size"]
         self.images = jnp.asarray(np.load(settings["images"]))

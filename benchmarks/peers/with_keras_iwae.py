@@ -113,14 +113,18 @@ class Recipe:
 
 
 class NLL(Model):
-    """`importance_weighted_nll` over binary images."""
+    """`importance_weighted_nll` over binary images, by the encoder's draws or by proposals fitted to each image."""
+
+    def __init__(self, settings: dict):
+        super().__init__(settings)
+        self.settings = {"proposal": settings.get("proposal", "amortized"), "bounds": (), "verbose": False}
 
     def ready(self, count: int):
         images = (self.images[:count] > 127).astype(np.float32)
         samples = self.model.num_samples
 
         def run():
-            return keras_iwae.importance_weighted_nll(self.model, images, samples, bounds=(), verbose=False).nll
+            return keras_iwae.importance_weighted_nll(self.model, images, samples, **self.settings).nll
 
         return run
 

@@ -151,10 +151,16 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
         "date": datetime.date.today().isoformat(),
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         "cores": os.cpu_count(),
-        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "gpus": _gpus(),
     }
     write_json(root / "results" / f"{name}.json", record)
     return result_of(name, root)
+
+
+def _gpus() -> list[str]:
+    """The names of the GPUs that TensorFlow sees."""
+    details = tf.config.experimental.get_device_details
+    return [details(one).get("device_name", one.name) for one in tf.config.list_physical_devices("GPU")]
 
 
 def _result_of_start(row: Row, root: Path, before: dict) -> dict | None:
