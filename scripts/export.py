@@ -50,6 +50,8 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae.training import library, runs
 
     run = library.run_of(args.model)
+    if args.out is None and str(run).startswith("hf://"):
+        raise ValueError("--out: expected a folder to export to, as the model lies in none. Received: none")
     out = args.out or runs.folder(run) / ("serving" if args.format == "savedmodel" else args.format)
     if args.format != "savedmodel":
         files = serving.export_runtime(runs.load_model(run), out, args.format, args.endpoints)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_iwae
 from keras_iwae.training import AveragesAfterEpochs, FusedAdam, exchange_averages
 
 DECAY = 0.8
@@ -57,6 +58,47 @@ def test_averages_are_what_an_epoch_ends_with_and_steps_go_on_without_them(make_
     np.testing.assert_array_equal(seen.begun[1], seen.steps[half - 1])
     # After the fit it is the averages that are there, as Keras has it.
     np.testing.assert_allclose(seen.weights(), by_step[-1], rtol=1e-4, atol=1e-6)
+
+
+class StoppedInValidation(keras.callbacks.Callback):
+    def on_test_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(make_model, images):
+    model, averages = make_model(), AveragesAfterEpochs()
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    options = {"batch_size": 4, "validation_data": images[:4], "verbose": 0}
+    seen = Seen()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(images, callbacks=[averages, seen, StoppedInValidation(), averages.ends], **options)
+    assert np.abs(seen.weights() - seen.steps[-1]).max() > 1e-3
+    again = Seen()
+    model.fit(images, callbacks=[averages, again, averages.ends], **options)
+    np.testing.assert_array_equal(again.begun[0], seen.steps[-1])
+    np.testing.assert_array_equal(again.validated[0], again.ended[0])
+
+
+def test_averages_of_a_mixed_precision_s_optimizer_are_those_within_it(images):
+    model = keras_iwae.IWAE(images.shape[1:], latent_dim=2, hidden=(4,), num_samples=2, dtype="mixed_float16")
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    averages, seen = AveragesAfterEpochs(), Seen()
+    model.fit(images, batch_size=4, epochs=3, callbacks=[averages, seen, averages.ends], verbose=0)
+    # The scale is found in the first steps, which change nothing.
+    assert np.abs(seen.ended[-1] - seen.steps[-1]).max() > 1e-4
+    np.testing.assert_array_equal(seen.begun[-1], seen.steps[2 * len(seen.steps) // 3 - 1])
+
+
+def test_an_optimizer_without_averages_is_refused_before_the_first_step(make_model, images):
+    model, averages = make_model(), AveragesAfterEpochs()
+    model.compile(FusedAdam(0.01))
+    with pytest.raises(
+        ValueError, match=r"`optimizer`\. Expected one with use_ema=True.* Received: a FusedAdam without"
+    ):
+        model.fit(images, batch_size=4, callbacks=[averages, averages.ends], verbose=0)
+    assert int(model.optimizer.iterations) == 0
+    with pytest.raises(ValueError, match="use_ema=True"):
+        exchange_averages(model)
 
 
 def test_exchanging_twice_is_nothing(make_model, images):

@@ -379,6 +379,7 @@ def test_a_size_beside_batches_is_refused(call, method, way):
         ("epochs", {"x": X, "epochs": 1.5}),
         ("initial_epoch", {"x": X, "epochs": 3, "initial_epoch": 5}),
         ("steps_per_epoch", {"x": X, "steps_per_epoch": 0}),
+        ("steps_per_epoch", {"x": X, "steps_per_epoch": 2.5}),
         ("validation_steps", {"x": X, "validation_data": X, "validation_steps": 0}),
         ("x", {"x": {"image": X, "sample_weight": np.ones(len(X))}}),
     ],
@@ -387,6 +388,32 @@ def test_an_argument_of_fit_without_effect_is_refused(call, argument, options):
     with pytest.raises(ValueError, match="Expected") as error:
         call.model.fit(**options)
     one_line(error, argument)
+
+
+def test_steps_within_a_call_of_several_are_refused_for_a_call_takes_all_of_its_steps():
+    model, batches = make(), dataset(X)
+    model.compile(keras.optimizers.SGD(0.1), steps_per_execution=4)
+    endless = {"x": batches.repeat(), "verbose": 0}
+    for method, options, argument in (
+        (model.fit, {"steps_per_epoch": 2}, "steps_per_epoch"),
+        (model.fit, {"steps_per_epoch": 4, "validation_data": X, "validation_steps": 5}, "validation_steps"),
+        (model.evaluate, {"steps": 6}, "steps"),
+        (model.predict, {"steps": 1}, "steps"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"Expected a multiple of steps_per_execution = 4, .* Received: \d$"
+        ) as error:
+            method(**endless, **options)
+        one_line(error, argument)
+    assert int(model.optimizer.iterations) == 0
+    model.fit(**endless, steps_per_epoch=8)
+    assert int(model.optimizer.iterations) == 8
+    # As many as there are.
+    there = len(batches)
+    assert there % 4
+    model.fit(batches, steps_per_epoch=there, verbose=0)
+    assert int(model.optimizer.iterations) == 8 + there
+    assert len(model.predict(batches, steps=there, verbose=0)) == len(X)
 
 
 def test_epochs_that_are_validated_are_said_in_any_way():

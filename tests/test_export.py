@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_iwae import networks
+from keras_iwae import likelihoods, networks
 from keras_iwae.evaluation.streaming import stream_log_weights
 from keras_iwae.foundation.keys import Purpose, key_for
+from keras_iwae.foundation.support import Support
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.serving import export
 from keras_iwae.serving.endpoints import Endpoint
@@ -487,6 +489,31 @@ def test_warmup_replays_every_endpoint_that_server_side_batching_takes(folder, s
         assert all(len(value) == 1 and np.isfinite(value).all() for value in outputs.values())
         replayed.append(request.model_spec.signature_name)
     assert replayed == list(ROW_ENDPOINTS)
+
+
+class NumbersFromOne(likelihoods.Likelihood):
+    """Of a user's own, of numbers of at least 1."""
+
+    support = Support(low=1.0)
+
+    def entries(self, parameters):
+        return tfp.distributions.LogNormal(parameters, 1.0)
+
+
+def test_warmup_rows_are_in_the_support(tmp_path):
+    model = IWAE(3, latent_dim=2, hidden=(4,), likelihood=NumbersFromOne())
+    folder = export_saved_model(model, tmp_path)
+    served = load_saved_model(tmp_path).signatures
+    answered = []
+    for request in warmup_requests(folder):
+        inputs = {entry.key: tf.constant(tf.make_ndarray(entry.value)) for entry in request.inputs}
+        outputs = served[request.model_spec.signature_name](**inputs)
+        assert all(np.isfinite(value).all() for value in outputs.values())
+        answered.append(request.model_spec.signature_name)
+    assert set(answered) == set(ROW_ENDPOINTS)
+    # Columns have their own.
+    spec = tf.TensorSpec([None, 3], tf.float32)
+    np.testing.assert_array_equal(export._one_row(spec, [1.0, 0.0, 2.0]), [[1.0, 0.0, 2.0]])
 
 
 def test_warmup_bytes_are_those_of_tensorflow_serving_api():

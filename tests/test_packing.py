@@ -165,6 +165,18 @@ def test_scripts_take_a_name_and_write_beside_and_not_into_the_box(packed, tmp_p
     # What was found is there the next time.
     runs.update_metrics("saved_models/rounded", {"nll_test": {"nll": 1.0}})
     assert runs.read_metrics(library.run_of("rounded"))["nll_test"] == {"nll": 1.0}
+    # Two processes that copy it at one time.
+    shutil.rmtree("saved_models/rounded")
+    copytree = shutil.copytree
+
+    def copied_by_another_too(source, target, **options):
+        copytree(source, "saved_models/rounded", **options)
+        return copytree(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", copied_by_another_too)
+        assert library.run_of("rounded") == Path("saved_models/rounded")
+    assert [path.name for path in Path("saved_models").iterdir()] == ["rounded"]
     # A path that exists comes first, and what is neither is told on as it is.
     Path("digits-iwae-k4").mkdir()
     for source in ("digits-iwae-k4", "nowhere", "hf://user/model"):

@@ -22,6 +22,12 @@ def test_flat_and_coloured_images():
     assert plots.image_grid(np.zeros((5, 4, 6, 3)), columns=5).shape == (4, 5 * 7 - 1, 3)
 
 
+@pytest.mark.parametrize(("name", "given"), [("columns", (np.zeros((2, 4)), 0)), ("images", (np.zeros((0, 4)), 3))])
+def test_a_grid_of_nothing_is_refused(name, given):
+    with pytest.raises(ValueError, match=f"`{name}`\\. Expected"):
+        plots.image_grid(*given)
+
+
 def test_side_by_side_alternates():
     pairs = plots.side_by_side(np.zeros((3, 2, 2, 1)), np.ones((3, 2, 2, 1)))
     assert pairs[:, 0, 0, 0].tolist() == [0.0, 1.0] * 3

@@ -352,3 +352,13 @@ def test_what_a_start_left_that_was_killed_is_no_hindrance(tmp_path):
         with pytest.raises(ValueError, match="holds other files"):
             runs.create(other, {"epochs": 1}, first)
         assert (other / name).read_text() == text
+
+
+def test_no_time_to_train_is_refused_before_there_is_a_run(tmp_path):
+    config = experiments.ExperimentConfig.of(dataset="digits", latent_dim=(2,), hidden=((4,),), epochs=1)
+    for minutes in (0, -1.0):
+        with pytest.raises(ValueError, match=r"`budget_minutes`\. Expected"):
+            experiments.train(config, tmp_path / "run", minutes)
+        with pytest.raises(ValueError, match=r"`budget_minutes`\. Expected"):
+            experiments.resume(tmp_path / "run", budget_minutes=minutes)
+    assert not list(tmp_path.iterdir())

@@ -168,7 +168,7 @@ assert nll["IWAE"] < nll["VAE"]
 # squared distance of each to the nearest training digit.
 
 # %% [markdown] tags=["answer"]
-# They are, and this is what a learned prior is about (lesson 6): the decoder is fine, where
+# They are, and this is what a learned prior is about (lesson 7): the decoder is fine, where
 # its codes are. It is a repair after the fact, and has no bound that says how good it is.
 
 # %% tags=["answer"]

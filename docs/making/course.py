@@ -73,7 +73,10 @@ def executed(lesson: Path, package: str) -> nbformat.NotebookNode:
     KEPT.mkdir(parents=True, exist_ok=True)
     for old in KEPT.glob(f"{lesson.stem}-*.ipynb"):
         old.unlink()
-    nbformat.write(notebook, kept)
+    # Half a notebook would be read for a whole one.
+    beside = kept.with_suffix(".part")
+    nbformat.write(notebook, beside)
+    beside.replace(kept)
     return notebook
 
 

@@ -17,7 +17,7 @@ from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig, flattened
 from keras_iwae.experiments.fitting import fit_run
 from keras_iwae.experiments.inputs import Inputs
-from keras_iwae.foundation import MARK, check_folder, held_folder
+from keras_iwae.foundation import MARK, check_folder, check_positive, held_folder
 from keras_iwae.models import IWAE
 from keras_iwae.training import Machines, exchange_averages, number_of_machines, over_devices, over_machines, runs
 
@@ -48,10 +48,11 @@ def train(
         the run folder: see `keras_iwae.training.runs` for what it holds.
 
     Raises:
-        ValueError: if `out` holds anything, an argument of the configuration is out of range, or the processes of
-            TF_CONFIG are asked for different things.
+        ValueError: if `out` holds anything, an argument of the configuration is out of range, `budget_minutes` is no
+            number above 0, or the processes of TF_CONFIG are asked for different things.
         OSError: if one of these ends before the others.
     """
+    _check_budget(budget_minutes)
     if out is None and number_of_machines() > 1:
         raise ValueError(f"{MARK}out`. Expected a folder that all processes of TF_CONFIG see. Received: none")
     together = _others(devices)
@@ -99,6 +100,7 @@ def resume(
             TF_CONFIG find different things there, or another process is at work in it.
         OSError: if one of these ends before the others.
     """
+    _check_budget(budget_minutes)
     together = _others(devices)
     run = check_folder("out", run)
     stored = runs.read_json(run / "config.json")
@@ -138,6 +140,11 @@ def resume(
             # Now that it is known that the run can go on.
             runs.write_json(run / "config.json", asdict(config))
         return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, callbacks, together)
+
+
+def _check_budget(minutes: float | None) -> None:
+    if minutes is not None:
+        check_positive("budget_minutes", minutes)
 
 
 def _others(devices: int) -> Machines | None:

@@ -163,6 +163,7 @@ class IWAE(LatentModel):
         return self._training_samples
 
     def _end_fit(self) -> None:
+        super()._end_fit()
         self._train_with(self.num_samples)
 
     def _train_with(self, samples: int) -> None:

@@ -4,10 +4,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, is_own_class, shape_text, value_errors
+from keras_iwae.foundation import MARK, is_own_class, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
-from keras_iwae.models.passes import check_ends, check_passes, check_split, check_steps, settle_validation_freq
+from keras_iwae.models.passes import (
+    check_ends,
+    check_passes,
+    check_split,
+    check_steps,
+    settle_validation_freq,
+    shuffles,
+)
 from keras_iwae.models.replicas import Batch, refuse_on_batch, refuse_over_machines, shared_out
 from keras_iwae.models.stopping import check_batch, check_callbacks, with_stopping
 
@@ -30,6 +37,8 @@ class CheckedModel(CompiledModel):
 
     def _end_fit(self) -> None:
         """Give up what a callback changed of training, which is of the `fit` that it was given to."""
+        # Set by a `BackupAndRestore`: Keras would begin each further fit there.
+        self._initial_epoch = None
 
     @property
     def metrics_names(self) -> list[str]:
@@ -65,7 +74,9 @@ class CheckedModel(CompiledModel):
         refuse_over_machines(self, "fit")
         _refuse_labels(y, class_weight)
         check_batch_size(x, batch_size)
-        check_passes(epochs, initial_epoch, steps_per_epoch, validation_steps)
+        check_passes(epochs, initial_epoch)
+        check_steps(steps_per_epoch, x, self.steps_per_execution, "steps_per_epoch")
+        check_steps(validation_steps, validation_data, self.steps_per_execution, "validation_steps")
         check_split(validation_split, validation_data, x)
         check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
@@ -89,7 +100,7 @@ class CheckedModel(CompiledModel):
                     with_stopping(callbacks, self),
                     validation_split,
                     self._validation(validation_data),
-                    _shuffles(x, shuffle),
+                    shuffles(x, shuffle),
                     None,
                     weights,
                     initial_epoch,
@@ -119,7 +130,7 @@ class CheckedModel(CompiledModel):
             ValueError: for data that is not taken, weights of the model that are not finite, and after a pass in which
                 no example had a weight above 0.
         """
-        check_steps(steps)
+        check_steps(steps, x, self.steps_per_execution)
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
@@ -148,7 +159,7 @@ class CheckedModel(CompiledModel):
         """
         refuse_over_machines(self, "predict")
         check_callbacks(callbacks)
-        check_steps(steps)
+        check_steps(steps, x, self.steps_per_execution)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
         self.check_finite()
@@ -271,20 +282,6 @@ def _refuse_validation(**options) -> None:
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"{MARK}validation_{name}`. Expected none without validation data. Received: {value!r}")
-
-
-def _shuffles(x, shuffle: bool | None) -> bool:
-    """What Keras is to be told of `shuffle`: by default it is, where there is something to shuffle."""
-    # Of a PyDataset it shuffles the batches.
-    possible = isinstance(x, np.ndarray) or getattr(x, "num_batches", None) is not None
-    if shuffle is None:
-        return possible
-    if check_boolean("shuffle", shuffle) and not possible:
-        raise ValueError(
-            f"{MARK}shuffle`. Expected False beside batches in an order of their own; shuffle the dataset: "
-            "dataset.shuffle(...). Received: True"
-        )
-    return bool(shuffle)
 
 
 def _refuse_labels(y, class_weight=None) -> None:

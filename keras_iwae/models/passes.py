@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_integer, check_number
+from keras_iwae.foundation import MARK, check_boolean, check_integer, check_number
 
 
-def check_passes(epochs: Any, initial_epoch: Any, steps_per_epoch: Any, validation_steps: Any) -> None:
+def check_passes(epochs: Any, initial_epoch: Any) -> None:
     """Refuse numbers that are none, and a first pass beyond the last; a run that goes on may have none left to do.
 
     Raises:
@@ -22,19 +22,31 @@ def check_passes(epochs: Any, initial_epoch: Any, steps_per_epoch: Any, validati
             f"{MARK}initial_epoch`. Expected at most epochs = {epochs}, which counts from the first pass of all. "
             f"Received: {initial_epoch}"
         )
-    for name, steps in {"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps}.items():
-        if steps is not None:
-            check_integer(name, steps)
 
 
-def check_steps(steps: Any) -> None:
-    """Refuse a number of batches that is none.
+def check_steps(steps: Any, x: Any, steps_a_call: int, argument: str = "steps") -> None:
+    """Refuse a number of batches that is none, and one that ends within a call of Keras', which takes whole calls.
+
+    Args:
+        steps: how many batches a pass takes, `None` for all there are.
+        x: the data, as it was given.
+        steps_a_call: the model's `steps_per_execution`.
+        argument: the name that the caller knows `steps` by.
 
     Raises:
-        ValueError: which names `steps`.
+        ValueError: which names the argument.
     """
-    if steps is not None:
-        check_integer("steps", steps)
+    if steps is None or check_integer(argument, steps) % steps_a_call == 0:
+        return
+    there = x.num_batches if isinstance(x, keras.utils.PyDataset) else None
+    if isinstance(x, tf.data.Dataset) and x.cardinality() >= 0:
+        there = int(x.cardinality())
+    # Of data that ends there, a call takes no more.
+    if there is None or there > steps:
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a multiple of steps_per_execution = {steps_a_call}, which a call takes. "
+            f"Received: {steps}"
+        )
 
 
 def check_ends(x: Any, steps: Any, argument: str, steps_name: str, passes: int = 1) -> None:
@@ -99,3 +111,21 @@ def check_split(validation_split: Any, validation_data: Any, x: Any) -> None:
             f"{MARK}validation_split`. Expected none beside `validation_data`, which is taken. "
             f"Received: {validation_split}"
         )
+
+
+def shuffles(x: Any, shuffle: bool | None) -> bool:
+    """What Keras is to be told of `shuffle`: by default it is, where there is something to shuffle.
+
+    Raises:
+        ValueError: which names `shuffle`, if it is no boolean, or batches come in an order of their own.
+    """
+    # Of a PyDataset it shuffles the batches.
+    possible = isinstance(x, np.ndarray) or getattr(x, "num_batches", None) is not None
+    if shuffle is None:
+        return possible
+    if check_boolean("shuffle", shuffle) and not possible:
+        raise ValueError(
+            f"{MARK}shuffle`. Expected False beside batches in an order of their own; shuffle the dataset: "
+            "dataset.shuffle(...). Received: True"
+        )
+    return bool(shuffle)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_iwae.foundation import check_ending, replacing
+from keras_iwae.foundation import MARK, check_ending, check_integer, replacing
 
 _ZOOM = 4
 
@@ -30,8 +30,13 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
 
     Returns:
         `[rows * (H + 1) - 1, columns * (W + 1) - 1]`, and a last axis of 3 for colours.
+
+    Raises:
+        ValueError: if there are no images, or `columns` is no integer of at least 1.
     """
-    pictures = as_pictures(images)
+    columns, pictures = check_integer("columns", columns), as_pictures(images)
+    if not len(pictures):
+        raise ValueError(f"{MARK}images`. Expected at least one. Received: none")
     rows = -(-len(pictures) // columns)
     missing = rows * columns - len(pictures)
     padding = [(0, missing), (0, 1), (0, 1)] + [(0, 0)] * (pictures.ndim - 3)

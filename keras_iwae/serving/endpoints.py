@@ -1,6 +1,6 @@
 """What an exported model answers: one function of tensors for each endpoint, and the tensors it takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,13 +18,13 @@ class Endpoint(NamedTuple):
     Attributes:
         function: of tensors, gives tensors by name.
         inputs: specs of what it takes.
-        number: one that it takes.
+        number: one that it takes, or one for each column.
         samples: importance samples of each row, where it does not take `num_samples`; 0 where it draws none.
     """
 
     function: Callable[..., Tensors]
     inputs: tuple[tf.TensorSpec, ...]
-    number: float = 0.0
+    number: float | Sequence[float] = 0.0
     samples: int = 0
 
     @property
@@ -116,8 +116,8 @@ def endpoints(model: IWAE, proposal: Proposal) -> dict[str, Endpoint]:
         "sample": Endpoint(sample, (integer("seed", None),)),
         "sample_n": Endpoint(sample_n, (integer("num_samples"), integer("seed"))),
         "decode": Endpoint(decode, (latents,)),
-        "encode": Endpoint(encode, (events,)),
-        "reconstruct": Endpoint(reconstruct, (events,)),
+        "encode": Endpoint(encode, (events,), door.support.nearest_to_zero),
+        "reconstruct": Endpoint(reconstruct, (events,), door.support.nearest_to_zero),
     }
     if model.posterior.density != "none":
         found["log_likelihood"] = Endpoint(log_likelihood, (events, integer("num_samples"), integer("seed")))

@@ -6,7 +6,7 @@ stateful random op would replay the same stream after each server start if a glo
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,9 @@ def export_saved_model(
     - `log_likelihood(images, num_samples, seed)`: `log_likelihood` `[n]`, the bound L_K in nats with K = num_samples,
       and `effective_sample_size` `[n]`, in samples; not where the posterior has no density.
 
-    With another likelihood `images` are called `events` and `probabilities` `mean`, and `decode` gives `mean` and
-    `stddev`. `seed` and `num_samples` are int32, `images` are float32 in the likelihood's support, with NaN where the
-    model takes it.
+    With another likelihood `images` are called `events` and `probabilities` `mean`, and `decode` gives `mean`, `stddev`
+    and, where entries have levels, `probabilities`. `seed` and `num_samples` are int32, `images` are float32 in the
+    likelihood's support, with NaN where the model takes it.
 
     Of an `IWAEImputer` or `IWAEDensity` that was fitted, with an input `[n]` for each column, float64 in the units of
     the table with NaN where a cell is missing, or string with "" where levels are text; all in row format too:
@@ -186,8 +186,8 @@ def _warmup_records(model_name: str, served: dict[str, Endpoint]) -> list[bytes]
     ]
 
 
-def _one_row(spec: tf.TensorSpec, number: float) -> np.ndarray:
-    value = {tf.string: b"", tf.int32: 0}.get(spec.dtype, number)
+def _one_row(spec: tf.TensorSpec, number: float | Sequence[float]) -> np.ndarray:
+    value: bytes | float | Sequence[float] = {tf.string: b"", tf.int32: 0}.get(spec.dtype, number)
     return np.full([1, *spec.shape[1:]], value, spec.dtype.as_numpy_dtype)
 
 

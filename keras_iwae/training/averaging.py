@@ -11,6 +11,8 @@ the one to go on with, to the last bit.
 import keras
 import tensorflow as tf
 
+from keras_iwae.foundation import MARK
+
 
 def exchange_averages(model: keras.Model) -> None:
     """Let weights and their averages change places; twice, nothing has happened.
@@ -18,14 +20,28 @@ def exchange_averages(model: keras.Model) -> None:
     Args:
         model: a model whose optimizer has `use_ema`, built.
 
+    Raises:
+        ValueError: if the optimizer keeps no averages.
+
     References:
         Polyak, Juditsky (1992), Acceleration of stochastic approximation by averaging.
     """
-    optimizer = model.optimizer
+    optimizer = _with_averages(model)
     for weight, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True):
         before = tf.identity(weight.value)
         weight.assign(average)
         average.assign(before)
+
+
+def _with_averages(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer that has the averages: within the one that scales the loss, under mixed precision."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        raise ValueError(
+            f"{MARK}optimizer`. Expected one with use_ema=True, which keeps averages of the weights. Received: a "
+            f"{type(optimizer).__name__} without"
+        )
+    return optimizer
 
 
 class AveragesAfterEpochs(keras.callbacks.Callback):
@@ -33,12 +49,20 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
 
     It comes first, and what it has at `ends`, another callback, last: what lies between the two sees the averages when
     an epoch ends. Keras itself leaves the averages in the model when `fit` does.
+
+    Raises:
+        ValueError: from `fit`, if the optimizer has no `use_ema`.
     """
 
     def __init__(self):
         super().__init__()
         self._exchanged = False
         self.ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self._set(False))
+
+    def on_train_begin(self, logs=None):
+        _with_averages(self.model)
+        # Of a fit that was stopped while it was judged.
+        self._set(False)
 
     def on_test_begin(self, logs=None):
         self._set(True)

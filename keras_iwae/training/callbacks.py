@@ -165,7 +165,10 @@ class ImageGrids(keras.callbacks.Callback):
 
     def __init__(self, log_dir: str | os.PathLike, originals: np.ndarray):
         super().__init__()
-        self.writer, self.originals = tf.summary.create_file_writer(str(log_dir)), originals
+        self.log_dir, self.originals = str(log_dir), originals
+
+    def on_train_begin(self, logs=None):
+        self.writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
         to_grey = self.model.generative.likelihood.to_grey

@@ -70,7 +70,12 @@ def run_of(source: str | None) -> str | Path:
         runs.ROOT.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=runs.ROOT) as beside:
             whole = shutil.copytree(boxed, Path(beside) / boxed.name, copy_function=shutil.copyfile)
-            os.replace(whole, copy)
+            try:
+                os.replace(whole, copy)
+            except OSError:
+                # Another process made the same copy meanwhile.
+                if not copy.is_dir():
+                    raise
     return copy
 
 
