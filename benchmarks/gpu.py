@@ -93,8 +93,9 @@ def share(row: dict, name: str) -> str:
 
 
 def show_checks(checks: list[dict]) -> None:
-    heads = ["XLA", "TensorFloat-32", "bound, relative error", "gradient, relative error", "within float32"]
-    keys = "xla", "tensor_float_32", "bound_error", "gradient_error", "within_float32"
+    heads = ["estimator", "K", "XLA", "TensorFloat-32", "bound, relative error", "gradient, relative error"]
+    heads.append("within float32")
+    keys = "estimator", "num_samples", "xla", "tensor_float_32", "bound_error", "gradient_error", "within_float32"
     table(heads, [[f"{c[k]:.1e}" if isinstance(c[k], float) else c[k] for k in keys] for c in checks])
 
 

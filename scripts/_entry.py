@@ -18,6 +18,8 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
     # A clone works without being installed.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Of a GPU no more than is needed: by default a second program beside this one finds nothing left.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     name = Path(sys.argv[0]).name
     for option, value in vars(args).items():
         if value == "":

@@ -160,7 +160,7 @@ def test_flops_are_those_of_the_graph(make_model, drawn):
 @pytest.mark.slow
 def test_the_judge_and_the_package_agree_on_the_same_noise():
     batch = (np.random.default_rng(5).random((3, 784)) < 0.3).astype(np.float32)
-    bound, _ = _same_step.gradients("CPU:0", False, 5, batch)
+    bound, _ = _same_step.gradients("CPU:0", False, 5, "reparameterized", batch)
     assert bound == pytest.approx(_network.mean_bound(_network.Network().weights(), batch, 5, seed=1), rel=1e-6)
     assert bound != pytest.approx(_network.mean_bound(_network.Network().weights(), batch, 5, seed=2), rel=1e-6)
 

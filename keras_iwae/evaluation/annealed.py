@@ -16,7 +16,7 @@ from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.weighted import having_say, mean
 from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
-from keras_iwae.foundation import Purpose, check_integer, key_for, number_text
+from keras_iwae.foundation import Purpose, check_integer, float32_products, key_for, number_text
 from keras_iwae.models import IWAE, check_model
 
 _BATCH_SIZE = 32
@@ -144,6 +144,7 @@ class _Annealing(AnnealingSettings):
         return in_lanes(annealed)
 
 
+@float32_products()
 def annealed_nll(
     model: IWAE,
     data: Any,

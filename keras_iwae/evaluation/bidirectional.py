@@ -15,7 +15,15 @@ from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.wording import finite_or_none, nats
-from keras_iwae.foundation import Purpose, check_boolean, check_file, check_integer, key_for, number_text
+from keras_iwae.foundation import (
+    Purpose,
+    check_boolean,
+    check_file,
+    check_integer,
+    float32_products,
+    key_for,
+    number_text,
+)
 from keras_iwae.models import IWAE, Samples, check_model
 
 
@@ -152,6 +160,7 @@ class _BothWays(AnnealingSettings):
         return in_lanes(both_ways)
 
 
+@float32_products()
 def bidirectional_gap(
     model: IWAE,
     num_examples: int = 100,

@@ -16,7 +16,7 @@ from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.result import NLLResult
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.streaming import DEFAULT_CHUNK_SIZE, stream_log_weights
-from keras_iwae.foundation import MARK, Purpose, check_integer, key_for
+from keras_iwae.foundation import MARK, Purpose, check_integer, float32_products, key_for
 from keras_iwae.models import IWAE, check_model
 
 # Weights kept of each image at least: the jackknife's correction is then exact to more digits than float32 has.
@@ -75,6 +75,7 @@ class _Weighing:
         return lambda x, seen, advance: weighed(x, seen + np.arange(len(x)), advance)
 
 
+@float32_products()
 def importance_weighted_nll(
     model: IWAE,
     data: Any,

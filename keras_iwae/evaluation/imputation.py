@@ -25,6 +25,7 @@ from keras_iwae.foundation import (
     as_sample_size,
     check_callable,
     check_integer,
+    float32_products,
     key_for,
     seed_of_keys,
     shape_text,
@@ -55,6 +56,7 @@ class Conditional(NamedTuple):
     probabilities: dict[int, np.ndarray]
 
 
+@float32_products()
 def conditional(
     model: IWAE,
     x: Any,

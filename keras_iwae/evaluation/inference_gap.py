@@ -16,7 +16,15 @@ from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.proposals import DRAWN_TOGETHER
 from keras_iwae.evaluation.refined import fitted, fitting_evaluations
 from keras_iwae.evaluation.streaming import stream_log_weights
-from keras_iwae.foundation import DiagonalGaussian, Purpose, check_callable, check_integer, is_known, key_for
+from keras_iwae.foundation import (
+    DiagonalGaussian,
+    Purpose,
+    check_callable,
+    check_integer,
+    float32_products,
+    is_known,
+    key_for,
+)
 from keras_iwae.models import IWAE, check_model
 
 tfd = tfp.distributions
@@ -50,6 +58,7 @@ class _Fitted:
         return lambda block: self.own.draw(DRAWN_TOGETHER, folded(seed, block))
 
 
+@float32_products()
 def inference_gap(
     model: IWAE,
     images: np.ndarray,

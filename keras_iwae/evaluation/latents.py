@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from keras_iwae.evaluation import diagnostics
 from keras_iwae.evaluation.diagnostics.numbers import numbers
 from keras_iwae.evaluation.spreading import Batch, Compute, Spread, computed_batches
-from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, is_known, key_for
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, float32_products, is_known, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import HierarchicalGaussian, StratifiedGaussianMixture, check_density
 from keras_iwae.priors import BernoulliPrior, HierarchicalPrior, StandardNormalPrior
@@ -98,6 +98,7 @@ class _Encoding:
         return encoded
 
 
+@float32_products()
 def latents(
     model: IWAE,
     images: np.ndarray,
@@ -209,6 +210,7 @@ def _kl(layer: dict[str, np.ndarray]) -> np.ndarray | None:
     return diagnostics.gaussian_kl(layer["loc"], layer["scale"]).mean(axis=0) if "scale" in layer else None
 
 
+@float32_products()
 def pairwise_log_posterior(
     model: IWAE, images: np.ndarray, draws: np.ndarray, progress: Callable[[int], object] = lambda done: None
 ) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, key_for
+from keras_iwae.foundation import MARK, Purpose, check_callable, check_integer, float32_products, key_for
 from keras_iwae.models import LatentModel, check_model
 
 
@@ -40,6 +40,7 @@ class PredictiveCheck:
         return found
 
 
+@float32_products()
 def predictive_check(
     model: LatentModel,
     x: np.ndarray,

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import Purpose, check_integer, key_for
+from keras_iwae.foundation import Purpose, check_integer, float32_products, key_for
 from keras_iwae.models import LatentModel, check_model
 from keras_iwae.posteriors import check_density
 
 
+@float32_products()
 def resampled_posterior(
     model: LatentModel, x: np.ndarray, num_draws: int, num_samples: int = 50, seed: int = 0
 ) -> tf.Tensor:
@@ -57,6 +58,7 @@ def resampling_graph(model: LatentModel) -> Callable[..., tf.Tensor]:
     return model.traced("resampling", lambda *arguments: _draw(model, *arguments), specs)
 
 
+@float32_products()
 def resampled_reconstruction(
     model: LatentModel, x: np.ndarray, num_draws: int = 10, num_samples: int = 50, seed: int = 0
 ) -> tf.Tensor:

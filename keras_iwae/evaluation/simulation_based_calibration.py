@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.diagnostics.ranks import RankCalibration
 from keras_iwae.evaluation.resampling import resampling_graph
-from keras_iwae.foundation import Purpose, check_callable, check_integer, key_for
+from keras_iwae.foundation import Purpose, check_callable, check_integer, float32_products, key_for
 from keras_iwae.models import LatentModel, check_model
 from keras_iwae.posteriors import check_density
 
@@ -15,6 +15,7 @@ from keras_iwae.posteriors import check_density
 _TOGETHER = 100
 
 
+@float32_products()
 def simulation_based_calibration(
     model: LatentModel,
     num_simulations: int = 400,

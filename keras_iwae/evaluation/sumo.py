@@ -13,7 +13,7 @@ from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import error_of_mean, standard_error
 from keras_iwae.evaluation.weighted import having_say, mean
 from keras_iwae.evaluation.wording import finite_or_none, nats, nll_text, quantity
-from keras_iwae.foundation import Purpose, check_integer, key_for, number_text
+from keras_iwae.foundation import Purpose, check_integer, float32_products, key_for, number_text
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
 
@@ -109,6 +109,7 @@ class SumoResult:
         return "\n".join(f"{name:<20}{value}" for name, value in rows)
 
 
+@float32_products()
 def sumo_nll(
     model: IWAE,
     data: Any,

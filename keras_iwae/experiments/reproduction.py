@@ -152,6 +152,8 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         "cores": os.cpu_count(),
         "gpus": _gpus(),
+        # Of the products of training alone, on a GPU.
+        "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
     }
     write_json(root / "results" / f"{name}.json", record)
     return result_of(name, root)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation import Arrays, Batch, Recipe, Spread, model_digest
 from keras_iwae.experiments.processes import RETRIES, Processes, check_count, processes
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, float32_products
 from keras_iwae.models import IWAE
 from keras_iwae.training import runs
 
@@ -118,6 +118,7 @@ def check_workers(workers: Any) -> None:
         )
 
 
+@float32_products()
 def _computed(path: Path, digest: str, recipe: Recipe, batch: Batch) -> Arrays:
     """What a worker does."""
     model = _loaded(path, digest)
@@ -132,6 +133,8 @@ def _loads(path: Path, digest: str) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(path: Path, digest: str) -> IWAE:
+    # Of a GPU all workers, and who started them, would take a part.
+    tf.config.set_visible_devices([], "GPU")
     model = runs.load_model(path)
     if model_digest(model) != digest:
         raise ValueError(

@@ -26,6 +26,7 @@ from keras_iwae.foundation.column_supports import ColumnSupports
 from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
+from keras_iwae.foundation.float32_products import float32_products
 from keras_iwae.foundation.float_inputs import TakesFloat32
 from keras_iwae.foundation.folders import whole_folder
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
@@ -103,6 +104,7 @@ __all__ = [
     "current_rows",
     "drawn_for_rows",
     "effective_sample_size",
+    "float32_products",
     "gaussian_mixture_log_prob",
     "having_rows",
     "held_folder",

@@ -66,5 +66,9 @@ def _stacked(parts: Sequence, count: int) -> tf.Tensor | None:
     """`[count, ...]` of so many tensors or fewer, with zeros behind them: one shape is one program."""
     if parts[0] is None:
         return None
-    stacked = tf.stack(parts)
-    return tf.pad(stacked, [[0, count - len(parts)], *[[0, 0]] * (stacked.shape.rank - 1)])
+    # Where batches come from: one copy to a GPU in the place of one for each.
+    with tf.device("CPU:0"):
+        stacked = tf.stack(parts)
+        if len(parts) == count:
+            return stacked
+        return tf.pad(stacked, [[0, count - len(parts)], *[[0, 0]] * (stacked.shape.rank - 1)])

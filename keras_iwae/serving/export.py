@@ -187,7 +187,8 @@ def _warmup_records(model_name: str, served: dict[str, Endpoint]) -> list[bytes]
 
 
 def _one_row(spec: tf.TensorSpec, number: float | Sequence[float]) -> np.ndarray:
-    value: bytes | float | Sequence[float] = {tf.string: b"", tf.int32: 0}.get(spec.dtype, number)
+    own: dict[tf.DType, bytes | int] = {tf.string: b"", tf.int32: 0}
+    value = own.get(spec.dtype, number)
     return np.full([1, *spec.shape[1:]], value, spec.dtype.as_numpy_dtype)
 
 
