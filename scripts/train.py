@@ -3,7 +3,7 @@
 
 The run folder holds model.keras, config.json, metrics.json, history.csv, TensorBoard logs with image grids, and
 figures. Ctrl-C or a kill loses at most the epoch under way: --resume continues with the same numbers that an
-uninterrupted run would have given.
+uninterrupted run would have given, on a GPU but for rounding.
 
 Where the environment variable TF_CONFIG names several processes, each started with the same command, they train one
 run together: docs/scale.md.

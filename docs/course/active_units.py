@@ -14,8 +14,8 @@
 #
 # $A_u = \mathrm{Var}_x(E_{q(u|x)}[u])$, and the unit is called active where $A_u > 0.01$.
 #
-# Where no unit is active the posterior has *collapsed*: $q(z|x) = p(z)$, and the decoder
-# makes do without z.
+# Where no unit is active the posterior has *collapsed*: $q(z|x)$ is much the same for every
+# picture, after training $p(z)$ itself, which costs no KL, and the decoder makes do without z.
 
 # %%
 import matplotlib.pyplot as plt

@@ -84,8 +84,9 @@ assert max(k * gap[k] for k in (10, 20, 50)) < 1.35 * min(k * gap[k] for k in (1
 # ## K in training
 #
 # Here each K is another model. More draws do two things: the bound that is climbed is
-# tighter, and its gradient is less noisy. The ELBO with 20 draws, the mean of 20 log weights,
-# has the second and not the first: it is still $L_1$.
+# tighter, and the decoder's gradient is less noisy (the encoder's is lesson 5's). The ELBO
+# with 20 draws, the mean of 20 log weights, has the second and not the first: it is still
+# $L_1$.
 #
 # *Expect* the IWAE with 20 draws to be the best by log-likelihood. *Expect* also that a part
 # of what it gains over the VAE is the quieter gradient's, which the ELBO with 20 draws has,

@@ -75,7 +75,9 @@ def ratios(objective, estimator, num_samples):
 # reparameterized gradient, to fall.
 #
 # The remedy is another estimate of the same gradient. The doubly reparameterized one, DReG
-# (Tucker et al. 2018), takes out the part whose mean is 0 and whose noise is not.
+# (Tucker et al. 2018), takes the part that comes by way of the parameters of log q, whose mean
+# is not 0 where draws are weighed, and has it go through the draws once more. Weights become
+# their squares, and most of the noise is gone.
 #
 # *Expect* by DReG an encoder's ratio that does not fall from 8 to 256 draws, several times
 # the plain one; and the decoder's as before, for its gradient is the same.

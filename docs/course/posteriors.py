@@ -60,7 +60,7 @@ def fitted(posterior, objective="elbo", num_samples=1, mean=Parabola):
 # ELBO to it is KL(q(z|x), p(z|x)).
 #
 # *Expect* the Gaussian to miss most. A full covariance can turn, and the banana is even to both
-# sides: it gains nothing. A mixture of five Gaussians lays them along the curve. A masked
+# sides: it gains nothing. A mixture of four Gaussians lays them along the curve. A masked
 # autoregressive flow takes $z_1$ first and then shifts $z_2$ by a function of it: that is what
 # a banana is, and the gap all but closes. Eight planar steps, each a bend along one line, come
 # near to it.

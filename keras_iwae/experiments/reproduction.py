@@ -22,7 +22,7 @@ from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import Row, find_row
 from keras_iwae.experiments.row_states import ROOT, passes_done, result_of
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, write_json
+from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, float32_products, write_json
 from keras_iwae.models import IWAE
 from keras_iwae.training import passes_of, refuse_several_machines, runs, stage_of
 
@@ -195,6 +195,7 @@ def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: 
     return train(row.config.replaced(epochs=epochs, start=start), run, budget_minutes, curve=True)
 
 
+@float32_products()
 def _judge(run: Path, row: Row, num_samples: int, limit: int | None) -> dict:
     """NLL on test and training images, also by adapted proposals, active units, and the NLL without inactive ones."""
     model = runs.load_model(run)
