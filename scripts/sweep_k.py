@@ -57,7 +57,11 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
     from keras_iwae.experiments import sweep
 
-    config = experiments.ExperimentConfig.of(**given_settings(args))
+    settings = given_settings(args)
+    if settings.get("objective") != "ae":
+        # That of none of the runs, but what is said of them has to go with it.
+        settings["num_samples"] = max(50, *args.k)
+    config = experiments.ExperimentConfig.of(**settings)
     with experiments.job_processes(args.workers, args.address) as jobs:
         rows = sweep.sweep(config, args.k, args.out, args.eval_k, args.limit, sys.stderr.isatty(), jobs)
     files = "results.json, results.csv, results.md, sweep.png, samples.png"

@@ -75,3 +75,16 @@ def test_a_tuning_that_is_under_way_is_not_begun_beside_itself(tmp_path, impatie
     space = parse_space({"learning_rate": {"uniform": [1e-3, 1e-2]}})
     with held_folder(tmp_path / "out", "out"), pytest.raises(ValueError, match=REFUSED):
         tuning.tune(space, {"dataset": "digits", "epochs": 1}, tmp_path / "out", trials=2)
+    # What it would have written is not the other one's.
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_tuning_that_is_refused_leaves_no_folder(tmp_path, monkeypatch):
+    def refused(*_):
+        raise ValueError("refused")
+
+    monkeypatch.setattr(tuning, "begin", refused)
+    space = parse_space({"learning_rate": {"uniform": [1e-3, 1e-2]}})
+    with pytest.raises(ValueError, match="refused"):
+        tuning.tune(space, {"dataset": "digits", "epochs": 1}, tmp_path / "out", trials=2)
+    assert not list(tmp_path.iterdir())

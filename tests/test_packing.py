@@ -13,6 +13,7 @@ from test_scripts import call, error_line
 import keras_iwae
 from keras_iwae import experiments
 from keras_iwae.experiments import ExperimentConfig, pack
+from keras_iwae.experiments.card import card
 from keras_iwae.training import library, runs
 
 pytestmark = pytest.mark.slow
@@ -106,6 +107,24 @@ def test_the_card_says_what_it_is(packed):
     assert f"| NLL, L_20, amortized; test images of digits: 50 | {nll} |" in text
     assert record["verdict"] in text
     assert "| passes over the training data | 2 |" in text
+
+
+def test_the_card_says_by_which_method_and_what_the_number_is(run):
+    config = runs.read_json(run / "config.json")
+    of = {"nll": 12.0, "standard_error": 0.5, "split": "test", "dataset": "digits", "num_examples": 20}
+    metrics = {
+        "ais_test": {**of, "num_chains": 16, "num_temperatures": 1000},
+        "sumo_test": {**of, "num_estimates": 30},
+        "nll_test": {**of, "num_samples": 50, "quantity": "cross-entropy of grey levels"},
+    }
+    text = card("m", config, metrics, [])
+    for said in (
+        "NLL by AIS, 16 chains of 1000 temperatures;",
+        "NLL by SUMO, 30 estimates;",
+        "cross-entropy, L_50, amor",
+    ):
+        assert f"| {said}" in text
+    assert "None" not in text
 
 
 def test_folders_that_cannot_be(run, packed, tmp_path):

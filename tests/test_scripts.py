@@ -156,6 +156,16 @@ def test_evaluate_puts_fitted_proposals_beside_the_posterior(workspace):
     assert process.stderr.splitlines()[-1].startswith("evaluate_nll.py: error: --proposal-k is of --proposal refined")
 
 
+@pytest.mark.parametrize(("k", "early"), [(["100", "200"], "60"), (["5", "20"], "4")])
+def test_what_goes_with_the_k_of_a_sweep_is_taken(tmp_path, monkeypatch, k, early):
+    asked = []
+    monkeypatch.setattr(sweep, "sweep", lambda config, ks, *_: asked.append((config, ks)) or [])
+    monkeypatch.setattr(sweep, "table", lambda rows: "")
+    call("sweep_k", "--dataset", "digits", "--k", *k, "--early-samples", early, cwd=tmp_path)
+    ((config, ks),) = asked
+    assert (config.objective.early_samples, ks) == (int(early), [int(one) for one in k])
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize(
     ("script", "arguments", "module", "door"),

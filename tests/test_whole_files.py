@@ -1,15 +1,17 @@
 """Files are whole or not there: what a killed process leaves is cleaned up, and a full disk is named."""
 
+import ast
 import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_iwae import IWAE
-from keras_iwae.foundation import replacing, storage, write_arrays, write_json
+from keras_iwae.foundation import folders, replacing, storage, write_arrays, write_json
 from keras_iwae.training import runs
 
 
@@ -84,3 +86,29 @@ def test_a_process_is_running_or_not(dead):
     # Of another user, whom nobody may signal but who is there.
     assert storage.is_running(1)
     assert not storage.is_running(dead)
+
+
+def test_what_another_machine_is_writing_is_not_removed(tmp_path, dead, monkeypatch):
+    monkeypatch.setattr(folders.socket, "gethostname", lambda: "here-1.cluster")
+    left = [tmp_path / f".unfinished-{host}-{dead}-0" for host in ("here1cluster", "there1cluster")]
+    for folder in left:
+        folder.mkdir()
+    with folders.whole_folder(tmp_path / "1") as unfinished:
+        unfinished.mkdir()
+        assert unfinished.name.startswith(f".unfinished-here1cluster-{os.getpid()}-")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left[1].name, "1"]
+
+
+TEXTS = sorted((Path(folders.__file__).parents[1]).rglob("*.py"))
+
+
+def test_pages_are_written_in_one_encoding_wherever_they_are_written():
+    """JSON has no other letters than ASCII's."""
+    without = []
+    for path in TEXTS:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "write_text":
+                source = ast.unparse(call)
+                if "json" not in source and "_settings" not in source and "encoding" not in source:
+                    without.append(f"{path.name}: {source}")
+    assert not without

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.evaluation_target import quantity_name
 from keras_iwae.experiments.report import numbers
 from keras_iwae.foundation import number_text
 
@@ -98,6 +99,15 @@ def _front_matter(dataset: str) -> list[str]:
     ]
 
 
+def _method(record: Mapping[str, Any]) -> str:
+    """By what an evaluation found its number."""
+    if "num_temperatures" in record:
+        return f" by AIS, {record['num_chains']} chains of {record['num_temperatures']} temperatures"
+    if "num_estimates" in record:
+        return f" by SUMO, {record['num_estimates']} estimates"
+    return f", L_{record.get('num_samples')}, {record.get('proposal', 'amortized')}"
+
+
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each evaluation of the test images: its NLL with the error over images."""
     found = []
@@ -106,7 +116,7 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
             continue
         before = ", before rounding" if key.endswith("_before_rounding") else ""
         of = f"{record.get('split')} images of {record.get('dataset')}: {record.get('num_examples'):,}"
-        what = f"NLL, L_{record.get('num_samples')}, {record.get('proposal', 'amortized')}{before}; {of}"
+        what = f"{quantity_name(record)}{_method(record)}{before}; {of}"
         error = record.get("standard_error")
         found.append((what, number_text(record["nll"]) + (f" ± {number_text(error)}" if error else "") + " nats"))
         if "active_units" in record:

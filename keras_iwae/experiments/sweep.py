@@ -194,7 +194,7 @@ def _write(out: Path, rows: list[dict]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     with replacing(out / "results.md") as temporary:
-        temporary.write_text(table(rows) + "\n")
+        temporary.write_text(table(rows) + "\n", encoding="utf-8")
     charts.save(out / "sweep.png", charts.sweep(rows))
     count = _COLUMNS * _COLUMNS
     models = {row["k"]: runs.load_model(out / f"k{row['k']}") for row in rows}

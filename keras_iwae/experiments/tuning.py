@@ -94,8 +94,8 @@ def tune(
     with contextlib.ExitStack() as held:
         with processes(Processes, count, address, "tune") as started:
             _check_tune()
+            _hold(out, held)
             begin(out, space, drawn, configs)
-            held.enter_context(held_folder(out, "out"))
             _train(out, drawn, configs, refused, started)
         journal = Journal(out)
         epochs = next(iter(configs.values())).run.epochs
@@ -118,6 +118,21 @@ def tune(
         }
         _write_table(out, rows, best)
         return {"trials": rows, "best": best}
+
+
+def _hold(out: Path, held: contextlib.ExitStack) -> None:
+    """Hold the folder of a tuning before anything in it is changed: another may be at work there."""
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    if new:
+        # What is refused leaves none.
+        held.callback(_remove_empty, out)
+    held.enter_context(held_folder(out, "out"))
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def best_text(best: Mapping[str, Any]) -> str:
@@ -207,7 +222,8 @@ def _write_table(out: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[str
     write_json(out / "results.json", {"trials": rows, "best": best})
     write_csv(out / "results.csv", rows)
     with replacing(out / "results.md") as temporary:
-        temporary.write_text(trials_table(rows) + ("" if best is None else f"\n\n{best_text(best)}") + "\n")
+        text = trials_table(rows) + ("" if best is None else f"\n\n{best_text(best)}") + "\n"
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _chart(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> Figure:

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +27,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     path = target.parent
     path.mkdir(parents=True, exist_ok=True)
-    for left in path.glob(".unfinished-*-*"):
-        process = left.name.split("-")[1]
+    host = _this_host()
+    for left in path.glob(f".unfinished-{host}-*-*"):
+        process = left.name.split("-")[2]
         # Of a process that was killed.
         if process.isdecimal() and not is_running(int(process)):
             shutil.rmtree(left, ignore_errors=True)
-    unfinished = path / f".unfinished-{os.getpid()}-{uuid.uuid4().hex}"
+    unfinished = path / f".unfinished-{host}-{os.getpid()}-{uuid.uuid4().hex}"
     try:
         yield unfinished
         try:
@@ -42,3 +45,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
             raise ValueError(f"Expected no folder {target} yet. Received: one that was made meanwhile") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _this_host() -> str:
+    """The name of this machine, or container: others write beside it, whose processes have numbers of their own."""
+    return re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()) or "host"

@@ -14,7 +14,7 @@ _PAUSE = 0.1
 
 
 @contextlib.contextmanager
-def held_folder(folder: Path, argument: str, patience: float = _PATIENCE) -> Iterator[None]:
+def held_folder(folder: Path, argument: str, patience: float | None = None) -> Iterator[None]:
     """Hold a folder for the block, so that no other process which asks for it writes there meanwhile.
 
     The lock is the process' own and ends with it, however that ends; no file is left. Where the system has no such
@@ -23,7 +23,7 @@ def held_folder(folder: Path, argument: str, patience: float = _PATIENCE) -> Ite
     Args:
         folder: a folder that is there.
         argument: the name that the caller knows it by, for the error.
-        patience: seconds to wait for another process; by default a moment.
+        patience: seconds to wait for another process; `None` is a moment.
 
     Raises:
         ValueError: if another process still holds it then.
@@ -33,7 +33,7 @@ def held_folder(folder: Path, argument: str, patience: float = _PATIENCE) -> Ite
     """
     descriptor = _opened(folder)
     try:
-        end = time.monotonic() + patience
+        end = time.monotonic() + (_PATIENCE if patience is None else patience)
         while descriptor is not None and not _let(descriptor):
             if time.monotonic() > end:
                 raise ValueError(

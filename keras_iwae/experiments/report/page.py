@@ -45,7 +45,7 @@ def write_report(run: str | os.PathLike) -> Path:
     page = rendered("page.html", _contents(folder))
     path = folder / "report.html"
     with replacing(path) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 
