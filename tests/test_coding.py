@@ -1,5 +1,6 @@
 """A table as numbers and back: dtypes, levels and gaps that come back as they were, and densities in its units."""
 
+import decimal
 import json
 
 import numpy as np
@@ -261,6 +262,40 @@ def test_own_cells_keep_their_digits():
     assert filled["year"].tolist() == [1995.25, 2000.0]
     filled = coding.fill(pd.DataFrame({"year": [1995.0, np.nan]}), np.zeros((2, 1)))
     assert filled["year"].dtype == np.int64
+
+
+BEYOND = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("learned", "own", "cell", "number", "found"),
+    [
+        ("int64", "object", 1995.25, 2000, "object"),
+        ("int64", "object", decimal.Decimal("1995.25"), 2000, "object"),
+        ("float64", "object", decimal.Decimal("0.1"), 2000, "object"),
+        ("float64", "object", decimal.Decimal("0.5"), 2000, "float64"),
+        ("Int64", "object", 1995.25, 2000, "object"),
+        ("Int64", "float64", 1995.25, 2000, "float64"),
+        ("int64[pyarrow]", "object", 1995.25, 2000, "object"),
+        ("float32", "Int64", 20_000_001, 2000.5, "float64"),
+        ("float32", "Int64", 20_000_001, 2000, "Int64"),
+        ("float32", "Int64", 20_000_000, 2000, "float32"),
+        ("float32", "object", np.float64(0.1), 2000, "object"),
+        ("float64", "Int64", BEYOND, 2000, "Int64"),
+        ("float64", "Int64", BEYOND, 2000.5, "object"),
+        ("float64", "object", np.int64(BEYOND), 2000.5, "object"),
+        ("int8", "category", 1995.25, 2000, "float64"),
+    ],
+)
+def test_own_cells_keep_their_digits_whatever_they_come_in(learned, own, cell, number, found):
+    if "pyarrow" in learned:
+        pytest.importorskip("pyarrow")
+    coding = Coding(Schema((Column("n", "real", dtype=learned),)), (0.0,), (1.0,), (False,), (1.0,))
+    frame = pd.DataFrame({"n": pd.Series([cell, None], dtype=object).astype(own)})
+    table = coding.fill(frame, [[0.0], [number]])["n"]
+    # Python's numbers compare by all of their digits.
+    assert [getattr(value, "item", lambda value=value: value)() for value in table] == [cell, number]
+    assert str(table.dtype) == found
 
 
 @pytest.mark.parametrize("kind", ["real", "positive"])

@@ -14,9 +14,10 @@ import pandas as pd
 
 from keras_iwae.foundation import MARK, check_boolean, check_number, check_positive, shape_text
 from keras_iwae.likelihoods import Likelihood, MixedLikelihood
-from keras_iwae.tables.dtypes import holding, least_above_zero, with_dtype
+from keras_iwae.tables.dtypes import least_above_zero, with_dtype
 from keras_iwae.tables.families import balanced_weights, families_of
 from keras_iwae.tables.inference import check_values
+from keras_iwae.tables.patching import patched
 from keras_iwae.tables.schema import Column, Schema
 from keras_iwae.tables.values import refusal
 
@@ -146,7 +147,7 @@ class Coding:
         columns = {}
         for column in self.schema:
             own, new, gap = frame[column.name], filled[column.name], gaps[column.name]
-            columns[column.name] = own if not gap.any() else _patched(own, new, gap)
+            columns[column.name] = own if not gap.any() else patched(own, new, gap)
         return pd.DataFrame(columns, index=frame.index)
 
     def log_jacobian(self, encoded: np.ndarray) -> np.ndarray:
@@ -248,27 +249,3 @@ def _cells(column: Column, numbers: np.ndarray) -> pd.Series:
     if column.kind == "count":
         known = np.maximum(np.rint(known), 0.0)
     return with_dtype(known, missing, column.dtype)
-
-
-def _patched(own: pd.Series, new: pd.Series, gap: pd.Series) -> pd.Series:
-    """A column with its gaps filled, in the dtype of what is filled in unless its own cells would lose digits."""
-    dtype: Any = new.dtype
-    if isinstance(own.dtype, np.dtype) and own.dtype == dtype and dtype.kind == "f":
-        # By far the fastest, and tables of many imputations are mostly this.
-        return pd.Series(np.where(gap, new, own), own.index)
-    known = own.dropna()
-    if len(known) and _are_booleans(new.dropna()) and not _are_booleans(known):
-        # Learned as booleans, and here as 0 and 1.
-        new = new.astype(object).map(int, na_action="ignore")
-        dtype = own.dtype.categories.dtype if isinstance(own.dtype, pd.CategoricalDtype) else own.dtype
-    elif pd.api.types.is_float_dtype(own.dtype):
-        whole = not (known.to_numpy(np.float64) % 1.0).any()
-        if pd.api.types.is_float_dtype(dtype) or (pd.api.types.is_integer_dtype(dtype) and not whole):
-            dtype = own.dtype
-    merged = own.astype(object).where(~gap, new.astype(object))
-    return merged.astype(holding(dtype, merged.dropna()))
-
-
-def _are_booleans(cells: pd.Series) -> bool:
-    """Whether cells of which none is missing are booleans, and not the numbers 0 and 1."""
-    return all(isinstance(cell, (bool, np.bool_)) for cell in cells)
