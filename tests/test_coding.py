@@ -227,16 +227,41 @@ def test_booleans_are_filled_in_as_what_they_come_as(learned, dtype):
     assert [type(cell) for cell in empty.tolist()] == [bool] * 3
 
 
-@pytest.mark.parametrize("dtype", ["double[pyarrow]", "float[pyarrow]", "bool[pyarrow]", "string[pyarrow]"])
-def test_arrow_s_dtypes_are_filled_in(dtype):
-    pytest.importorskip("pyarrow")
-    cells = {"bool": [True, None, False], "string": ["a", None, "b"]}.get(dtype.partition("[")[0], [1.5, None, 3.0])
-    frame = pd.DataFrame({"a": pd.array(cells, dtype=dtype)})
+ARROW_S = ("double[pyarrow]", "float[pyarrow]", "bool[pyarrow]", "string[pyarrow]", "text", "large text", "words")
+
+
+def arrow_s(name):
+    """A dtype of pandas by its name, or one of Arrow that pandas has no name for, or that of another."""
+    pyarrow = pytest.importorskip("pyarrow")
+    text = pd.ArrowDtype(pyarrow.string())
+    words = pd.CategoricalDtype(pd.Index(["a", "b"], dtype=text))
+    return {"text": text, "large text": pd.ArrowDtype(pyarrow.large_string()), "words": words}.get(name, name)
+
+
+@pytest.mark.parametrize("name", ARROW_S)
+def test_arrow_s_dtypes_are_filled_in(name):
+    cells = {"bool": [True, None, False], "double": [1.5, None, 3.0], "float": [1.5, None, 3.0]}
+    cells = cells.get(name.partition("[")[0], ["a", None, "b"])
+    frame = pd.DataFrame({"a": pd.array(cells, dtype=arrow_s(name))})
     coding = Coding.fit(frame, Schema.infer(frame))
     filled = coding.fill(frame, np.zeros((3, 1)))["a"]
     assert filled.dtype == frame["a"].dtype
     assert [filled[0], filled[2]] == [cells[0], cells[2]]
-    assert filled[1] == {"bool": False, "string": "a"}.get(dtype.partition("[")[0], 2.25)
+    assert filled[1] == {bool: False, str: "a"}.get(type(cells[0]), 2.25)
+    # By itself too, from what a file says of it.
+    again = Coding.from_dict(json.loads(json.dumps(coding.to_dict())))
+    assert again.decode(np.zeros((3, 1)))["a"].dtype == frame["a"].dtype
+
+
+@pytest.mark.parametrize("own", [pd.StringDtype("python"), pd.StringDtype("python", na_value=np.nan), "text"])
+@pytest.mark.parametrize("learned", ["str", "string", "text", "object"])
+def test_text_is_filled_in_the_dtype_that_it_comes_in(learned, own):
+    frame = pd.DataFrame({"a": pd.Series(["a", "b"], dtype=arrow_s(learned))})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    given = pd.DataFrame({"a": pd.Series(["b", None], dtype=arrow_s(own) if own == "text" else own)})
+    filled = coding.fill(given, np.zeros((2, 1)))["a"]
+    assert filled.tolist() == ["b", "a"]
+    assert filled.dtype == (given["a"].dtype if learned != "object" else object)
 
 
 def test_a_dtype_that_text_does_not_say_is_refused_by_its_column():

@@ -10,6 +10,8 @@ from keras_iwae.foundation import MARK
 
 _CATEGORY = "category["
 _ORDERED = ", ordered"
+# Of pandas' own two of text and of Arrow's, pandas calls one like another.
+_ARROW_TEXT = "arrow[string]"
 _NULLABLE = {
     "bool": "boolean",
     "float64": "Float64",
@@ -24,8 +26,8 @@ _SIZES = (1, 2, 4, 8)
 def dtype_text(dtype: object) -> str:
     """A dtype as text; of a categorical one the dtype of its categories too, and whether they are in an order."""
     if isinstance(dtype, pd.CategoricalDtype):
-        return f"{_CATEGORY}{dtype.categories.dtype}{_ORDERED if dtype.ordered else ''}]"
-    return str(dtype)
+        return f"{_CATEGORY}{dtype_text(dtype.categories.dtype)}{_ORDERED if dtype.ordered else ''}]"
+    return _ARROW_TEXT if isinstance(dtype, pd.ArrowDtype) and str(dtype) == "string[pyarrow]" else str(dtype)
 
 
 def dtype_of(text: str, categories: Sequence | None) -> object:
@@ -41,15 +43,38 @@ def dtype_of(text: str, categories: Sequence | None) -> object:
     try:
         if text == "category":
             return pd.CategoricalDtype(list(categories or ()))
+        if text == _ARROW_TEXT:
+            return _arrow_text()
         if not text.startswith(_CATEGORY):
             return pd.api.types.pandas_dtype(text)
         inner = text[len(_CATEGORY) : -1]
         ordered = inner.endswith(_ORDERED)
-        index = pd.Index(list(categories or ()), dtype=inner.removesuffix(_ORDERED))
+        index = pd.Index(list(categories or ()), dtype=dtype_of(inner.removesuffix(_ORDERED), None))
         return pd.CategoricalDtype(index, ordered=ordered)
     except (AttributeError, TypeError, ValueError, NotImplementedError):
         expected = "a dtype of pandas as text, as 'Int64', and for a categorical one categories of its own type"
         raise ValueError(f"{MARK}text`. Expected {expected}. Received: {text!r}, {categories!r:.80}") from None
+
+
+def _arrow_text() -> pd.ArrowDtype:
+    """Arrow's dtype of text."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise ValueError("pyarrow is not installed") from None
+    return pd.ArrowDtype(pyarrow.string())
+
+
+def holds_text(dtype: Any) -> bool:
+    """Whether a dtype is of text alone, of pandas' or of Arrow's; objects may be anything.
+
+    Example:
+        >>> holds_text(pd.StringDtype("python")), holds_text(np.dtype(object))
+        (True, False)
+    """
+    return isinstance(dtype, pd.StringDtype) or (
+        isinstance(dtype, pd.ArrowDtype) and pd.api.types.is_string_dtype(dtype)
+    )
 
 
 def holds_numbers(dtype: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_iwae.tables.dtypes import holding
+from keras_iwae.tables.dtypes import holding, holds_text
 
 # What pandas and Arrow say of a dtype that does not take a value.
 _UNHELD = (TypeError, ValueError, OverflowError, NotImplementedError)
@@ -32,6 +32,8 @@ def patched(own: pd.Series, new: pd.Series, gap: pd.Series) -> pd.Series:
         whole = not (known.to_numpy(np.float64) % 1.0).any()
         if pd.api.types.is_float_dtype(dtype) or (pd.api.types.is_integer_dtype(dtype) and not whole):
             dtype = own.dtype
+    elif holds_text(dtype) and holds_text(own.dtype):
+        dtype = own.dtype
     merged = own.astype(object).where(~gap, new.astype(object))
     cells = merged.dropna()
     if dtype != own.dtype and not _holds(holding(dtype, cells), known):
