@@ -253,6 +253,28 @@ def test_arrow_s_dtypes_are_filled_in(name):
     assert again.decode(np.zeros((3, 1)))["a"].dtype == frame["a"].dtype
 
 
+@pytest.mark.parametrize("kind", ["real", "positive", "count", "categorical", None])
+def test_what_is_nan_in_arrow_s_floats_is_missing(kind):
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def table(cells):
+        # Not by pandas' own way, which makes nulls of NaN.
+        return pd.DataFrame({"a": pd.Series(pd.arrays.ArrowExtensionArray(pyarrow.array(cells, pyarrow.float64())))})
+
+    frame = table([1.0, np.nan, 3.0, None])
+    # Control: pandas sees the last one alone.
+    assert frame["a"].isna().tolist() == [False, False, False, True]
+    schema = Schema.infer(frame, {"a": kind} if kind else {})
+    encoded = Coding.fit(frame, schema).encode(frame)
+    assert np.isnan(encoded[:, 0]).tolist() == [False, True, False, True]
+    filled = Coding.fit(frame, schema).fill(frame, np.zeros((4, 1)))["a"]
+    assert filled.dtype == frame["a"].dtype
+    assert not np.isnan(filled.to_numpy(float)).any()
+    assert filled[[0, 2]].tolist() == [1.0, 3.0]
+    with pytest.raises(ValueError, match=r"`column 'a'`\. Expected at least one value\. Received: none: all are miss"):
+        Schema.infer(table([np.nan, np.nan]), {"a": kind} if kind else {})
+
+
 @pytest.mark.parametrize("own", [pd.StringDtype("python"), pd.StringDtype("python", na_value=np.nan), "text"])
 @pytest.mark.parametrize("learned", ["str", "string", "text", "object"])
 def test_text_is_filled_in_the_dtype_that_it_comes_in(learned, own):

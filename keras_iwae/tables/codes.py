@@ -6,7 +6,7 @@ from collections.abc import Container
 
 import pandas as pd
 
-from keras_iwae.tables.values import check_type, numbers
+from keras_iwae.tables.values import check_type, missing_of, numbers
 
 _CODES = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0)
 # Cells that have one, and others to tell by.
@@ -54,7 +54,7 @@ def warn_of_codes(frame: pd.DataFrame, said: Container) -> None:
         said: names of columns of which somebody said what they are.
     """
     for name in frame.columns:
-        cells = frame[name].dropna()
+        cells = frame[name][~missing_of(frame[name])]
         if name in said or isinstance(cells.dtype, pd.CategoricalDtype) or check_type(cells, name) != "number":
             continue
         codes = Codes()

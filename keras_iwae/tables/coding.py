@@ -19,7 +19,7 @@ from keras_iwae.tables.families import balanced_weights, families_of
 from keras_iwae.tables.inference import check_values
 from keras_iwae.tables.patching import patched
 from keras_iwae.tables.schema import Column, Schema
-from keras_iwae.tables.values import refusal
+from keras_iwae.tables.values import missing_of, refusal
 
 # A column that varies by less of its size is constant: float64 has 16 digits.
 _CONSTANT = 1e-12
@@ -143,10 +143,11 @@ class Coding:
             ValueError: if the table is not of the schema, or has not as many rows.
         """
         frame = self.schema.check(frame)
-        filled, gaps = self.decode(encoded, frame.index), frame.isna()
+        filled = self.decode(encoded, frame.index)
         columns = {}
         for column in self.schema:
-            own, new, gap = frame[column.name], filled[column.name], gaps[column.name]
+            own, new = frame[column.name], filled[column.name]
+            gap = missing_of(own)
             columns[column.name] = own if not gap.any() else patched(own, new, gap)
         return pd.DataFrame(columns, index=frame.index)
 

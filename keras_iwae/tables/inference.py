@@ -10,7 +10,7 @@ from keras_iwae.foundation import MARK
 from keras_iwae.tables.dress import UNDRESSED, dressed
 from keras_iwae.tables.dtypes import LARGEST_WHOLE, dtype_text, not_held
 from keras_iwae.tables.schema import Column
-from keras_iwae.tables.values import check_type, levels, numbers, plain_text, refusal, shown
+from keras_iwae.tables.values import check_type, levels, missing_of, numbers, plain_text, refusal, shown
 
 # Text of more levels is free text or identifiers.
 _MOST_LEVELS = 50
@@ -46,7 +46,8 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
         if given.categories is None:
             return replace(given, dtype=_of_numbers(series))
         return given if not_held(dtype, given.categories) else replace(given, dtype=dtype)
-    if series.isna().all():
+    series = series[~missing_of(series)]
+    if series.empty:
         raise refusal(name, "at least one value", "none: all are missing; leave the column out")
     if given is not None:
         column = _of_kind(series, name, given, dtype)
@@ -58,11 +59,11 @@ def infer_column(series: pd.Series, name: Any, given: str | Column | None = None
     if kind == "bool":
         return Column(name, "binary", (False, True), dtype=dtype)
     if kind == "text":
-        found = sorted(series.dropna().unique())
+        found = sorted(series.unique())
         if (dress := dressed(found)) is not None:
             expected = f"numbers of digits alone, as {UNDRESSED}"
             raise refusal(name, f"{expected}; or, if they are levels, that you say it is 'categorical'", repr(dress))
-        count = int(series.notna().sum())
+        count = len(series)
         if len(found) > _MOST_LEVELS or (len(found) > _MOST_GRADES and 2 * len(found) > count):
             raise refusal(
                 name,
@@ -111,7 +112,7 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
         # Categories that nobody put in an order are in that of the alphabet, or of the rows; numbers have their own.
         ordered = series.dtype.ordered or (not text and series.dtype.categories.is_monotonic_increasing)
     else:
-        found, ordered = tuple(sorted(series.dropna().unique())), not text
+        found, ordered = tuple(sorted(series.unique())), not text
     if kind == "ordinal" and not ordered:
         order = f"Column({name!r}, 'ordinal', categories) with them in their order"
         expected = f"{order}, the kind 'ordinal(low<mid<high)' with these, or pandas' ordered categories"

@@ -21,6 +21,14 @@ def refusal(name: Any, expected: str, received: str) -> ValueError:
     return ValueError(f"{MARK}column {name!r}`. Expected {expected}. Received: {received}")
 
 
+def missing_of(series: pd.Series) -> pd.Series:
+    """Which cells are missing, bool: of Arrow's floats what is NaN too, which pandas takes for a number there."""
+    found = series.isna()
+    if not isinstance(series.dtype, np.dtype) and pd.api.types.is_float_dtype(series.dtype):
+        found |= np.isnan(series.to_numpy(np.float64, na_value=np.nan))
+    return found
+
+
 def check_type(series: pd.Series, name: Any) -> str:
     """What the observed values are: "number", "bool" or "text".
 
@@ -110,7 +118,7 @@ def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
         ValueError: if a value is none of the levels; it names the first of them.
     """
     places = {category: float(place) for place, category in enumerate(categories)}
-    missing = series.isna().to_numpy()
+    missing = missing_of(series).to_numpy()
     values = np.asarray(series, object)
     found = np.array([np.nan if gap else _place(places, value) for value, gap in zip(values, missing, strict=True)])
     if (found < 0.0).any():
