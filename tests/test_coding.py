@@ -133,12 +133,16 @@ def test_numbers_are_standardized_and_levels_numbered():
     assert coding.constant == (False, False, False, False, True)
 
 
-@pytest.mark.parametrize("size", [1e-9, 1e9])
+@pytest.mark.parametrize("size", [1e-200, 1e-9, 1e9, 1e149])
 def test_a_column_far_from_zero_is_not_constant(size):
     frame = pd.DataFrame({"x": size * (1.0 + 1e-7 * np.arange(5))})
     coding = Coding.fit(frame, Schema.infer(frame))
     assert coding.constant == (False,)
     np.testing.assert_allclose(coding.encode(frame).std(), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(coding.decode(coding.encode(frame))["x"], frame["x"], rtol=1e-12)
+    # Control: the same numbers, but for the last of their digits.
+    same = pd.DataFrame({"x": size * (1.0 + 1e-15 * np.arange(5))})
+    assert Coding.fit(same, Schema.infer(same)).constant == (True,)
 
 
 def test_numbers_between_levels_and_beyond_the_ends():

@@ -228,9 +228,12 @@ def _moments(column: Column, cells: np.ndarray) -> tuple[float, float, bool, flo
     if column.kind not in _STANDARDIZED:
         shares = np.unique(cells[~np.isnan(cells)], return_counts=True)[1] / np.count_nonzero(~np.isnan(cells))
         return 0.0, 1.0, False, float(-(shares * np.log(shares)).sum())
-    if np.nanmax(np.abs(cells)) > _LARGEST:
+    largest = float(np.nanmax(np.abs(cells)))
+    if largest > _LARGEST:
         raise refusal(column.name, f"numbers up to {_LARGEST:g}; divide them by one of their size", "larger ones")
-    center, scale = float(np.nanmean(cells)), float(np.nanstd(cells))
+    # Of small numbers the squares would be 0; a power of two changes no digit.
+    power = math.frexp(largest)[1]
+    center, scale = float(np.nanmean(cells)), math.ldexp(float(np.nanstd(np.ldexp(cells, -power))), power)
     constant = scale <= _CONSTANT * abs(center)
     return center, 1.0 if constant else scale, constant, _OF_NORMAL
 
