@@ -75,6 +75,27 @@ def of_frames(imputer):
     return found
 
 
+@pytest.fixture(scope="module")
+def of_text():
+    sex = pd.Series(["one", "two", None] * 10)
+    return IWAEImputer(**TINY).fit(pd.DataFrame({"age": X[:, 0], "sex": sex, "flag": [0, 1, 1] * 10}))
+
+
+@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist], ids=["array", "list"])
+@pytest.mark.parametrize("cell", [np.nan, 1.0])
+def test_an_array_has_no_column_of_text(make, cell, of_text):
+    given = make(np.full((2, 3), cell))
+    expected = r"Expected a DataFrame, as the column 'sex' has levels that are text\. Received: a(n array| list)$"
+    for ask in (of_text.transform, of_text.impute, of_text.rows, of_class(IWAEDensity, of_text).score_samples):
+        with pytest.raises(ValueError, match=rf"`X`\. {expected}"):
+            ask(given)
+    known = pd.DataFrame({"age": [0.5, np.nan], "sex": ["one", "two"], "flag": [1, 0]})
+    with pytest.raises(ValueError, match=rf"`values`\. {expected}"):
+        of_text.score_held_out(known, given)
+    # Control: a DataFrame is taken, without any of its text too.
+    assert of_text.transform(known.assign(sex=None))["sex"].isin(["one", "two"]).all()
+
+
 def test_held_out_cells_are_of_the_same_rows(of_frames, monkeypatch):
     def conditional(self, encoded, **options):
         raise Asked

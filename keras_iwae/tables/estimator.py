@@ -149,8 +149,18 @@ class TableEstimator(BaseEstimator):
                 raise ValueError(f"{MARK}X`. Expected the columns {names}, in this order. Received: {list(X.columns)}")
             return X.set_axis(names, axis=1)
         X = _cells(X)
+        if not reset:
+            self._check_without_text(X)
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
+
+    def _check_without_text(self, X: Any) -> None:
+        """Refuse an array, which has numbers alone, where a column was learned that has text."""
+        for column in self.coding_.schema:
+            if any(isinstance(level, str) for level in column.categories or ()):
+                expected = f"a DataFrame, as the column {column.name!r} has levels that are text"
+                received = "an array" if isinstance(X, np.ndarray) else f"a {type(X).__name__}"
+                raise ValueError(f"{MARK}X`. Expected {expected}. Received: {received}")
 
     def _conditional(self, encoded: np.ndarray, **options) -> Conditional:
         """`conditional` of encoded rows `[N, D]`, with a progress bar where it was asked for."""
