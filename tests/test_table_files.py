@@ -728,6 +728,45 @@ def test_a_number_above_zero_is_not_written_as_zero_where_none_is(tmp_path):
     assert (tmp_path / "out.csv").read_text().splitlines()[2] == "0,1;0,0"
 
 
+@pytest.mark.parametrize(
+    ("cells", "values", "found"),
+    [
+        # Whole numbers, and others that differ far behind their first digits.
+        (["1.7e+09", "1700000123", "1700000250"], [1700000188], ["1700000188"]),
+        (["1.7e9", "1700000123.5", "1700000250"], [1700000188.25, 1.7e9 + 7], ["1700000188.25", "1700000007"]),
+        # Controls: of very different numbers six are enough, and no column has more digits than float64.
+        (["1e-5", "0.0123456", "-1234.5"], [0.1234567891, 1234.56789], ["0.123457", "1234.57"]),
+        (["1.5e20", "1.5e20"], [1.5e20, 1.2345678901234567e19], ["1.5e+20", "1.23456789012346e+19"]),
+        (["1e300", "-1e300"], [1.23456789e299], ["1.23457e+299"]),
+    ],
+)
+def test_an_exponent_in_one_cell_takes_no_digits_from_the_others(cells, values, found, tmp_path):
+    table = open_table(written(tmp_path, "\n".join(["x,n", *(f"{cell},1" for cell in cells), *[",1"] * len(values)])))
+    ((texts, frame),) = table.chunks(9)
+    frame["x"] = [*frame["x"].dropna(), *values]
+    table.write_part(tmp_path / "part", texts, frame)
+    assert [line.split(",")[0] for line in (tmp_path / "part").read_text().split()] == [*cells, *found]
+
+
+@pytest.mark.parametrize(
+    ("cells", "levels"),
+    [
+        (["1e+06", "1000001", "1000002"], ["1000000", "1000001", "1000002"]),
+        (["1e-3", "1.00000001", "0.1234567891234567"], ["0.001", "0.1234567891234567", "1.00000001"]),
+        (["\u22121,5e-1", "2,000000001"], ["-0,15", "2,000000001"]),
+    ],
+)
+def test_a_level_is_written_as_that_level_beside_an_exponent(cells, levels, tmp_path):
+    text = "\n".join(["x;n", *(f"{cell};1" for cell in cells), *[";1"] * len(cells)])
+    table = open_table(written(tmp_path, text), kinds={"x": "ordinal"})
+    ((texts, frame),) = table.chunks(9)
+    column = columns_of(table, frame, {"x": "ordinal"})["x"]
+    places = np.resize(range(len(cells)), (len(frame), 1))
+    filled = Coding.fit(frame[["x"]], Schema((column,))).fill(frame[["x"]], places)
+    table.write_part(tmp_path / "part", texts, filled)
+    assert [line.split(";")[0] for line in (tmp_path / "part").read_text().split()][len(cells) :] == levels
+
+
 def test_a_decimal_above_zero_is_not_written_as_zero_where_none_is(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     kind = pd.ArrowDtype(pyarrow.decimal128(5, 1))

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ _FEWEST_COUNTED = 20
 _FEWEST_NUMBERS = 3
 # Codes of countries, of which NA is one, where there are so many.
 _COUNTRY, _FEWEST_COUNTRIES = r"[A-Z]{2}", 2
+# Digits that float64 keeps of every number; and how many it takes for one to be no other.
+_SURE_DIGITS, _ALL_DIGITS = 15, (15, 16, 17)
 _BOOLEANS = {"false": False, "true": True}
 
 
@@ -229,16 +232,33 @@ class CsvColumn:
         whole = facts.whole and max(abs(facts.low), abs(facts.high)) < LARGEST_WHOLE
         return numbers.astype("Int64") if whole else numbers
 
-    def text(self, value: object) -> str:
-        """A value as a cell of this file."""
+    def texts(self, values: Iterable) -> list[str]:
+        """Values as cells of this file."""
         if not self.is_numeric:
-            return str(value)
+            return list(map(str, values))
         facts = self.facts
-        return self._dialect.text(float(value), facts.decimals, facts.low > 0.0)  # type: ignore[arg-type]
+        if facts.decimals >= 0:
+            return [self._dialect.text(float(value), facts.decimals, facts.low > 0.0) for value in values]
+        levels = set(self.levels() or ())
+        return [self._in_all_digits(float(value), value in levels) for value in values]
 
     @property
     def _lone_are_gaps(self) -> bool:
         return self._facts[1].count == self._facts[1].count_numbers
+
+    def _in_all_digits(self, number: float, exact: bool) -> str:
+        """A number of a column in which one has an exponent: nothing says where the others have their last digit.
+
+        Digits go on until those are there by which its numbers differ, and six more; `exact` until it is none but this.
+        """
+        if number.is_integer() and abs(number) < LARGEST_WHOLE:
+            return self._dialect.text(number, 0)
+        low, high = self.facts.low, self.facts.high
+        alike = max(abs(low), abs(high)) / (high - low) if high > low else math.inf
+        digits = min(6.0 + math.log10(max(alike, 1.0)), _SURE_DIGITS)
+        if exact:
+            digits = next(count for count in _ALL_DIGITS if float(f"{number:.{count}g}") == number)
+        return self._dialect.text(number, -1, digits=math.ceil(digits))
 
     def _are_words(self, texts: pd.Series) -> pd.Series:
         found = self._words.are(texts)

@@ -158,7 +158,7 @@ class CsvTable:
         for name in filled.columns:
             column = self._columns[name]
             gap = column.gaps(texts[name].str.strip())
-            texts.loc[gap, name] = [column.text(value) for value in filled.loc[gap, name]]
+            texts.loc[gap, name] = column.texts(filled.loc[gap, name])
         self.dialect.write(path, ((*row[:-1], *row[-1]) for row in texts.itertuples(index=False, name=None)))
 
     def join(self, parts: Sequence[Path], path: Path) -> None:

@@ -139,17 +139,18 @@ class Dialect:
             return -1
         return int(texts.str.partition(self.decimal)[2].str.len().max()) if len(texts) else 0
 
-    def text(self, number: float, decimals: int, positive: bool = False) -> str:
+    def text(self, number: float, decimals: int, positive: bool = False, digits: int = 6) -> str:
         """A number as this file would have it.
 
         Args:
             number: finite.
             decimals: digits behind the mark; below 0 for as many as it takes.
             positive: whether one above 0 is not rounded to 0, but to the next above it.
+            digits: where `decimals` is below 0, how many there are in all.
         """
         if positive and number > 0.0 and decimals >= 0:
             number = max(number, 10.0**-decimals)
-        text = f"{number:.{decimals}f}" if decimals >= 0 else f"{number:.6g}"
+        text = f"{number:.{decimals}f}" if decimals >= 0 else f"{number:.{digits}g}"
         return text.replace(".", self.decimal)
 
 
