@@ -206,6 +206,29 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
     assert (after[3][1], after[4][2]) == ("7", "b c")
 
 
+@pytest.mark.parametrize(
+    ("text", "marks", "last"),
+    [
+        ("grade;n\n" + "".join(f"{n % 3};{n}\n" for n in range(1100)) + "0,5;1\n1,5;2\n", (",", ""), 1.5),
+        ("grade,n\n" + "12.50,1\n" * 1100 + '"1,234.50",2\n', (".", ","), 1234.5),
+        ("sep=|\ngrade|n\n" + "12|1\n" * 1100 + "1.234,5|2\n", (",", "."), 1234.5),
+    ],
+)
+def test_marks_are_those_of_all_rows(text, marks, last, tmp_path):
+    path = written(tmp_path, text)
+    dialect = Dialect.of(path)
+    assert (dialect.decimal, dialect.thousands) == marks
+    assert read(path)["grade"].iloc[-1] == last
+
+
+def test_two_marks_of_decimals_are_refused_however_late(tmp_path):
+    path = written(tmp_path, "a;b\n" + "1,5;2\n" * 1100 + "1,5;2.5\n")
+    with pytest.raises(ValueError, match=r"numbers with one mark of decimals; .*Received: '1,5' and '2.5'"):
+        open_table(path)
+    # Unless it is a word for a gap, or in a column of texts.
+    assert Dialect.of(path, ["2.5"]).decimal == Dialect.of(path, texts=["b"]).decimal == ","
+
+
 def test_a_word_for_a_gap_has_whatever_mark_it_has(tmp_path):
     path = written(tmp_path, "a;b\n1,5;2\n-999.0;3\n2,25;4\n")
     assert read(path, missing=["-999.0"])["a"].tolist() == pytest.approx([1.5, np.nan, 2.25], nan_ok=True)

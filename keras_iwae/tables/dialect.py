@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.foundation import MARK
+from keras_iwae.tables.decimals import GROUPED, MINUS, FoundMarks
 from keras_iwae.tables.separators import found_separator, well_formed
 
 # What stands for a cell that is not known, beside nothing at all.
@@ -29,20 +30,7 @@ _NO_TEXT = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old 
 _BLOCK = 1 << 20
 # Excel's own way to say what the separator is.
 _SAID = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
-# As people type it: a hyphen, the minus of typography, or a dash.
-_MINUS = "\u2212\u2013"
-_TYPED = re.compile(rf"(^|[eE])[{_MINUS}](?=[\d.,])")
-_SIGN = rf"[+\-{_MINUS}]?"
-_EXPONENT = rf"(?:[eE][+\-{_MINUS}]?\d+)?"
-_POINT = re.compile(rf"{_SIGN}\d*\.\d+{_EXPONENT}")
-_COMMA = re.compile(rf"{_SIGN}\d+,\d+{_EXPONENT}")
-# Groups of three digits that can be nothing else.
-_POINTS_IN_THOUSANDS = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}((\.\d{{3}})+,\d+|(\.\d{{3}}){{2,}})")
-_COMMAS_IN_THOUSANDS = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}((,\d{{3}})+\.\d+|(,\d{{3}}){{2,}})")
-# One of them, which may be decimals too; no number of thousands begins with a zero.
-GROUP = _SIGN + r"[1-9]\d{{0,2}}{mark}\d{{3}}"
-# With the groups of two digits that India writes above the first thousand.
-_GROUPED = _SIGN + r"[1-9]\d{{0,2}}(?:{thousands}\d{{2,3}})*{thousands}\d{{3}}(?:{decimal}\d*)?" + _EXPONENT
+_TYPED = re.compile(rf"(^|[eE])[{MINUS}](?=[\d.,])")
 # What Western text of a byte a letter has none of.
 _NO_LETTERS = bytes([0x00, 0x81, 0x8D, 0x8F, 0x90, 0x9D])
 
@@ -69,7 +57,7 @@ class Dialect:
 
     @classmethod
     def of(cls, path: Path, missing: Collection[str] = (), texts: Collection[str] = ()) -> "Dialect":
-        """The dialect of a file, by its bytes and its first lines.
+        """The dialect of a file, by its bytes, its first lines, and the marks in all of its numbers.
 
         Args:
             path: the file.
@@ -87,10 +75,13 @@ class Dialect:
         if not any(line.strip() for line in lines):
             raise ValueError(f"{MARK}{path}`. Expected a line with the names of the columns. Received: an empty file")
         separator = found_separator(lines, said and said[1], path, line=1 if said else 0)
-        rows = well_formed(lines, separator)
-        places = [place for place, name in enumerate(rows[0] if rows else ()) if name.strip() not in texts]
-        cells = [row[place].strip() for row in rows[1:] for place in places if place < len(row)]
-        decimal, thousands = _marks([cell for cell in cells if cell not in missing], separator, path)
+        with open(path, encoding=encoding, newline="") as file:
+            # Of all rows: a column may have its first decimals at the end.
+            rows = well_formed(itertools.islice(file, 1 if said else 0, None), separator)
+            marks = FoundMarks(next(rows, []), missing, texts)
+            for row in rows:
+                marks.update(row)
+        decimal, thousands = marks.settled(separator, path)
         newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
         return cls(encoding, separator, decimal, thousands, newline, said[0].rstrip("\r\n") if said else "")
 
@@ -121,13 +112,13 @@ class Dialect:
         """Texts as float64, NaN where one is no number, nor a finite one."""
         if self.thousands:
             # Where 1,500 is 1500, 1,5 is no number, and not 15.
-            grouped = re.compile(_GROUPED.format(thousands=re.escape(self.thousands), decimal=re.escape(self.decimal)))
+            grouped = re.compile(GROUPED.format(thousands=re.escape(self.thousands), decimal=re.escape(self.decimal)))
             wrong = texts.str.contains(self.thousands, regex=False) & ~texts.str.fullmatch(grouped)
             texts = texts.mask(wrong).str.replace(self.thousands, "", regex=False)
         if self.decimal != ".":
             # A point is then no part of a number.
             texts = texts.str.replace(".", "x", regex=False).str.replace(self.decimal, ".", regex=False)
-        typed = texts.str.contains(f"[{_MINUS}]").astype(bool)
+        typed = texts.str.contains(f"[{MINUS}]").astype(bool)
         if typed.any():
             texts = texts.mask(typed, texts[typed].str.replace(_TYPED, r"\1-", regex=True))
         found = pd.to_numeric(texts, errors="coerce").astype(float)
@@ -181,25 +172,3 @@ def _encoding(path: Path) -> str:
         received = "bytes of 0, as UTF-16 without its mark has them"
         raise ValueError(f"{MARK}{path}`. Expected text; save it as UTF-8. Received: {received}")
     return "utf-8"
-
-
-def _marks(cells: list[str], separator: str, path: Path) -> tuple[str, str]:
-    """The mark of decimals, and of thousands."""
-
-    def first(pattern: re.Pattern) -> str | None:
-        return next((cell for cell in cells if pattern.fullmatch(cell)), None)
-
-    if first(_POINTS_IN_THOUSANDS):
-        return ",", "."
-    if first(_COMMAS_IN_THOUSANDS):
-        return ".", ","
-    comma, point = first(_COMMA), first(_POINT)
-    group = re.compile(GROUP.format(mark=","))
-    if comma and separator == "," and all(group.fullmatch(cell) for cell in cells if _COMMA.fullmatch(cell)):
-        return ".", ","
-    if comma and point:
-        raise ValueError(
-            f"{MARK}{path}`. Expected numbers with one mark of decimals; what stands for a cell that is not known is "
-            f"for `missing`. Received: {comma!r} and {point!r}"
-        )
-    return (",", "") if comma else (".", "")

@@ -5,7 +5,8 @@ import re
 import pandas as pd
 
 from keras_iwae.foundation import MARK
-from keras_iwae.tables.dialect import GROUP, Dialect
+from keras_iwae.tables.decimals import GROUP
+from keras_iwae.tables.dialect import Dialect
 
 # Where numbers without a mark end, if thousands have one.
 _LEAST, _THOUSAND = 100.0, 1000.0

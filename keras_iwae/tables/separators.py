@@ -55,7 +55,7 @@ def found_separator(lines: Sequence[str], said: str | None, path: Path, line: in
     for what, start in _OTHERS.items():
         if start.match(lines[0]):
             raise ValueError(f"{MARK}{path}`. Expected CSV; save it as such. Received: what begins as {what} does")
-    rows = {separator: _numbered(lines, separator) for separator in ((said,) if said else SEPARATORS)}
+    rows = {separator: list(_numbered(lines, separator)) for separator in ((said,) if said else SEPARATORS)}
     best, most = said or ",", 1
     for separator, found in rows.items():
         names = width(found[0][1]) if found else 0
@@ -77,22 +77,18 @@ def found_separator(lines: Sequence[str], said: str | None, path: Path, line: in
     return best
 
 
-def well_formed(lines: Sequence[str], separator: str) -> list[list[str]]:
+def well_formed(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
     """The rows before the first that is malformed, or cut off, without blank ones."""
-    return [row for _, row in _numbered(lines, separator)]
+    return (row for _, row in _numbered(lines, separator))
 
 
-def _numbered(lines: Sequence[str], separator: str) -> _Rows:
+def _numbered(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """As `well_formed`, with the lines that they end in."""
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        reader = strict_reader(lines, separator)
-        with contextlib.suppress(csv.Error):
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-
-    return list(rows())
+    reader = strict_reader(lines, separator)
+    with contextlib.suppress(csv.Error):
+        for row in reader:
+            if row:
+                yield reader.line_num, row
 
 
 def _are_alike(rows: _Rows, names: int) -> bool:
