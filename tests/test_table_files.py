@@ -2,6 +2,7 @@
 
 import csv
 import decimal
+import itertools
 import os
 import subprocess
 import warnings
@@ -227,6 +228,57 @@ def test_two_marks_of_decimals_are_refused_however_late(tmp_path):
         open_table(path)
     # Unless it is a word for a gap, or in a column of texts.
     assert Dialect.of(path, ["2.5"]).decimal == Dialect.of(path, texts=["b"]).decimal == ","
+
+
+ADDRESSES = ["192.168.100.101", "192.168.100.102", "10.0.0.1"]
+MILLIONS = ["1.234.567", "845.000", "12.345.678"]
+THREE = ["12.345", "1.250", "3.001"]
+FORMS = {
+    # Addresses and versions say nothing of numbers, whatever separates columns.
+    "addresses": (",", ADDRESSES, THREE, (".", "")),
+    "addresses with three digits everywhere": (",", ADDRESSES[:2], THREE, (".", "")),
+    "addresses between semicolons": (";", ADDRESSES[:2], THREE, (".", "")),
+    "addresses and decimal commas": (";", ADDRESSES, ["1,5", "2", "3"], (",", "")),
+    "versions": (";", ["1.10", "1.0.2", "2.0"], ["1,5", "2", "3"], (",", "")),
+    "a point too many": (",", ["1.5"] * 20 + ["1.2.5"], ['"1,5"'], None),
+    "dates": (";", ["1.12.2020", "24.12.2020", ""], MILLIONS, (",", ".")),
+    # Points in groups that are names as well, beside points that are decimals.
+    "names beside numbers": (",", MILLIONS, THREE, (".", "")),
+    "names beside decimals": (";", MILLIONS, ["12.5", "1.25", ""], (".", "")),
+    "lists beside decimals": (";", ["100,200,300", "1,200,300", ""], ["1,5", "2", ""], (",", "")),
+    # European and American thousands.
+    "European": (";", MILLIONS, THREE, (",", ".")),
+    "European beside decimal commas": (";", MILLIONS, ["1,5", "2", "3"], (",", ".")),
+    "European between commas": (",", MILLIONS, ["1", "2", "3"], (",", ".")),
+    "European with large numbers": (";", ["192.168.100.101", "1.234", ""], THREE, (",", ".")),
+    "American": (";", ["1,234,567", "845,000", ""], ["1.5", "2", ""], (".", ",")),
+    "American between commas": (",", ['"1,234,567"', '"845,000"', ""], ['"12,345"', "2", ""], (".", ",")),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_marks_are_judged_by_columns(name, tmp_path):
+    separator, names, numbers, marks = FORMS[name]
+    rows = itertools.zip_longest(["a", *names], ["ms", *numbers], fillvalue="")
+    path = written(tmp_path, "".join(f"{one}{separator}{other}\n" for one, other in rows))
+    if marks is None:
+        with pytest.raises(ValueError, match="numbers with one mark of decimals"):
+            Dialect.of(path)
+    else:
+        dialect = Dialect.of(path)
+        assert (dialect.decimal, dialect.thousands) == marks
+
+
+def test_addresses_make_no_thousands_of_decimals(tmp_path):
+    rows = "".join(f"192.168.100.{100 + n},{n}.345\n" for n in range(20))
+    assert open_table(written(tmp_path, f"ip,ms\n{rows}"), ignore=["ip"]).facts["ms"].high == 19.345
+    table = open_table(written(tmp_path, f"ip,ms\n{rows}"), kinds={"ip": "categorical"})
+    assert (table.facts["ms"].high, table.levels("ip")[0]) == (19.345, "192.168.100.100")
+    assert open_table(written(tmp_path, f"ip,ms\n{rows}")).is_text("ip")
+    # A number that is none by the marks of its own column is asked about, as a text is.
+    late = "".join(f"{n}.234.567\n" for n in range(1, 30))
+    with pytest.raises(ValueError, match=r"`column 'x'`.*'1.5' in row 30 among numbers"):
+        open_table(written(tmp_path, f"x\n{late}1.5\n"))
 
 
 def test_a_word_for_a_gap_has_whatever_mark_it_has(tmp_path):
