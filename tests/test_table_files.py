@@ -487,6 +487,14 @@ REFUSED = {
     "HTML": (b"<html><body>\n<table>\n", r"what begins as HTML or XML does"),
     "columns of a fixed width": (b"a   b\n1.5 2\n2.5 4\n", r"one of these between .* 2 columns with blanks between"),
     "UTF-16 without its mark": ("a,b\n1,2\n".encode("utf-16-le"), r"save it as UTF-8\. Received: bytes of 0"),
+    "UTF-8 by its mark alone": (
+        "\ufeffa,b\nK\u00f6ln,2\n".encode("utf-8").replace(b"\xc3\xb6", b"\xf6"),
+        r"text in UTF-8, as its first bytes say\. Received: bytes that are none",
+    ),
+    "UTF-16 that is cut off": (
+        "a,b\n1,2\n".encode("utf-16")[:-1],
+        r"text in UTF-16, as its first bytes say\. Received: bytes that are none",
+    ),
     "units of two columns": (
         b"a,b,c\nkg,[m],u\n1,2,v\n2,2,u\n3,1,v\n",
         r"columns 'a' and 'b'; take out row 1 if it has units, .*'kg' and '\[m\]' there, and nothing but",

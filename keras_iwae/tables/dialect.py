@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -153,14 +154,14 @@ def _encoding(path: Path) -> str:
                 raise ValueError(f"{MARK}{path}`. Expected text; save it as CSV. Received: {what}")
         for mark, encoding in _MARKS:
             if start.startswith(mark):
+                try:
+                    _decoded(file, encoding)
+                except UnicodeDecodeError:
+                    expected = f"text in {encoding.removesuffix('-sig').upper()}, as its first bytes say"
+                    raise ValueError(f"{MARK}{path}`. Expected {expected}. Received: bytes that are none") from None
                 return encoding
-        decoder, zeros = codecs.getincrementaldecoder("utf-8")(), False
-        file.seek(0)
         try:
-            while block := file.read(_BLOCK):
-                decoder.decode(block)
-                zeros |= b"\0" in block
-            decoder.decode(b"", final=True)
+            zeros = _decoded(file, "utf-8")
         except UnicodeDecodeError:
             file.seek(0)
             while block := file.read(_BLOCK):
@@ -172,3 +173,14 @@ def _encoding(path: Path) -> str:
         received = "bytes of 0, as UTF-16 without its mark has them"
         raise ValueError(f"{MARK}{path}`. Expected text; save it as UTF-8. Received: {received}")
     return "utf-8"
+
+
+def _decoded(file: BinaryIO, encoding: str) -> bool:
+    """Whether the bytes of a file, which are text in an encoding, have a 0 among them."""
+    decoder, zeros = codecs.getincrementaldecoder(encoding)(), False
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        decoder.decode(block)
+        zeros |= b"\0" in block
+    decoder.decode(b"", final=True)
+    return zeros
