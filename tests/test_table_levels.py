@@ -103,6 +103,43 @@ def test_levels_of_another_spelling_are_said_to_be_such(cells, said, expected, t
         Schema.infer(frame, {"code": "ordinal(1<2)"})
 
 
+@pytest.mark.parametrize("said", ["ordinal", Column("code", "ordinal", (2**53, 2**53 + 1))])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_numbers_that_float64_does_not_tell_apart_are_no_levels(said, sign, tmp_path):
+    # Which would be two levels, and one in float64.
+    cells = [f"{sign}9007199254740992", f"{sign}9007199254740993", "1", ""]
+    table = open_table(written(tmp_path, cells), kinds={"code": said})
+    expected = rf"`column 'code'`\. Expected levels that float64 tells apart; as texts, .*{sign}9.0072e\+15"
+    with pytest.raises(ValueError, match=expected):
+        columns_of(table, next(table.chunks(9))[1], {"code": said})
+    # Controls: the remedies, and the largest that it tells apart.
+    for remedy in ("categorical", f"ordinal({cells[0]}<{cells[1]}<1)"):
+        table = open_table(written(tmp_path, cells), kinds={"code": remedy})
+        assert filled_in(table, {"code": remedy}, cells[1], tmp_path) == [*cells[:3], cells[1]]
+    table = open_table(written(tmp_path, ["9007199254740990", "9007199254740991"]), kinds={"code": "ordinal"})
+    column = columns_of(table, next(table.chunks(9))[1], {"code": "ordinal"})["code"]
+    assert column.categories == (2**53 - 2, 2**53 - 1)
+
+
+def test_numbers_that_float64_does_not_tell_apart_are_no_levels_of_another_file(tmp_path):
+    pytest.importorskip("pyarrow")
+    given = {"code": "categorical"}
+    pd.DataFrame({"code": [2**53, 2**53 + 1], "x": [0, 1]}).to_parquet(tmp_path / "table.parquet")
+    new, known = open_pair(written(tmp_path, ["9007199254740993"]), tmp_path / "table.parquet", kinds=given)
+    columns = columns_of(known, next(known.chunks(9))[1], given)
+    with pytest.raises(ValueError, match=r"`column 'code'`\. Expected levels that float64 tells apart"):
+        check_cells(columns, new)
+
+
+def test_numbers_of_late_rows_that_float64_does_not_tell_apart_are_numbers(tmp_path):
+    cells = [*map(str, np.resize([3, 4, 5], 60)), "9007199254740992", "9007199254740993"]
+    table = open_table(written(tmp_path, cells))
+    sample = next(table.chunks(60))[1]
+    # Control: of these rows alone they are levels.
+    assert Schema.infer(sample).columns[0].kind == "ordinal"
+    assert columns_of(table, sample, {})["code"].kind == "real"
+
+
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_levels_beyond_the_rows_that_are_learned_from_are_known_where_they_are_said(name, tmp_path):
     cells = [f"w{n:03d}" for n in np.r_[np.resize(np.arange(5), 100), np.arange(90)]]

@@ -11,6 +11,7 @@ import pandas as pd
 from keras_iwae.foundation import MARK, check_path
 from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.dialect import Dialect
+from keras_iwae.tables.dtypes import LARGEST_WHOLE
 from keras_iwae.tables.inference import COUNTS, MOST_COUNTED, check_values
 from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.parquet_files import ParquetTable
@@ -163,6 +164,7 @@ def _check_levels(column: Column, table: TableFile) -> None:
     if levels is None:
         expected = f"one of the levels {shown(column.categories or ())}"
         raise refusal(name, expected, f"more than {table.facts[name].most:,} different cells in {table.path}")
+    _check_exact(name, table)
     check_values(pd.Series(levels, dtype=object), column)
 
 
@@ -173,6 +175,8 @@ def _given(name: str, kind: Kind, table: TableFile) -> Kind:
         if kind.categories is not None:
             _check_levels(kind, table)
         return kind
+    if kind in LEVELLED:
+        _check_exact(name, table)
     if kind == "binary" and facts.count and (levels is None or len(levels) != 2):
         received = "many in all rows" if levels is None else f"{len(levels)} in all rows: {shown(levels)}"
         raise refusal(name, "two levels", received)
@@ -180,6 +184,22 @@ def _given(name: str, kind: Kind, table: TableFile) -> Kind:
         raise refusal(name, f"at most {facts.most:,} levels; leave free text and identifiers out", "more of them")
     ordered = kind == "ordinal" and table.is_text(name)
     return kind if kind not in LEVELLED or not levels or ordered else Column(name, kind, tuple(levels))
+
+
+def _check_exact(name: str, table: TableFile) -> None:
+    """Refuse numbers of a CSV file as levels, where float64 may have made others of them."""
+    if _are_too_large(name, table):
+        facts = table.facts[name]
+        remedy = "as texts, to the letter, such are levels of the kind 'categorical', or of 'ordinal(low<mid<high)'"
+        received = f"numbers up to {max(facts.low, facts.high, key=abs):g} in {table.path}"
+        raise refusal(name, f"levels that float64 tells apart; {remedy}", received)
+
+
+def _are_too_large(name: str, table: TableFile) -> bool:
+    """Whether whole numbers of a CSV file are so large that those beside them are the same float64."""
+    facts = table.facts[name]
+    largest = max(-facts.low, facts.high)
+    return isinstance(table, CsvTable) and facts.numeric and largest >= LARGEST_WHOLE
 
 
 def _of_all(column: Column, table: TableFile, given: bool) -> Column:
@@ -198,7 +218,7 @@ def _of_all(column: Column, table: TableFile, given: bool) -> Column:
     known = levels is not None and set(levels) <= set(column.categories)
     if known or "category" in (column.dtype or ""):
         return column
-    if facts.numeric and (levels is None or len(levels) > _MOST_GRADES):
+    if facts.numeric and (levels is None or len(levels) > _MOST_GRADES or _are_too_large(name, table)):
         return replace(column, kind="real", categories=None)
     if levels is None:
         expected = f"text of at most {facts.most} levels; leave free text and identifiers out, or say that it is "
