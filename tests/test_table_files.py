@@ -1,17 +1,19 @@
 """Files of tables as people have them: read as they mean it, written as they were, or refused with a sentence."""
 
+import contextlib
 import csv
 import decimal
 import itertools
 import os
 import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from keras_iwae.tables import Coding, Schema
+from keras_iwae.tables import Coding, Schema, work
 from keras_iwae.tables.codes import warn_of_codes
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.doubts import warn_of_doubts
@@ -881,41 +883,117 @@ def test_work_goes_on_under_the_same_settings_alone(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_work_is_of_one_process(tmp_path):
-    out, other = tmp_path / "out.csv", os.getppid()
-    owner = tmp_path / ".out.csv.partial" / "process"
+HOLDING = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+WORKING = """
+import sys
+from pathlib import Path
+from keras_iwae.tables.work import Work
+Work(Path(sys.argv[1]), {"seed": 0}).kept("model", lambda: print("held", flush=True) or sys.stdin.read())
+"""
 
-    def taken():
-        # While this one trains.
-        owner.write_text(str(other))
-        return 1
 
-    refused = (
-        rf"`out`\. Expected a file that no other process is at work on\. Received: .*out.csv, which process {other}"
-    )
-    with pytest.raises(ValueError, match=refused):
-        Work(out, {"seed": 0}).kept("model", taken)
-    # Nothing of what the other one has is touched, whatever its settings.
-    for seed in (0, 1):
-        with pytest.raises(ValueError, match=refused):
-            Work(out, {"seed": seed})
-    assert {path.name for path in owner.parent.iterdir()} == {"process", "settings.json"}
-    # One that is no more, as after a kill, has nothing.
-    for gone in (subprocess_that_ended(), ""):
-        owner.write_text(str(gone))
-        assert Work(out, {"seed": 0}).kept("model", lambda: 2) == 2
-        assert owner.read_text() == str(os.getpid())
-    Work(out, {"seed": 0}).done()
+@contextlib.contextmanager
+def another(program, argument):
+    """A second process that does something to a path, until it is killed or the block is left."""
+    pytest.importorskip("fcntl")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program, str(argument)], **pipes) as process:
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(work, "_PATIENCE", 0.1)
+
+
+def test_work_is_of_one_process(tmp_path, impatient):
+    out, owner = tmp_path / "out.csv", tmp_path / ".out.csv.partial" / "process"
+    owner.parent.mkdir()
+    (owner.parent / "settings.json").write_text("others")
+    before = {"process", "settings.json"}
+    with another(HOLDING, owner.parent):
+        # Whatever the number says: in two containers it is the same.
+        for number, who in (("123", "process 123"), (str(os.getpid()), f"process {os.getpid()}"), ("", "another proc")):
+            owner.write_text(number)
+            # Nothing of what the other one has is touched, whatever its settings.
+            for seed in (0, 1):
+                refused = rf"`out`\. Expected a file that no other process is at work on\. .*out.csv, which {who}"
+                with pytest.raises(ValueError, match=refused):
+                    Work(out, {"seed": seed})
+            assert {path.name for path in owner.parent.iterdir()} == before
+    # After a kill, or a restart of the machine, nobody has it, though there is a process of that number.
+    owner.write_text(str(os.getppid()))
+    assert Work(out, {"seed": 0}).kept("model", lambda: 2) == 2
+    assert owner.read_text() == str(os.getpid())
+    # What this process did not finish it may begin again, and nobody else.
+    with pytest.raises(BlockingIOError):
+        hold(owner.parent)
+    assert Work(out, {"seed": 0}).kept("model", lambda: 3) == 2
+    Work(out, {"seed": 1}).part("one", broken_not)
+    Work(out, {"seed": 1}).done()
     # Nor does what cannot be made leave anything.
     with pytest.raises(OSError, match="full"):
         Work(out, {"seed": 0}).kept("model", lambda: broken(tmp_path / "x"))
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    owner.parent.mkdir()
+    os.close(hold(owner.parent))
 
 
-def subprocess_that_ended():
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return process.pid
+def hold(folder):
+    """Hold a folder, as another process would."""
+    fcntl = pytest.importorskip("fcntl")
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def test_work_that_another_process_finished_meanwhile_is_begun_anew(tmp_path, monkeypatch):
+    folder, held_folder, waited = tmp_path / ".out.csv.partial", work.held_folder, []
+
+    @contextlib.contextmanager
+    def slow(path, *arguments):
+        with held_folder(path, *arguments):
+            # It was let go by one that is done, twice, and has removed it; and once made by a third.
+            waited.append(1)
+            if len(waited) < 3:
+                folder.rename(tmp_path / f"gone-{len(waited)}")
+            if len(waited) == 2:
+                folder.mkdir()
+            yield
+
+    monkeypatch.setattr(work, "held_folder", slow)
+    begun = Work(tmp_path / "out.csv", {"seed": 0})
+    assert begun.kept("model", lambda: 2) == 2
+    assert len(waited) == 3
+    with pytest.raises(BlockingIOError):
+        hold(folder)
+    for number in (1, 2):
+        os.close(hold(tmp_path / f"gone-{number}"))
+    begun.done()
+
+
+@pytest.mark.slow
+def test_two_works_of_two_processes(tmp_path, impatient):
+    with (
+        another(WORKING, tmp_path / "out.csv") as other,
+        pytest.raises(ValueError, match=f"out.csv, which process {other.pid} is writing"),
+    ):
+        Work(tmp_path / "out.csv", {"seed": 0})
+    assert Work(tmp_path / "out.csv", {"seed": 0}).kept("model", lambda: 2) == 2
+    Work(tmp_path / "out.csv", {"seed": 0}).done()
+
+
+def broken_not(path):
+    path.write_text("all of it")
 
 
 def broken(path):

@@ -59,7 +59,6 @@ from keras_iwae.foundation.rows import (
     uniform_of_rows,
 )
 from keras_iwae.foundation.storage import (
-    is_running,
     json_text,
     number_text,
     read_arrays,
@@ -110,7 +109,6 @@ __all__ = [
     "held_folder",
     "is_known",
     "is_own_class",
-    "is_running",
     "json_text",
     "key_for",
     "log_mean_exp",

@@ -11,21 +11,27 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from keras_iwae.foundation import MARK, is_running, replacing
+from keras_iwae.foundation import MARK, held_folder, replacing
 
 _BLOCK = 1 << 20
 _SETTINGS = "settings.json"
 _SEAL = ".seal"
-# With the number of the process that is at work.
+# With the number of the process that is at work, for people alone: after a restart of the machine, or in another
+# container, any other may have the same.
 _OWNER = "process"
+# Seconds that a process has to end which was stopped.
+_PATIENCE = 1.0
+# What this process holds until it ends, by its own number and that of the folder: what it did not finish, as in a
+# notebook, it may begin again.
+_HELD: dict[tuple[int, ...], contextlib.ExitStack] = {}
 
 
 class Work:
     """A folder `.NAME.partial` beside the file that is being written, kept while its settings are the same.
 
     It stays from the first thing on that is worth keeping. What is in it is taken for finished where it is sealed
-    and is what it was then: a disk that was full, or a person, may have left less. It is of one process at a time:
-    parts of two that learned other models would be put together.
+    and is what it was then: a disk that was full, or a person, may have left less. It is of one process at a time,
+    where the disk has locks: parts of two that learned other models would be put together.
 
     Args:
         out: the file that is written in the end.
@@ -38,43 +44,62 @@ class Work:
     def __init__(self, out: Path, settings: Mapping[str, Any]):
         self.folder = out.with_name(f".{out.name}.partial")
         self._out, self._settings = out, json.dumps(settings, sort_keys=True, default=str)
-        self._check_owner()
-        self._remove_others()
+        if self.folder.is_dir():
+            self._hold()
+            if not self._is_ours():
+                self.done()
 
-    def _check_owner(self) -> None:
-        owner = self._owner()
-        if owner not in (None, os.getpid()) and is_running(owner):
-            raise ValueError(
-                f"{MARK}out`. Expected a file that no other process is at work on. Received: {self._out}, which "
-                f"process {owner} is writing; let it end, or write to another file"
-            )
+    def _hold(self) -> None:
+        """Keep other processes out of the folder, and make it where it is not there."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            place = self._place()
+            if place in _HELD:
+                return
+            with contextlib.ExitStack() as held, contextlib.suppress(FileNotFoundError):
+                try:
+                    held.enter_context(held_folder(self.folder, "out", _PATIENCE))
+                except ValueError:
+                    raise self._refusal() from None
+                # Another process that was done meanwhile has removed it, and what is held is no folder any more.
+                if place is not None and self._place() == place:
+                    (self.folder / _OWNER).write_text(str(os.getpid()))
+                    _HELD[place] = held.pop_all()
+                    return
 
-    def _owner(self) -> int | None:
+    def _place(self) -> tuple[int, ...] | None:
+        """What is this folder in this process, and no other; `None` where there is none."""
         try:
-            return int((self.folder / _OWNER).read_text())
-        except (FileNotFoundError, ValueError):
+            found = self.folder.stat()
+        except FileNotFoundError:
             return None
+        return os.getpid(), found.st_dev, found.st_ino
 
-    def _remove_others(self) -> None:
+    def _refusal(self) -> ValueError:
+        try:
+            owner = f"process {int((self.folder / _OWNER).read_text())}"
+        except (FileNotFoundError, ValueError):
+            owner = "another process"
+        return ValueError(
+            f"{MARK}out`. Expected a file that no other process is at work on. Received: {self._out}, which {owner} is "
+            "writing; let it end, or write to another file"
+        )
+
+    def _is_ours(self) -> bool:
         file = self.folder / _SETTINGS
-        if self.folder.is_dir() and not (file.is_file() and file.read_text() == self._settings):
-            shutil.rmtree(self.folder)
+        return file.is_file() and file.read_text() == self._settings
 
     def _claim(self) -> bool:
-        """Make the folder that of this process; whether it was not there."""
-        self._check_owner()
-        self._remove_others()
-        new = not self.folder.is_dir()
-        if new:
-            with replacing(self.folder / _SETTINGS) as temporary:
-                temporary.write_text(self._settings)
-        if self._owner() != os.getpid():
-            (self.folder / _OWNER).unlink(missing_ok=True)
-            with contextlib.suppress(FileExistsError), open(self.folder / _OWNER, "x") as file:
-                file.write(str(os.getpid()))
-            # Another one may have been faster.
-            self._check_owner()
-        return new
+        """Make the folder that of this process and of these settings; whether it was not there."""
+        self._hold()
+        if self._is_ours():
+            return False
+        if any(file.name != _OWNER for file in self.folder.iterdir()):
+            self.done()
+            self._hold()
+        with replacing(self.folder / _SETTINGS) as temporary:
+            temporary.write_text(self._settings)
+        return True
 
     def _replacing(self, name: str) -> AbstractContextManager[Path]:
         self._claim()
@@ -117,8 +142,11 @@ class Work:
             return False
 
     def done(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, which is then anyone's."""
+        held = _HELD.pop(self._place() or (), None)
         shutil.rmtree(self.folder)
+        if held is not None:
+            held.close()
 
 
 def digest(path: str | os.PathLike) -> str:
