@@ -10,8 +10,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae import AVB, IWAE
-from keras_iwae.bounds import check_contract, resampled
-from keras_iwae.bounds.objectives import ELBO, IWAEBound, Objective, Reconstruction, Term
+from keras_iwae.bounds import bound_gradients, check_contract, resampled
+from keras_iwae.bounds.objectives import CIWAE, ELBO, IWAEBound, Objective, Reconstruction, Term
 from keras_iwae.bounds.resampled import resample
 from keras_iwae.foundation import DiagonalGaussian, Support, is_known
 from keras_iwae.likelihoods import Likelihood
@@ -247,6 +247,17 @@ def terms(*given, parent=Objective, method="terms", **attributes):
     return type("Odd", (parent,), {method: lambda self, num_samples, parameter=None: given, **attributes})()
 
 
+def asks_for_its_parameter():
+    return type("Own", (Objective,), {"terms": lambda self, num_samples, parameter: (Term(1.0, num_samples),)})()
+
+
+def asks_for_what_it_learns():
+    def mixed(self, num_samples, parameter):
+        return Term(parameter, 1), Term(1.0 - parameter, num_samples)
+
+    return type("Own", (Objective,), {"terms": mixed, "learned": True, "beta": 0.5})()
+
+
 def gives_for_terms(value):
     return type("Odd", (Objective,), {"terms": lambda self, num_samples, parameter=None: value})()
 
@@ -298,6 +309,51 @@ def test_coefficients_of_own_terms_may_be_whole_numbers():
     model = IWAE(6, latent_dim=2, hidden=(3,), num_samples=4, objective=terms(Term(2, 4), Term(-1, 1)))
     model.compile("sgd", run_eagerly=True)
     assert np.isfinite(model.train_on_batch(X)[0])
+
+
+@pytest.mark.parametrize("estimator", ["auto", "reparameterized", "vimco"])
+@pytest.mark.parametrize("learned", [False, True])
+def test_terms_that_ask_for_their_parameter_are_given_it(learned, estimator):
+    """As docs/objectives.md writes them, without what it is where nobody gives one."""
+    own = asks_for_what_it_learns() if learned else asks_for_its_parameter()
+    fixed = {"estimator": estimator, "seed": 3, "hidden": (3,), "latent_dim": 2, "num_samples": 4}
+    if estimator == "vimco" and learned:
+        with pytest.raises(ValueError, match=r"`estimator`\. Expected 'reinforce' in its place for groups of one"):
+            IWAE(6, objective=own, **fixed)
+        return
+    found = []
+    # Of ours too, whose terms do without.
+    for objective in (own, CIWAE(0.5, learned=True) if learned else IWAEBound()):
+        model = IWAE(6, objective=objective, **fixed)
+        model.compile(keras.optimizers.SGD(0.1))
+        history = model.fit(X, epochs=2, shuffle=False, verbose=0).history
+        found.append([*np.ravel(history["loss"]), 0.5 if model.beta is None else float(model.beta)])
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+    assert (found[0][-1] != 0.5) is learned
+
+
+def test_the_posterior_climbs_its_own_bound_where_the_two_start_as_one():
+    """beta and 1 - beta are the same at 1/2, and no more where beta has moved. Of a weight of 0 there is no share."""
+    start, parameter = asks_for_what_it_learns(), tf.constant(0.0)
+    swapped = type("Swapped", (type(start),), {"inference_terms": lambda self, k, beta: self.terms(k, 1.0 - beta)})()
+    model = IWAE(6, latent_dim=2, hidden=(3,), num_samples=4, objective=swapped, estimator="reparameterized")
+    for weight in model.generative.trainable_variables:
+        weight.assign(100.0 * weight)
+    seed = tf.constant([1, 2])
+    assert np.min(tf.nn.softmax(model.log_weights(X, 4, seed), axis=0)) == 0.0
+
+    def gradients(objective, **options):
+        given = model.posterior, model.generative, tf.constant(X), 4, seed, objective, model.estimator
+        return bound_gradients(*given, **options)
+
+    found = gradients(swapped, parameter=parameter)
+    for one, other in (
+        (found.posterior, gradients(ELBO()).posterior),
+        (found.generative, gradients(IWAEBound()).generative),
+    ):
+        for each, wanted in zip(one, other, strict=True):
+            np.testing.assert_allclose(each, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_own_terms_may_sum_to_any_number_and_are_drawn_by_their_shares():

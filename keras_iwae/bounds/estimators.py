@@ -27,7 +27,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.bounds.objectives import Objective
+from keras_iwae.bounds.objectives import Objective, start_of
 from keras_iwae.bounds.terms import Term, group_values, grouped
 from keras_iwae.foundation import log_share_without_each
 
@@ -193,6 +193,11 @@ def get(name: str) -> Estimator:
     return ESTIMATORS[name]
 
 
+def _climbed(objective: Objective, num_samples: int) -> Terms:
+    """What the posterior climbs, as far as it is known before there is a model."""
+    return objective.inference_terms(num_samples, start_of(objective))
+
+
 def automatic(
     objective: Objective, num_samples: int, reparameterized: bool, total_only: str = "", stratified: bool = False
 ) -> str:
@@ -205,7 +210,7 @@ def automatic(
         total_only: as for `check_pair`.
         stratified: as for `check_pair`.
     """
-    weighed = max(term.group_size for term in objective.inference_terms(num_samples)) > 1
+    weighed = max(term.group_size for term in _climbed(objective, num_samples)) > 1
     legal = reparameterized and not total_only and not stratified and not objective.deterministic
     return "dreg" if weighed and legal else "reparameterized"
 
@@ -239,7 +244,7 @@ def check_pair(
             f"Invalid value received for `objective`. Expected one that draws samples, for {_NO_PATH}. "
             f"Received: {type(objective).__name__}"
         )
-    if stratified and any(term.leave_one_out for term in objective.inference_terms(num_samples)):
+    if stratified and any(term.leave_one_out for term in _climbed(objective, num_samples)):
         raise ValueError(
             "Invalid value received for `objective`. Expected one that leaves no sample out, such as 'iwae', for a "
             "posterior whose draws are in strata: what it would take off is the bias of independent draws. "
@@ -258,7 +263,7 @@ def _objection(
     name: str, objective: Objective, num_samples: int, reparameterized: bool, total_only: str, stratified: bool = False
 ) -> str | None:
     """What is to be in the place of this estimator, `None` where it is legal."""
-    estimator, terms = ESTIMATORS[name], objective.inference_terms(num_samples)
+    estimator, terms = ESTIMATORS[name], _climbed(objective, num_samples)
     sizes = [term.group_size for term in terms]
     if objective.deterministic and name != "reparameterized":
         return "'reparameterized' for an objective without samples"
@@ -279,6 +284,6 @@ def _objection(
         return "'reinforce' in its place for groups of one sample, which leave 'vimco' no others to compare with"
     if name == "vimco" and any(term.leave_one_out for term in terms):
         return "'reinforce' in its place for groups of which one is left out, which 'vimco' has no baseline of"
-    if name == "rws" and objective.inference_terms(num_samples) != (Term(1.0, num_samples),):
+    if name == "rws" and terms != (Term(1.0, num_samples),):
         return "the objective 'iwae' with 'rws', whose weights are those of all K samples"
     return None

@@ -264,6 +264,11 @@ def settle_samples(objective: Objective, num_samples: int | None) -> int:
     return samples
 
 
+def start_of(objective: Objective) -> float | None:
+    """The number that its learned coefficient starts from: its terms' `parameter` before there is a model's."""
+    return objective.beta if objective.learned else None
+
+
 def get(objective: str | Objective) -> Objective:
     """Objective by name, with its default parameters, or the object itself.
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.bounds import check_contract, estimators
+from keras_iwae.bounds import check_contract, estimators, objectives
 from keras_iwae.foundation import MARK, is_own_class
 from keras_iwae.models.replicas import is_distributed
 from keras_iwae.posteriors import check_path
@@ -32,7 +32,8 @@ def check_training(model: Any, estimator: str, asked: str) -> None:
             f"Received: a {type(model.posterior).__name__}, which `keras_iwae.AVB` trains"
         )
     check_samples(model, estimator, model.num_samples, asked)
-    signed = not objective.deterministic and any(term.coefficient < 0.0 for term in objective.terms(model.num_samples))
+    climbed = () if objective.deterministic else objective.terms(model.num_samples, objectives.start_of(objective))
+    signed = any(term.coefficient < 0.0 for term in climbed)
     illegal = objective.deterministic or signed or not model.estimator.resamples
     if drawn is not None and (illegal or drawn > model.num_samples):
         raise ValueError(
