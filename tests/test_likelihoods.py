@@ -452,6 +452,19 @@ class LogNormalLikelihood(likelihoods.Likelihood):
         return tfp.distributions.LogNormal(parameters, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("levels", "some"), [(65536, {60000: 0.5, 60001: 0.5}), (256, {250: 0.99, 251: 0.01}), (3, {2: 1.0})]
+)
+def test_the_spread_of_high_levels_is_not_lost_in_their_squares(levels, some):
+    logits = np.full(levels, -100.0, np.float32)
+    logits[list(some)] = np.log(list(some.values()))
+    shares = np.exp(logits.astype(np.float64))
+    mean = np.sum(shares * np.arange(levels)) / shares.sum()
+    stddev = np.sqrt(np.sum(shares * (np.arange(levels) - mean) ** 2) / shares.sum())
+    found = CategoricalLikelihood(levels).moments_of(tf.constant(logits))
+    np.testing.assert_allclose(found, [mean, stddev], rtol=1e-6, atol=1e-6)
+
+
 def test_a_support_without_zero_may_have_missing_entries():
     model = IWAE(3, latent_dim=1, hidden=(4,), num_samples=2, likelihood=LogNormalLikelihood(), missing="nan")
     x = tf.constant([[0.5, np.nan, 2.0]])

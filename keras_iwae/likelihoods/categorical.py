@@ -69,9 +69,12 @@ class CategoricalLikelihood(Likelihood):
         probabilities, numbers = self.level_probabilities(parameters), tf.range(self.levels, dtype=tf.float32)
         # No matrix product: oneDNN's, of a tensor of rank 4 with an axis of 1 by a matrix, writes past its end in
         # TensorFlow 2.21 (its issue 117700), and ends the process.
-        mean = tf.reduce_sum(probabilities * numbers, axis=-1)
-        variance = tf.reduce_sum(probabilities * numbers**2, axis=-1) - mean**2
-        return mean, tf.sqrt(tf.maximum(variance, 0.0))
+        centre = tf.round(tf.reduce_sum(probabilities * numbers, axis=-1))
+        # From the level next to the mean: squares of levels are large, and their difference has no digits left.
+        offsets = numbers - centre[..., tf.newaxis]
+        first = tf.reduce_sum(probabilities * offsets, axis=-1)
+        variance = tf.reduce_sum(probabilities * offsets**2, axis=-1) - first**2
+        return centre + first, tf.sqrt(tf.maximum(variance, 0.0))
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
