@@ -123,6 +123,30 @@ def test_what_a_layer_computes_otherwise_holds_from_compile_on(change):
     np.testing.assert_allclose(now, model.generative.mean(latents), rtol=1e-6)
 
 
+@pytest.mark.parametrize("samples", [3, 12])
+def test_what_the_likelihood_s_head_computes_otherwise_holds_for_any_number_of_samples(samples):
+    """Of many samples a Bernoulli head is multiplied out, by its kernel and bias alone."""
+    model = IWAE(4, 2, hidden=(3,), num_samples=samples)
+    head = model.generative.likelihood.head
+    head.kernel.assign(3.0 * head.kernel)
+    x, z = tf.constant([[0.0, 1.0, 1.0, 0.0]]), tf.random.stateless_normal([samples, 1, 2], [0, 1])
+
+    def found():
+        seen = [tf.TensorSpec([1, 4]), tf.TensorSpec([samples, 1, 2])]
+        return [
+            model.traced("joint", model.generative.log_likelihood, seen)(x, z).numpy(),
+            model.traced("of", lambda x, z: model.generative.log_likelihood_of(x)(z), seen)(x, z).numpy(),
+        ]
+
+    model.compile("adam")
+    before = found()
+    head.activation = keras.activations.tanh
+    model.compile("adam")
+    after = found()
+    assert np.abs(after[0] - before[0]).max() > 1e-2
+    np.testing.assert_allclose(after, 2 * [model.generative.distribution(z).log_prob(x)], rtol=1e-5)
+
+
 def test_a_graph_of_other_weights_is_never_used():
     model = KeepsGraphs()
     model.weights = [object(), object()]

@@ -70,7 +70,10 @@ class BernoulliLikelihood(Likelihood):
         )
 
     def _fused(self, mask: tf.Tensor | None) -> bool:
-        return mask is None and self.head is not None and self.head.compute_dtype == "float32"
+        if mask is not None or self.head is None or self.head.compute_dtype != "float32":
+            return False
+        # It goes by kernel and bias. A head may have been given an activation, which Keras' layer then applies.
+        return self.head.activation in (None, keras.activations.linear)
 
     def _by_head(self, x: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
         by_head = bernoulli_head(
