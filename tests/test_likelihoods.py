@@ -1,6 +1,7 @@
 """Every family of likelihoods against its log density in float64: one suite, one row a family and option."""
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from oracles import (
     rounded_logistic_log_prob,
     student_t_log_prob,
 )
-from scipy import stats
+from scipy import special, stats
 
 from keras_iwae import IWAE, likelihoods
 from keras_iwae.foundation import Support
@@ -32,6 +33,7 @@ from keras_iwae.likelihoods import (
     NegativeBinomialLikelihood,
     PoissonLikelihood,
     StudentTLikelihood,
+    discretized_logistic,
 )
 
 SEED = tf.constant([11, 0])
@@ -463,6 +465,35 @@ def test_the_spread_of_high_levels_is_not_lost_in_their_squares(levels, some):
     stddev = np.sqrt(np.sum(shares * (np.arange(levels) - mean) ** 2) / shares.sum())
     found = CategoricalLikelihood(levels).moments_of(tf.constant(logits))
     np.testing.assert_allclose(found, [mean, stddev], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("levels", [65, 256])
+def test_means_of_many_levels_are_an_integral_and_no_sum(levels):
+    largest = levels - 1.0
+    loc, scale = largest * np.linspace(-1.0, 2.0, 61), 0.1 * largest
+    wanted = special.expit((loc - np.arange(0.5, largest)[:, np.newaxis]) / scale).sum(axis=0)
+    found = discretized_logistic._mean(loc, scale, levels)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(largest - found, largest - wanted, rtol=1e-5)
+    # Half a level further, which is where the levels themselves are.
+    assert np.max(np.abs(discretized_logistic._mean(loc - 0.5, scale, levels) - wanted)) > 0.4
+
+
+def test_a_start_at_a_mean_takes_no_memory_for_all_levels_of_all_entries():
+    likelihood = DiscretizedLogisticLikelihood(levels=2**16)
+    mean = np.full((64, 64, 1), 30000.0)
+    mean[0, 0, 0] = 60000.0
+    tracemalloc.start()
+    try:
+        parameters = likelihood.parameters_of_mean(mean)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Of the levels of one row it would be 32 MiB.
+    assert peak < 4 * 2**20
+    for entry, wanted in ((parameters[0, 0, 0], 60000.0), (parameters[-1, -1, 0], 30000.0)):
+        found = special.expit((entry[0] * 65535.0 - np.arange(0.5, 65535.0)) / 6553.5).sum()
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_a_support_without_zero_may_have_missing_entries():

@@ -12,6 +12,8 @@ from keras_iwae.likelihoods.scales import check_bound, positive
 
 # Of the whole range of levels: where learning starts.
 _START = 0.1
+# Levels that are summed one by one. Of more, each entry would take memory for all, and the sum is an integral.
+_FEW = 64
 
 
 @keras.saving.register_keras_serializable("keras_iwae")
@@ -72,5 +74,12 @@ class DiscretizedLogisticLikelihood(Likelihood):
 
 def _mean(loc: np.ndarray, scale: float, levels: int) -> np.ndarray:
     r"""$\sum_{y = 1}^{C - 1} P(Y \ge y)$: not mu itself, of which the ends cut off what lies beyond them."""
-    beyond = (np.arange(0.5, levels - 1.0) - loc[..., np.newaxis]) / scale
-    return (0.5 - 0.5 * np.tanh(0.5 * beyond)).sum(axis=-1)
+    if levels <= _FEW:
+        beyond = (np.arange(0.5, levels - 1.0) - loc[..., np.newaxis]) / scale
+        return (0.5 - 0.5 * np.tanh(0.5 * beyond)).sum(axis=-1)
+    # P(Y >= y) at y - 1/2, the middle of each of the levels - 1 units from 0 on: the integral over them, and less by
+    # 1/24 of what the slope gains on the way, to the fourth order of 1 / scale.
+    first, last = loc / scale, (loc - (levels - 1.0)) / scale
+    whole = scale * (np.logaddexp(0.0, first) - np.logaddexp(0.0, last))
+    slopes = [0.25 * (1.0 - np.tanh(0.5 * end) ** 2) / scale for end in (first, last)]
+    return whole - (slopes[0] - slopes[1]) / 24.0
