@@ -108,6 +108,58 @@ def test_the_logistic_normal_integral(slope):
     np.testing.assert_allclose(draws.std(0), spread, rtol=0.03)
 
 
+def log_quadrature(location, scale, intercept, slope):
+    """Of x that is missing, in float64: log probability, mean, standard deviation and the mean of sigma(-l)."""
+    threshold, tilted = -intercept / slope, location + slope * scale**2
+    fine = np.linspace(-60.0, 60.0, 120001)
+    places = [location + fine * scale / 4, tilted + fine * scale / 4, threshold + fine / abs(slope)]
+    # Beyond a threshold that is many standard deviations off, the rest of a tail is short, and nothing is behind it.
+    places.append(threshold + fine * scale / max(1.0, abs(threshold - location) / scale))
+    x = np.unique(np.concatenate(places))
+    logs = stats.norm.logpdf(x, location, scale) - np.logaddexp(0.0, -(intercept + slope * x))
+    weights = np.exp(logs - logs.max())
+    total = trapezoid(weights, x)
+    mean = trapezoid(weights * x, x) / total
+    spread = np.sqrt(trapezoid(weights * (x - mean) ** 2, x) / total)
+    observed = trapezoid(weights * special.expit(-(intercept + slope * x)), x) / total
+    return logs.max() + np.log(total), mean, spread, observed
+
+
+@pytest.mark.parametrize("intercept", [-4.0, -12.0, -30.0, -60.0, -600.0, -40000.0])
+@pytest.mark.parametrize("slope", [20.0, -20.0, 60.0, 400.0, -400.0, 8000.0])
+def test_the_log_of_a_probability_near_0_keeps_its_digits(slope, intercept):
+    """By a mixture with a small absolute error its logarithm was wrong by tens of nats, and the mean went with it."""
+    location, scale = 0.1, 0.05
+    log_probability, mean, spread, observed = log_quadrature(location, scale, intercept, slope)
+    given = [tf.constant([value], tf.float32) for value in (location, scale, intercept, slope)]
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        found = LogisticNormal(*given).log_probability()
+    np.testing.assert_allclose(found, [log_probability], rtol=2e-6, atol=2e-4)
+    slopes = tape.gradient(found, given)
+    assert np.isfinite(slopes).all()
+    # In a, and in mu, of which the density of x has the slope (x - mu) / tau^2.
+    np.testing.assert_allclose(slopes[2], [observed], rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(slopes[0], [(mean - location) / scale**2], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(LogisticNormal(*given).mean(), [mean], atol=2e-3 * spread, rtol=1e-6)
+    many = LogisticNormal(tf.fill([20000], location), *given[1:])
+    draws = many.sample(tf.constant([1, 2])).numpy().astype(np.float64)
+    assert abs(draws.mean() - mean) < 4.5 * spread / np.sqrt(20000) + 1e-6 * abs(mean)
+    np.testing.assert_allclose(draws.std(), spread, rtol=0.03)
+
+
+@pytest.mark.parametrize("slope", [20.0, 1000.0, -1000.0])
+def test_the_mixture_is_least_right_where_it_turns(slope):
+    """Where log p is between the two means, each with an error that is half of a logarithm's: at m = -v / 2."""
+    scale = 0.05
+    for beside in (-1e-3, 1e-3):
+        intercept = np.float32(-0.5 * (scale * slope) ** 2 + beside)
+        found = LogisticNormal(tf.constant(0.0), scale, tf.constant(intercept), tf.constant(slope, tf.float32))
+        wanted = log_quadrature(0.0, scale, float(intercept), slope)[0]
+        # And what float32 has of hundreds of nats.
+        np.testing.assert_allclose(found.log_probability(), wanted, rtol=2e-7, atol=4e-5)
+
+
 GAPS = np.isnan(X)
 VALUES = np.where(GAPS, [[0.6, -0.4, 1.0]], NAN).astype(np.float32)
 
