@@ -107,6 +107,21 @@ def test_a_masked_network_sees_what_comes_before_and_all_of_it(hidden, backwards
     assert np.all(np.abs(jacobians(lambda z: open_network(z)[0], z)).max(axis=(0, 1)) > 1e-7)
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("hidden", [(1,), (4,), (7,), (8,), (4, 20), (20, 4), (3, 5)])
+def test_a_masked_network_of_few_units_sees_all_inputs_but_the_last(hidden, backwards):
+    """By units of degrees 1, 2, 3, ... the last inputs would be seen by none."""
+    made = MADE(9, hidden, "tanh", backwards=backwards, seed=3)
+    features, z = (tf.random.stateless_normal(shape, [1, 2]) for shape in ((7, 4), (6, 7, 9)))
+    network = made.given(made(features))
+    seen = np.abs(jacobians(lambda z: network(z)[0], z)).max(axis=(0, 1)) > 1e-7
+    seen = seen[::-1, ::-1] if backwards else seen
+    np.testing.assert_array_equal(seen[8], np.arange(9) < 8)
+    assert not np.triu(seen).any()
+    # No two units of the smallest layer are of the same use.
+    assert len(np.unique(seen.sum(axis=1))) == 1 + min(8, *hidden)
+
+
 def test_every_output_of_a_masked_network_sees_the_context():
     made, features, z = MADE(5, (9, 13), "tanh", seed=3), values(7, 4), values(7, 5)
     with tf.GradientTape(persistent=True) as tape:

@@ -24,7 +24,8 @@ class MADE(FixedArguments, keras.Layer):
     belong to the image and are computed once, however many z follow. A hyperbolic tangent keeps log sigma within ±5.
 
     Each hidden unit has a degree; masks let it see inputs and units of its degree and below, and let outputs see units
-    of a degree below their own. The first output sees the context alone.
+    of a degree below their own. The first output sees the context alone. Where a layer has fewer than D - 1 units their
+    degrees are spread up to D - 1: the last output sees all inputs before it, and some others not the nearest ones.
 
     Args:
         latent_dim: D, the number of inputs.
@@ -133,11 +134,19 @@ class MADE(FixedArguments, keras.Layer):
         return shift, _LARGEST * tf.tanh(log_scale / _LARGEST)
 
 
+def _spread(units: int, most: int) -> np.ndarray:
+    """Degrees of hidden units, from 1 to the most that an output is above."""
+    if units < most:
+        # One after the other they would end before the last inputs, which nothing would then hang on.
+        return 1 + np.round(np.linspace(most - 1, 0, units)).astype(int)
+    return np.arange(units) % max(most, 1) + 1
+
+
 def _masks(latent_dim: int, hidden: Sequence[int], backwards: bool) -> list[np.ndarray]:
     """Masks of the kernels, 1 where an input may be seen: one for each hidden layer, and two for the outputs."""
     order = np.arange(1, latent_dim + 1)
     degrees = [order[::-1] if backwards else order]
-    degrees += [np.arange(units) % max(latent_dim - 1, 1) + 1 for units in hidden]
+    degrees += [_spread(units, latent_dim - 1) for units in hidden]
     masks = [below[:, None] <= above for below, above in itertools.pairwise(degrees)]
     masks += 2 * [degrees[-1][:, None] < degrees[0]]
     return [mask.astype(np.float32) for mask in masks]
