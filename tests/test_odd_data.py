@@ -2,13 +2,14 @@
 
 import math
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
 from keras_iwae import IWAE, data, experiments, importance_weighted_nll
-from keras_iwae.likelihoods import GaussianLikelihood
+from keras_iwae.likelihoods import BernoulliLikelihood, GaussianLikelihood
 
 RNG = np.random.default_rng(0)
 
@@ -145,6 +146,34 @@ def test_a_likelihood_of_another_shape_is_not_taken_over():
     model(shared)
     with pytest.raises(ValueError, match=r"`likelihood`\. Expected one that is of no other model"):
         IWAE(4, likelihood=shared)
+
+
+def parameters_of(decoder):
+    return {"encoder": keras.layers.Dense(3), "decoder": keras.layers.Dense(decoder)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({"hidden": (8,)}, {"hidden": (16,)}, r"of features \[N, 8\], for one of features \[N, 16\]"),
+        ({"hidden": (8,)}, parameters_of(6), r"of features \[N, 8\], for one of parameters \[N, 6\]"),
+        (parameters_of(6), {"hidden": (8,)}, r"of parameters \[N, 6\], for one of features \[N, 8\]"),
+        # Of the same shape, but one would take features for logits.
+        (parameters_of(6), {"hidden": (6,)}, r"of parameters \[N, 6\], for one of features \[N, 6\]"),
+    ],
+)
+def test_a_likelihood_of_another_decoder_is_not_taken_over(first, second, said):
+    shared = BernoulliLikelihood()
+    made = IWAE(6, 2, likelihood=shared, **first)
+    with pytest.raises(
+        ValueError, match=rf"`likelihood`\. Expected one that is of no other model, or of decoders .*{said}"
+    ):
+        IWAE(6, 2, likelihood=shared, **second)
+    # Of one that gives the same it is.
+    if "hidden" in first:
+        again = IWAE(6, 2, likelihood=shared, **first)
+        assert again.generative.likelihood.head is made.generative.likelihood.head
+    made.build((None, 6))
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64, np.uint16])

@@ -58,6 +58,8 @@ class Likelihood(FixedArguments, keras.Layer):
         self.seed = seed
         self.event_shape: tuple[int, ...] = ()
         self.head: Any = None
+        # Shape of the features of one event, or of its parameters, that it is built for.
+        self._built_for: tuple[int, ...] | None = None
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
@@ -78,7 +80,9 @@ class Likelihood(FixedArguments, keras.Layer):
         if not self.event_shape:
             self.event_shape = tuple(event_shape)
         check_integer("parameters", self.parameters)
-        self._head_seed, self._features = seed if self.seed is None else self.seed, features
+        # Of what is built they are said already, by the model that has built it.
+        if self._built_for is None:
+            self._head_seed, self._features = seed if self.seed is None else self.seed, features
 
     def get_build_config(self):
         # What it is a part of describes the events and builds it.
@@ -115,6 +119,7 @@ class Likelihood(FixedArguments, keras.Layer):
                 name="head",
             )
             self.head.build((None, *features))
+        self._built_for = features
         self.built = True
 
     def call(self, features):

@@ -15,17 +15,21 @@ from keras_iwae.likelihoods.mixed import MixedLikelihood
 _EVENTS, _DRAWS = 3, 2
 
 
-def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
-    """Refuse a class of a user's own that does not say what its entries are, or whose log p(x|z) is not one of each x.
+def check_contract(likelihood: Likelihood, features_shape: tuple, features: bool = False) -> None:
+    """Refuse a likelihood of a model with another decoder, and a class of a user's own that does not keep the contract.
+
+    Of such a class that is one that does not say what its entries are, or whose log p(x|z) is not one of each x.
 
     Args:
         likelihood: one that knows the shape of its events, and is built.
-        features_shape: shape of the features of one event.
+        features_shape: shape of the features of one event, or of its parameters.
+        features: whether they are features for sure, whatever their shape.
 
     Raises:
         ValueError: it names what is missing, what `entries` or `log_prob` gives, or a method that says something else.
     """
     kind = type(likelihood)
+    _check_decoder(likelihood, tuple(features_shape), features)
     if isinstance(likelihood, MixedLikelihood):
         for family in likelihood.families:
             check_contract(family, family.parameter_shape)
@@ -67,6 +71,21 @@ def check_contract(likelihood: Likelihood, features_shape: tuple) -> None:
         )
     _check_same_in_training(likelihood, features_shape)
     check_agreement(likelihood, features_shape)
+
+
+def _check_decoder(likelihood: Likelihood, features_shape: tuple, features: bool) -> None:
+    """Refuse one that is built for another decoder, whose features its head does not take, or takes for parameters."""
+    known, has_head = likelihood._built_for, likelihood.head is not None
+    if known is None:
+        return
+    needs_head = features_shape != likelihood.parameter_shape or features
+    if (known, has_head) != (features_shape, needs_head):
+        has, given = ("features" if head else "parameters" for head in (has_head, needs_head))
+        raise ValueError(
+            f"{MARK}likelihood`. Expected one that is of no other model, or of decoders that give the same. Received: "
+            f"a {type(likelihood).__name__} of a decoder of {has} {shape_text('N', *known)}, for one of {given} "
+            f"{shape_text('N', *features_shape)}"
+        )
 
 
 def _check_same_in_training(likelihood: Likelihood, features_shape: tuple) -> None:

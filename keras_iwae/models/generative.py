@@ -123,7 +123,7 @@ class GenerativeModel(FixedArguments, GivesShapes, keras.Layer):
         features = output_shape(self.decoder, (None, self.prior.decoded_dim), "decoder")
         if not self.likelihood.built:
             self.likelihood.build(features)
-        check_contract(self.likelihood, features[1:])
+        check_contract(self.likelihood, features[1:], self._given_features)
         if self.missingness is not None:
             self.missingness.of_likelihood(self.likelihood)
         self._features_shape = features[1:]
