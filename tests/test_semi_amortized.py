@@ -164,9 +164,10 @@ def test_estimators_and_options():
         with pytest.raises(ValueError, match=r"`estimator`. Expected 'reparameterized' .*differentiable=False"):
             make(estimator)
         assert make(estimator, differentiable=False).posterior.total_only == ""
-    for options, argument in (({"num_draws": 3}, "num_draws"), ({"step_size": 0.0}, "step_size")):
-        with pytest.raises(ValueError, match=f"`{argument}`"):
+    for options in ({"num_draws": 3}, {"step_size": 0.0}, {"differentiable": "no"}, {"differentiable": 0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(options))}`"):
             make(**options)
+    assert make(differentiable=np.bool_(False)).posterior.get_config()["differentiable"] is False
     alone = SemiAmortizedPosterior(dense_encoder((6,)), 2)
     with pytest.raises(ValueError, match="in a model"):
         alone.distribution(X)

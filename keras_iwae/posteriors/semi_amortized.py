@@ -5,7 +5,14 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, DiagonalGaussian, antithetic_noise, check_integer, check_positive
+from keras_iwae.foundation import (
+    MARK,
+    DiagonalGaussian,
+    antithetic_noise,
+    check_boolean,
+    check_integer,
+    check_positive,
+)
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
 # Of a gradient that goes back through the steps, next to what it was behind them.
@@ -43,7 +50,8 @@ class SemiAmortizedPosterior(GaussianPosterior):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if a count is no positive integer, `num_draws` is odd, or `step_size` is not above 0.
+        ValueError: if a count is no positive integer, `num_draws` is odd, `step_size` is not above 0, or
+            `differentiable` is neither True nor False.
 
     Example:
         >>> posterior = SemiAmortizedPosterior(dense_encoder(), latent_dim=50, num_steps=10, differentiable=False)
@@ -72,9 +80,10 @@ class SemiAmortizedPosterior(GaussianPosterior):
             raise ValueError(
                 f"Invalid value received for `num_draws`. Expected an even number, for pairs. Received: {num_draws}"
             )
-        self.step_size, self.differentiable = check_positive("step_size", step_size), differentiable
+        self.step_size = check_positive("step_size", step_size)
+        self.differentiable = check_boolean("differentiable", differentiable)
         self._log_joint: LogJoint | None = None
-        if differentiable:
+        if self.differentiable:
             self.through_generative = True
             self.total_only = "that is differentiated through its steps; one with differentiable=False goes with all"
 
