@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
+    antithetic_noise,
     effective_sample_size,
     log_mean_exp,
 )
@@ -115,3 +116,21 @@ def test_streaming_keeps_terms_of_zero_weight():
     for row in terms:
         stream = stream.update(row[tf.newaxis])
     np.testing.assert_allclose(stream.result()[0], [-math.log(3.0)] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("draws", "of_mean", "of_spread"), [(256, 1 / 11, {2: 0.03, 50: 0.06}), (64, 1 / 5.6, {50: 0.12})]
+)
+def test_moments_over_fixed_noise_are_as_sure_as_the_pages_say(draws, of_mean, of_spread):
+    """Of Gaussians that are turned; and of a mean, where each of a pair says what the other does."""
+    for size, wanted in of_spread.items():
+        noise = np.concatenate([antithetic_noise(draws, size, seed).numpy() for seed in range(200)], axis=1)
+        turned = np.random.default_rng(0).normal(size=(size, 20))
+        turned = noise @ (turned / np.linalg.norm(turned, axis=0))
+        found = np.sqrt(np.mean((turned.std(axis=0) - 1.0) ** 2))
+        assert 0.9 * wanted < found < 1.15 * wanted
+        np.testing.assert_allclose(turned.mean(axis=0), 0.0, atol=1e-5)
+        np.testing.assert_allclose(noise.std(axis=0), 1.0, rtol=1e-5)
+        even = np.cos(3.0 * noise)
+        of_cosine = np.sqrt(np.mean((even.mean(axis=0) - np.exp(-4.5)) ** 2)) / even.std()
+        assert 0.9 * of_mean < of_cosine < 1.1 * of_mean

@@ -48,7 +48,10 @@ class ImplicitDistribution:
         raise ValueError("Expected a posterior with a density. Received: an implicit one, which can only be drawn from")
 
     def moments(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and standard deviation, `[B, D]` each, over 64 values of fixed noise, the same for every image."""
+        """Mean and standard deviation, `[B, D]` each, over 64 values of fixed noise, the same for every image.
+
+        The standard error of the mean is at most 1/5.6 of a standard deviation.
+        """
         noise = antithetic_noise(_DRAWS, self.noise_dim)
         shape = [_DRAWS, tf.shape(self.features)[0], self.noise_dim]
         return self.given_noise.mixture_moments(self.features, tf.broadcast_to(noise, shape))
