@@ -164,3 +164,18 @@ def test_the_likelihood_takes_it_where_it_wins_and_only_there(monkeypatch):
     for some in (of_x(features), of_x(features[1:]), unknown(features), unknown(features[1:])):
         np.testing.assert_allclose(some, expected[-len(some) :], rtol=1e-5)
     assert len(used) == before + 1, "what x alone says is said once"
+    # On a GPU none of it: it has the host look at a condition.
+    before, branches = len(used), {"If", "StatelessIf"}
+
+    def operations():
+        graph = tf.function(likelihood.log_prob_of(x)).get_concrete_function(tf.TensorSpec([20, 3, 5])).graph
+        return {operation.type for operation in graph.get_operations()}
+
+    assert operations() & branches
+    assert len(used) == before + 1
+    on_cpu = likelihood.log_prob(x, features).numpy()
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["/GPU:0"] if kind == "GPU" else [])
+    before = len(used)
+    assert not operations() & branches
+    np.testing.assert_allclose(likelihood.log_prob(x, features), on_cpu, rtol=1e-5)
+    assert len(used) == before

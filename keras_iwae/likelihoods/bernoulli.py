@@ -72,6 +72,9 @@ class BernoulliLikelihood(Likelihood):
     def _fused(self, mask: tf.Tensor | None) -> bool:
         if mask is not None or self.head is None or self.head.compute_dtype != "float32":
             return False
+        # It asks whether its products are exact, and a GPU, where they save little, would wait for the host's answer.
+        if tf.config.list_logical_devices("GPU"):
+            return False
         # It goes by kernel and bias. A head may have been given an activation, which Keras' layer then applies.
         return self.head.activation in (None, keras.activations.linear)
 
