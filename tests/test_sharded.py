@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from test_scripts import SCRIPTS, call, error_line
@@ -372,6 +373,43 @@ def test_parquet_files_are_converted(tmp_path):
     with pytest.raises(ValueError, match=r"Expected in .*train-2.parquet the columns of .*train-0.parquet"):
         data.convert(folder, tmp_path / "out", 1, verbose=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("index", ["shuffled", "named", "two", "range"])
+def test_an_index_of_pandas_is_no_entry(tmp_path, index):
+    """The numbers of the rows of a frame that was shuffled were learned as its last column."""
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(UNITS.reshape(90, 15), columns=[f"x.{d}" for d in range(15)])
+    lists = pd.DataFrame({"x": list(frame.to_numpy())})
+    for name, content in {"columns": frame, "lists": lists}.items():
+        made = {
+            "shuffled": content.sample(frac=1, random_state=0),
+            "named": content.sample(frac=1, random_state=0).rename_axis("id"),
+            "two": content.set_index([np.arange(90), np.arange(90) / 2]),
+            "range": content.rename_axis("id"),
+        }[index]
+        made.to_parquet(tmp_path / f"{name}.parquet")
+        (stream,) = streams(tmp_path / f"{name}.parquet").values()
+        wanted = np.stack(made["x"]) if name == "lists" else made.to_numpy()
+        np.testing.assert_array_equal(np.concatenate(list(stream.blocks())), wanted)
+        folder = data.convert(tmp_path / f"{name}.parquet", tmp_path / name, shards=1, verbose=False)
+        stored = [rows(data.load(folder, split, 1, "none")) for split in ("train", "validation", "test")]
+        assert as_set(np.concatenate(stored)) == as_set(frame.to_numpy())
+
+
+def test_columns_of_one_name_stay_where_they_are(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    numbers = [arrow.array([float(d)]) for d in range(4)]
+    parquet.write_table(arrow.Table.from_arrays(numbers, names=["x", "y", "x", "z"]), tmp_path / "x.parquet")
+    (block,) = streams(tmp_path / "x.parquet")["train"].blocks()
+    assert block.tolist() == [[0.0, 1.0, 2.0, 3.0]]
+
+
+def test_an_index_alone_is_no_example(tmp_path):
+    pytest.importorskip("pyarrow")
+    pd.DataFrame(index=pd.Index([3, 1], name="id")).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"`source`\. Expected columns beside an index in .*Received: none"):
+        streams(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Parquet files as examples `[N, D]`: a column for each of D entries, or one column of lists of D numbers.
 
+An index of pandas names the rows, and is no entry of them: it would be learned as if it were data.
 They are read from front to end alone: a row is stored with its row group, of which all has to be decoded for it.
 """
 
@@ -56,7 +57,7 @@ def _split_of(file: Path) -> str:
 
 
 def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.ndarray]]]:
-    """How many rows some files have, and what gives them in blocks `[B, D]`.
+    """How many rows some files have, and what gives them in blocks `[B, D]`, without the index that pandas wrote.
 
     Raises:
         ValueError: at once or when the block comes, if a file is none of Parquet, its columns are others than the
@@ -69,7 +70,9 @@ def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.nda
             opened = pyarrow.parquet.ParquetFile(file)
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise ValueError(f"{MARK}source`. Expected a Parquet file. Received: {file} ({error})") from None
-        columns = opened.schema_arrow.names
+        columns = _entries(opened.schema_arrow)
+        if not columns:
+            raise ValueError(f"{MARK}source`. Expected columns beside an index in {file}. Received: none")
         first = first or columns
         if columns != first:
             raise ValueError(f"{MARK}source`. Expected in {file} the columns of {files[0]}. Received: {columns}")
@@ -79,12 +82,23 @@ def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.nda
     def blocks() -> Iterator[np.ndarray]:
         for file in files:
             with pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as opened:
-                batches = opened.iter_batches(_ROWS, use_threads=False)
+                schema = opened.schema_arrow
+                columns = _entries(schema)
+                # Asked for by name, columns would be in another order where two have one name.
+                asked = None if columns == schema.names else columns
+                batches = opened.iter_batches(_ROWS, columns=asked, use_threads=False)
                 while (batch := _following(pyarrow, batches, file)) is not None:
                     if batch.num_rows:
                         yield _rows(pyarrow, batch, file)
 
     return count, blocks
+
+
+def _entries(schema: Any) -> list[str]:
+    """The names of columns that are entries of an example."""
+    # Where pandas' index is a range, it has a description there in the place of a column's name.
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in schema.names if name not in index]
 
 
 def _following(pyarrow: Any, batches: Iterator, file: Path) -> Any:
