@@ -3,8 +3,8 @@
 
 SOURCE is a .npy file, a .npz file with x or with x_train and x_test, a Parquet file or a folder of such files, or the
 name of a data set. It is read once, from front to end, in the memory of a few blocks. A split that it lacks is cut from
-its training split. In a folder, Parquet files of a split begin with its name, train-0.parquet, or lie in a folder of
-it, test/0.parquet; an example is a row, of numbers or of one list of them. What was stopped leaves no data set.
+its training split. In a folder, Parquet files of a split have its name in theirs, train-0.parquet, or in a folder's,
+test/0.parquet; an example is a row, of numbers or of one list of them. What was stopped leaves no data set.
 
 examples:
   python scripts/convert.py photos.npy --out photos

@@ -419,6 +419,12 @@ def test_an_index_alone_is_no_example(tmp_path):
         ("Train-00", "Train-01", "TEST-00"),
         ("data/train-00000-of-00002", "data/train-00001-of-00002", "data/test-00000-of-00001"),
         ("train/a/0", "train/b/0", "test/a/0"),
+        ("mnist-train-0", "mnist_train1", "mnist-test"),
+        ("MNIST_TRAIN", "mnistTrain0", "mnistTest"),
+        ("mnist-train/0", "mnist-train/1", "mnist-test/0"),
+        ("mnist.train/0", "mnist.train/1", "mnist.test/0"),
+        ("split=train/0", "split=train/1", "split=test/0"),
+        ("test-drive/a-train", "test-drive/train-1", "train/test/0"),
     ],
 )
 def test_a_parquet_file_of_a_split_is_of_no_other(tmp_path, names):
@@ -433,6 +439,15 @@ def test_a_parquet_file_of_a_split_is_of_no_other(tmp_path, names):
     found = streams(tmp_path / "parquet")
     values = {split: np.concatenate(list(stream.blocks()))[:, 0].tolist() for split, stream in found.items()}
     assert values == {"train": list(range(20)), "test": list(range(20, 30))}
+
+
+@pytest.mark.parametrize("name", ["mnist-train-test", "train-and-test/0", "train/mnist-test", "test/mnist-train/0"])
+def test_a_parquet_file_of_two_splits_is_refused(tmp_path, name):
+    file = tmp_path / "parquet" / f"{name}.parquet"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(ValueError, match=rf"`source`\. Expected one of .* in the names of .* Received: {name}.parquet"):
+        streams(tmp_path / "parquet")
 
 
 def test_a_parquet_file_that_is_damaged_is_named(tmp_path):

@@ -48,7 +48,7 @@ def convert(
 
     Args:
         source: a name of `names()`; a .npy file, or a .npz file with `x`, or with `x_train` and `x_test`; a Parquet
-            file, or a folder of such files, of which those of a split begin with its name or lie in a folder of it. In
+            file, or a folder of such files, of which those of a split have its name in theirs or in a folder's. In
             Parquet an example is a row, of numbers or of one list of them, without the index that pandas wrote.
         out: the folder, which must not be there.
         shards: files of each split.

@@ -4,6 +4,7 @@ An index of pandas names the rows, and is no entry of them: it would be learned 
 They are read from front to end alone: a row is stored with its row group, of which all has to be decoded for it.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ _BUFFER = 2**16
 def parquet_files(path: Path) -> dict[str, list[Path]]:
     """The Parquet files of each split in a folder, in order of their names; of a file, or files of no split, "train".
 
-    A file is of the split that its name begins with, in large letters or small, or else that of a folder that it is in.
+    A file is of the split that its name begins with, in large letters or small, or else of that among its words, as
+    "test" in `mnist-test.parquet`, or else of that among the words of the nearest folder.
 
     Raises:
-        ValueError: if a folder has files of splits and others beside them.
+        ValueError: if a folder has files of splits and others beside them, or names of a file and its folders say two
+            splits.
     """
     if path.is_file():
         return {"train": [path]} if path.suffix == ".parquet" else {}
@@ -39,8 +42,8 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
         return {"train": others} if others else {}
     if others:
         raise ValueError(
-            f"{MARK}source`. Expected Parquet files in {path} whose names begin with {', '.join(_SPLITS)}, or none "
-            f"such. Received: {others[0].relative_to(path)} beside some"
+            f"{MARK}source`. Expected Parquet files in {path} of {', '.join(_SPLITS)} by their names, or none such. "
+            f"Received: {others[0].relative_to(path)} beside some"
         )
     if "train" not in found:
         raise ValueError(f"{MARK}source`. Expected train*.parquet in {path}. Received: {', '.join(found)} alone")
@@ -48,12 +51,25 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
 
 
 def _split_of(file: Path) -> str:
-    """The split that a file's name begins with, or else the nearest folder of a split's name; "" for none."""
+    """The split that a file's name begins with, or else has, or else the nearest folder's name has; "" for none."""
     for split in _SPLITS:
         if file.name.lower().startswith(split):
             return split
-    folders = (parent.name.lower() for parent in file.parents)
-    return next((folder for folder in folders if folder in _SPLITS), "")
+    folders = [parent.name.lower() for parent in file.parents]
+    whole = [folder for folder in folders if folder in _SPLITS][:1]
+    for within in (file, *file.parents):
+        # A new word may begin with a large letter, too: mnistTest.
+        words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", within.name).lower())
+        if not (found := [split for split in _SPLITS if split in words]):
+            continue
+        # Of a file in `train/` that says "test" nobody knows which it is.
+        if len({*found, *whole}) > 1:
+            raise ValueError(
+                f"{MARK}source`. Expected one of {', '.join(_SPLITS)} in the names of a Parquet file and its folders. "
+                f"Received: {file}"
+            )
+        return found[0]
+    return ""
 
 
 def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.ndarray]]]:

@@ -37,8 +37,8 @@ def streams(source: object) -> dict[str, Stream]:
 
     Args:
         source: a name of `names()`; a .npy file; a .npz file with `x`, or with `x_train` and `x_test`; a Parquet file,
-            or a folder with files `train*.parquet`, `validation*.parquet` and `test*.parquet`, folders of these names,
-            or Parquet files of any names.
+            or a folder with files `train*.parquet`, `validation*.parquet` and `test*.parquet`, files or folders that
+            have these words in their names, or Parquet files of any names.
 
     Raises:
         ValueError: if it is none of these.
