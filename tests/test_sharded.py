@@ -419,6 +419,8 @@ def test_an_index_alone_is_no_example(tmp_path):
         ("Train-00", "Train-01", "TEST-00"),
         ("data/train-00000-of-00002", "data/train-00001-of-00002", "data/test-00000-of-00001"),
         ("train/a/0", "train/b/0", "test/a/0"),
+        ("train.parquet/part-0", "train.parquet/part-1", "test.parquet/part-0"),
+        ("b.parquet/train.parquet/part.0", "b.parquet/train.parquet/part.1", "b.parquet/Test.parquet/part.0"),
         ("mnist-train-0", "mnist_train1", "mnist-test"),
         ("MNIST_TRAIN", "mnistTrain0", "mnistTest"),
         ("mnist-train/0", "mnist-train/1", "mnist-test/0"),
@@ -441,13 +443,29 @@ def test_a_parquet_file_of_a_split_is_of_no_other(tmp_path, names):
     assert values == {"train": list(range(20)), "test": list(range(20, 30))}
 
 
-@pytest.mark.parametrize("name", ["mnist-train-test", "train-and-test/0", "train/mnist-test", "test/mnist-train/0"])
+@pytest.mark.parametrize(
+    "name",
+    ["mnist-train-test", "train-and-test/0", "train/mnist-test", "test/mnist-train/0", "test.parquet/mnist-train"],
+)
 def test_a_parquet_file_of_two_splits_is_refused(tmp_path, name):
     file = tmp_path / "parquet" / f"{name}.parquet"
     file.parent.mkdir(parents=True)
     file.touch()
     with pytest.raises(ValueError, match=rf"`source`\. Expected one of .* in the names of .* Received: {name}.parquet"):
         streams(tmp_path / "parquet")
+
+
+def test_a_folder_that_spark_writes_is_as_one_file(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "all" / "x.parquet"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        file = folder / f"part-0000{number}-0e5a-c000.snappy.parquet"
+        parquet.write_table(arrow.table({"x": [float(number)]}), file)
+        (folder / f".{file.name}.crc").touch()
+    (folder / "_SUCCESS").touch()
+    for source in (folder, tmp_path / "all"):
+        assert [block.tolist() for block in streams(source)["train"].blocks()] == [[[0.0]], [[1.0]]]
 
 
 def test_a_parquet_file_that_is_damaged_is_named(tmp_path):

@@ -34,8 +34,8 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(path.rglob("*.parquet")):
         within = file.relative_to(path)
-        # What is hidden is nobody's, as parts of a download.
-        if not any(part.startswith(".") for part in within.parts):
+        # What is hidden is nobody's, as parts of a download. Spark and Dask write a folder `train.parquet` of files.
+        if not file.is_dir() and not any(part.startswith(".") for part in within.parts):
             found.setdefault(_split_of(within), []).append(file)
     others = found.pop("", [])
     if not found:
@@ -55,7 +55,7 @@ def _split_of(file: Path) -> str:
     for split in _SPLITS:
         if file.name.lower().startswith(split):
             return split
-    folders = [parent.name.lower() for parent in file.parents]
+    folders = [parent.name.lower().removesuffix(".parquet") for parent in file.parents]
     whole = [folder for folder in folders if folder in _SPLITS][:1]
     for within in (file, *file.parents):
         # A new word may begin with a large letter, too: mnistTest.
