@@ -12,6 +12,7 @@ from keras_iwae import IWAE, data, experiments, importance_weighted_nll
 from keras_iwae.likelihoods import BernoulliLikelihood, GaussianLikelihood
 
 RNG = np.random.default_rng(0)
+GREY = np.random.default_rng(1).integers(0, 256, (60, 6)).astype(np.uint8)
 
 
 def loaded(source, split="test", **options):
@@ -49,6 +50,49 @@ def test_what_bytes_mean_is_said_by_both_splits(tmp_path):
     path, counts = tmp_path / "counts.npz", RNG.integers(0, 2, (20, 6)).astype(np.uint8)
     np.savez(path, x_train=RNG.poisson(2, (50, 6)).astype(np.uint8) + np.uint8(2), x_test=counts)
     np.testing.assert_array_equal(loaded(path, binarization="levels"), counts)
+
+
+@pytest.mark.parametrize("binarization", ["dynamic", "static", "threshold", "none", "levels"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_bits_stay_bits_beside_floats_with_gaps(tmp_path, split, binarization):
+    """Bits of a test split were taken for the darkest of 256 grey levels where the training split had gaps."""
+    path, bits = tmp_path / "bits.npz", RNG.integers(0, 2, (60, 6)).astype(np.uint8)
+    gaps = np.where(RNG.random((60, 6)) < 0.2, np.nan, bits)
+    np.savez(path, **{"x_train": gaps, "x_test": gaps, f"x_{split}": bits})
+    np.testing.assert_array_equal(
+        loaded(path, binarization=binarization, batch_size=60), bits if split == "test" else gaps
+    )
+    trained = loaded(path, "train", binarization=binarization, batch_size=54)
+    assert set(np.unique(trained[~np.isnan(trained)])) == {0.0, 1.0}
+    np.testing.assert_allclose(data.mean_image(path, binarization), np.nanmean(trained, axis=0), rtol=1e-6)
+    assert data.num_levels(path) == 2
+
+
+@pytest.mark.parametrize("split", ["x_train", "x_test"])
+def test_grey_levels_beside_floats_as_they_are_are_refused(tmp_path, split):
+    """Bytes are divided by 255, and numbers of the other split are not."""
+    path, counts = tmp_path / "counts.npz", RNG.poisson(3.0, (60, 6))
+    np.savez(path, **{"x_train": counts / 2, "x_test": counts / 2, split: counts.astype(np.uint8)})
+    said = "x_train of uint8, x_test of float64" if split == "x_train" else "x_train of float64, x_test of uint8"
+    for each in ("train", "test"):
+        with pytest.raises(ValueError, match=rf"`source`\. Expected examples of one type in .*npz: .*Received: {said}"):
+            loaded(path, each, binarization="none", batch_size=20)
+    # Grey levels are the same in either type.
+    np.savez(path, **{"x_train": GREY / 255.0, "x_test": GREY / 255.0, split: GREY})
+    np.testing.assert_array_equal(loaded(path, binarization="threshold"), GREY > 127)
+
+
+@pytest.mark.parametrize("levels", [None, 9])
+def test_bytes_are_levels_beside_counts_with_gaps(tmp_path, levels):
+    """The largest count was NaN, and with it the brightest byte."""
+    path, counts = tmp_path / "counts.npz", RNG.integers(0, 9, (60, 6))
+    counts[0] = 8
+    gaps = np.where(RNG.random((60, 6)) < 0.2, np.nan, counts)
+    gaps[0, 0] = 8
+    np.savez(path, x_train=gaps, x_test=counts.astype(np.uint8))
+    np.testing.assert_array_equal(loaded(path, binarization="levels", levels=levels), counts)
+    np.savez(path, x_train=np.full((60, 6), np.nan), x_test=np.minimum(counts, 0).astype(np.uint8))
+    assert not loaded(path, binarization="levels", levels=levels).any()
 
 
 def test_bytes_beyond_the_levels_are_refused_in_any_split(tmp_path):

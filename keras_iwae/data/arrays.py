@@ -69,8 +69,8 @@ def read_file(
         the examples, as `as_examples` gives them.
 
     Raises:
-        ValueError: if the file cannot be read, lacks these arrays, has examples of different shapes, or fewer
-            than 10 to split.
+        ValueError: if the file cannot be read, lacks these arrays, has examples of different shapes, or of units that
+            are not those of each other, or fewer than 10 to split.
     """
     arrays = _read_arrays(path)
     if "x_train" in arrays and "x_test" in arrays:
@@ -80,11 +80,16 @@ def read_file(
                 f"{MARK}source`. Expected examples of one shape in {path}. Received: x_train {of_train}, "
                 f"x_test {of_test}"
             )
-        # What bytes mean is said by both together: a test split may happen to hold no count above 1.
+        # What bytes mean is said by all of them together: a test split may happen to hold no count above 1. Floats say
+        # nothing of it: bits with gaps are float, beside bits without.
+        of_bytes = [array for array in (arrays["x_train"], arrays["x_test"]) if array.dtype == np.uint8]
         if binary is None:
-            binary = all(
-                arrays[name].dtype == np.uint8 and arrays[name].size and arrays[name].max() <= 1
-                for name in ("x_train", "x_test")
+            binary = all(array.size and array.max() <= 1 for array in of_bytes)
+        if floats and len(of_bytes) == 1 and not binary:
+            kinds = ", ".join(f"{name} of {arrays[name].dtype}" for name in ("x_train", "x_test"))
+            raise ValueError(
+                f"{MARK}source`. Expected examples of one type in {path}: bytes are grey levels and divided by 255, "
+                f"and floats are taken as they are. Received: {kinds}"
             )
         if split == "test":
             return as_examples(arrays["x_test"], f"{path}: x_test", grey, binary, floats)

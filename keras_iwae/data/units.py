@@ -36,7 +36,12 @@ def num_levels(source: Source) -> int:
     if values.dtype == np.uint8:
         return 2 if np.isin(values, (0, 255)).all() else 256
     whole = Support(low=0.0, integers=True).check(values, "source", missing=True)
-    return int(np.nanmax(whole)) + 1
+    return _largest(whole) + 1
+
+
+def _largest(values: np.ndarray) -> int:
+    """The largest level; 0 where all are missing."""
+    return int(np.nanmax(values, initial=0.0))
 
 
 def whole_numbers(source: Source, split: str, levels: int | None = None) -> np.ndarray:
@@ -56,8 +61,8 @@ def whole_numbers(source: Source, split: str, levels: int | None = None) -> np.n
     values = stored(source, split, grey=False, binary=False)
     if values.dtype == np.uint8:
         # Of another type than this split, the training split may have more than a byte.
-        brightest = stored(source, "train", grey=False, binary=False).max()
-        table = level_table(known, int(brightest))
+        brightest = _largest(stored(source, "train", grey=False, binary=False))
+        table = level_table(known, brightest)
         if table is not None:
             return table[values]
     largest = math.inf if levels is None and values.dtype != np.uint8 else known - 1.0
