@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """Write data larger than memory as a folder of shards, of which train.py reads what a batch takes.
 
-SOURCE is a .npy file, a .npz file with x or with x_train and x_test, a Parquet file or a folder of such files, or the
-name of a data set. It is read once, from front to end, in the memory of a few blocks. A split that it lacks is cut from
-its training split. In a folder, Parquet files of a split have its name in theirs, train-0.parquet, or in a folder's,
-test/0.parquet; an example is a row, of numbers or of one list of them. What was stopped leaves no data set.
+SOURCE is a .npy file, a .npz file with x or with x_train, x_test and, where there is one, x_validation, a Parquet file
+or a folder of such files, or the name of a data set. It is read once, from front to end, in the memory of a few blocks.
+A split that it lacks is cut from its training split. In a folder, Parquet files of a split have its name in theirs,
+train-0.parquet, or in a folder's, test/0.parquet; an example is a row, of numbers or of one list of them. What was
+stopped leaves no data set.
 
 examples:
   python scripts/convert.py photos.npy --out photos

@@ -212,6 +212,33 @@ def test_a_file_with_a_test_split_keeps_it(tmp_path, grey):
     assert {row.tobytes() for row in (*train, *validation)} == {row.tobytes() for row in grey[:40]}
 
 
+@pytest.mark.parametrize("name", ["x_validation", "x_val"])
+def test_a_file_with_a_validation_split_keeps_it(tmp_path, grey, name):
+    """It had no effect: a tenth of the training split was held out beside it."""
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=grey[:9], x_test=grey[30:], **{name: grey[9:30]})
+    for split, rows in {"train": grey[:9], "validation": grey[9:30], "test": grey[30:]}.items():
+        np.testing.assert_array_equal(data.images(path, split), rows)
+        assert data.num_examples(path, split) == len(rows)
+    np.testing.assert_array_equal(epoch(data.load(path, "validation", 4, "none")) * 255.0, grey[9:30])
+    np.testing.assert_allclose(data.mean_image(path), grey[:9].mean(axis=0) / 255.0, rtol=1e-6)
+    # What its bytes mean is said by it, too.
+    np.savez(path, x_train=grey[:9] // 128, x_test=grey[30:] // 128, **{name: grey[9:30]})
+    np.testing.assert_array_equal(data.images(path, "test"), grey[30:] // 128)
+    np.savez(path, x_train=grey[:9], x_test=grey[30:], **{name: grey[9:30, 1:]})
+    with pytest.raises(ValueError, match=rf"of one shape in .*Received: x_train .*, {name} \[21, 3, 3, 1\], x_test"):
+        data.images(path, "train")
+
+
+@pytest.mark.parametrize("others", [("x",), ("x_train",), ("x_train", "x_test", "x_val"), ("x", "x_train")])
+def test_a_validation_split_that_would_have_no_effect_is_refused(tmp_path, grey, others):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_validation=grey, **dict.fromkeys(others, grey))
+    for call in (lambda: data.images(path, "train"), lambda: data.convert(path, tmp_path / "out", 1, verbose=False)):
+        with pytest.raises(ValueError, match=r"`source`\. Expected an array `x`, or, .*Received: arrays \['x"):
+            call()
+
+
 def test_files_that_hold_something_else_are_refused(tmp_path, grey):
     path = tmp_path / "mine.npz"
     with pytest.raises(ValueError, match=r"mine.npz, which is not there"):

@@ -331,6 +331,18 @@ def test_what_cannot_be_converted_is_refused_and_leaves_nothing(tmp_path):
     refused(tmp_path, "Expected arrays that NumPy wrote in .*y.npz", tmp_path / "y.npz")
 
 
+@pytest.mark.parametrize("name", ["x_validation", "x_val"])
+def test_a_validation_split_of_the_source_is_kept(tmp_path, name):
+    file = tmp_path / "x.npz"
+    np.savez(file, x_train=HOLES[:40], x_test=HOLES[70:], **{name: HOLES[40:70]})
+    folder = data.convert(file, tmp_path / "x", shards=2, verbose=False)
+    for split, wanted in {"train": HOLES[:40], "validation": HOLES[40:70], "test": HOLES[70:]}.items():
+        assert data.num_examples(folder, split) == len(wanted)
+        assert as_set(rows(data.load(folder, split, 1, "none"))) == as_set(wanted)
+    with pytest.raises(ValueError, match=r"`validation`\. Expected none for a source that has this split"):
+        data.convert(file, tmp_path / "refused", validation=0.2, verbose=False)
+
+
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path, digits):
     before = sorted(file.stat().st_mtime_ns for file in digits.iterdir())
     with pytest.raises(ValueError, match=r"`out`. Expected a folder that is not there. Received: .*, which is"):

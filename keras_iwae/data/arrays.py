@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from keras_iwae.foundation import MARK, Support
 _SEED = 0
 GREY = Support(0.0, 1.0)
 _ANY = Support()
-_EXPECTED = "an array `x`, or arrays `x_train` and `x_test`"
+_VALIDATION = "x_validation", "x_val"
+_EXPECTED = "an array `x`, or, with or without one of `x_validation` and `x_val`, arrays `x_train` and `x_test`"
 
 
 def as_examples(
@@ -58,8 +60,8 @@ def read_file(
 
     Args:
         path: a `.npy` file or a `.npz` file with `x`, split 80/10/10 by a permutation with seed 0; or a `.npz` file
-            with `x_train` and `x_test`, where the last 10% of a permutation of `x_train` with seed 0 is the validation
-            split.
+            with `x_train` and `x_test`, where `x_validation` or `x_val` is the validation split, or else the last 10%
+            of a permutation of `x_train` with seed 0.
         split: "train", "validation" or "test".
         grey: as for `as_examples`.
         binary: as for `as_examples`; `None` looks whether the whole file holds 0 and 1.
@@ -73,34 +75,43 @@ def read_file(
             are not those of each other, or fewer than 10 to split.
     """
     arrays = _read_arrays(path)
-    if "x_train" in arrays and "x_test" in arrays:
-        of_train, of_test = (list(arrays[name].shape) for name in ("x_train", "x_test"))
-        if of_train[1:] != of_test[1:]:
-            raise ValueError(
-                f"{MARK}source`. Expected examples of one shape in {path}. Received: x_train {of_train}, "
-                f"x_test {of_test}"
-            )
-        # What bytes mean is said by all of them together: a test split may happen to hold no count above 1. Floats say
-        # nothing of it: bits with gaps are float, beside bits without.
-        of_bytes = [array for array in (arrays["x_train"], arrays["x_test"]) if array.dtype == np.uint8]
-        if binary is None:
-            binary = all(array.size and array.max() <= 1 for array in of_bytes)
-        if floats and len(of_bytes) == 1 and not binary:
-            kinds = ", ".join(f"{name} of {arrays[name].dtype}" for name in ("x_train", "x_test"))
-            raise ValueError(
-                f"{MARK}source`. Expected examples of one type in {path}: bytes are grey levels and divided by 255, "
-                f"and floats are taken as they are. Received: {kinds}"
-            )
-        if split == "test":
-            return as_examples(arrays["x_test"], f"{path}: x_test", grey, binary, floats)
-        training = as_examples(arrays["x_train"], f"{path}: x_train", grey, binary, floats)
-        return _split_rows(training, path, ("train", "validation"))[split]
-    if "x" in arrays:
-        examples = as_examples(arrays["x"], f"{path}: x", grey, binary, floats)
-        return _split_rows(examples, path, ("train", "validation", "test"))[split]
-    raise ValueError(
-        f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}"
-    )
+    named = named_splits(arrays, path)
+    held = {name: arrays[name] for name in named.values()}
+    shapes = {tuple(array.shape[1:]) for array in held.values()}
+    if len(shapes) > 1:
+        received = ", ".join(f"{name} {list(array.shape)}" for name, array in held.items())
+        raise ValueError(f"{MARK}source`. Expected examples of one shape in {path}. Received: {received}")
+    # What bytes mean is said by all of them together: a test split may happen to hold no count above 1. Floats say
+    # nothing of it: bits with gaps are float, beside bits without.
+    of_bytes = [array for array in held.values() if array.dtype == np.uint8]
+    if binary is None:
+        binary = all(array.size and array.max() <= 1 for array in of_bytes)
+    if floats and 0 < len(of_bytes) < len(held) and not binary:
+        received = ", ".join(f"{name} of {array.dtype}" for name, array in held.items())
+        raise ValueError(
+            f"{MARK}source`. Expected examples of one type in {path}: bytes are grey levels and divided by 255, "
+            f"and floats are taken as they are. Received: {received}"
+        )
+    # The splits that are cut from the first.
+    cut = ("train", *(other for other in ("validation", "test") if other not in named))
+    name = named.get(split, named["train"])
+    examples = as_examples(held[name], f"{path}: {name}", grey, binary, floats)
+    return _split_rows(examples, path, cut)[split] if split in cut and len(cut) > 1 else examples
+
+
+def named_splits(arrays: Collection[str], path: Path) -> dict[str, str]:
+    """Which array of a file is which split: `x`, or `x_train` and what is beside it.
+
+    Raises:
+        ValueError: if there are no such arrays, or a validation split that would have no effect.
+    """
+    validation = [name for name in _VALIDATION if name in arrays]
+    if "x_train" in arrays and "x_test" in arrays and len(validation) < 2:
+        own = {"validation": validation[0]} if validation else {}
+        return {"train": "x_train", **own, "test": "x_test"}
+    if "x" in arrays and not validation:
+        return {"train": "x"}
+    raise ValueError(f"{MARK}source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}")
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from keras_iwae.data.arrays import named_splits
 from keras_iwae.data.catalog import examples, names
 from keras_iwae.data.parquet import parquet_files, parquet_stream
 from keras_iwae.foundation import MARK
@@ -36,9 +37,10 @@ def streams(source: object) -> dict[str, Stream]:
     """What a source has of "train", "validation" and "test"; one that has no splits is "train".
 
     Args:
-        source: a name of `names()`; a .npy file; a .npz file with `x`, or with `x_train` and `x_test`; a Parquet file,
-            or a folder with files `train*.parquet`, `validation*.parquet` and `test*.parquet`, files or folders that
-            have these words in their names, or Parquet files of any names.
+        source: a name of `names()`; a .npy file; a .npz file with `x`, or with `x_train` and `x_test`, and with
+            `x_validation` or `x_val` where there is one; a Parquet file, or a folder with files `train*.parquet`,
+            `validation*.parquet` and `test*.parquet`, files or folders that have these words in their names, or Parquet
+            files of any names.
 
     Raises:
         ValueError: if it is none of these.
@@ -77,14 +79,7 @@ def _of_archive(path: Path) -> dict[str, Stream]:
         # A member that is open keeps what it needs of the archive.
         return _of_array(f"{path}: {name}", lambda: zipfile.ZipFile(path).open(f"{name}.npy"))
 
-    if {"x_train", "x_test"} <= inside:
-        return {"train": member("x_train"), "test": member("x_test")}
-    if "x" in inside:
-        return {"train": member("x")}
-    raise ValueError(
-        f"{MARK}source`. Expected an array `x`, or arrays `x_train` and `x_test`, in {path}. Received: arrays "
-        f"{sorted(inside)}"
-    )
+    return {split: member(name) for split, name in named_splits(inside, path).items()}
 
 
 def _of_array(argument: str, opened: Callable[[], IO[bytes]]) -> Stream:
