@@ -1,5 +1,6 @@
 """Folders of shards: the same examples as from memory, each once a pass, in an order that epoch and place decide."""
 
+import itertools
 import json
 import os
 import re
@@ -281,6 +282,21 @@ def test_a_damaged_folder_is_refused_by_what_is_wrong_with_it(digits, tmp_path, 
     change(folder)
     with pytest.raises((ValueError, tf.errors.OpError), match=f"Invalid value received for `source`.*{said}"):
         rows(data.load(folder, "test", 50))
+
+
+def test_a_wrong_folder_is_not_searched_to_its_end(tmp_path, monkeypatch):
+    """Whoever gave the folder of a home, or a disk, waited until its last file was seen."""
+    (tmp_path / "a.txt").touch()
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: itertools.repeat(self / "a.txt"))
+    with pytest.raises(ValueError, match=r"`source`\. Expected a folder of shards, .*, with .txt files"):
+        data.load(tmp_path, "train")
+
+
+def test_an_empty_text_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for call_ in (data.load, data.images, data.num_examples):
+        with pytest.raises(ValueError, match=r"`source`\. Expected one of .*, or a folder of shards\. Received: ''"):
+            call_("", "train")
 
 
 def test_without_the_package_it_is_named(digits, monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ Example i of a split of S shards is record i // S of shard i % S, so that neighb
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from keras_iwae.foundation import MARK, read_arrays, shape_text
 INFO, TOTALS = "info.json", "totals.npz"
 # Splits whose files stay open: those of two folders.
 _OPEN = 6
+# Files of a folder that is no folder of shards, to say which those are.
+_LOOKED_AT = 1000
 DTYPES: dict[str, np.dtype] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
 
 
@@ -39,8 +42,8 @@ def seal(info: dict) -> str:
 
 
 def is_folder(source: object) -> bool:
-    """Whether a source is the path of a folder, and so no file and no array."""
-    return isinstance(source, (str, Path)) and Path(source).is_dir()
+    """Whether a source is the path of a folder, and so no file and no array; an empty text is none."""
+    return isinstance(source, (str, Path)) and str(source) != "" and Path(source).is_dir()
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ class Shards:
         try:
             info = json.loads((folder / INFO).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            inside = sorted({file.suffix for file in folder.rglob("*") if file.is_file()})[:5]
+            # A folder that was meant for another may have millions of files, which are not all looked at for this.
+            some = itertools.islice(folder.rglob("*"), _LOOKED_AT)
+            inside = sorted({file.suffix for file in some if file.is_file()})[:5]
             raise ValueError(f"{expected}. Received: {folder}, with {', '.join(inside) or 'no'} files") from None
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{expected}. Received: {folder}, whose {INFO} cannot be read ({error})") from error
