@@ -359,6 +359,14 @@ def test_a_validation_split_of_the_source_is_kept(tmp_path, name):
         data.convert(file, tmp_path / "refused", validation=0.2, verbose=False)
 
 
+def test_a_split_with_too_few_examples_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_iwae.data.writing.Writer", lambda *_: pytest.fail("a file was begun"))
+    np.savez(tmp_path / "x.npz", x_train=GREY, x_test=GREY[:3])
+    refused(tmp_path, "Expected at most 3, the examples of the test split. Received: 4", tmp_path / "x.npz", shards=4)
+    np.savez(tmp_path / "x.npz", x_train=GREY, x_val=GREY[:2], x_test=GREY)
+    refused(tmp_path, "at most 2, the examples of the validation split", tmp_path / "x.npz", shards=4)
+
+
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path, digits):
     before = sorted(file.stat().st_mtime_ns for file in digits.iterdir())
     with pytest.raises(ValueError, match=r"`out`. Expected a folder that is not there. Received: .*, which is"):

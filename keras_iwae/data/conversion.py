@@ -81,6 +81,9 @@ def convert(
     array_record()
     found = streams(source)
     cut = _cut(found, validation, test)
+    # Before anything is written: the training split may take an hour.
+    for split, stream in found.items():
+        _check_enough(split, stream.examples, shards)
     total = sum(stream.examples for stream in found.values())
     with (
         whole_folder(target) as folder,
@@ -89,11 +92,11 @@ def convert(
         folder.mkdir()
         with Writing(folder, shards) as writing:
             for split, stream in found.items():
-                _check_enough(split, stream.examples, shards)
                 rng = np.random.default_rng(seed)
                 for block in stream.blocks():
                     writing.add(block, stream, split, cut if split == "train" else {}, rng)
                     bar.update(len(block))
+        # How many were cut is known now.
         for split in SPLITS:
             _check_enough(split, writing.tallies[split].count if split in writing.tallies else 0, shards)
         named = str(source) in names()
