@@ -1,11 +1,13 @@
 """What is timed on a GPU: steps of training, the NLL, proposals fitted to each image, and one row of the table.
 
-Peers that find the GPU by themselves stand beside ours: JAX's step and NLL, and PyTorch's compiled ones.
+Peers that find the GPU by themselves stand beside ours: JAX's step and NLL, and PyTorch's compiled ones, each step of
+theirs a call. Steps are with TensorFloat-32 products where the device has them, the NLL is in float32 everywhere.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from _network import Network, mean_bound, nll_flops, step_flops
@@ -13,8 +15,6 @@ from _peers import BENCHMARKS, Workers, environment
 from _timing import alternate, fastest, ratios, spread
 
 SEVERAL, DRAWN = 50, 8
-# K from which on leaving samples out of the backward pass is worth a side.
-MANY = 50
 PRODUCTS = "matrix products"
 _XLA = {"compile": {"jit_compile": True}}
 _CALLS = {"fused": True, "compile": {"jit_compile": True, "steps_per_execution": SEVERAL}}
@@ -28,8 +28,10 @@ STEPS: dict[str, tuple[str, str, dict]] = {
     "JAX": ("jax", "train", {}),
     PRODUCTS: ("keras_iwae", "products", {}),
 }
-# Images, samples of each: the NLL of a test set, and what fitted proposals take in its place.
-NLL, FITTED = (10_000, 5000), (400, 500)
+# What stands for the rest where a program of XLA would be compiled for each.
+FEW = (f"fit, XLA, FusedAdam, {SEVERAL} steps a call", "PyTorch, compiled", "JAX", PRODUCTS)
+# Images, samples of each: the NLL of test images, and what fitted proposals take in its place.
+NLL, FITTED = (1000, 5000), (200, 500)
 NLLS: dict[str, tuple[str, str, dict]] = {
     "keras_iwae": ("keras_iwae", "nll", {}),
     "PyTorch, compiled": ("pytorch", "compiled_nll", {}),
@@ -53,15 +55,16 @@ def drawn_of(name: str) -> int | None:
     return STEPS[name][2].get("backward_samples")
 
 
-def drop_peers_elsewhere(workers: Workers, files: dict) -> None:
+def drop_peers_elsewhere(workers: Workers, batch: int, samples: int, files: dict) -> None:
     """Leave out the peers that fail here or compute on another device than a GPU."""
-    for who, kind in (("pytorch", "compiled"), ("jax", "train")):
+    for who, kinds in (("pytorch", ("compiled_nll", "compiled")), ("jax", ("nll", "train"))):
         if who not in workers:
             continue
         try:
-            made = workers[who].ask("make", name="trial", kind=kind, batch_size=20, num_samples=5, **files)
-            workers[who].ask("exactly", name="trial", count=1)
-            workers[who].ask("round", name="trial")
+            for kind in kinds:
+                made = workers[who].ask("make", name="trial", kind=kind, batch_size=batch, num_samples=samples, **files)
+                workers[who].ask("exactly", name="trial", count=1)
+                workers[who].ask("round", name="trial")
         except ChildProcessError as error:
             workers.drop(who, str(error))
         else:
@@ -69,16 +72,17 @@ def drop_peers_elsewhere(workers: Workers, files: dict) -> None:
                 workers.drop(who, f"it computes on {made['device']}")
 
 
-def steps(workers: Workers, batch: int, samples: int, seconds: float, rounds: int, shared: dict) -> list[dict]:
+def steps(
+    workers: Workers, batch: int, samples: int, names: Collection[str], seconds: float, rounds: int, shared: dict
+) -> list[dict]:
     """Rows of one batch size and K: seconds a step of each side, round by round, and what follows from them."""
-    sides = {
-        name: side for name, side in STEPS.items() if side[0] in workers and (drawn_of(name) is None or samples >= MANY)
-    }
+    sides = {name: STEPS[name] for name in names if STEPS[name][0] in workers}
     common, most = {"batch_size": batch, "num_samples": samples, **shared["files"]}, shared["rows"] // batch
     first = {}
     for name, (who, kind, settings) in sides.items():
         workers[who].ask("make", name=name, kind=kind, **common, **settings)
-        multiple = min(settings.get("compile", {}).get("steps_per_execution", 1), most)
+        # Two calls: a round of one has no step after its first.
+        multiple = min(2 * settings.get("compile", {}).get("steps_per_execution", 1), most)
         found = workers[who].ask("prepare", name=name, seconds=seconds, most=most, multiple=multiple)
         first[name] = found["first_seconds"]
     times = alternate({name: workers.round_of(side[0], name) for name, side in sides.items()}, rounds)
@@ -95,8 +99,9 @@ def steps(workers: Workers, batch: int, samples: int, seconds: float, rounds: in
             "gflops_per_second": spread([flops / t / 1e9 for t in taken]),
             "share_of_large_product": spread([flops / t / 1e9 / shared["limit"] for t in taken]),
             "share_of_products": ratios(times[PRODUCTS], taken),
-            "speed_to_fit": ratios(times["fit"], taken),
         }
+        if "fit" in times:
+            row["speed_to_fit"] = ratios(times["fit"], taken)
         if peer is not None:
             row |= {"fastest_peer": peer, "speed_to_fastest_peer": ratios(times[peer], taken)}
         if name != PRODUCTS:
@@ -173,7 +178,7 @@ def table_row(name: str, folder: Path, quick: bool) -> dict:
     if done.returncode:
         raise ChildProcessError(f"--row {name}: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads((folder / "results" / f"{name}.json").read_text())
-    kept = "row", "passes", "seed", "seconds_training", "seconds_evaluation", "gpus"
+    kept = "row", "passes", "seed", "seconds_training", "seconds_evaluation", "gpu_names"
     row = {key: found[key] for key in kept}
     for key in ("nll_test", "nll_adapted"):
         row[key] = {part: found[key][part] for part in ("nll", "standard_error", "num_samples", "seconds")}

@@ -5,10 +5,11 @@ Right: the same weights, images and noise go through the exact step's gradients 
 in XLA; bounds and gradients must agree to float32, with TensorFloat-32 products off. (The same seed draws other numbers
 under XLA than outside it, so the noise is given.) What TensorFloat-32 changes is reported beside it.
 
-Fast: `fit` with XLA and without, the resampled backward pass, the NLL at K = 5000 and fitted proposals, in turn,
-against the rate of one large matrix product and of the step's own matrix products, with the settings that a user has,
-TensorFloat-32 included; and beside them JAX's and PyTorch's compiled step and NLL, where these see the GPU. A stage of
-the paper is 3^i passes, i = 0..7, over 59,600 images in batches of 20. Last a row of the table is trained and judged.
+Fast: the NLL at K = 5000 and fitted proposals in float32, then `fit` with XLA and without and the resampled backward
+pass, in turn, against the rate of one large matrix product and of the step's own matrix products, with the settings
+that a user has, TensorFloat-32 included; and beside them JAX's and PyTorch's compiled NLL and step, where these see the
+GPU. A stage of the paper is 3^i passes, i = 0..7, over 59,600 images in batches of 20. Last a row of the table is
+trained and judged. What there is so far is written down after each part.
 
 Without a GPU it says so and exits with status 2; `--device CPU:0` measures the CPU, where XLA is not what `fit` uses.
 
@@ -24,7 +25,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _gpu_sides import PRODUCTS, drawn_of, drop_peers_elsewhere, is_ours, nlls, steps, table_row
+from _gpu_sides import FEW, PRODUCTS, STEPS, drawn_of, drop_peers_elsewhere, is_ours, nlls, steps, table_row
 from _network import Network
 from _peers import Workers, images
 from _report import Report, frameworks, parser, run, table
@@ -32,8 +33,8 @@ from _same_step import verify
 from _timing import spread, text
 from nll import trained
 
-# What matters most comes first.
-BATCHES, SAMPLES = (100, 20), (50, 1, 500)
+# Batch, K and sides. What matters most comes first, for each side of ours in XLA takes long to compile.
+CELLS = ((100, 50, tuple(STEPS)), (20, 50, FEW), (100, 1, FEW), (20, 1, FEW), (100, 500, FEW))
 TRAIN_IMAGES, STAGES, PAPER_BATCH = 59_600, 8, 20
 # Steps before the NLL: first weights have degenerate ones.
 TRAINED = 600
@@ -171,44 +172,45 @@ def main(args) -> None:
     for device in tf.config.list_physical_devices("GPU"):
         # This process and the worker share it.
         tf.config.experimental.set_memory_growth(device, True)
-    train, batches, samples = images("train", args.quick), BATCHES, SAMPLES
-    if args.quick:
-        batches, samples = BATCHES[1:], SAMPLES[:1]
+    train = images("train", args.quick)
+    cells = [(20, 50, tuple(STEPS))] if args.quick else CELLS
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices(kind)[0])
     results = {"device": {"name": details.get("device_name", kind), "tensorflow_sees": args.device}, "complete": False}
-    checks = verify(args.device, (train[:20] > 127).astype(np.float32))
+    checks = results["verification"] = verify(args.device, (train[:20] > 127).astype(np.float32))
     show_checks(checks)
-    limits = {}
+    report.keep(results)
+    limits = results["large_product_gflops_per_second"] = {}
     for tensor_float in (False, True):
         tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
         name = "TensorFloat-32" if tensor_float else "float32"
         limits[name] = large_product(args.device, 128 if args.quick else args.size, 0.0 if args.quick else 2.0)
         print(f"one large product, {name}: {limits[name]:.0f} GFLOP/s", flush=True)
-    results |= {"verification": checks, "large_product_gflops_per_second": limits, "rows": []}
     report.keep(results)
-    limit, seconds = limits["TensorFloat-32"], 0.02 if args.quick else args.seconds
     # On a CPU `train_step.py` and `nll.py` have the peers.
     with Workers(["keras_iwae", *(["pytorch", "jax"] if kind == "GPU" else [])]) as workers:
         files = {"images": workers.save_images(train), "weights": workers.save_weights(Network().weights())}
-        judged = (train[:100] > 127).astype(float)
-        shared = {"files": files, "rows": len(train), "judged": judged, "limit": limit}
-        drop_peers_elsewhere(workers, files)
-        results["left_out"] = workers.left_out
-        for count in samples:
-            for batch in batches:
-                rows = steps(workers, batch, count, seconds, args.rounds, shared)
-                show(rows)
-                results["rows"] += rows
-                results["paper_protocol"] = protocol(results["rows"])
-                report.keep(results)
-        show_protocol(results["paper_protocol"])
-        files = {
+        drop_peers_elsewhere(workers, *cells[0][:2], files)
+        results |= {"left_out": workers.left_out, "rows": []}
+        of_test = {
             "weights": trained(workers, TRAINED, args.quick),
-            "images": workers.save_images(images("test", args.quick)),
+            "images": str(workers.folder / "test.npy"),
         }
-        results["nll"] = nlls(workers, files, args.quick, args.rounds, limit)
+        np.save(of_test["images"], images("test", args.quick))
+        results["nll"] = nlls(workers, of_test, args.quick, args.rounds, limits["float32"])
         show_nlls(results["nll"])
         report.keep(results)
+        seconds = 0.02 if args.quick else args.seconds
+        judged, limit = (train[:100] > 127).astype(float), limits["TensorFloat-32"]
+        # Files of the same names were of the NLL.
+        files = {"images": workers.save_images(train), "weights": workers.save_weights(Network().weights())}
+        shared = {"files": files, "rows": len(train), "judged": judged, "limit": limit}
+        for batch, count, sides in cells:
+            rows = steps(workers, batch, count, sides, seconds, args.rounds, shared)
+            show(rows)
+            results["rows"] += rows
+            results["paper_protocol"] = protocol(results["rows"])
+            report.keep(results)
+        show_protocol(results["paper_protocol"])
     with tempfile.TemporaryDirectory(prefix="keras_iwae-") as folder:
         row = table_row(args.row, Path(folder), args.quick)
     print(f"{row['row']}: {row['seconds_training']:.0f} s of training, {row['seconds_evaluation']:.0f} s of evaluation")
@@ -219,9 +221,9 @@ def main(args) -> None:
 
 
 if __name__ == "__main__":
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, rounds=3)
     arguments.add_argument("--device", default="GPU:0", help="as TensorFlow names it [GPU:0]")
-    arguments.add_argument("--seconds", type=float, default=2.0, help="length of a round of a side [2]")
+    arguments.add_argument("--seconds", type=float, default=0.5, help="length of a round of a side [0.5]")
     arguments.add_argument(
         "--row", default="digits-iwae-k50-l1-fast", metavar="NAME", help="of the table [digits-iwae-k50-l1-fast]"
     )

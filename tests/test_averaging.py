@@ -97,8 +97,9 @@ def test_an_optimizer_without_averages_is_refused_before_the_first_step(make_mod
     ):
         model.fit(images, batch_size=4, callbacks=[averages, averages.ends], verbose=0)
     assert int(model.optimizer.iterations) == 0
-    with pytest.raises(ValueError, match="use_ema=True"):
-        exchange_averages(model)
+    for none in (model, keras_iwae.IWAE(images.shape[1:], latent_dim=2)):
+        with pytest.raises(ValueError, match="use_ema=True"):
+            exchange_averages(none)
 
 
 def test_exchanging_twice_is_nothing(make_model, images):

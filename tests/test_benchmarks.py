@@ -294,13 +294,13 @@ def test_a_peer_that_fails_or_computes_elsewhere_is_left_out_of_a_gpu_s_table(ca
     workers = _peers.Workers([])
     started = {"pytorch": _Failing(None), "jax": _Failing("cpu"), "keras_iwae": _Failing("gpu")}
     workers.started = dict(started)
-    gpu.drop_peers_elsewhere(workers, {})
+    gpu.drop_peers_elsewhere(workers, 20, 5, {})
     assert list(workers.started) == ["keras_iwae"]
     assert workers.left_out == {"pytorch": "no room", "jax": "it computes on cpu"}
     assert started["pytorch"].closed
     assert started["jax"].closed
     workers.started, workers.left_out = {"jax": _Failing("gpu"), "pytorch": _Failing("cuda")}, {}
-    gpu.drop_peers_elsewhere(workers, {})
+    gpu.drop_peers_elsewhere(workers, 20, 5, {})
     assert len(workers.started) == 2
     assert not workers.left_out
 

@@ -396,7 +396,7 @@ def test_steps_within_a_call_of_several_are_refused_for_a_call_takes_all_of_its_
     endless = {"x": batches.repeat(), "verbose": 0}
     for method, options, argument in (
         (model.fit, {"steps_per_epoch": 2}, "steps_per_epoch"),
-        (model.fit, {"steps_per_epoch": 4, "validation_data": X, "validation_steps": 5}, "validation_steps"),
+        (model.fit, {"steps_per_epoch": 4, "validation_data": endless["x"], "validation_steps": 5}, "validation_steps"),
         (model.evaluate, {"steps": 6}, "steps"),
         (model.predict, {"steps": 1}, "steps"),
     ):
@@ -414,6 +414,11 @@ def test_steps_within_a_call_of_several_are_refused_for_a_call_takes_all_of_its_
     model.fit(batches, steps_per_epoch=there, verbose=0)
     assert int(model.optimizer.iterations) == 8 + there
     assert len(model.predict(batches, steps=there, verbose=0)) == len(X)
+    assert len(model.predict(X, BATCH, steps=there, verbose=0)) == len(X)
+    model.fit(X, batch_size=BATCH, steps_per_epoch=there, validation_data=X, validation_steps=there, verbose=0)
+    assert int(model.optimizer.iterations) == 8 + 2 * there
+    with pytest.raises(ValueError, match="Expected a multiple of steps_per_execution = 4"):
+        model.predict(X, BATCH, steps=1)
 
 
 def test_epochs_that_are_validated_are_said_in_any_way():

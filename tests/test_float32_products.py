@@ -23,6 +23,8 @@ REPORTED = {
     "latents": lambda model: evaluation.latents(model, X, 2),
     "predictive_check": lambda model: evaluation.predictive_check(model, X, 2),
     "resampled_posterior": lambda model: evaluation.resampled_posterior(model, X, 2, 3),
+    "resampled_reconstruction": lambda model: evaluation.resampled_reconstruction(model, X, 2, 3),
+    "pairwise_log_posterior": lambda model: evaluation.pairwise_log_posterior(model, X, np.zeros((4, 2), np.float32)),
     "simulation_based_calibration": lambda model: evaluation.simulation_based_calibration(model, 2, 2, 3),
 }
 
@@ -35,7 +37,9 @@ def fewer_digits() -> bool:
 def as_tensorflow_has_it():
     assert fewer_digits()
     yield
-    assert fewer_digits()
+    after = fewer_digits()
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    assert after
 
 
 class Watched(keras.layers.Layer):
@@ -78,19 +82,21 @@ def test_blocks_of_several_threads_end_with_the_last_of_them():
     def other():
         with float32_products():
             inside.set()
-            leave.wait()
+            leave.wait(60.0)
             found.append(fewer_digits())
 
-    thread = threading.Thread(target=other)
-    with float32_products():
-        thread.start()
-        inside.wait()
+    thread = threading.Thread(target=other, daemon=True)
+    try:
         with float32_products():
+            thread.start()
+            inside.wait(60.0)
+            with float32_products():
+                assert not fewer_digits()
             assert not fewer_digits()
         assert not fewer_digits()
-    assert not fewer_digits()
-    leave.set()
-    thread.join()
+    finally:
+        leave.set()
+        thread.join()
     assert found == [False]
     assert fewer_digits()
 

@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from keras_iwae import IWAE, data, experiments
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.sections import BINARIZATIONS
-from keras_iwae.foundation.storage import replacing, write_json
+from keras_iwae.foundation.storage import replacing, this_host, write_json
 from keras_iwae.training import exchange_averages, runs
 
 CONFIG = experiments.ExperimentConfig.of(
@@ -339,13 +339,13 @@ def test_what_a_start_left_that_was_killed_is_no_hindrance(tmp_path):
     ended.wait()
     run, first = tmp_path / "run", {"inputs.json": {"start": "there"}}
     run.mkdir()
-    (run / f".config-{ended.pid}-0.tmp.json").write_text("{")
-    (run / f".inputs-{ended.pid}-0.tmp.json").write_text("{")
+    (run / f".config-{this_host()}-{ended.pid}-0.tmp.json").write_text("{")
+    (run / f".inputs-{this_host()}-{ended.pid}-0.tmp.json").write_text("{")
     (run / "inputs.json").write_text('{"start": "elsewhere"}')
     runs.create(run, {"epochs": 1}, first)
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "inputs.json"]
     assert runs.read_json(run / "inputs.json") == first["inputs.json"]
-    for name, text in {f".config-{os.getpid()}-0.tmp.json": "{", "inputs.json": '{"mine": 1}'}.items():
+    for name, text in {f".config-{this_host()}-{os.getpid()}-0.tmp.json": "{", "inputs.json": '{"mine": 1}'}.items():
         other = tmp_path / f"of {name}"
         other.mkdir()
         (other / name).write_text(text)

@@ -24,7 +24,7 @@ def dead():
 
 
 def temporary(path, process):
-    return path.with_name(f".{path.stem}-{process}-0.tmp{path.suffix}")
+    return path.with_name(f".{path.stem}-{storage.this_host()}-{process}-0.tmp{path.suffix}")
 
 
 WRITING = {
@@ -40,6 +40,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path, dead,
     path, other = tmp_path / name, tmp_path / f"other-{name}"
     # Of processes that live, of another file, and what only looks like it.
     kept = [temporary(path, os.getppid()), temporary(other, dead), tmp_path / f".{path.stem}-notes.tmp{path.suffix}"]
+    # Whose process there is another machine's.
+    kept.append(path.with_name(f".{path.stem}-elsewhere-{dead}-0.tmp{path.suffix}"))
     for file in (temporary(path, dead), *kept):
         file.write_text("half")
     WRITING[name](path)
@@ -89,7 +91,7 @@ def test_a_process_is_running_or_not(dead):
 
 
 def test_what_another_machine_is_writing_is_not_removed(tmp_path, dead, monkeypatch):
-    monkeypatch.setattr(folders.socket, "gethostname", lambda: "here-1.cluster")
+    monkeypatch.setattr(storage.socket, "gethostname", lambda: "here-1.cluster")
     left = [tmp_path / f".unfinished-{host}-{dead}-0" for host in ("here1cluster", "there1cluster")]
     for folder in left:
         folder.mkdir()
@@ -102,13 +104,18 @@ def test_what_another_machine_is_writing_is_not_removed(tmp_path, dead, monkeypa
 TEXTS = sorted((Path(folders.__file__).parents[1]).rglob("*.py"))
 
 
-def test_pages_are_written_in_one_encoding_wherever_they_are_written():
+def test_texts_are_written_in_one_encoding_wherever_they_are_written():
     """JSON has no other letters than ASCII's."""
     without = []
     for path in TEXTS:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "write_text":
-                source = ast.unparse(call)
-                if "json" not in source and "_settings" not in source and "encoding" not in source:
-                    without.append(f"{path.name}: {source}")
+            if not isinstance(call, ast.Call):
+                continue
+            source = ast.unparse(call)
+            method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            opens = isinstance(call.func, ast.Name) and call.func.id == "open"
+            modes = [each.value for each in call.args[1:] if isinstance(each, ast.Constant)]
+            text = method == "write_text" or (opens and any(mode in ("w", "a", "x") for mode in modes))
+            if text and not any(said in source for said in ("encoding", "json", "_settings")):
+                without.append(f"{path.name}: {source}")
     assert not without

@@ -1,5 +1,6 @@
 """keras_iwae's sides: a step of `fit`, a pass of the fast recipe, the NLL, and the matrix products alone."""
 
+import contextlib
 import itertools
 
 import keras
@@ -12,6 +13,7 @@ from _stopwatch import Stopwatch
 import keras_iwae
 from keras_iwae.experiments import build
 from keras_iwae.experiments.paper_table import ROWS
+from keras_iwae.foundation import float32_products
 from keras_iwae.training.callbacks import FewerSamplesFirst
 from keras_iwae.training.optimizers import FusedAdam
 
@@ -197,8 +199,9 @@ class Products:
             )
 
         def run():
-            # Read, so that it is done.
-            steps(tf.constant(count))[1].numpy()
+            # Read, so that it is done. Of the NLL in float32, as that is.
+            with float32_products() if self.forward_only else contextlib.nullcontext():
+                steps(tf.constant(count))[1].numpy()
 
         return run
 

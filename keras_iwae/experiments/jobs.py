@@ -222,7 +222,7 @@ def _printing_to(log: Path) -> Iterator[None]:
 
     log.parent.mkdir(parents=True, exist_ok=True)
     # A line at a time, so that a process that is killed leaves what it said.
-    with open(log, "a", buffering=1) as file:
+    with open(log, "a", buffering=1, encoding="utf-8") as file:
         # A process of a command before may take a moment to end, or belong to a command beside this one: two never do
         # the same job at once. The lock is the process' own and ends with it, however that ends.
         fcntl.flock(file, fcntl.LOCK_EX)

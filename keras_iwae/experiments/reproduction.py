@@ -151,7 +151,8 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
         "date": datetime.date.today().isoformat(),
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         "cores": os.cpu_count(),
-        "gpus": _gpus(),
+        "gpus": len(gpus := _gpus()),
+        "gpu_names": gpus,
         # Of the products of training alone, on a GPU.
         "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
     }

@@ -189,7 +189,7 @@ def _left(ks: Sequence[int], last: int, seconds: dict[int, float]) -> str:
 
 def _write(out: Path, rows: list[dict]) -> None:
     write_json(out / "results.json", rows)
-    with replacing(out / "results.csv") as temporary, open(temporary, "w", newline="") as file:
+    with replacing(out / "results.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -98,7 +98,7 @@ def _trained(out: Path, number: int, config: ExperimentConfig, here: Path, repor
     run = run_path(out, number)
     run.parent.mkdir(parents=True, exist_ok=True)
     with (
-        open(run.with_name(f"{number}.log"), "a", buffering=1) as log,
+        open(run.with_name(f"{number}.log"), "a", buffering=1, encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

@@ -79,7 +79,7 @@ def trials_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows with a column for each setting."""
     names = list(rows[0]["settings"])
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", *names, *_NUMBERS, "state", "why"])
         for row in rows:

@@ -2,19 +2,20 @@
 
 import contextlib
 import os
-import re
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_iwae.foundation.storage import is_running
+from keras_iwae.foundation.storage import is_running, this_host
 
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a path beside `target` to make a folder at; rename it to `target` if the block succeeds, else remove it.
+
+    What a killed process of this machine left is removed by the next one; that of a container, which has a name of its
+    own each time, stays.
 
     Args:
         target: a folder that is not there, or is empty.
@@ -27,7 +28,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     path = target.parent
     path.mkdir(parents=True, exist_ok=True)
-    host = _this_host()
+    host = this_host()
     for left in path.glob(f".unfinished-{host}-*-*"):
         process = left.name.split("-")[2]
         # Of a process that was killed.
@@ -45,8 +46,3 @@ def whole_folder(target: Path) -> Iterator[Path]:
             raise ValueError(f"Expected no folder {target} yet. Received: one that was made meanwhile") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _this_host() -> str:
-    """The name of this machine, or container: others write beside it, whose processes have numbers of their own."""
-    return re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()) or "host"

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import socket
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{next(_NUMBERS)}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{this_host()}-{os.getpid()}-{next(_NUMBERS)}.tmp{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as written:
@@ -53,16 +54,21 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes that are no more have left beside `path` of writing it."""
-    pattern = re.compile(rf"\.{re.escape(path.stem)}-(\d+)-\d+\.tmp{re.escape(path.suffix)}")
+    """Remove what processes of this machine that are no more have left beside `path` of writing it."""
+    pattern = re.compile(rf"\.{re.escape(path.stem)}-{this_host()}-(\d+)-\d+\.tmp{re.escape(path.suffix)}")
     for found in path.parent.glob(".*.tmp*"):
         match = pattern.fullmatch(found.name)
         if match and not is_running(int(match.group(1))):
             found.unlink(missing_ok=True)
 
 
+def this_host() -> str:
+    """The name of this machine, or container: others write to the same disk, by processes of their own numbers."""
+    return re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()) or "host"
+
+
 def is_running(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

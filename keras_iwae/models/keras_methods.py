@@ -75,8 +75,9 @@ class CheckedModel(CompiledModel):
         _refuse_labels(y, class_weight)
         check_batch_size(x, batch_size)
         check_passes(epochs, initial_epoch)
-        check_steps(steps_per_epoch, x, self.steps_per_execution, "steps_per_epoch")
-        check_steps(validation_steps, validation_data, self.steps_per_execution, "validation_steps")
+        check_steps(steps_per_epoch, x, batch_size, self.steps_per_execution, "steps_per_epoch")
+        rows = validation_batch_size or batch_size
+        check_steps(validation_steps, validation_data, rows, self.steps_per_execution, "validation_steps")
         check_split(validation_split, validation_data, x)
         check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
@@ -130,7 +131,7 @@ class CheckedModel(CompiledModel):
             ValueError: for data that is not taken, weights of the model that are not finite, and after a pass in which
                 no example had a weight above 0.
         """
-        check_steps(steps, x, self.steps_per_execution)
+        check_steps(steps, x, batch_size, self.steps_per_execution)
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
@@ -159,7 +160,7 @@ class CheckedModel(CompiledModel):
         """
         refuse_over_machines(self, "predict")
         check_callbacks(callbacks)
-        check_steps(steps, x, self.steps_per_execution)
+        check_steps(steps, x, batch_size, self.steps_per_execution)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
         self.check_finite()

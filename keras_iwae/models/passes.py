@@ -1,5 +1,6 @@
 """Numbers of passes and steps that `fit` is given: those that would do nothing, or not what they say, are refused."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,12 +25,13 @@ def check_passes(epochs: Any, initial_epoch: Any) -> None:
         )
 
 
-def check_steps(steps: Any, x: Any, steps_a_call: int, argument: str = "steps") -> None:
+def check_steps(steps: Any, x: Any, batch_size: Any, steps_a_call: int, argument: str = "steps") -> None:
     """Refuse a number of batches that is none, and one that ends within a call of Keras', which takes whole calls.
 
     Args:
         steps: how many batches a pass takes, `None` for all there are.
         x: the data, as it was given.
+        batch_size: examples in a batch of data that does not come in batches; `None` is Keras' 32.
         steps_a_call: the model's `steps_per_execution`.
         argument: the name that the caller knows `steps` by.
 
@@ -38,11 +40,15 @@ def check_steps(steps: Any, x: Any, steps_a_call: int, argument: str = "steps") 
     """
     if steps is None or check_integer(argument, steps) % steps_a_call == 0:
         return
-    there = x.num_batches if isinstance(x, keras.utils.PyDataset) else None
-    if isinstance(x, tf.data.Dataset) and x.cardinality() >= 0:
-        there = int(x.cardinality())
+    there: float = math.inf
+    if isinstance(x, tf.data.Dataset):
+        there = int(x.cardinality()) if x.cardinality() >= 0 else math.inf
+    elif isinstance(x, keras.utils.PyDataset):
+        there = math.inf if x.num_batches is None else x.num_batches
+    elif not isinstance(x, Iterator) and hasattr(x, "__len__"):
+        there = math.ceil(len(x[0] if isinstance(x, tuple) else x) / (batch_size or 32))
     # Of data that ends there, a call takes no more.
-    if there is None or there > steps:
+    if there > steps:
         raise ValueError(
             f"{MARK}{argument}`. Expected a multiple of steps_per_execution = {steps_a_call}, which a call takes. "
             f"Received: {steps}"

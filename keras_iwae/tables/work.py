@@ -63,7 +63,7 @@ class Work:
                     raise self._refusal() from None
                 # Another process that was done meanwhile has removed it, and what is held is no folder any more.
                 if place is not None and self._place() == place:
-                    (self.folder / _OWNER).write_text(str(os.getpid()))
+                    (self.folder / _OWNER).write_text(str(os.getpid()), encoding="ascii")
                     _HELD[place] = held.pop_all()
                     return
 

@@ -35,11 +35,12 @@ def exchange_averages(model: keras.Model) -> None:
 
 def _with_averages(model: keras.Model) -> keras.optimizers.Optimizer:
     """The optimizer that has the averages: within the one that scales the loss, under mixed precision."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not getattr(optimizer, "use_ema", False):
         raise ValueError(
-            f"{MARK}optimizer`. Expected one with use_ema=True, which keeps averages of the weights. Received: a "
-            f"{type(optimizer).__name__} without"
+            f"{MARK}optimizer`. Expected one with use_ema=True, which keeps averages of the weights. Received: "
+            + ("none" if optimizer is None else f"a {type(optimizer).__name__} without")
         )
     return optimizer
 

@@ -239,7 +239,7 @@ def read_rows(path: str | os.PathLike, *columns: str) -> list[dict[str, float]]:
 def write_rows(path: str | os.PathLike, rows: list[dict[str, float]]) -> None:
     """Write a CSV file of numbers anew, whole or not at all; what an epoch has not, as one not validated, is nan."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=names, restval="nan")
         writer.writeheader()
         writer.writerows(rows)
