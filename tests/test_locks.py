@@ -86,5 +86,5 @@ def test_a_tuning_that_is_refused_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "begin", refused)
     space = parse_space({"learning_rate": {"uniform": [1e-3, 1e-2]}})
     with pytest.raises(ValueError, match="refused"):
-        tuning.tune(space, {"dataset": "digits", "epochs": 1}, tmp_path / "out", trials=2)
+        tuning.tune(space, {"dataset": "digits", "epochs": 1}, tmp_path / "of" / "out", trials=2)
     assert not list(tmp_path.iterdir())

@@ -122,17 +122,17 @@ def tune(
 
 def _hold(out: Path, held: contextlib.ExitStack) -> None:
     """Hold the folder of a tuning before anything in it is changed: another may be at work there."""
-    new = not out.exists()
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
-    if new:
-        # What is refused leaves none.
-        held.callback(_remove_empty, out)
+    # What is refused leaves none.
+    held.callback(_remove_empty, new)
     held.enter_context(held_folder(out, "out"))
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_empty(folders: Sequence[Path]) -> None:
     with contextlib.suppress(OSError):
-        folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 def best_text(best: Mapping[str, Any]) -> str:
