@@ -208,6 +208,24 @@ def test_densities_of_values_that_went_missing(model, found, wanted):
 
 
 @pytest.mark.statistical
+def test_levels_that_all_but_never_go_missing_have_a_log_probability_and_a_slope():
+    model, logits = made(), np.array([-100.0, -104.0, -99.0])
+    levels = model.generative.missingness.weights[1]
+    levels.assign(logits[np.newaxis] / 20.0)
+    parameters = model.generative(tf.constant([[[0.3]]]))
+    shares = model.generative.likelihood.probabilities(model.generative.features(tf.constant([[[0.3]]])))[2].numpy()[
+        0, 0
+    ]
+    with tf.GradientTape() as tape:
+        found = model.generative.missingness._log_missing(parameters)[0, 0, 2]
+    terms = np.log(shares) + special.log_expit(logits)
+    assert float(found) == pytest.approx(special.logsumexp(terms), rel=1e-5)
+    slope = tape.gradient(found, levels.value).numpy()[0] / 20.0
+    np.testing.assert_allclose(slope, special.softmax(terms), rtol=1e-4)
+    moments = model.generative.missingness.moments(parameters)[1][2].numpy()[0, 0]
+    np.testing.assert_allclose(moments, special.softmax(terms), rtol=1e-4)
+
+
 def test_the_bound_of_training_is_of_the_mask_too(model, wanted):
     def distance(model):
         weights = model.log_weights(tf.constant(X), 20000, tf.constant([5, 6])).numpy().astype(np.float64)

@@ -189,8 +189,7 @@ class SelfMasking(FixedArguments, keras.Layer):
             elif isinstance(family, GaussianLikelihood):
                 found.append(_gaussian(family, weight, part).log_probability())
             else:
-                share = tf.reduce_sum(family.level_probabilities(part) * tf.sigmoid(weight), axis=-1)
-                found.append(tf.math.log(tf.maximum(share, _TINY)))
+                found.append(tf.reduce_logsumexp(_log_level_shares(family, weight, part), axis=-1))
         return self._of.likelihood.joined(found)
 
 
@@ -207,8 +206,12 @@ def _gaussian(family: GaussianLikelihood, weight: tf.Tensor, part: tf.Tensor) ->
 
 def _level_shares(family: Any, weight: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """Probabilities of the levels given that the entry is missing, `[..., d, C]`."""
-    shares = family.level_probabilities(part) * tf.sigmoid(weight)
-    return shares / tf.maximum(tf.reduce_sum(shares, axis=-1, keepdims=True), _TINY)
+    return tf.nn.softmax(_log_level_shares(family, weight, part), axis=-1)
+
+
+def _log_level_shares(family: Any, weight: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    """log p(x_d = level, s_d = 0|z) of each level, `[..., d, C]`: a small product of two would be 0, or flat."""
+    return tf.math.log(tf.maximum(family.level_probabilities(part), _TINY)) - tf.nn.softplus(-weight)
 
 
 def _expected_level(shares: tf.Tensor) -> tf.Tensor:
