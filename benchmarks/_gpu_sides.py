@@ -116,17 +116,19 @@ def steps(
 def nlls(workers: Workers, files: dict, quick: bool, rounds: int, limit: float) -> list[dict]:
     """Rows of the NLL: images a second of each side, and what it found."""
     sides = {name: side for name, side in NLLS.items() if side[0] in workers}
-    sizes, found = {}, {}
+    sizes: dict[str, tuple[int, int]] = {}
+    found: dict[str, list[float]] = {name: [] for name in sides if name != PRODUCTS}
+    chunks = 0.0
     for name, (who, kind, settings) in sides.items():
         count, samples = FITTED if "proposal" in settings else NLL
         count, samples = (4, 50) if quick else (count, samples)
-        sizes[name], found[name] = (count, samples), []
+        sizes[name] = count, samples
         if name == PRODUCTS:
             rows, chunk = min(_BATCH, count), min(_CHUNK, samples)
             shape = {"batch_size": rows, "num_samples": chunk}
             workers[who].ask("make", name=name, kind=kind, **files, **shape, **settings)
             # A round in seconds a chunk, of which an image takes so many.
-            found[name], count = samples / (chunk * rows), max(1, samples * count // (chunk * rows))
+            chunks, count = samples / (chunk * rows), max(1, samples * count // (chunk * rows))
         else:
             workers[who].ask("make", name=name, kind=kind, num_samples=samples, **files, **settings)
         workers[who].ask("exactly", name=name, count=count)
@@ -135,7 +137,7 @@ def nlls(workers: Workers, files: dict, quick: bool, rounds: int, limit: float) 
         def take() -> float:
             answer = workers[sides[name][0]].ask("round", name=name)
             if name == PRODUCTS:
-                return answer["seconds"] * found[name]
+                return answer["seconds"] * chunks
             found[name].append(answer["result"])
             return answer["seconds"]
 

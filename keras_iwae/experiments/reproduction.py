@@ -151,10 +151,9 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
         "date": datetime.date.today().isoformat(),
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         "cores": os.cpu_count(),
-        "gpus": len(gpus := _gpus()),
-        "gpu_names": gpus,
-        # Of the products of training alone, on a GPU.
-        "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+        "gpu_names": (gpus := _gpus()),
+        # Of the products of training alone; a CPU has none.
+        "tensor_float_32": bool(gpus) and tf.config.experimental.tensor_float_32_execution_enabled(),
     }
     write_json(root / "results" / f"{name}.json", record)
     return result_of(name, root)
