@@ -13,6 +13,7 @@ from keras_iwae.foundation.numerics import (
     antithetic_noise,
     effective_sample_size,
     log_mean_exp,
+    softmax,
 )
 from keras_iwae.likelihoods.bernoulli_logits import bernoulli_log_likelihood
 
@@ -35,6 +36,25 @@ def test_log_mean_exp_shifts_by_the_maximum():
     # float32 exp(-104) is 0: without the shift all of these would be minus infinity.
     np.testing.assert_allclose(log_mean_exp(tf.constant([-1000.0, -1000.0, -1000.0])), -1000.0)
     np.testing.assert_allclose(log_mean_exp(tf.constant([500.0, -500.0])), 500.0 - math.log(2.0))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_softmax_is_that_of_float64_and_the_same_wherever_equal_logits_stand(axis):
+    # As many as do not divide by what an instruction takes at once: TensorFlow's own rounds some of these otherwise.
+    one = RNG.normal(size=(1, 100, 9)).astype(np.float32) * 5.0
+    logits = np.moveaxis(np.repeat(one, 16, axis=0), -1, axis)
+    found = np.moveaxis(softmax(tf.constant(logits), axis).numpy(), axis, -1)
+    exact = np.exp(one.astype(np.float64) - one.max(axis=-1, keepdims=True))
+    np.testing.assert_allclose(found[:1], exact / exact.sum(axis=-1, keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(found, np.repeat(found[:1], 16, axis=0))
+
+
+def test_softmax_has_the_slope_of_a_softmax():
+    logits = tf.constant([[0.3, -2.0, 5.0], [-700.0, 700.0, 699.0]])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(logits)
+        ours, theirs = (tf.reduce_sum(each(logits) * [1.0, 2.0, 4.0]) for each in (softmax, tf.nn.softmax))
+    np.testing.assert_allclose(tape.gradient(ours, logits), tape.gradient(theirs, logits), rtol=1e-4, atol=1e-6)
 
 
 def test_effective_sample_size_runs_from_one_to_k():

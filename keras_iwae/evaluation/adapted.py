@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import effective_sample_size, is_known, standard_normal_log_prob
+from keras_iwae.foundation import effective_sample_size, is_known, softmax, standard_normal_log_prob
 from keras_iwae.models import IWAE
 
 tfd = tfp.distributions
@@ -163,4 +163,4 @@ def tempered(log_weights: tf.Tensor, least: float) -> tf.Tensor:
     enough = sizes >= least
     first = tf.argmax(tf.cast(enough, tf.int32), axis=-1)
     power = tf.where(tf.reduce_any(enough, axis=-1), tf.gather(powers, first), powers[-1])
-    return tf.nn.softmax(power * log_weights, axis=0)
+    return softmax(power * log_weights, axis=0)

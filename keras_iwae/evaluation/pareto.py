@@ -18,6 +18,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from keras_iwae.foundation import softmax
+
 # Vehtari et al. (2024): above it the error of an importance-sampled mean is not to be trusted at any affordable K.
 UNRELIABLE_K = 0.7
 # Below five weights in the tail there is nothing to fit.
@@ -97,7 +99,7 @@ def pareto_k_of(largest: tf.Tensor, num_samples: int) -> tf.Tensor:
     shapes = mean_log(theta)
     fits = number[:, tf.newaxis] * (tf.math.log(-theta / shapes) - shapes - 1.0)
     # At theta = 0, which equal weights alone have on the grid, it is a limit that is left out.
-    weights = tf.nn.softmax(tf.where(on_grid & (theta != 0.0), fits, -math.inf))
+    weights = softmax(tf.where(on_grid & (theta != 0.0), fits, -math.inf))
     best = tf.reduce_sum(tf.where(on_grid, weights * theta, 0.0), axis=1, keepdims=True)
     found = (number * mean_log(best)[:, 0] + _PRIOR_WEIGHTS * _PRIOR_K) / (number + _PRIOR_WEIGHTS)
     fitted = tf.where((count < _LEAST_TAIL) | tf.math.is_nan(found), tf.constant(math.inf, tf.float64), found)

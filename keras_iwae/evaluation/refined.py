@@ -22,7 +22,7 @@ import tensorflow_probability as tfp
 from keras_iwae.evaluation.adapted import folded, tempered
 from keras_iwae.evaluation.mixtures import StudentMixture
 from keras_iwae.evaluation.modes import LEAST_CURVATURE, Modes, find_modes, mode_evaluations
-from keras_iwae.foundation import is_known
+from keras_iwae.foundation import is_known, softmax
 from keras_iwae.models import IWAE, GenerativeModel
 
 tfd = tfp.distributions
@@ -157,7 +157,7 @@ def _adapted(generative: GenerativeModel, x: tf.Tensor, old: StudentMixture, key
     log_terms = old.log_terms(z)
     log_joint = log_weights + tf.reduce_logsumexp(log_terms, axis=0)
     # [J, B, S]: of a draw of weight w that which each component could have made of it, and how much all of that is.
-    own = tf.transpose(shares * tf.nn.softmax(log_terms, axis=0), [0, 2, 1])
+    own = tf.transpose(shares * softmax(log_terms, axis=0), [0, 2, 1])
     mass = tf.reduce_sum(own, axis=-1)
     z, slope = tf.transpose(z, [1, 0, 2]), tf.transpose(slope, [1, 0, 2])
     part = own / tf.maximum(mass, _LEAST_SHARE)[..., tf.newaxis]

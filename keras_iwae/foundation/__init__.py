@@ -43,6 +43,7 @@ from keras_iwae.foundation.numerics import (
     log_mean_exp,
     log_power_mean,
     log_share_without_each,
+    softmax,
     weighted_mean,
 )
 from keras_iwae.foundation.of_noise import of_noise
@@ -127,6 +128,7 @@ __all__ = [
     "same_law",
     "seed_of_keys",
     "shape_text",
+    "softmax",
     "standard_normal_log_prob",
     "uniform_of_rows",
     "untuned",

@@ -74,6 +74,27 @@ def log_share_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
     return tf.where(largest, tf.reduce_logsumexp(small, axis, keepdims=True), tf.math.log1p(-tf.exp(small)))
 
 
+def softmax(logits: tf.Tensor, axis: int = -1) -> tf.Tensor:
+    r"""$e^{l_k} / \sum_j e^{l_j}$ along an axis, the same for equal logits wherever they stand among others.
+
+    TensorFlow's own takes exponentials a block of the tensor at a time, and what is left over of the eight or sixteen
+    numbers that an instruction works on goes to another one, which may round the last digit otherwise.
+
+    Args:
+        logits: float tensor; along `axis` lie the K terms, not all of them minus infinity.
+        axis: the axis that the result sums to 1 along.
+
+    Returns:
+        of the shape of `logits`.
+
+    Example:
+        >>> softmax(tf.constant([0.0, 0.0])).numpy()
+        array([0.5, 0.5], dtype=float32)
+    """
+    terms = tf.exp(logits - tf.stop_gradient(tf.reduce_max(logits, axis, keepdims=True)))
+    return terms / tf.reduce_sum(terms, axis, keepdims=True)
+
+
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     r"""$\sum_b w_b v_b / \sum_b w_b$, or the plain mean where there are no weights; a scalar, 0 where all are 0.
 

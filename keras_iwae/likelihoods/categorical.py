@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, Support, check_integer
+from keras_iwae.foundation import MARK, Support, check_integer, softmax
 from keras_iwae.likelihoods.base import MOST_LEVELS, Likelihood
 
 # Logits of one event: 64 MiB for each sample, and a head that is as many times as large as there are features.
@@ -85,9 +85,7 @@ class CategoricalLikelihood(Likelihood):
     def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
         if not self.says_as(CategoricalLikelihood):
             return super().level_probabilities(parameters)
-        # As a matrix: oneDNN's kernel takes no more than five axes, and draws of images have six.
-        rows = tf.nn.softmax(tf.reshape(parameters, [-1, self.levels]))
-        return tf.reshape(rows, tf.shape(parameters))
+        return softmax(parameters)
 
     def parameters_of_mean(self, mean: np.ndarray) -> np.ndarray:
         """Logits that are linear in the level: of all distributions with this mean the one of largest entropy."""

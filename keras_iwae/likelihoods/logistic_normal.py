@@ -30,6 +30,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.foundation import softmax
+
 _SHARES = (
     0.003246343272134,
     0.051517477033972,
@@ -82,7 +84,7 @@ class LogisticNormal(NamedTuple):
         logs, places, widths, slopes = turned._parts()
         # Stein's lemma: what b tau^2 multiplies is the derivative of the log probability in a.
         ratios = _hazard(places) * slopes / widths
-        shift = turned.slope * turned.scale**2 * tf.reduce_sum(tf.nn.softmax(logs, axis=0) * ratios, axis=0)
+        shift = turned.slope * turned.scale**2 * tf.reduce_sum(softmax(logs, axis=0) * ratios, axis=0)
         return turned.loc + shift
 
     def sample(self, seed: tf.Tensor) -> tf.Tensor:
@@ -90,7 +92,7 @@ class LogisticNormal(NamedTuple):
         part_seed, bound_seed, rest_seed = tf.unstack(tf.random.split(seed, 3))
         turned = self._turned()[0]
         logs, places, widths, slopes = turned._parts()
-        sums = tf.cumsum(tf.nn.softmax(logs, axis=0), axis=0)
+        sums = tf.cumsum(softmax(logs, axis=0), axis=0)
         one = tf.random.stateless_uniform(tf.shape(logs)[1:], part_seed)
         chosen = tf.one_hot(
             tf.minimum(tf.reduce_sum(tf.cast(sums < one, tf.int32), axis=0), len(_SHARES) - 1), 8, axis=0

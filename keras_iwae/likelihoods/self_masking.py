@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, FixedArguments, check_integer
+from keras_iwae.foundation import MARK, FixedArguments, check_integer, softmax
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.categorical import CategoricalLikelihood
@@ -206,7 +206,7 @@ def _gaussian(family: GaussianLikelihood, weight: tf.Tensor, part: tf.Tensor) ->
 
 def _level_shares(family: Any, weight: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """Probabilities of the levels given that the entry is missing, `[..., d, C]`."""
-    return tf.nn.softmax(_log_level_shares(family, weight, part), axis=-1)
+    return softmax(_log_level_shares(family, weight, part), axis=-1)
 
 
 def _log_level_shares(family: Any, weight: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
