@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,6 +20,7 @@ from keras_iwae.experiments.advice import diagnosis_command, evaluation_command
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.page import write_report
+from keras_iwae.experiments.report.pictures import Pictures
 from keras_iwae.training import runs
 
 CONFIG = experiments.ExperimentConfig.of(
@@ -195,6 +197,25 @@ def test_a_whole_run_is_a_whole_page(diagnosed):
     assert page.text.index(f"{values[best]:.1f} nats image {best}") < page.text.index(
         f"{values[worst]:.1f} nats image {worst}"
     )
+
+
+@pytest.mark.parametrize("count", [3, 16, 20, 37, 48])
+def test_each_reconstruction_is_below_its_image(tmp_path, count):
+    """Of a number of test images that is no multiple of the columns the last ones were beside their reconstructions."""
+    pictures, rng = Pictures(tmp_path), np.random.default_rng(0)
+    pictures.images = rng.random((count, 1, 1, 1)).astype(np.float32)
+    pictures.model = SimpleNamespace(
+        predict=lambda images, verbose: 1.0 - images,
+        generative=SimpleNamespace(likelihood=SimpleNamespace(to_grey=lambda values: values)),
+    )
+    # Ink on paper: what is dark in the page is bright in an image.
+    page = 1.0 - imread(io.BytesIO(base64.b64decode(pictures.reconstructions().uri.partition(",")[2])))[..., 0]
+    columns = min(count, 16)
+    cells = np.pad(page, [(0, 1), (0, 1)])[::2, ::2]
+    assert cells.shape == (2 * -(-count // 16), columns)
+    shown, below = cells[::2].ravel()[:count], cells[1::2].ravel()[:count]
+    np.testing.assert_allclose(shown, pictures.images.ravel(), atol=0.01)
+    np.testing.assert_allclose(below, 1.0 - shown, atol=0.01)
 
 
 @pytest.mark.slow

@@ -63,9 +63,9 @@ class Pictures:
 
         def draw() -> Picture:
             originals = self.images[: _COLUMNS * _PAIR_ROWS]
-            both = originals, self.model.predict(originals, verbose=0)
-            blocks = [part[i : i + _COLUMNS] for i in range(0, len(originals), _COLUMNS) for part in both]
-            grid = plots.image_grid(self._grey(np.concatenate(blocks)), min(_COLUMNS, len(originals)))
+            columns = min(_COLUMNS, len(originals))
+            both = self._grey(np.concatenate([originals, self.model.predict(originals, verbose=0)]))
+            grid = plots.image_grid(_in_pairs_of_rows(both, columns), columns)
             return pixels(grid, f"{len(originals)} test images in rows, and under each {_DECODED}")
 
         return self._or_figure(draw, "reconstructions.png", f"Validation images, each followed by {_DECODED}")
@@ -112,3 +112,14 @@ class Pictures:
         """What `draw` gives; where it cannot, the figure of that name, and where there is none, why it cannot."""
         drawn, file = attempt(draw), self.folder / "figures" / name
         return stored(file.read_bytes(), alt) if isinstance(drawn, Missing) and file.is_file() else drawn
+
+
+def _in_pairs_of_rows(both: np.ndarray, columns: int) -> np.ndarray:
+    """Images `[N, ...]` and then as many others, as a row of the ones, a row of the others, and so on.
+
+    Last rows are filled up with black, so that each is above its own.
+    """
+    event_shape, halves = both.shape[1:], both.reshape(2, -1, *both.shape[1:])
+    missing = -halves.shape[1] % columns
+    filled = np.pad(halves, [(0, 0), (0, missing)] + [(0, 0)] * len(event_shape))
+    return filled.reshape(2, -1, columns, *event_shape).swapaxes(0, 1).reshape(-1, *event_shape)
