@@ -3,7 +3,10 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.image import imread
 
+from keras_iwae import IWAE
+from keras_iwae.experiments import fitting
 from keras_iwae.training import ImageGrids, RunCheckpoint, runs
 
 
@@ -36,6 +39,18 @@ def test_pictures_are_written_in_a_second_fit_too(make_model, images, tmp_path, 
         for value in event.summary.value
     ]
     assert sorted(found) == ["reconstructions", "reconstructions", "samples", "samples"]
+
+
+def test_pictures_of_other_channels_show_their_mean(tmp_path):
+    """All but the first of them were left out, without a word."""
+    model = IWAE((4, 3, 2), latent_dim=2, hidden=(3,))
+    first = np.zeros((2, 4, 3, 2), np.float32)
+    first[..., 1] = 1.0
+    np.testing.assert_array_equal(model.generative.likelihood.to_grey(first), np.full((2, 4, 3, 1), 0.5))
+    for shape in ((2, 4, 3, 1), (2, 4, 3, 3), (2, 12)):
+        assert model.generative.likelihood.to_grey(np.zeros(shape)).shape == shape
+    fitting._draw_figures(tmp_path, model, first, [{"epoch": 1.0, "seconds": 1.0, "bound": -1.0}])
+    assert imread(tmp_path / "figures" / "reconstructions.png").shape[:2] == (4 * 4, 4 * (10 * 4 - 1))
 
 
 def test_epochs_that_are_not_validated_have_no_number_in_the_history(make_model, images, tmp_path):

@@ -22,8 +22,17 @@ def test_flat_and_coloured_images():
     assert plots.image_grid(np.zeros((5, 4, 6, 3)), columns=5).shape == (4, 5 * 7 - 1, 3)
 
 
-@pytest.mark.parametrize(("name", "given"), [("columns", (np.zeros((2, 4)), 0)), ("images", (np.zeros((0, 4)), 3))])
-def test_a_grid_of_nothing_is_refused(name, given):
+GRIDS_REFUSED = {
+    "no columns": ("columns", (np.zeros((2, 4)), 0)),
+    "no images": ("images", (np.zeros((0, 4)), 3)),
+    "two channels": ("images", (np.zeros((5, 4, 6, 2)), 3)),
+    "four channels": ("images", (np.zeros((5, 4, 6, 4)), 3)),
+    "no channels": ("images", (np.zeros((5, 4, 6)), 3)),
+}
+
+
+@pytest.mark.parametrize(("name", "given"), GRIDS_REFUSED.values(), ids=GRIDS_REFUSED)
+def test_a_grid_of_nothing_or_of_another_shape_is_refused(name, given):
     with pytest.raises(ValueError, match=f"`{name}`\\. Expected"):
         plots.image_grid(*given)
 

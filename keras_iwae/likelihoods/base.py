@@ -240,17 +240,19 @@ class Likelihood(FixedArguments, keras.Layer):
     def to_grey(self, values: np.ndarray) -> np.ndarray:
         """Values of entries as grey levels in [0, 1] for pictures, mid-grey where one was not observed.
 
-        From the smallest to the largest value of the support, where there are both, else of these values.
+        From the smallest to the largest value of the support, where there are both, else of these values. Of images
+        with two channels, or with more than three, which are neither grey nor coloured, the mean of the channels.
 
         Args:
-            values: any shape; what goes into one picture, together.
+            values: any shape; what goes into one picture, together. `[N, H, W, C]` are images.
         """
         values = np.asarray(values, np.float32)
         low, high = self.support.low, self.support.high
         if not self.support.bounded:
             observed = values[np.isfinite(values)]
             low, high = (observed.min(), observed.max()) if observed.size else (0.0, 1.0)
-        return np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.5)
+        grey = np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.5)
+        return grey if grey.ndim != 4 or grey.shape[-1] in (1, 3) else grey.mean(axis=-1, keepdims=True)
 
     def first_parameters(self, first: np.ndarray) -> np.ndarray:
         """`[*parameter_shape]` with `first` as the first parameter of each entry, and 0 as the others."""

@@ -12,12 +12,21 @@ _ZOOM = 4
 
 
 def as_pictures(images: np.ndarray) -> np.ndarray:
-    """Images `[N, ...]` as `[N, H, W]` (grey) or `[N, H, W, 3]`; a flat image becomes the squarest rectangle."""
+    """Images `[N, ...]` as `[N, H, W]` (grey) or `[N, H, W, 3]`; a flat image becomes the squarest rectangle.
+
+    Args:
+        images: `[N, D]` or `[N, H, W, C]` with C of 1 or 3.
+
+    Raises:
+        ValueError: if they have another shape.
+    """
     images = np.asarray(images)
     if images.ndim == 2:
         size = images.shape[1]
         height = next(h for h in range(math.isqrt(size), 0, -1) if size % h == 0)
         return images.reshape(len(images), height, size // height)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"{MARK}images`. Expected [N, D], or [N, H, W, C] with C of 1 or 3. Received: {images.shape}")
     return images if images.shape[-1] == 3 else images[..., 0]
 
 
@@ -32,7 +41,7 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
         `[rows * (H + 1) - 1, columns * (W + 1) - 1]`, and a last axis of 3 for colours.
 
     Raises:
-        ValueError: if there are no images, or `columns` is no integer of at least 1.
+        ValueError: if there are no images, or of another shape, or `columns` is no integer of at least 1.
     """
     columns, pictures = check_integer("columns", columns), as_pictures(images)
     if not len(pictures):
