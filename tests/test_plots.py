@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from keras_iwae import plots
 from keras_iwae.experiments import draw_samples
 from keras_iwae.experiments.report.imputation import check_page, write_imputation_report
+from keras_iwae.plots import charts, tables, trial_charts
+from keras_iwae.plots.labels import verbatim
 
 
 def test_grid_tiles_row_by_row_and_fills_up_with_black():
@@ -76,3 +79,40 @@ def test_what_is_written_is_what_its_name_says(name, tmp_path):
         with pytest.raises(ValueError, match=rf"`{argument}`\. Expected a file name that ends in \.{ending}.*'"):
             write(tmp_path / wrong)
     assert not list(tmp_path.iterdir())
+
+
+def as_drawn(figure):
+    """The texts of its axes, once it was drawn."""
+    figure.draw_without_rendering()
+    return [text.get_text() for axes in figure.axes for text in (*axes.get_xticklabels(), axes.title, axes._left_title)]
+
+
+MONEY = "cost_$_2019_$", "$10k-$20k", r"a\$b", "$", "100"
+
+
+@pytest.mark.parametrize("text", MONEY)
+def test_a_dollar_is_a_dollar(text):
+    figure = Figure()
+    found, wanted = figure.text(0.1, 0.1, verbatim(text)), figure.text(0.1, 0.1, text, parse_math=False)
+    assert found.get_window_extent().bounds == wanted.get_window_extent().bounds
+
+
+def test_a_text_is_cut_before_its_dollars_are_escaped():
+    assert verbatim("$" * 5, 5) == r"\$" * 5
+    assert verbatim("$" * 6, 5) == r"\$" * 4 + "…"
+
+
+def test_dollars_of_a_user_are_shown_in_every_picture(tmp_path):
+    """Two of them in a name were set as TeX, or ended the script after the work was done."""
+    rng, shown = np.random.default_rng(0), {verbatim(text) for text in MONEY}
+    values = {name: rng.choice(MONEY, 20) for name in MONEY}
+    found = as_drawn(tables.distributions(values, values))
+    assert shown <= set(found)
+    found = as_drawn(tables.missing_patterns(MONEY, np.eye(5, dtype=bool), [5, 4, 3, 2, 1], [0.2] * 5))
+    assert shown <= {text.partition("\n")[0] for text in found}
+    levels = {"$a_$": dict(enumerate(MONEY))}
+    found = as_drawn(trial_charts.trials_chart({n: [-float(n)] for n in range(5)}, levels, [0], 0))
+    assert {*shown, verbatim("$a_$")} <= set(found)
+    found = as_drawn(charts.sample_grids(dict.fromkeys(MONEY, np.zeros((4, 4)))))
+    assert shown <= set(found)
+    plots.save_curves(tmp_path / "curves.png", {"epoch": [1.0], "cost_$_2019_$": [1.0]})

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from keras_iwae.foundation import replacing
 from keras_iwae.plots.images import as_pictures, image_grid
+from keras_iwae.plots.labels import verbatim
 
 _INK, _BLUE, _RED, _GREY = "#222222", "#1f5a99", "#b5452c", "#9a9a9a"
 # One for each stochastic layer, told apart in grey too.
@@ -226,6 +227,6 @@ def sample_grids(images: Mapping[str, np.ndarray], columns: int = 8) -> Figure:
     figure, panels = _panels(1, len(images), 2.6 * len(images), 2.9)
     for axes, (title, pictures) in zip(panels, images.items(), strict=True):
         axes.imshow(image_grid(pictures, columns), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-        axes.set_title(title, fontsize=10)
+        axes.set_title(verbatim(title), fontsize=10)
         axes.axis("off")
     return figure

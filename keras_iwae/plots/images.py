@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_iwae.foundation import MARK, check_ending, check_integer, replacing
+from keras_iwae.plots.labels import verbatim
 
 _ZOOM = 4
 
@@ -94,7 +95,7 @@ def save_curves(path: str | os.PathLike, history: Mapping[str, Sequence[float]])
         axes.plot(history["epoch"], history[name], label="training")
         if f"val_{name}" in history:
             axes.plot(history["epoch"], history[f"val_{name}"], label="validation")
-        axes.set(title=titles.get(name, name), xlabel="epoch")
+        axes.set(title=titles.get(name, verbatim(name)), xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.legend()
     with replacing(path) as temporary:

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from keras_iwae.plots.labels import verbatim
+
 _INK, _BLUE, _RED, _PALE = "#222222", "#1f5a99", "#b5452c", "#e9e9e4"
 # Levels of a column that have a bar of their own, and letters of a name.
 _BARS, _LETTERS = 10, 18
@@ -34,7 +36,8 @@ def missing_patterns(
     cells.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(patterns) - 0.5, -0.5), yticks=[])
     rotation = 90 if len(names) > 6 else 0
     cells.set_xticks(
-        range(len(names)), [f"{_short(name)}\n{share:.0%}" for name, share in zip(names, shares, strict=True)]
+        range(len(names)),
+        [f"{verbatim(name, _LETTERS)}\n{share:.0%}" for name, share in zip(names, shares, strict=True)],
     )
     cells.tick_params(axis="x", labelsize=8, rotation=rotation, length=0)
     cells.spines[:].set_visible(False)
@@ -67,7 +70,7 @@ def distributions(observed: Mapping[str, np.ndarray], imputed: Mapping[str, np.n
     for axes, name in zip(panels, observed, strict=False):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=_INK, labelsize=8)
-        axes.set_title(_short(name, 34), loc="left", fontsize=10)
+        axes.set_title(verbatim(name, 34), loc="left", fontsize=10)
         one, other = observed[name], imputed[name]
         if np.asarray(one).dtype.kind in "fiu":
             _histograms(axes, np.asarray(one, float), np.asarray(other, float))
@@ -111,7 +114,7 @@ def _bars(axes: Any, observed: np.ndarray, imputed: np.ndarray) -> None:
     for values, offset, color, label in ((observed, -0.2, _BLUE, "observed"), (imputed, 0.2, _RED, "put in")):
         shares = [(values == name).mean() for name in names]
         axes.bar(places + offset, shares, 0.38, color=color, alpha=0.45 if color == _BLUE else 0.9, label=label)
-    axes.set_xticks(places, [_short(name, 12) for name in names], rotation=0 if len(names) < 5 else 60, fontsize=8)
+    axes.set_xticks(places, [verbatim(name, 12) for name in names], rotation=0 if len(names) < 5 else 60, fontsize=8)
 
 
 def bound_trace(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -131,7 +134,3 @@ def bound_trace(history: Sequence[Mapping[str, float]]) -> Figure:
     axes.set_title("Bound, nats" if name == "bound" else "Bound of weighted columns", loc="left", fontsize=10)
     axes.grid(axis="y", alpha=0.25)
     return figure
-
-
-def _short(name: str, letters: int = _LETTERS) -> str:
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"

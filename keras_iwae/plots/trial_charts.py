@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from keras_iwae.plots.labels import verbatim
+
 _INK, _BLUE, _RED, _GREY = "#222222", "#1f5a99", "#b5452c", "#9a9a9a"
 _COLUMNS = 3
 # Of the values of a choice that is written below an axis.
@@ -79,14 +81,16 @@ def _against(
         # By the numbers in them, as sizes of layers have.
         levels = sorted({str(value) for value in values.values()}, key=lambda text: (_numbers(text), text))
         places = {trial: float(levels.index(str(value))) for trial, value in values.items()}
-        axes.set_xticks(range(len(levels)), [_short(level) for level in levels], rotation=20 if len(levels) > 2 else 0)
+        axes.set_xticks(
+            range(len(levels)), [verbatim(level, _LETTERS) for level in levels], rotation=20 if len(levels) > 2 else 0
+        )
         axes.set_xlim(-0.5, len(levels) - 0.5)
     for trial, place in places.items():
         bound = curves[trial][-1]
         color, _ = _style(trial, trained, best)
         marker = "o" if bound >= lowest else "v"
         axes.plot(place, max(bound, lowest), marker, color=color, markersize=5, clip_on=False)
-    axes.set_title(name, loc="left", fontsize=10)
+    axes.set_title(verbatim(name), loc="left", fontsize=10)
 
 
 def _numbers(text: str) -> list[int]:
@@ -113,7 +117,3 @@ def _span(last: Sequence[float]) -> tuple[float, float]:
     best, middle, worst = max(last), float(np.median(last)), min(last)
     depth = max(min(_DEPTH * (best - middle), 1.05 * (best - worst)), 1e-3 * abs(best), 1e-6)
     return best - depth, best + 0.08 * depth
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_iwae.experiments.report.blocks import Missing, Picture, chart
+from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
 from keras_iwae.experiments.report.numbers import Fact, rows
 from keras_iwae.experiments.report.templates import rendered
 from keras_iwae.foundation import check_ending, replacing
@@ -106,12 +106,12 @@ def _contents(files: FilledFiles) -> dict:
         "verdict": _judged(unsteady_rows, incomplete),
         "verdicts": [(verdict, f"{count:,}") for verdict, count in verdicts.items() if count],
         "unsteady": unsteady,
-        "patterns": _patterns(source.names, gaps, files.num_rows),
+        "patterns": attempt(lambda: _patterns(source.names, gaps, files.num_rows)),
         "columns": [
             (name, f"{files.columns[name].kind}, {_percent(missing, files.num_rows)} missing")
             for name, missing in zip(source.names, gaps.missing, strict=True)
         ],
-        "distributions": _distributions(gaps),
+        "distributions": attempt(lambda: _distributions(gaps)),
         "distributions_caption": _caption(bool(files.imputations)),
         "trace": chart(charts.bound_trace(files.history), f"Bound by steps of training, at the end {_end(files)}"),
         "mechanism": files.settings.get("missingness") is not None,

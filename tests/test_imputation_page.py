@@ -1,0 +1,57 @@
+"""The page about a table that was filled in, of tables as people have them."""
+
+import numpy as np
+import pytest
+from test_report import Page
+from test_table_scripts import Quick
+
+from keras_iwae.experiments.report import imputation
+from keras_iwae.tables import filling, impute_file
+
+
+@pytest.fixture
+def filled(tmp_path, monkeypatch):
+    """Fill in columns by name, with `None` for a gap."""
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+
+    def fill(columns, **options):
+        rows = zip(*columns.values(), strict=True)
+        lines = [",".join(columns), *(",".join("" if cell is None else str(cell) for cell in row) for row in rows)]
+        (tmp_path / "in.csv").write_text("\n".join(lines) + "\n")
+        return impute_file(tmp_path / "in.csv", tmp_path / "out.csv", **options)
+
+    return fill
+
+
+def page_of(files):
+    text = imputation.write_imputation_report(files, files.filled.with_suffix(".html")).read_text()
+    return Page(text)
+
+
+def numbers(count, gaps):
+    """Fractions, the first so many of which are missing."""
+    values = np.random.default_rng(count).normal(size=count).round(3)
+    return [None] * gaps + values[gaps:].tolist()
+
+
+def levels(count, *names):
+    return [names[place % len(names)] for place in range(count)]
+
+
+def test_dollars_in_names_and_levels_end_nothing(filled):
+    bands = levels(60, "$10k-$20k", "$20k-$30k", None)
+    page = page_of(filled({"cost_$_2019_$": numbers(60, 5), "$a$": bands, "x": numbers(60, 0)}))
+    assert len(page.images) == 3
+    assert "cost_$_2019_$" in page.images[1]["alt"]
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_page(filled, monkeypatch):
+    def broken(*_):
+        raise ValueError("no such font")
+
+    files = filled({"x": numbers(60, 5), "y": numbers(60, 0)})
+    for name in ("missing_patterns", "distributions"):
+        monkeypatch.setattr(imputation.charts, name, broken)
+    page = page_of(files)
+    assert page.text.count("no such font") == 2
+    assert len(page.images) == 1
