@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.patches import Rectangle
 
 from keras_iwae import plots
 from keras_iwae.experiments import draw_samples
@@ -116,3 +117,12 @@ def test_dollars_of_a_user_are_shown_in_every_picture(tmp_path):
     found = as_drawn(charts.sample_grids(dict.fromkeys(MONEY, np.zeros((4, 4)))))
     assert shown <= set(found)
     plots.save_curves(tmp_path / "curves.png", {"epoch": [1.0], "cost_$_2019_$": [1.0]})
+
+
+def test_numbers_that_end_at_zero_end_there():
+    """Their last edge was 1."""
+    values = np.concatenate([np.linspace(-2.5, -0.01, 380), np.zeros(20)])
+    axes = tables.distributions({"x": values}, {"x": values[::2]}).axes[0]
+    bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert len(bars) == 30
+    assert bars[-1].get_x() + bars[-1].get_width() == pytest.approx(0.0, abs=1e-12)

@@ -90,7 +90,7 @@ def _histograms(axes: Any, observed: np.ndarray, imputed: np.ndarray) -> None:
     # A few far out would leave one bar for all others.
     low, high = np.quantile(both, [0.005, 0.995])
     whole = bool((both == np.round(both)).all()) and high - low <= 40
-    edges = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.0) if whole else np.linspace(low, high or 1.0, 31)
+    edges = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.0) if whole else np.linspace(low, high, 31)
     if len(edges) < 2 or edges[0] == edges[-1]:
         edges = np.linspace(low - 0.5, low + 0.5, 4)
     edges = edges.tolist()
