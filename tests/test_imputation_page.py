@@ -55,3 +55,9 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_page(filled, monkeypatch):
     page = page_of(files)
     assert page.text.count("no such font") == 2
     assert len(page.images) == 1
+
+
+def test_what_is_nearly_all_or_nothing_is_said_to_be(filled):
+    text = page_of(filled({"nearly": numbers(3000, 2998), "few": numbers(3000, 1), "x": numbers(3000, 0)})).text
+    for said in ("nearly real, > 99.9 % missing", "few real, < 0.1 % missing", "x real, 0.0 % missing"):
+        assert said in text, said

@@ -7,6 +7,7 @@ from matplotlib.patches import Rectangle
 from keras_iwae import plots
 from keras_iwae.experiments import draw_samples
 from keras_iwae.experiments.report.imputation import check_page, write_imputation_report
+from keras_iwae.foundation import percent_text
 from keras_iwae.plots import charts, tables, trial_charts
 from keras_iwae.plots.labels import verbatim
 
@@ -126,3 +127,22 @@ def test_numbers_that_end_at_zero_end_there():
     bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     assert len(bars) == 30
     assert bars[-1].get_x() + bars[-1].get_width() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.0, "0.0 %"),
+        (1e-9, "< 0.1 %"),
+        (0.00099, "< 0.1 %"),
+        (0.003, "0.3 %"),
+        (0.12, "12.0 %"),
+        (0.99949, "> 99.9 %"),
+        (0.9996, "> 99.9 %"),
+        (1.0, "100.0 %"),
+    ],
+)
+def test_a_share_is_none_or_all_where_it_is(share, said):
+    assert percent_text(share) == said
+    figure = tables.missing_patterns(["x"], np.array([[True]]), [1], [share])
+    assert as_drawn(figure)[0] == f"x\n{said}"

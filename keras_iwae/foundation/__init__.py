@@ -62,6 +62,7 @@ from keras_iwae.foundation.rows import (
 from keras_iwae.foundation.storage import (
     json_text,
     number_text,
+    percent_text,
     read_arrays,
     remove_leftovers,
     replacing,
@@ -120,6 +121,7 @@ __all__ = [
     "normal_of_rows",
     "number_text",
     "of_noise",
+    "percent_text",
     "plain",
     "read_arrays",
     "remove_leftovers",

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from keras_iwae.foundation import percent_text
 from keras_iwae.plots.labels import verbatim
 
 _INK, _BLUE, _RED, _PALE = "#222222", "#1f5a99", "#b5452c", "#e9e9e4"
@@ -37,7 +38,7 @@ def missing_patterns(
     rotation = 90 if len(names) > 6 else 0
     cells.set_xticks(
         range(len(names)),
-        [f"{verbatim(name, _LETTERS)}\n{share:.0%}" for name, share in zip(names, shares, strict=True)],
+        [f"{verbatim(name, _LETTERS)}\n{percent_text(share)}" for name, share in zip(names, shares, strict=True)],
     )
     cells.tick_params(axis="x", labelsize=8, rotation=rotation, length=0)
     cells.spines[:].set_visible(False)

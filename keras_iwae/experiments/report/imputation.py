@@ -13,7 +13,7 @@ import pandas as pd
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
 from keras_iwae.experiments.report.numbers import Fact, rows
 from keras_iwae.experiments.report.templates import rendered
-from keras_iwae.foundation import check_ending, replacing
+from keras_iwae.foundation import check_ending, percent_text, replacing
 from keras_iwae.plots import tables as charts
 from keras_iwae.tables import FilledFiles, TableFile, dialect_of, open_table
 
@@ -217,5 +217,4 @@ def _end(files: FilledFiles) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    share = 100.0 * part / max(whole, 1)
-    return f"{share:.1f} %" if share >= 0.1 or not part else "less than 0.1 %"
+    return percent_text(part / max(whole, 1))
