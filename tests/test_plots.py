@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -146,3 +148,23 @@ def test_a_share_is_none_or_all_where_it_is(share, said):
     assert percent_text(share) == said
     figure = tables.missing_patterns(["x"], np.array([[True]]), [1], [share])
     assert as_drawn(figure)[0] == f"x\n{said}"
+
+
+LABELS = {
+    "three short": (["age", "height", "grade"], False),
+    "six short": (["height", "visits", "colour", "grade", "region", "age"], False),
+    "three long": (["income_before_taxes", "household_members", "years_of_education"], True),
+    "six long": (["household_size", "education", "years_employed", "region_code", "marital_status", "age"], True),
+    "many": ([f"column {number}" for number in range(30)], True),
+}
+
+
+@pytest.mark.parametrize(("names", "turned"), LABELS.values(), ids=LABELS)
+def test_names_of_columns_do_not_run_into_each_other(names, turned):
+    count = len(names)
+    figure = tables.missing_patterns(names, np.eye(count, dtype=bool)[:3], [3, 2, 1], [0.1234] * count)
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    places = [label.get_window_extent() for label in labels]
+    assert all(one.x1 < other.x0 for one, other in pairwise(places))
+    assert {label.get_rotation() for label in labels} == {90.0 if turned else 0.0}

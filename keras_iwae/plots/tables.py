@@ -1,10 +1,12 @@
 """Charts of tables with gaps: what was missing, and what was put in beside what was there."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from keras_iwae.foundation import percent_text
@@ -13,6 +15,8 @@ from keras_iwae.plots.labels import verbatim
 _INK, _BLUE, _RED, _PALE = "#222222", "#1f5a99", "#b5452c", "#e9e9e4"
 # Levels of a column that have a bar of their own, and letters of a name.
 _BARS, _LETTERS = 10, 18
+# Pixels between two labels that are read as two.
+_APART = 5
 
 
 def missing_patterns(
@@ -35,12 +39,11 @@ def missing_patterns(
                 _rectangle(column, line, _INK if missing else _PALE),
             )
     cells.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(patterns) - 0.5, -0.5), yticks=[])
-    rotation = 90 if len(names) > 6 else 0
     cells.set_xticks(
         range(len(names)),
         [f"{verbatim(name, _LETTERS)}\n{percent_text(share)}" for name, share in zip(names, shares, strict=True)],
     )
-    cells.tick_params(axis="x", labelsize=8, rotation=rotation, length=0)
+    cells.tick_params(axis="x", labelsize=8, length=0)
     cells.spines[:].set_visible(False)
     bars.barh(range(len(patterns)), counts, color=_BLUE, height=0.7)
     for line, count in enumerate(counts):
@@ -48,7 +51,16 @@ def missing_patterns(
     bars.set(ylim=(len(patterns) - 0.5, -0.5), yticks=[], xticks=[], xlim=(0, 1.35 * max(counts)))
     bars.set_title("rows", loc="left", fontsize=9)
     bars.spines[:].set_visible(False)
+    figure.draw_without_rendering()
+    if _touch(cells.get_xticklabels()):
+        cells.tick_params(axis="x", rotation=90)
     return figure
+
+
+def _touch(labels: Sequence[Text]) -> bool:
+    """Whether one of the labels below an axis reaches into the next."""
+    places = [label.get_window_extent() for label in labels]
+    return any(one.x1 + _APART > other.x0 for one, other in pairwise(places))
 
 
 def _rectangle(column: int, line: int, color: str) -> Any:
