@@ -57,6 +57,20 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_page(filled, monkeypatch):
     assert len(page.images) == 1
 
 
+def test_few_gaps_of_many_rows_are_drawn(filled, monkeypatch):
+    """They were drawn as rarely as what was observed, and the page said that nothing was put in."""
+    monkeypatch.setattr(imputation, "_VALUES", 40)
+    files = filled({"few": numbers(4000, 3), "half": numbers(4000, 2000), "none": numbers(4000, 0)})
+    gaps = imputation._Gaps(*imputation._opened(files))
+    assert {name: len(values) for name, values in gaps.imputed.items()} == {
+        "few": 3,
+        "half": pytest.approx(40, abs=20),
+        "none": 0,
+    }
+    assert all(20 <= len(values) <= 60 for values in gaps.observed.values())
+    assert "Nothing was put in." not in page_of(files).text
+
+
 def test_what_is_nearly_all_or_nothing_is_said_to_be(filled):
     text = page_of(filled({"nearly": numbers(3000, 2998), "few": numbers(3000, 1), "x": numbers(3000, 0)})).text
     for said in ("nearly real, > 99.9 % missing", "few real, < 0.1 % missing", "x real, 0.0 % missing"):

@@ -62,7 +62,9 @@ class _Gaps:
 
     def __init__(self, source: TableFile, filled: TableFile):
         self.missing, self.patterns = np.zeros(len(source.names), int), Counter[bytes]()
-        share, rng = min(1.0, _VALUES / source.num_rows), np.random.default_rng(0)
+        rng, observed_cells = np.random.default_rng(0), np.array([source.facts[name].count for name in source.names])
+        # A few gaps of many rows would hardly be seen among as large a share of them as of what was observed.
+        shares = [_VALUES / np.maximum(cells, 1) for cells in (observed_cells, source.num_rows - observed_cells)]
         observed: dict[str, list] = {name: [] for name in source.names}
         imputed: dict[str, list] = {name: [] for name in source.names}
         for (_, before), (_, after) in zip(source.chunks(_CHUNK), filled.chunks(_CHUNK), strict=True):
@@ -70,10 +72,10 @@ class _Gaps:
             self.missing += gaps.sum(axis=0)
             found, counts = np.unique(np.packbits(gaps, axis=1), axis=0, return_counts=True)
             self.patterns.update({pattern.tobytes(): int(count) for pattern, count in zip(found, counts, strict=True)})
-            kept = rng.random(len(before)) < share
-            for name, gap in zip(source.names, gaps.T, strict=True):
-                observed[name].append(before[name][kept & ~gap])
-                imputed[name].append(after[name][kept & gap])
+            drawn = rng.random(len(before))
+            for name, gap, of_observed, of_imputed in zip(source.names, gaps.T, *shares, strict=True):
+                observed[name].append(before[name][(drawn < of_observed) & ~gap])
+                imputed[name].append(after[name][(drawn < of_imputed) & gap])
         self.observed, self.imputed = ({name: _values(p) for name, p in part.items()} for part in (observed, imputed))
 
 
