@@ -351,3 +351,15 @@ def test_values_as_text():
     density = {"nll_test": {"nll": 61.2, "standard_error": 0.1, "num_examples": 5, "bits_per_dimension": None}}
     assert [fact.value for fact in numbers.headline(density, {})] == ["61.20"]
     assert numbers.headline({"nll_test": {"nll": None, "bits_per_dimension": None}}, {}) == []
+
+
+def test_settings_have_all_digits():
+    """A setting that was rounded is another one."""
+    settings = {"ema": 0.99999, "global_clipnorm": 1.004, "learning_rate": 3e-4, "rates": [0.123456789, 2.0], "seed": 5}
+    assert numbers.settings_rows({**settings, "start": None}) == [
+        ("ema", "0.99999"),
+        ("global clipnorm", "1.004"),
+        ("learning rate", "0.0003"),
+        ("rates", "0.123456789, 2"),
+        ("seed", "5"),
+    ]

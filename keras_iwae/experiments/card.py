@@ -70,7 +70,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
         "",
         "## How it was made",
         "",
-        *_table(numbers.rows({name: value for name, value in settings.items() if name in _SAID})),
+        *_table(numbers.settings_rows({name: value for name, value in settings.items() if name in _SAID})),
         "",
         "## What it is not",
         "",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
-from keras_iwae.experiments.report.numbers import Fact, rows
+from keras_iwae.experiments.report.numbers import Fact, settings_rows
 from keras_iwae.experiments.report.templates import rendered
 from keras_iwae.foundation import check_ending, percent_text, replacing
 from keras_iwae.plots import tables as charts
@@ -118,7 +118,7 @@ def _contents(files: FilledFiles) -> dict:
         "trace": chart(charts.bound_trace(files.history), f"Bound by steps of training, at the end {_end(files)}"),
         "mechanism": files.settings.get("missingness") is not None,
         "use": _use(files),
-        "settings": rows({name: value for name, value in files.settings.items() if value not in ([], {})}),
+        "settings": settings_rows({name: value for name, value in files.settings.items() if value not in ([], {})}),
     }
 
 

@@ -76,10 +76,24 @@ def rows(record: Mapping, leave_out: tuple[str, ...] = ()) -> list[tuple[str, st
     for name, value in record.items():
         if name in leave_out or value is None or (isinstance(value, list) and len(value) > _LONG):
             continue
-        text = f"{value:g}" if name == "learning_rate" else shown(value)
+        text = shown(value)
         if text:
             found.append((readable(name), text))
     return found
+
+
+def settings_rows(settings: Mapping) -> list[tuple[str, str]]:
+    """Settings as rows of a table; their numbers to the last digit, for a rounded one is another setting."""
+    return rows({name: _exact(value) for name, value in settings.items()})
+
+
+def _exact(value: object) -> object:
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, list):
+        return [_exact(each) for each in value]
+    return {name: _exact(each) for name, each in value.items()} if isinstance(value, Mapping) else value
 
 
 def sentence(config: Mapping) -> str:

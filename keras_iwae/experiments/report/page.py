@@ -82,7 +82,7 @@ def _contents(folder: Path) -> dict:
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "sentence": numbers.sentence(_known(config)),
         "headline": attempt(lambda: numbers.headline(known, _known(latents))),
-        "config": _or(config, Missing("The run has no config.json."), numbers.rows),
+        "config": _or(config, Missing("The run has no config.json."), numbers.settings_rows),
         "curves": attempt(lambda: _curves(folder)),
         "nll": _or(
             metrics if isinstance(metrics, Missing) else known.get("nll_test"),
