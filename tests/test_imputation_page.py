@@ -6,7 +6,7 @@ from test_report import Page
 from test_table_scripts import Quick
 
 from keras_iwae.experiments.report import imputation
-from keras_iwae.tables import filling, impute_file
+from keras_iwae.tables import Column, filling, impute_file
 
 
 @pytest.fixture
@@ -75,3 +75,12 @@ def test_what_is_nearly_all_or_nothing_is_said_to_be(filled):
     text = page_of(filled({"nearly": numbers(3000, 2998), "few": numbers(3000, 1), "x": numbers(3000, 0)})).text
     for said in ("nearly real, > 99.9 % missing", "few real, < 0.1 % missing", "x real, 0.0 % missing"):
         assert said in text, said
+
+
+def test_kinds_of_columns_that_are_called_as_settings_are(filled):
+    """`limit` was shown as "only the first images", and of a lone `mean` its kind alone."""
+    columns = {"limit": numbers(60, 5), "mean": [abs(x or 1.0) for x in numbers(60, 0)], "size": levels(60, *"SML")}
+    kinds = {"limit": "real", "mean": "positive", "size": "ordinal(S<M<L)"}
+    assert "kinds limit=real, mean=positive, size=ordinal(S<M<L)" in page_of(filled(columns, kinds=kinds)).text
+    assert imputation._kind(Column("x", "real")) == imputation._kind("real") == "real"
+    assert "kinds" not in page_of(filled(columns)).text.partition("Settings")[2]

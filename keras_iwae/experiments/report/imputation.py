@@ -5,7 +5,9 @@ import itertools
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from keras_iwae.experiments.report.numbers import Fact, settings_rows
 from keras_iwae.experiments.report.templates import rendered
 from keras_iwae.foundation import check_ending, percent_text, replacing
 from keras_iwae.plots import tables as charts
-from keras_iwae.tables import FilledFiles, TableFile, dialect_of, open_table
+from keras_iwae.tables import Column, FilledFiles, TableFile, dialect_of, open_table
 
 _CHUNK = 5_000
 # Values of a column that are drawn, rows and patterns that are shown, and columns of a picture.
@@ -118,8 +120,22 @@ def _contents(files: FilledFiles) -> dict:
         "trace": chart(charts.bound_trace(files.history), f"Bound by steps of training, at the end {_end(files)}"),
         "mechanism": files.settings.get("missingness") is not None,
         "use": _use(files),
-        "settings": settings_rows({name: value for name, value in files.settings.items() if value not in ([], {})}),
+        "settings": settings_rows(_told(files.settings)),
     }
+
+
+def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say something, kinds as the script's option has them."""
+    # A column may be called as a setting is, and would be renamed as that is.
+    kinds = ", ".join(f"{name}={_kind(said)}" for name, said in settings["kinds"].items())
+    return {name: value for name, value in {**settings, "kinds": kinds}.items() if value not in ([], "")}
+
+
+def _kind(said: str | Column) -> str:
+    if isinstance(said, str):
+        return said
+    levels = ("<" if said.kind == "ordinal" else ", ").join(map(str, said.categories or ()))
+    return f"{said.kind}({levels})" if levels else said.kind
 
 
 def _verdicts(path: Path, source: TableFile) -> tuple[dict[str, int], list[tuple[str, str]]]:
