@@ -255,6 +255,29 @@ def test_a_page_of_an_adversarial_run_names_no_command_that_refuses_it(tmp_path)
     assert "diagnose.py" not in text
 
 
+CURVES = {
+    "iwae": (["loss", "bound", "elbo", "kl"], "at the end bound -7.0 nats, validation bound -9.0 nats", "the KL"),
+    "autoencoder": (["loss", "reconstruction"], "at the end loss -7.0 nats, validation loss -9.0 nats", "the loss"),
+    "adversarial": (
+        ["loss", "elbo", "kl"],
+        "at the end ELBO -7.0 nats, validation ELBO -9.0 nats",
+        "the KL and the loss",
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "ends", "less"), CURVES.values(), ids=CURVES)
+def test_what_is_said_of_curves_is_of_those_that_are_drawn(tmp_path, names, ends, less):
+    """Without a bound the loss is drawn, of which more was said to be better."""
+    columns = ["epoch", "seconds", *names, *(f"val_{name}" for name in names)]
+    values = [2, 1, *[-7] * len(names), *[-9] * len(names)]
+    (tmp_path / "history.csv").write_text("\n".join(",".join(map(str, row)) for row in (columns, values)) + "\n")
+    page = page_of(tmp_path)
+    (picture,) = page.images
+    assert picture["alt"] == f"Training metrics up to epoch 2; {ends}"
+    assert f"and more is better but for {less}." in page.text
+
+
 @pytest.mark.slow
 def test_what_was_found_before_more_training_is_not_shown(diagnosed, tmp_path):
     run, _ = diagnosed

@@ -43,13 +43,18 @@ def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, panels
 
 
+def drawn_metrics(history: Mapping[str, Sequence[float]]) -> list[str]:
+    """The columns of a training history that have a chart of their own in `training_curves`."""
+    return [name for name in _METRICS if name in history and (name != "loss" or "bound" not in history)]
+
+
 def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """Each training metric against epochs, with its validation value where there is one.
 
     Args:
         history: columns of the training history by name; `epoch` counts from 1, `val_NAME` goes with NAME.
     """
-    names = [name for name in _METRICS if name in history and (name != "loss" or "bound" not in history)]
+    names = drawn_metrics(history)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, panels = _panels(rows, columns, 3.4 * columns, 2.3 * rows)

@@ -14,7 +14,7 @@ from keras_iwae.experiments import diagnosis
 from keras_iwae.experiments.advice import diagnosis_command, evaluation_command, has_log_weights
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.report import numbers
-from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart
+from keras_iwae.experiments.report.blocks import Missing, attempt, chart
 from keras_iwae.experiments.report.pictures import Pictures
 from keras_iwae.experiments.report.templates import rendered
 from keras_iwae.foundation import MARK, replacing
@@ -125,16 +125,22 @@ def _or(found, otherwise: Missing, show):
     return attempt(lambda: show(found)) if found else otherwise
 
 
-def _curves(folder: Path) -> Picture:
+def _curves(folder: Path) -> dict:
     history = runs.read_history(folder)
     if not history:
         raise ValueError("The run has no history.csv.")
     columns = {name: [row[name] for row in history] for name in history[0]}
-    ends = [name for name in ("bound", "val_bound") if name in columns]
+    judged = next(name for name in ("bound", "elbo", "loss") if name in columns)
+    ends = [name for name in (judged, f"val_{judged}") if name in columns]
     last = ", ".join(f"{numbers.readable(name)} {nats(columns[name][-1], '.1f')}" for name in ends)
-    return chart(
-        charts.training_curves(columns), f"Training metrics up to epoch {history[-1]['epoch']:g}; at the end {last}"
-    )
+    less = [name for name in ("kl", "loss") if name in charts.drawn_metrics(columns)]
+    but = f" but for {' and '.join(f'the {numbers.readable(name)}' for name in less)}" if less else ""
+    return {
+        "picture": chart(
+            charts.training_curves(columns), f"Training metrics up to epoch {history[-1]['epoch']:g}; at the end {last}"
+        ),
+        "caption": f"Means over an epoch. Nats are per image, and more is better{but}.",
+    }
 
 
 def _nll(record: Mapping) -> dict:
