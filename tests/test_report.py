@@ -19,7 +19,7 @@ from keras_iwae.experiments import diagnosis, inference_gap, model_checks
 from keras_iwae.experiments.advice import diagnosis_command, evaluation_command
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.report import numbers
-from keras_iwae.experiments.report.page import write_report
+from keras_iwae.experiments.report.page import _latents, write_report
 from keras_iwae.experiments.report.pictures import Pictures
 from keras_iwae.training import runs
 
@@ -31,6 +31,18 @@ CONFIG = experiments.ExperimentConfig.of(
 CALIBRATION = (
     *("num_samples", "units", "units_off", "units_too_narrow", "units_too_wide", "units_moved", "joint_density_off"),
 )
+NULL = {"mean": None, "standard_error": None}
+# Of a diagnosis all but its layers.
+NOTHING_FOUND = {
+    "mutual_information": {"lower": None, "upper": None, "num_images": 9, "ceiling": 2.2},
+    "marginal_kl": {"lower": None, "upper": None},
+    "kl": NULL,
+    "reconstruction": {"log_likelihood": NULL, "squared_error_per_pixel": NULL},
+    "calibration": {name: 0 for name in CALIBRATION},
+    "predictive": None,
+    "inference_gap": None,
+    "verdict": "No collapse.",
+}
 
 
 class Page(HTMLParser):
@@ -82,18 +94,11 @@ def page_of(run):
 
 def test_a_diagnosis_with_nulls_is_read_without_nan():
     """As of images of which nothing was observed, and of what was not finite when it was written."""
-    null = {"mean": None, "standard_error": None}
     layer = {"units": 3, "active": 0, "kl": math.inf, "kl_is_exact": True, "units_of_95_percent_of_kl": 1}
     record = {
         "layers": [layer],
-        "mutual_information": {"lower": None, "upper": None, "num_images": 9, "ceiling": 2.2},
-        "marginal_kl": {"lower": None, "upper": None},
-        "kl": null,
-        "reconstruction": {"log_likelihood": null, "squared_error_per_pixel": null},
-        "calibration": {name: 0 for name in CALIBRATION},
-        "predictive": None,
+        **NOTHING_FOUND,
         "inference_gap": {**InferenceGap(*[np.full(2, np.nan)] * 4).to_dict()},
-        "verdict": "No collapse.",
     }
     printed = diagnosis.table(record)
     assert not re.search(r"\b(nan|inf|None)\b", printed), printed
@@ -276,6 +281,19 @@ def test_what_is_said_of_curves_is_of_those_that_are_drawn(tmp_path, names, ends
     (picture,) = page.images
     assert picture["alt"] == f"Training metrics up to epoch 2; {ends}"
     assert f"and more is better but for {less}." in page.text
+
+
+@pytest.mark.parametrize("by_unit", [True, False])
+def test_what_is_said_of_units_is_of_the_pictures_that_are_there(by_unit):
+    """A flow has no KL by unit, and no picture of it on the left."""
+    moments = {name: [0.0, 1.0] for name in ("aggregate_mean", "prior_mean")}
+    spreads = {name: [1.0, 0.5] for name in ("aggregate_std", "prior_std", "mean_variance")}
+    layer = {"units": 2, "active": 1, "kl": 3.0 if by_unit else None, "kl_per_unit": [2.0, 1.0] if by_unit else None}
+    layer |= {**moments, **spreads, "kl_is_exact": True, "units_of_95_percent_of_kl": 2}
+    record = {"layers": [layer], "active_unit_threshold": 0.01, **NOTHING_FOUND}
+    found = _latents(record)
+    assert ("KL of each unit" in found["units"].alt) == by_unit
+    assert found["units_caption"].startswith("Left: what" if by_unit else "Of each unit all posteriors together")
 
 
 @pytest.mark.slow

@@ -159,6 +159,8 @@ def _latents(record: Mapping) -> dict:
     layers = record["layers"]
     variances = [np.array(layer["mean_variance"]) for layer in layers]
     counts = ", ".join(f"{layer['active']} of {layer['units']}" for layer in layers)
+    kls, means, stds = diagnosis.moments(layers)
+    together = "all posteriors together, which should look like the prior."
     return {
         "verdict": record["verdict"],
         "rows": diagnosis.rows(record),
@@ -166,5 +168,11 @@ def _latents(record: Mapping) -> dict:
             charts.active_units(variances, record["active_unit_threshold"]),
             f"Histogram of the variance of posterior means; active: {counts} units",
         ),
-        "units": chart(charts.units(*diagnosis.moments(layers)), "KL of each unit, and its aggregate posterior"),
+        "units": chart(
+            charts.units(kls, means, stds),
+            "Aggregate posterior of each unit" if kls is None else "KL of each unit, and its aggregate posterior",
+        ),
+        "units_caption": f"Of each unit {together}"
+        if kls is None
+        else f"Left: what each unit costs. Right: {together}",
     }
