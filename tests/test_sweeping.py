@@ -10,8 +10,9 @@ import pytest
 from matplotlib.image import imread
 from test_scripts import call, error_line
 
-from keras_iwae import experiments
+from keras_iwae import IWAE, experiments
 from keras_iwae.experiments import sweep
+from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -138,6 +139,18 @@ def test_a_number_that_is_null_is_a_dash():
     row = dict.fromkeys(("validation_bound", "nll", "nll_error", "reconstruction", "squared_error"))
     row |= {"k": 5, "eval_k": 20, "active_units": 0, "latent_dim": 3, "seconds_per_epoch": 0.3}
     assert sweep.table([row]).splitlines()[-1] == "| 5 | - | - | - | - | 0 of 3 | 0.3 |"
+
+
+@pytest.mark.parametrize(("quantity", "said"), [("NLL", "-NLL"), ("cross-entropy of grey levels", "-cross-entropy")])
+def test_the_picture_calls_the_number_what_it_is(tmp_path, monkeypatch, quantity, said):
+    """A cross-entropy of grey levels was an NLL in it, beside a table that said what it was."""
+    row = {"k": 5, "validation_bound": -9.0, "nll": 8.0, "nll_error": 0.1, "reconstruction": -7.0, "squared_error": 0.1}
+    row |= {"eval_k": 20, "active_units": 1, "latent_dim": 3, "seconds_per_epoch": 0.3, "quantity": quantity}
+    model, figures = IWAE((2, 2, 1), latent_dim=2, hidden=(3,)), {}
+    monkeypatch.setattr(runs, "load_model", lambda _: model)
+    monkeypatch.setattr(charts, "save", lambda path, figure: figures.update({path.name: figure}))
+    sweep._write(tmp_path, [row])
+    assert [text.get_text() for text in figures["sweep.png"].legends[0].get_texts()][1].endswith(f"= {said}")
 
 
 def test_time_left_is_a_line_in_k():

@@ -195,7 +195,7 @@ def _write(out: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
     with replacing(out / "results.md") as temporary:
         temporary.write_text(table(rows) + "\n", encoding="utf-8")
-    charts.save(out / "sweep.png", charts.sweep(rows))
+    charts.save(out / "sweep.png", charts.sweep(rows, quantity_name(rows[0])))
     count = _COLUMNS * _COLUMNS
     models = {row["k"]: runs.load_model(out / f"k{row['k']}") for row in rows}
     samples = {f"K = {k}": m.generative.likelihood.to_grey(m.sample(count).mean) for k, m in models.items()}

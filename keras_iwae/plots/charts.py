@@ -186,11 +186,12 @@ def latent_map(points: np.ndarray, images: np.ndarray, labels: tuple[str, str]) 
     return figure
 
 
-def sweep(rows: Sequence[Mapping]) -> Figure:
+def sweep(rows: Sequence[Mapping], quantity: str = "NLL") -> Figure:
     """Validation bound, test bounds and seconds an epoch against K, log axis, time on an axis of its own.
 
     Args:
         rows: for each K `k`, `validation_bound` and `nll` in nats, `nll_error` and `seconds_per_epoch`.
+        quantity: what `nll` is called.
     """
     figure, (axes,) = _panels(1, 1, 6.6, 4.0)
     ks = [row["k"] for row in rows]
@@ -203,7 +204,7 @@ def sweep(rows: Sequence[Mapping]) -> Figure:
         fmt="s-",
         color=_RED,
         capsize=2,
-        label=f"test $L_{{{rows[0]['eval_k']}}}$ = -NLL",
+        label=f"test $L_{{{rows[0]['eval_k']}}}$ = -{quantity}",
     )
     axes.set_xscale("log")
     axes.set_xticks(ks, [str(k) for k in ks])
