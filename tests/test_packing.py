@@ -1,13 +1,16 @@
 """A packed run: the model without its optimizer, small, with a card; and models by name, folder, file and address."""
 
+import re
 import shutil
 import sys
 import types
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import yaml
 from test_scripts import call, error_line
 
 import keras_iwae
@@ -100,7 +103,7 @@ def test_a_weight_that_float16_does_not_hold_is_refused(run, tmp_path):
 def test_the_card_says_what_it_is(packed):
     text = (packed[0] / "README.md").read_text()
     record = runs.read_json(packed[0] / "metrics.json")["nll_test"]
-    assert text.startswith("---\nlibrary_name: keras\nlicense: mit\ndatasets: [digits]\n")
+    assert text.startswith('---\nlibrary_name: keras\nlicense: mit\ndatasets: ["digits"]\n')
     assert "Importance weighted autoencoder with K = 4 on digits, 3 latent units." in text
     assert 'keras_iwae.load("digits-iwae-k4")' in text
     nll = f"{record['nll']:.2f} ± {record['standard_error']:.2f} nats"
@@ -125,6 +128,21 @@ def test_the_card_says_by_which_method_and_what_the_number_is(run):
     ):
         assert f"| {said}" in text
     assert "None" not in text
+
+
+@pytest.mark.parametrize("dataset", ["/home/me/a, b.npz", "my#data|2.npy", "digits"])
+def test_the_card_names_on_the_hub_no_file_of_ones_own(dataset):
+    """A path with a comma or a # was several data sets there or none, and one with a | broke its tables."""
+    of = {"nll": 12.0, "num_samples": 50, "split": "test", "dataset": dataset, "num_examples": 20}
+    text = card("m", asdict(ExperimentConfig.of(dataset=dataset)), {"nll_test": of}, [])
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["license"] == "mit"
+    assert front.get("datasets") == (["digits"] if dataset == "digits" else None)
+    (row,) = [line for line in text.splitlines() if line.startswith("| NLL")]
+    assert re.split(r"(?<!\\)\|", row)[1:-1] == [
+        f" NLL, L_50, amortized; test images of {dataset}: 20 ".replace("|", r"\|"),
+        " 12.00 nats ",
+    ]
 
 
 def test_folders_that_cannot_be(run, packed, tmp_path):

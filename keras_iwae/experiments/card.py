@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from keras_iwae import data
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.evaluation_target import quantity_name
 from keras_iwae.experiments.report import numbers
@@ -92,7 +93,8 @@ def _front_matter(dataset: str) -> list[str]:
         "---",
         "library_name: keras",
         "license: mit",
-        f"datasets: [{dataset}]",
+        # A file of the user's own is nothing on the Hub, and its path nobody else's business.
+        *([f"datasets: [{json.dumps(dataset)}]"] if dataset in data.names() else []),
         "tags: [iwae, vae, density-estimation, generative-model]",
         "---",
         "",
@@ -151,4 +153,6 @@ def _verdicts(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
-    return ["| | |", "|-|-|", *(f"| {name} | {value} |" for name, value in rows)]
+    # The path of a data set may have the mark of a column in it.
+    cells = [tuple(text.replace("|", r"\|") for text in row) for row in rows]
+    return ["| | |", "|-|-|", *(f"| {name} | {value} |" for name, value in cells)]
