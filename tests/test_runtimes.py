@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from test_scripts import SCRIPTS, call
+from test_scripts import SCRIPTS, call, error_line
 
 from keras_iwae import IWAE, networks
 from keras_iwae.posteriors import GaussianPosterior
@@ -311,3 +311,6 @@ def test_the_script_writes_files_and_says_what_it_left_out(tmp_path):
     printed = call("export", "--model", "model.keras", "--format", "tflite", "--out", "files", cwd=tmp_path).stdout
     assert {file.stem for file in (tmp_path / "files").iterdir()} == {"decode", "encode", "reconstruct"}
     assert "left out  sample and log_likelihood; --endpoints sample says why" in printed
+    # The command that it names says so, in the same folder.
+    asked = ("export", "--model", "model.keras", "--format", "tflite", "--out", "files", "--endpoints", "sample")
+    assert "'sample', beside a" in error_line(*asked, cwd=tmp_path)

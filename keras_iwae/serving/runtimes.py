@@ -128,8 +128,6 @@ def export_runtime(
     path = check_folder("path", path)
     check_choice("format", format, FORMATS)
     kind = _FORMATS[format]
-    if path.is_dir() and any(path.iterdir()):
-        raise ValueError(f"{MARK}path`. Expected a folder that is not there yet, or is empty. Received: {path}")
     if not isinstance(model, LatentModel):
         raise ValueError(
             f"{MARK}model`. Expected an IWAE or an AVB; tables are what `export_saved_model` serves. Received: a "
@@ -144,6 +142,9 @@ def export_runtime(
     model.check_finite()
     found, refused = noise_endpoints(model)
     names = tuple(found) if endpoints is None else _checked(endpoints, refused)
+    # Last: why there is no such endpoint is said where the files of the others are, too.
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(f"{MARK}path`. Expected a folder that is not there yet, or is empty. Received: {path}")
     with whole_folder(path) as unfinished:
         unfinished.mkdir()
         for name in names:
