@@ -8,6 +8,7 @@ examples:
 
 import argparse
 import sys
+from pathlib import Path
 
 from _entry import command, parsed, said
 
@@ -25,6 +26,11 @@ def main(args: argparse.Namespace) -> None:
     result, _ = experiments.evaluate(run, verbose=sys.stderr.isatty())
     samples, *_ = experiments.draw_samples(run)
     served = serving.export_saved_model(runs.load_model(run), run / "serving")
+    # A clone has both; where the package is installed there is neither.
+    activate = " (. .venv/bin/activate)" if Path(".venv/bin/activate").is_file() else ""
+    serve = "docs/serving.md says how to serve it"
+    if Path("docker-compose.yml").is_file():
+        serve = f"MODEL={run.name} docker compose up                serve it: docs/serving.md"
     print(
         said(f"""
 {result}
@@ -36,11 +42,11 @@ curves           {run / "figures" / "curves.png"}
 numbers          {run / "metrics.json"}
 SavedModel       {served}
 
-Next, in this environment (. .venv/bin/activate):
+Next, in this environment{activate}:
   python scripts/train.py --dataset mnist --num-samples 50 --epochs 10    MNIST, as in the paper
   python scripts/train.py --dataset digits --objective elbo               a VAE to compare with
   tensorboard --logdir {run / "tensorboard"}
-  MODEL={run.name} docker compose up                serve it: docs/serving.md""")
+  {serve}""")
     )
 
 

@@ -10,6 +10,7 @@ examples:
 
 import argparse
 import shlex
+from pathlib import Path
 
 from _entry import command, parsed, said
 
@@ -65,8 +66,12 @@ def main(args: argparse.Namespace) -> None:
     folder = serving.export_saved_model(runs.load_model(run), out, args.version, **options)
     print(f"exported  {folder}")
     found, root = runs.folder(run).resolve(), runs.ROOT.resolve()
-    # What the compose file mounts; a name has no slashes.
+    # What the compose file mounts.
     if args.out is None and root in found.parents:
+        if not Path("docker-compose.yml").is_file():
+            print("next      docs/serving.md says how it is served, and has the requests")
+            return
+        # A name has no slashes.
         name = "" if found.parent == root else f"NAME={shlex.quote(found.name)} "
         model = shlex.quote(found.relative_to(root).as_posix())
         print(f"next      MODEL={model} {name}docker compose up    (docs/serving.md has the requests)")

@@ -174,6 +174,7 @@ def test_scripts_pack_and_take_what_was_packed(run, packed, tmp_path):
     assert "`out`" in error_line("pack", "--model", run, "--out", packed[0], cwd=tmp_path)
     for script, *words in (("sample", "--num", "4", "--model"), ("report",)):
         call(script, *words, small, cwd=tmp_path)
+    (tmp_path / "docker-compose.yml").touch()
     exported = call("export", "--model", small, cwd=tmp_path).stdout
     # The server's name for it has no slash.
     assert "MODEL='handed on/small' NAME=small docker compose up" in exported

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from keras_iwae import experiments
+from keras_iwae import experiments, serving
 from keras_iwae.experiments import diagnosis, sweep, tuning
+from keras_iwae.training import runs
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("[!_]*.py"))
@@ -266,6 +267,7 @@ def test_evaluate_prints_json_and_repeats_by_seed(workspace):
 @pytest.mark.slow
 def test_export_and_sample(workspace):
     folder, trained, _ = workspace
+    (folder / "docker-compose.yml").touch()
     printed = call("export", cwd=folder).stdout
     assert (trained / "serving" / "1" / "saved_model.pb").exists()
     assert f"MODEL={trained.name} docker compose up" in printed
@@ -420,6 +422,27 @@ def test_a_users_own_images_from_file_to_evaluation(tmp_path):
     assert "40 images" in call("evaluate_nll", "--k", 5, cwd=tmp_path).stdout
     (trained,) = (tmp_path / "saved_models").iterdir()
     assert json.loads((trained / "metrics.json").read_text())["nll_test"]["num_examples"] == 40
+
+
+@pytest.mark.parametrize("cloned", [True, False])
+@pytest.mark.parametrize("script", ["export", "demo"])
+def test_the_next_command_is_one_that_can_be_given_here(tmp_path, monkeypatch, script, cloned):
+    """Where the package is installed there is no docker-compose.yml, nor an environment in .venv."""
+    done, run = tmp_path / "saved_models" / "done", Path("saved_models/done")
+    done.mkdir(parents=True)
+    (done / "config.json").write_text("{}")
+    if cloned:
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        for name in ("docker-compose.yml", ".venv/bin/activate"):
+            (tmp_path / name).touch()
+    monkeypatch.setattr(runs, "load_model", lambda _: None)
+    monkeypatch.setattr(serving, "export_saved_model", lambda *_: run / "serving" / "1")
+    for name, found in (("train", run), ("evaluate", ("NLL", {})), ("draw_samples", [run / "samples.png"])):
+        monkeypatch.setattr(experiments, name, lambda *_, found=found, **__: found)
+    printed = call(script, *(["--model", run] if script == "export" else []), cwd=tmp_path).stdout
+    assert ("MODEL=done docker compose up" in printed) == cloned
+    assert (". .venv/bin/activate" in printed) == (cloned and script == "demo")
+    assert "docs/serving.md" in printed
 
 
 @pytest.mark.slow
