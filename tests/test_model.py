@@ -7,9 +7,13 @@ import tensorflow as tf
 
 from keras_iwae import IWAE, networks
 from keras_iwae.bounds.objectives import CIWAE
+from keras_iwae.foundation import DiagonalGaussian
 from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.foundation.numerics import effective_sample_size
+from keras_iwae.likelihoods import MixedLikelihood
+from keras_iwae.likelihoods.bernoulli import FEWEST_SAMPLES
 from keras_iwae.networks.convolutional import PixelBias
+from keras_iwae.posteriors import GaussianPosterior, SemiAmortizedPosterior
 from keras_iwae.training import FusedAdam
 
 SHAPE = (4, 3, 1)
@@ -272,6 +276,51 @@ def test_mixed_precision_keeps_log_densities_in_float32(policy, tmp_path):
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     assert loaded.evaluate(batches(), verbose=0) == model.evaluate(batches(), verbose=0)
+
+
+class Stretched(GaussianPosterior):
+    """Weights that `distribution` reads, which is no call of the layer."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.stretch = self.add_weight(shape=(self.latent_dim,), initializer="ones", name="stretch")
+
+    def distribution(self, x, training=False):
+        q = super().distribution(x, training)
+        return DiagonalGaussian(q.loc * self.stretch.value, q.scale.diag)
+
+
+def of_own_class(policy):
+    return {"posterior": Stretched(networks.dense_encoder((8,), dtype=policy), 3, dtype=policy)}
+
+
+def with_fused_steps(policy):
+    encoder = networks.dense_encoder((8,), dtype=policy)
+    return {"posterior": SemiAmortizedPosterior(encoder, 3, num_draws=FEWEST_SAMPLES + FEWEST_SAMPLES % 2)}
+
+
+def with_missingness(_):
+    settings = {"posterior": "semi_amortized", "missing": "nan", "missingness": "self_masking"}
+    return {**settings, "likelihood": MixedLikelihood(["bernoulli"] * 12)}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(lambda _, name=name: {"posterior": name} for name in ("iaf", "maf", "autoregressive")),
+        with_fused_steps,
+        with_missingness,
+        of_own_class,
+    ],
+    ids=["iaf", "maf", "autoregressive", "fused_steps", "missingness", "own_class"],
+)
+def test_mixed_precision_reads_the_same_weights_inside_a_call_and_outside(settings, policy):
+    given = settings(policy)
+    model = IWAE(12, 3 if isinstance(given["posterior"], str) else None, (8,), num_samples=2, dtype=policy, **given)
+    x = X[:5].reshape(5, 12)
+    mean = model.generative.mean(model.posterior.mean(tf.constant(x)))
+    np.testing.assert_array_equal(model(x), mean)
 
 
 @pytest.mark.slow

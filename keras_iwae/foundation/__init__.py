@@ -27,7 +27,7 @@ from keras_iwae.foundation.command_lines import command_line
 from keras_iwae.foundation.diagonal_gaussian import DiagonalGaussian, is_known, standard_normal_log_prob
 from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.float32_products import float32_products
-from keras_iwae.foundation.float_inputs import TakesFloat32
+from keras_iwae.foundation.float_inputs import ReadsWeightsAsTheyAre, TakesFloat32
 from keras_iwae.foundation.folders import whole_folder
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, is_own_class
@@ -79,6 +79,7 @@ __all__ = [
     "GivesShapes",
     "Places",
     "Purpose",
+    "ReadsWeightsAsTheyAre",
     "Rows",
     "StreamingLogMeanExp",
     "Support",

@@ -89,7 +89,7 @@ class LatentModel(FixedArguments, StreamingModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not tf.as_dtype(self.compute_dtype).is_floating:
+        if not tf.as_dtype(self.dtype_policy.compute_dtype).is_floating:
             raise ValueError(f"{MARK}dtype`. Expected a floating type or policy. Received: {self.dtype_policy.name!r}")
         self.event_shape = sizes("event_shape", event_shape)
         latent_dims = settle_latent_dims(posterior, latent_dim)

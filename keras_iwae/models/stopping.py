@@ -62,7 +62,7 @@ def _ran_away(model: keras.Model, name: str, where: str, kept: str) -> ValueErro
         "a learning rate that is too high, then values of the data that are far out; an optimizer with "
         "`global_clipnorm` outlasts a single odd example"
     )
-    if model.compute_dtype == "float16":
+    if model.dtype_policy.compute_dtype == "float16":
         cause = f"the dtype policy {model.dtype_policy.name!r}, as float16 ends at 65504, then {cause}"
     return ValueError(f"Training stopped in {where}: {name} is not finite. The likely cause is {cause}. {kept}")
 

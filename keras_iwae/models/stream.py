@@ -3,13 +3,13 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import Purpose, TakesFloat32, is_own_class, key_for
+from keras_iwae.foundation import Purpose, ReadsWeightsAsTheyAre, is_own_class, key_for
 from keras_iwae.models.keras_methods import CheckedModel
 from keras_iwae.models.replicas import replica_context, seen_by_all
 from keras_iwae.posteriors import Posterior
 
 
-class StreamingModel(TakesFloat32, CheckedModel):
+class StreamingModel(ReadsWeightsAsTheyAre, CheckedModel):
     """A model whose draws are a function of its seed and of the steps that its weights have behind them.
 
     The steps are counted in a weight, so that weights which are loaded, with the model or into one that was made like
