@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import IWAE, export_saved_model, importance_weighted_nll
+from keras_iwae import AVB, IWAE, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation import annealed_nll, conditional, inference_gap
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.evaluation.pruning import pruned
@@ -383,6 +383,25 @@ def test_what_is_made_of_one_model_is_not_of_another():
     IWAE(PIXELS, hidden=(4,), posterior=refined)
     with pytest.raises(ValueError, match=r"`posterior`. Expected a SemiAmortizedPosterior of its own"):
         IWAE(PIXELS, hidden=(4,), posterior=refined)
+
+
+@pytest.mark.slow
+def test_what_was_refused_with_another_part_is_of_no_model():
+    vamp, refined = VampPrior(2, num_components=3), SemiAmortizedPosterior(dense_encoder((4,)), 2, num_steps=1)
+    for wrong in ({"prior": vamp, "estimator": "vimco?"}, {"posterior": refined, "estimator": "dreg"}):
+        with pytest.raises(ValueError, match="`estimator`"):
+            IWAE(PIXELS, 2 if "prior" in wrong else None, hidden=(4,), **wrong)
+    with pytest.raises(ValueError, match=r"`posterior`. Expected one without a density"):
+        AVB(PIXELS, hidden=(4,), posterior=refined)
+    others = VampPrior(2, num_components=3), SemiAmortizedPosterior(dense_encoder((4,)), 2, num_steps=1)
+    given = tf.constant(X[:3]), 2, tf.constant([0, 1])
+    # What they are made of is the model that has them, and none of those that were refused.
+    found, expected = (model_with(prior).log_weights(*given) for prior in (vamp, others[0]))
+    np.testing.assert_array_equal(found, expected)
+    models = [IWAE(PIXELS, hidden=(4,), posterior=posterior) for posterior in (refined, others[1])]
+    for each in models:
+        moved(each.generative, 0.1)
+    np.testing.assert_array_equal(*(each.log_weights(*given) for each in models))
 
 
 def test_pseudo_inputs_are_seen_as_at_evaluation():

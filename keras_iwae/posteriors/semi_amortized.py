@@ -93,7 +93,8 @@ class SemiAmortizedPosterior(GaussianPosterior):
         Raises:
             ValueError: if it is a part of another model already.
         """
-        if self._log_joint is not None:
+        # Not built, it was given to a constructor that then refused something.
+        if self._log_joint is not None and self.built:
             raise ValueError(
                 f"{MARK}posterior`. Expected a {type(self).__name__} of its own, whose steps climb the p(x, z) of one "
                 "model. Received: one that another model has"

@@ -71,7 +71,8 @@ class VampPrior(Prior):
         Raises:
             ValueError: if it is the prior of another model already.
         """
-        if self._posterior is not None:
+        # Not built, it was given to a constructor that then refused something.
+        if self._posterior is not None and self.built:
             raise ValueError(
                 f"{MARK}prior`. Expected a VampPrior of its own, as it is made of the posterior of one model. "
                 "Received: one that another model has"
