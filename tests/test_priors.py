@@ -260,6 +260,7 @@ def test_is_of_the_last_of_several_layers(name):
             "`prior`. Expected another than 'vamp'.* SemiAmortizedPosterior",
         ),
         ({"prior": "vamp", "latent_dim": (2, 1), "hidden": ((5,), (4,))}, "`prior`. Expected another than 'vamp'"),
+        ({"prior": VampPrior(1), "latent_dim": (2, 1), "hidden": ((5,), (4,))}, "`prior`. Expected another than 'v"),
         ({"prior": "mixture", "objective": "ae", "num_samples": 1}, "`prior`. Expected none that is learned"),
         ({"prior": "flow", "latent_dim": 1}, "`latent_dim`. Expected at least 2"),
     ],
@@ -281,6 +282,13 @@ def test_arguments_are_named():
             network(**settings)
     with pytest.raises(ValueError, match=r"`seed`. Expected"):
         gated_encoder((5,), seed="a")
+
+
+@pytest.mark.parametrize(("dims", "hidden"), [((2,), ()), ((3, 2), ((4,),))])
+def test_what_is_made_of_the_posterior_is_no_part_of_a_prior(dims, hidden):
+    """Its gradient would be left out, and the posterior is of all layers."""
+    with pytest.raises(ValueError, match=r"`top`. Expected a prior that is not made of the posterior"):
+        HierarchicalPrior(dims, hidden, top=VampPrior(2))
 
 
 @pytest.mark.parametrize("kind", [MixturePrior, VampPrior])

@@ -46,6 +46,8 @@ def make_prior(prior: str | Prior | None, posterior: Posterior, seed: int, dtype
         if made is not None:
             _check_kind(made, posterior, prior if isinstance(prior, str) else type(made).__name__)
         if made is None or made.latent_dim == last:
+            if isinstance(made, VampPrior):
+                raise _no_mixture_of(posterior)
             downwards = tuple(tuple(units)[::-1] for units in posterior.hidden)
             return HierarchicalPrior(posterior.latent_dims, downwards, posterior.activation, seed, made, dtype=dtype)
     else:
@@ -83,14 +85,11 @@ def join_prior(generative: GenerativeModel, posterior: Posterior) -> None:
     Raises:
         ValueError: if the posterior or the likelihood is not one that it can be made of.
     """
-    top = _top(generative.prior)
-    if not isinstance(top, VampPrior):
+    prior = generative.prior
+    if not isinstance(prior, VampPrior):
         return
     if not isinstance(posterior, GaussianPosterior) or isinstance(posterior, SemiAmortizedPosterior):
-        raise ValueError(
-            f"{MARK}prior`. Expected another than 'vamp', which is a mixture of Gaussians q(z|u), beside a "
-            f"{type(posterior).__name__}; 'mixture' and 'flow' go with every one. Received: a VampPrior"
-        )
+        raise _no_mixture_of(posterior)
     likelihood = generative.likelihood
     if likelihood.encoding not in _SMOOTH or not isinstance(likelihood.support, Support):
         raise ValueError(
@@ -98,7 +97,14 @@ def join_prior(generative: GenerativeModel, posterior: Posterior) -> None:
             f"likelihood of categories or of a table; 'mixture' and 'flow' go with every one. Received: a VampPrior "
             f"beside {type(likelihood).__name__}"
         )
-    top.of_model(posterior.distribution, generative.event_shape, likelihood.support)
+    prior.of_model(posterior.distribution, generative.event_shape, likelihood.support)
+
+
+def _no_mixture_of(posterior: Posterior) -> ValueError:
+    return ValueError(
+        f"{MARK}prior`. Expected another than 'vamp', which is a mixture of Gaussians q(z|u), beside a "
+        f"{type(posterior).__name__}; 'mixture' and 'flow' go with every one. Received: a VampPrior"
+    )
 
 
 def start_pseudo_inputs(prior: Prior, examples: np.ndarray, seed: int) -> None:
@@ -107,10 +113,9 @@ def start_pseudo_inputs(prior: Prior, examples: np.ndarray, seed: int) -> None:
     Raises:
         ValueError: if it has none, or there are fewer examples.
     """
-    top = _top(prior)
-    if not isinstance(top, VampPrior):
-        raise ValueError(f"{MARK}model`. Expected one with the prior 'vamp'. Received: a {type(top).__name__}")
-    top.start_from(examples, seed)
+    if not isinstance(prior, VampPrior):
+        raise ValueError(f"{MARK}model`. Expected one with the prior 'vamp'. Received: a {type(prior).__name__}")
+    prior.start_from(examples, seed)
 
 
 def _top(prior: Prior) -> Prior:

@@ -27,7 +27,7 @@ class HierarchicalPrior(Prior):
 
     Raises:
         ValueError: if `hidden` is not one tuple shorter than `latent_dims`, a size is no positive integer, or `top` is
-            no prior of D_L units.
+            no prior of D_L units, or made of the posterior.
 
     Example:
         >>> prior = HierarchicalPrior((100, 50), ((100, 100),))
@@ -60,6 +60,11 @@ class HierarchicalPrior(Prior):
         top = top or StandardNormalPrior(sizes[-1], name="top")
         if not isinstance(top, Prior) or top.decoded_dim != top.latent_dim or top.latent_dim != sizes[-1]:
             raise ValueError(f"{MARK}top`. Expected a prior of {sizes[-1]} units of one layer. Received: {top!r}")
+        if top.through_posterior:
+            raise ValueError(
+                f"{MARK}top`. Expected a prior that is not made of the posterior, which is one of all layers. Received:"
+                f" a {type(top).__name__}"
+            )
         self.top = top
 
     def get_config(self):
