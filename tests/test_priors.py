@@ -254,6 +254,13 @@ def test_is_of_the_last_of_several_layers(name):
             },
             "`prior`. Expected a prior of latents that are no numbers of 0 and 1",
         ),
+        *(
+            (
+                {"prior": HierarchicalPrior(dims, hidden), "latent_dim": (3, 2), "hidden": ((5,), (4,))},
+                r"`prior`. Expected one of the posterior's layers, of \(3, 2\) units",
+            )
+            for dims, hidden in (((2, 3), ((4,),)), ((5,), ()))
+        ),
         ({"prior": "vamp", "posterior": "planar"}, "`prior`. Expected another than 'vamp'.* PlanarPosterior"),
         (
             {"prior": "vamp", "posterior": "semi_amortized"},

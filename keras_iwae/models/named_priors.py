@@ -50,6 +50,11 @@ def make_prior(prior: str | Prior | None, posterior: Posterior, seed: int, dtype
                 raise _no_mixture_of(posterior)
             downwards = tuple(tuple(units)[::-1] for units in posterior.hidden)
             return HierarchicalPrior(posterior.latent_dims, downwards, posterior.activation, seed, made, dtype=dtype)
+        if isinstance(made, HierarchicalPrior) and made.latent_dims != posterior.latent_dims:
+            raise ValueError(
+                f"{MARK}prior`. Expected one of the posterior's layers, of {posterior.latent_dims} units. Received: a "
+                f"{type(made).__name__} of {made.latent_dims}"
+            )
     else:
         made = _named(prior, posterior.latent_dim, seed, dtype) if isinstance(prior, str) else prior
     if made is None:
