@@ -355,6 +355,20 @@ class Laplace(Prior):
         return tfd.Independent(tfd.Laplace(tf.zeros(self.latent_dim), 1.0), 1)
 
 
+class OfOneExample(Prior):
+    """q(z|x) at x = 0, which the model says to it."""
+
+    through_posterior = True
+
+    def of_model(self, distribution, event_shape, support):
+        self.told = lambda: distribution(tf.fill([1, *event_shape], support.low))
+
+    @property
+    def distribution(self):
+        q = self.told()
+        return tfd.MultivariateNormalDiag(q.mean()[0], q.stddev()[0])
+
+
 class Forgetful(Prior):
     """Its draws are of a width that its density forgets, of which nothing is seen at the start."""
 
@@ -398,6 +412,11 @@ def test_what_is_made_of_one_model_is_not_of_another():
     IWAE(PIXELS, hidden=(4,), posterior=refined)
     with pytest.raises(ValueError, match=r"`posterior`. Expected a SemiAmortizedPosterior of its own"):
         IWAE(PIXELS, hidden=(4,), posterior=refined)
+
+
+def test_a_prior_of_ones_own_is_told_the_posterior_that_it_is_made_of():
+    model, z = model_with(OfOneExample(2)), tf.ones([1, 1, 2])
+    np.testing.assert_allclose(model.generative.log_prior(z), model.posterior.log_prob(z, np.zeros_like(X[:1])))
 
 
 @pytest.mark.slow

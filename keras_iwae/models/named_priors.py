@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_iwae import networks
 from keras_iwae.foundation import MARK, Support
+from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models.generative import GenerativeModel
 from keras_iwae.posteriors import (
     BernoulliPosterior,
@@ -90,19 +91,23 @@ def join_prior(generative: GenerativeModel, posterior: Posterior) -> None:
     Raises:
         ValueError: if the posterior or the likelihood is not one that it can be made of.
     """
-    prior = generative.prior
-    if not isinstance(prior, VampPrior):
-        return
+    prior, likelihood = generative.prior, generative.likelihood
+    if isinstance(prior, VampPrior):
+        _check_mixed(posterior, likelihood)
+    # One of a user's own may know it from elsewhere.
+    if prior.through_posterior and hasattr(prior, "of_model"):
+        prior.of_model(posterior.distribution, generative.event_shape, likelihood.support)
+
+
+def _check_mixed(posterior: Posterior, likelihood: Likelihood) -> None:
     if not isinstance(posterior, GaussianPosterior) or isinstance(posterior, SemiAmortizedPosterior):
         raise _no_mixture_of(posterior)
-    likelihood = generative.likelihood
     if likelihood.encoding not in _SMOOTH or not isinstance(likelihood.support, Support):
         raise ValueError(
             f"{MARK}prior`. Expected another than 'vamp', whose pseudo-inputs are numbers that are learned, beside a "
             f"likelihood of categories or of a table; 'mixture' and 'flow' go with every one. Received: a VampPrior "
             f"beside {type(likelihood).__name__}"
         )
-    prior.of_model(posterior.distribution, generative.event_shape, likelihood.support)
 
 
 def _no_mixture_of(posterior: Posterior) -> ValueError:

@@ -6,7 +6,8 @@ A prior is a Keras layer, a `Prior`, with
     of_noise(noise) -> z `[N, D]` and log p(z) `[N]` of standard normal noise `[N, D]`, where draws are made of it;
     decoded(z) -> the part of z that the decoder sees, `[..., decoded_dim]`;
     latent_dim -> D, decoded_dim.
-A prior with `through_posterior` is made of the posterior of the model, which it is told by `of_model`.
+A prior with `through_posterior` is made of the posterior of the model, which it is told by
+    of_model(distribution, event_shape, support), where it has that: `distribution(x)` is q(z|x) of such examples.
 The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
 """
 
