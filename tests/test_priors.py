@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 from keras_iwae import AVB, IWAE, export_saved_model, importance_weighted_nll
 from keras_iwae.evaluation import annealed_nll, conditional, inference_gap
 from keras_iwae.evaluation.latents import latents
+from keras_iwae.evaluation.places import drawn_by_batch
 from keras_iwae.evaluation.pruning import pruned
 from keras_iwae.experiments import samples
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
@@ -355,6 +356,13 @@ class Laplace(Prior):
         return tfd.Independent(tfd.Laplace(tf.zeros(self.latent_dim), 1.0), 1)
 
 
+@keras.saving.register_keras_serializable("tests")
+class WithATop(Laplace):
+    """Of which it is no prior."""
+
+    top = 3.0
+
+
 class OfOneExample(Prior):
     """q(z|x) at x = 0, which the model says to it."""
 
@@ -412,6 +420,14 @@ def test_what_is_made_of_one_model_is_not_of_another():
     IWAE(PIXELS, hidden=(4,), posterior=refined)
     with pytest.raises(ValueError, match=r"`posterior`. Expected a SemiAmortizedPosterior of its own"):
         IWAE(PIXELS, hidden=(4,), posterior=refined)
+
+
+def test_what_a_prior_of_ones_own_calls_its_top_is_its_own():
+    for settings in ({}, {"objective": "ae", "num_samples": 1}):
+        model = model_with(WithATop(2), **settings)
+    assert drawn_by_batch(model, False, True)
+    with pytest.raises(ValueError, match=r"Received: a WithATop"):
+        pruned(model, [True, False])
 
 
 def test_a_prior_of_ones_own_is_told_the_posterior_that_it_is_made_of():

@@ -48,7 +48,7 @@ BETWEEN_ROOMS = {
         "output_shape",
     },
     "likelihoods": set(),
-    "priors": set(),
+    "priors": {"top_of"},
     "posteriors": {"NUM_COMPONENTS", "FullGaussian", "check_path"},
     "bounds": {"objectives"},
     "models": {

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_iwae.evaluation.spreading import Arrays, Compute
 from keras_iwae.foundation import is_own_class
 from keras_iwae.models import IWAE
+from keras_iwae.priors import top_of
 
 # Numbers that a processor's instruction takes at once. What is left over of them is worked on by others, which round
 # otherwise: of a multiple of it nothing is, so that an example gets the very numbers that it gets among others.
@@ -71,7 +72,7 @@ def _side_by_side(of_part: Callable[[np.ndarray], Arrays], parts: list[np.ndarra
 def drawn_by_batch(model: IWAE, of_posterior: bool, of_prior: bool) -> bool:
     """Whether a class of a user's own draws: the posterior, or the prior."""
     prior = model.generative.prior
-    drawn = [model.posterior] * of_posterior + [prior, getattr(prior, "top", prior)] * of_prior
+    drawn = [model.posterior] * of_posterior + [prior, top_of(prior)] * of_prior
     return any(is_own_class(type(each)) for each in drawn)
 
 

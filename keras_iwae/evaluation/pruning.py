@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_iwae.foundation import Purpose, key_for
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.networks import GaussianNetwork
-from keras_iwae.priors import Prior, StandardNormalPrior
+from keras_iwae.priors import Prior, StandardNormalPrior, top_of
 
 # Draws of the prior that the mean of a removed unit is taken over.
 _DRAWS = 10_000
@@ -60,7 +60,7 @@ def pruned(model: IWAE, keep: np.ndarray) -> IWAE:
         raise ValueError(
             f"Invalid value received for `model`. Expected Gaussian posteriors. Received: {type(posterior).__name__}"
         )
-    top = getattr(prior, "top", prior)
+    top = top_of(prior)
     if type(top) is not StandardNormalPrior:
         raise ValueError(
             "Invalid value received for `model`. Expected the prior N(0, I), of which a unit can be left out. "

@@ -9,6 +9,7 @@ from keras_iwae.bounds import check_contract, estimators, objectives
 from keras_iwae.foundation import MARK, is_own_class
 from keras_iwae.models.replicas import is_distributed
 from keras_iwae.posteriors import check_path
+from keras_iwae.priors import top_of
 
 # Of the posterior, at which a prior of a user's own is looked at.
 _DRAWS = 64
@@ -73,7 +74,7 @@ def check_prior(model: Any) -> None:
         ValueError: which names `prior`.
     """
     prior = model.generative.prior
-    if model.objective.deterministic and getattr(prior, "top", prior).trainable_variables:
+    if model.objective.deterministic and top_of(prior).trainable_variables:
         raise ValueError(
             f"{MARK}prior`. Expected none that is learned for an objective without a KL term. "
             f"Received: a {type(prior).__name__} with {type(model.objective).__name__}"

@@ -21,6 +21,7 @@ from keras_iwae.priors import (
     Prior,
     StandardNormalPrior,
     VampPrior,
+    top_of,
 )
 
 PRIORS: dict[str, type[Prior]] = {
@@ -78,7 +79,7 @@ def _named(name: str, latent_dim: int, seed: int, dtype) -> Prior:
 def _check_kind(prior: Prior, posterior: Posterior, received: str) -> None:
     """Refuse densities for binary latents, and fair coins for any other."""
     binary = isinstance(posterior, BernoulliPosterior)
-    of_coins = isinstance(prior if binary else _top(prior), BernoulliPrior)
+    of_coins = isinstance(prior if binary else top_of(prior), BernoulliPrior)
     ours = (FlowPrior, HierarchicalPrior, MixturePrior, StandardNormalPrior, VampPrior)
     if of_coins != binary and (of_coins or isinstance(prior, ours)):
         expected = "a prior of latents that are no numbers of 0 and 1" if of_coins else "none, which is fair coins,"
@@ -126,7 +127,3 @@ def start_pseudo_inputs(prior: Prior, examples: np.ndarray, seed: int) -> None:
     if not isinstance(prior, VampPrior):
         raise ValueError(f"{MARK}model`. Expected one with the prior 'vamp'. Received: a {type(prior).__name__}")
     prior.start_from(examples, seed)
-
-
-def _top(prior: Prior) -> Prior:
-    return prior.top if isinstance(prior, HierarchicalPrior) else prior

@@ -11,7 +11,7 @@ A prior with `through_posterior` is made of the posterior of the model, which it
 The latents of several layers are one tensor: z = [z_1, z_2, ...] along the last axis, the layer nearest the data first.
 """
 
-from keras_iwae.priors.base import Prior
+from keras_iwae.priors.base import Prior, top_of
 from keras_iwae.priors.bernoulli import BernoulliPrior
 from keras_iwae.priors.contract import check_contract
 from keras_iwae.priors.flow import FlowPrior
@@ -30,4 +30,5 @@ __all__ = [
     "StandardNormalPrior",
     "VampPrior",
     "check_contract",
+    "top_of",
 ]

@@ -75,3 +75,9 @@ class Prior(FixedArguments, keras.Layer):
     def decoded(self, z: tf.Tensor) -> tf.Tensor:
         """The part of latents `[..., D]` that the decoder sees."""
         return z
+
+
+def top_of(prior: Prior) -> Prior:
+    """The prior of the last layer, `top`; itself where it has none, and of a user's own it may mean something else."""
+    top = getattr(prior, "top", None)
+    return top if isinstance(top, Prior) else prior

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, is_own_class, moved_weights, same_law
-from keras_iwae.priors.base import Prior
+from keras_iwae.priors.base import Prior, top_of
 
 _DRAWS = 64
 # Of nats, far above rounding.
@@ -28,8 +28,8 @@ def check_contract(prior: Prior) -> None:
     Raises:
         ValueError: which names `prior` and the method.
     """
-    if hasattr(prior, "top"):
-        check_contract(prior.top)
+    if (top := top_of(prior)) is not prior:
+        check_contract(top)
     kind = type(prior)
     if not is_own_class(kind):
         return
