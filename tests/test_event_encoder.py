@@ -123,6 +123,12 @@ def test_a_posterior_of_ones_own_has_to_see_events_as_the_likelihood_says():
     IWAE((3, 1), hidden=(4,), posterior=GaussianPosterior(wrapped, latent_dim=2), likelihood=likelihood)
 
 
+def test_levels_of_columns_may_be_an_array():
+    encoder = EventEncoder(keras.layers.Flatten(), ("levels", "one_hot"), np.array([3, 4]))
+    assert encoder.levels == (3, 4)
+    assert encoder(tf.constant([[2.0, 1.0]])).numpy().tolist() == [[1.0, 0.0, 1.0, 0.0, 0.0]]
+
+
 def test_configuration_survives_json():
     encoder = EventEncoder(dense_encoder((4,), seed=3), "one_hot", 4, "nan", True)
     copy = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(encoder))))
@@ -135,6 +141,9 @@ def test_configuration_survives_json():
     ("options", "argument"),
     [
         ({"encoding": "onehot"}, "encoding"),
+        ({"encoding": None}, "encoding"),
+        ({"encoding": ("levels", "levels"), "levels": 5}, "levels"),
+        ({"encoding": ("levels", "levels"), "levels": (5,)}, "levels"),
         ({"missing": "zero"}, "missing"),
         ({"mask_input": True}, "mask_input"),
         ({"encoder": "dense"}, "encoder"),

@@ -56,11 +56,16 @@ class EventEncoder(FixedArguments, keras.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         check_layer(encoder, "encoder")
         if not isinstance(encoding, str):
-            encoding, levels = tuple(encoding), tuple(levels or [None] * len(encoding))
-            if len(encoding) != len(levels):
+            if not np.iterable(encoding):
+                raise ValueError(f"{MARK}encoding`. Expected one of {ENCODINGS}, or several. Received: {encoding!r}")
+            encoding = tuple(encoding)
+            given = [None] * len(encoding) if levels is None else levels
+            found = tuple(given) if np.iterable(given) else ()
+            if len(found) != len(encoding):
                 raise ValueError(
-                    f"{MARK}levels`. Expected one for each of {len(encoding)} encodings. Received: {len(levels)}"
+                    f"{MARK}levels`. Expected one for each of {len(encoding)} encodings. Received: {given!r}"
                 )
+            levels = found
         each = [(encoding, levels)] if isinstance(encoding, str) else list(zip(encoding, levels, strict=True))
         for one, _ in each:
             check_choice("encoding", one, ENCODINGS)
