@@ -394,6 +394,7 @@ def test_sequences_are_named_where_a_number_is_given():
         "latent_dims": [lambda: HierarchicalPosterior(encoder, 3, ()), lambda: HierarchicalPrior(3, ())],
         "column_weights": [lambda: MixedLikelihood(["gaussian"] * 2, column_weights=2.0)],
         "columns": [lambda: SelfMasking(columns=2), lambda: SelfMasking(columns=[1.0])],
+        "event_shape": [lambda: networks.conv_decoder(784), lambda: networks.conv_decoder(None)],
         "filters": [lambda: networks.conv_encoder(filters=32), lambda: networks.conv_encoder(filters=())],
         "widened": [
             lambda: GaussianLikelihood().widen(2.0),

@@ -63,9 +63,10 @@ def conv_decoder(
     Raises:
         ValueError: if `event_shape` is not `(H, W, C)`, or another number is no positive integer.
     """
-    if len(event_shape) != 3:
+    sizes = tuple(event_shape) if np.iterable(event_shape) else ()
+    if len(sizes) != 3:
         raise ValueError(f"Invalid value received for `event_shape`. Expected (H, W, C). Received: {event_shape}")
-    height, width, channels = (check_integer("event_shape", size) for size in event_shape)
+    height, width, channels = (check_integer("event_shape", size) for size in sizes)
     filters, units = _filters(filters), check_integer("units", units)
     parameters = check_integer("parameters", parameters)
     scale = 2 ** len(filters)
