@@ -132,10 +132,19 @@ def test_every_output_of_a_masked_network_sees_the_context():
 
 @pytest.mark.parametrize(
     ("options", "argument"),
-    [({"latent_dim": 0}, "latent_dim"), ({"hidden": ()}, "hidden"), ({"hidden": (0,)}, "hidden")],
+    [
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"hidden": ()}, "hidden"),
+        ({"hidden": (0,)}, "hidden"),
+        ({"hidden": 100}, "hidden"),
+        ({"activation": "tanhh"}, "activation"),
+        ({"backwards": "no"}, "backwards"),
+        ({"gain": "1"}, "gain"),
+        ({"seed": -1}, "seed"),
+    ],
 )
 def test_a_masked_network_refuses_what_makes_no_sense(options, argument):
-    with pytest.raises(ValueError, match=f"`{argument}`"):
+    with pytest.raises(ValueError, match=rf"^Invalid value received for `{argument}`\. Expected"):
         MADE(**{"latent_dim": 3, **options})
 
 

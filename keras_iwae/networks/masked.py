@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import FixedArguments, check_integer
+from keras_iwae.foundation import FixedArguments, check_boolean, check_integer, check_positive, check_seed
+from keras_iwae.networks.dense import check_activation, checked_units
 from keras_iwae.networks.initializers import derived_seed, glorot
 
 # Far from what it has been trained on the network grows without limit, and exponentials of exponentials would overflow.
@@ -37,7 +38,8 @@ class MADE(FixedArguments, keras.Layer):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `latent_dim` or a number of units is no positive integer, or `hidden` is empty.
+        ValueError: if `latent_dim` or a number of units is no positive integer, `hidden` is empty, or another argument
+            is none of these.
 
     Example:
         >>> made = MADE(latent_dim=50)
@@ -63,12 +65,11 @@ class MADE(FixedArguments, keras.Layer):
         # Float32 under mixed precision too: what it gives makes log densities.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.latent_dim = check_integer("latent_dim", latent_dim)
-        self.hidden = tuple(check_integer("hidden", units) for units in hidden)
-        if not self.hidden:
-            raise ValueError("Invalid value received for `hidden`. Expected at least one layer. Received: ()")
-        self.activation, self.backwards = keras.activations.get(activation), backwards
-        self.gain, self.seed = gain, seed
-        self.masks = _masks(self.latent_dim, self.hidden, backwards)
+        self.hidden = tuple(checked_units(hidden))
+        check_activation("activation", activation)
+        self.activation, self.backwards = keras.activations.get(activation), check_boolean("backwards", backwards)
+        self.gain, self.seed = check_positive("gain", gain), check_seed("seed", seed)
+        self.masks = _masks(self.latent_dim, self.hidden, self.backwards)
 
     def get_config(self):
         return {
