@@ -154,6 +154,18 @@ def test_without_differentiating_the_steps_are_constants():
         np.testing.assert_allclose(found, like, rtol=1e-3, atol=1e-5, err_msg=variable.path)
 
 
+@pytest.mark.parametrize("differentiable", [True, False])
+def test_no_step_leaves_the_range_of_the_scales(differentiable):
+    found = [
+        np.log(make(differentiable=differentiable, log_scale_range=ends).posterior.distribution(X).stddev())
+        for ends in (None, (-0.05, 0.02))
+    ]
+    assert found[0].min() < -0.1
+    np.testing.assert_array_less(found[1], 0.02 + 1e-5)
+    np.testing.assert_array_less(-0.05 - 1e-5, found[1])
+    assert found[1].min() < -0.05 + 1e-5
+
+
 def test_an_image_has_one_posterior_whatever_is_beside_it():
     posterior = make().posterior
     np.testing.assert_allclose(posterior.mean(X)[1:], posterior.mean(X[1:]), rtol=1e-4, atol=1e-5)

@@ -47,6 +47,8 @@ class SemiAmortizedPosterior(GaussianPosterior):
         num_draws: S, an even number.
         differentiable: whether encoder and decoder get the gradient of the bound through the steps, second derivatives
             and all. If not, the steps count as constants that are added to what the encoder gives.
+        log_scale_range: by name alone, the lowest and the highest $\log \sigma$, of the encoder's and after each step;
+            `None` has no ends.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
@@ -134,7 +136,8 @@ class SemiAmortizedPosterior(GaussianPosterior):
             climbed = tf.reduce_sum(log_joint(x, loc + scale * noise)) / self.num_draws + tf.reduce_sum(log_scale)
         d_loc, d_log_scale = tape.gradient(climbed, (loc, log_scale))
         loc += scale * tf.clip_by_value(self.step_size * scale * d_loc, -1.0, 1.0)
-        return loc, log_scale + tf.clip_by_value(0.5 * self.step_size * d_log_scale, -1.0, 1.0)
+        log_scale += tf.clip_by_value(0.5 * self.step_size * d_log_scale, -1.0, 1.0)
+        return loc, log_scale if self.log_scale_range is None else tf.clip_by_value(log_scale, *self.log_scale_range)
 
 
 def _ends_of_the_steps():
