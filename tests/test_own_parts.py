@@ -150,6 +150,38 @@ def test_a_posterior_with_a_mistake_is_refused(name):
         IWAE(6, hidden=(3,), num_samples=3, posterior=kind())
 
 
+class Draws:
+    """Of no class of TFP's, with what is named alone."""
+
+    def __init__(self, loc, *names, width=2):
+        q = tfd.MultivariateNormalDiag(loc, tf.ones_like(loc))
+        vars(self).update({name: getattr(q, name) for name in ("sample", *names)})
+        if "stddev" in names:
+            self.stddev = lambda: tf.ones([len(loc), width])
+
+
+WITHOUT_DENSITY = {
+    "no mean": (lambda loc: Draws(loc, "stddev"), r"`distribution\(x\).mean` that can be called.* with AttributeError"),
+    "no width": (lambda loc: Draws(loc, "mean"), r"`distribution\(x\).stddev` that can be called"),
+    "a width for all units": (
+        lambda loc: Draws(loc, "mean", "stddev", width=1),
+        r"`distribution\(x\).stddev\(\)`, float32 \[B, 2\]. .* float32 \[3, 1\]",
+    ),
+    "a mean that TFP does not know": (
+        lambda loc: tfd.TransformedDistribution(diagonal(loc), tfp.bijectors.Sigmoid()),
+        r"`distribution\(x\).mean` that can be called.* with NotImplementedError",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_DENSITY)
+def test_what_a_density_is_stood_in_for_by_is_looked_at(name):
+    make, said = WITHOUT_DENSITY[name]
+    with pytest.raises(ValueError, match=rf"^Invalid .*`posterior`\. Expected a class with .*{said}"):
+        AVB(6, hidden=(3,), posterior=gives(make, density="none")())
+    AVB(6, hidden=(3,), posterior=gives(lambda loc: Draws(loc, "mean", "stddev"), density="none")())
+
+
 def test_draws_by_noise_of_its_own_are_taken_and_weights_stay_what_they_were():
     class Raising(Learned):
         """It has no log density once its width is another."""
@@ -237,9 +269,10 @@ def test_the_resampled_backward_pass_trains_what_is_below_a_bijector():
 
 
 def test_a_posterior_without_a_mean_says_what_predict_takes():
-    model = IWAE(6, hidden=(3,), num_samples=5, posterior=squashed(diagonal)())
-    with pytest.raises(ValueError, match=r"`posterior`\. Expected a class with `mean\(x, training\)`"):
-        model.predict(X, verbose=0)
+    for posterior in (squashed(diagonal), gives(lambda loc: Draws(loc, "log_prob"))):
+        model = IWAE(6, hidden=(3,), num_samples=5, posterior=posterior())
+        with pytest.raises(ValueError, match=r"`posterior`\. Expected a class with `mean\(x, training\)`"):
+            model.predict(X, verbose=0)
 
 
 def terms(*given, parent=Objective, method="terms", **attributes):

@@ -1,5 +1,7 @@
 """What every posterior does with the distribution that it gives."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -93,13 +95,13 @@ class Posterior(TakesFloat32, FixedArguments, GivesShapes, keras.Layer):
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, float32 `[B, D]`."""
         distribution = self.distribution(x, training)
-        try:
-            return distribution.mean()
-        except NotImplementedError:
-            raise ValueError(
-                f"{MARK}posterior`. Expected a class with `mean(x, training)`, or a distribution with a mean, for "
-                f"`predict` and reconstructions. Received: {type(self).__name__}, with a {type(distribution).__name__}"
-            ) from None
+        with contextlib.suppress(NotImplementedError):
+            if hasattr(distribution, "mean"):
+                return distribution.mean()
+        raise ValueError(
+            f"{MARK}posterior`. Expected a class with `mean(x, training)`, or a distribution with a mean, for "
+            f"`predict` and reconstructions. Received: {type(self).__name__}, with a {type(distribution).__name__}"
+        )
 
 
 def check_density(posterior: Posterior) -> None:

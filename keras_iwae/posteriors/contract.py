@@ -48,6 +48,10 @@ def check_contract(posterior: Posterior, event_shape: tuple[int, ...]) -> None:
         _check_tensor(posterior, "draws of `sample_and_log_prob`", z, ("K", "B", width))
         _check_tensor(posterior, "log densities of `sample_and_log_prob`", log_q, ("K", "B"))
         _check_tensor(posterior, "`log_prob(z, x)`", tried(posterior, "log_prob", z, tf.constant(rows)), ("K", "B"))
+    else:
+        # What stands in for its density is a ratio to that of the Gaussian with these moments.
+        for name in ("mean", "stddev"):
+            _check_tensor(posterior, f"`distribution(x).{name}()`", tried(posterior, name, of=q), ("B", width))
     check_agreement(posterior, rows, key)
 
 
