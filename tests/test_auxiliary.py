@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from keras_iwae import IWAE, importance_weighted_nll
 from keras_iwae.evaluation.annealed import annealed_nll
+from keras_iwae.evaluation.latents import latents
+from keras_iwae.foundation.keys import Purpose, key_for
 from keras_iwae.networks.dense import dense_encoder
 from keras_iwae.posteriors.auxiliary import AuxiliaryPosterior
 
@@ -105,6 +107,21 @@ def test_the_generative_model_sees_z_alone():
     assert model.generative.sample(5, SEED).latents.shape == (5, 3)
     moved = tf.concat([z, draws[..., 3:] + 1.0], axis=-1)
     np.testing.assert_array_equal(model.generative.log_joint(X, moved), model.generative.log_joint(X, draws))
+
+
+def test_latents_are_those_that_the_generative_model_sees():
+    model = IWAE(SHAPE, hidden=(8,), posterior=make_posterior(3, 2), num_samples=4)
+    found = latents(model, X, num_draws=5, seed=3)
+    assert found.layer_sizes == (3,)
+    for name in ("means", "noise", "draws"):
+        assert getattr(found, name).shape == (3, 3), name
+    assert [each.shape for each in found.by_layer(found.draws)] == [(3, 3)]
+    # The one batch's draws are those of the seed folded with 0; their density is that of z and a.
+    draws, log_q = model.posterior.sample_and_log_prob(X, 5, tf.random.fold_in(key_for(Purpose.LATENTS, 3), 0))
+    np.testing.assert_allclose(found.draws, draws[0, :, :3], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.means, tf.reduce_mean(draws[..., :3], axis=0), rtol=1e-5, atol=1e-6)
+    kl = tf.reduce_mean(log_q - model.generative.log_prior(draws[..., :3]), axis=0)
+    np.testing.assert_allclose(found.kl, kl, rtol=1e-4, atol=1e-4)
 
 
 def test_any_reverse_leaves_the_mean_weight_at_the_evidence():

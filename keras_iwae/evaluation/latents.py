@@ -78,7 +78,8 @@ class _Encoding:
             entries = list(range(1, x.shape.rank))
             summed = tf.reduce_sum(tf.where(observed > 0.0, tf.reduce_mean(errors, axis=0), 0.0), axis=entries)
             return {
-                "draws": z,
+                # Behind the latents there may be auxiliary variables, of which the density alone is to know.
+                "draws": z[..., : model.latent_dim],
                 "kl": tf.reduce_mean(posterior.log_prob(z) - model.generative.log_prior(z), axis=0),
                 "log_likelihood": tf.reduce_mean(model.generative.log_likelihood(x, z), axis=0),
                 # 0 / 0 where nothing is: no number.
