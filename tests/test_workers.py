@@ -26,7 +26,10 @@ from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.workers import Workers, worker_processes
+from keras_iwae.likelihoods import GaussianLikelihood, MixedLikelihood, NegativeBinomialLikelihood
 from keras_iwae.models import IWAE
+from keras_iwae.networks import dense_encoder
+from keras_iwae.posteriors import GaussianPosterior, SemiAmortizedPosterior
 from keras_iwae.training import runs
 
 QUIET = {"batch_size": 2, "verbose": False}
@@ -198,6 +201,54 @@ def test_a_result_knows_what_it_is_of(model, x, whole, shards):
         assert model_digest(IWAE(**options, **other)) != model_digest(model)
     twin.generative.trainable_variables[0].assign_add(1e-6 * np.ones_like(twin.generative.trainable_variables[0]))
     assert model_digest(twin) != model_digest(model)
+
+
+def semi_amortized(**settings):
+    return {"posterior": SemiAmortizedPosterior(dense_encoder((8,)), 2, **settings)}
+
+
+# Two models of the same weights each, of which numbers that are fixed differ.
+FIXED = {
+    "scale": lambda one: {"likelihood": GaussianLikelihood(scale=0.5 if one else 1.0)},
+    "min_scale": lambda one: {"likelihood": GaussianLikelihood(min_scale=0.1 if one else 0.2)},
+    "num_steps": lambda one: semi_amortized(num_steps=2 if one else 3),
+    "step_size": lambda one: semi_amortized(step_size=0.5 if one else 0.4),
+    "log_scale_range": lambda one: {
+        "posterior": GaussianPosterior(dense_encoder((8,)), 2, log_scale_range=(-6.0, 2.0 if one else 1.0))
+    },
+    # A prior of an odd form beside it, which is saved too.
+    "columns": lambda one: {
+        "prior": "flow",
+        "event_shape": 3,
+        "likelihood": MixedLikelihood(
+            [GaussianLikelihood(scale=0.5), "bernoulli", GaussianLikelihood(scale=0.6 if one else 1.0)]
+        ),
+    },
+    "min_dispersion": lambda one: {"likelihood": NegativeBinomialLikelihood(min_dispersion=0.1 if one else 0.2)},
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_models_of_other_fixed_numbers_are_others_and_a_saved_one_is_itself(name, tmp_path):
+    def made(one):
+        return IWAE(**{"event_shape": (4, 3, 1), "latent_dim": 2, "hidden": (8,), "seed": 3, **FIXED[name](one)})
+
+    model = made(True)
+    before = model_digest(model)
+    assert model_digest(made(True)) == before != model_digest(made(False))
+    model.save(tmp_path / "model.keras")
+    assert model_digest(keras.models.load_model(tmp_path / "model.keras")) == before == model_digest(model)
+
+
+class Unsaved(GaussianPosterior):
+    def get_config(self):
+        raise NotImplementedError
+
+
+def test_a_model_that_cannot_be_saved_has_a_digest():
+    made = [IWAE(3, hidden=(8,), posterior=Unsaved(dense_encoder((8,)), size)) for size in (2, 2, 3)]
+    digests = [model_digest(model) for model in made]
+    assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])

@@ -1,13 +1,18 @@
 """Which model and which examples a number is of: digests, equal where these are."""
 
 import hashlib
+import json
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_iwae.foundation import computing_settings
+from keras_iwae.likelihoods import Likelihood, SelfMasking
 from keras_iwae.models import IWAE
+from keras_iwae.posteriors import Posterior
+from keras_iwae.priors import Prior
 
 
 class Judged(NamedTuple):
@@ -23,16 +28,30 @@ class Judged(NamedTuple):
 
 
 def model_digest(model: IWAE) -> str:
-    """256 bits of all weights of a model and of the layers that they are of, in hexadecimal."""
+    """256 bits of all weights of a model, of the layers that they are of and of numbers fixed there, in hexadecimal."""
     found = hashlib.sha256()
-    # Models of other activations or likelihoods begin with the same weights.
+    # Models of other activations or likelihoods, or of another fixed scale, begin with the same weights.
     for layer in model._flatten_layers() if isinstance(model, keras.Layer) else ():
         activation = getattr(layer, "activation", None)
         found.update(f"{type(layer).__name__} {getattr(activation, '__name__', activation)} ".encode())
+        if isinstance(layer, (Likelihood, Posterior, Prior, SelfMasking)):
+            found.update(_fixed_settings(layer).encode())
     for weight in model.get_weights():
         found.update(f"{weight.dtype} {weight.shape}".encode())
         found.update(np.ascontiguousarray(weight).tobytes())
     return found.hexdigest()
+
+
+def _fixed_settings(part: keras.Layer) -> str:
+    try:
+        config = part.get_config()
+    # A class of a user's own that cannot be saved, or a network in it.
+    except Exception:
+        return ""
+    # Layers that it holds are the model's too, and their names, in a network's configuration, are of no weight.
+    own = {name: value for name, value in computing_settings(config).items() if not isinstance(value, dict)}
+    # Of an object that is none of JSON's, its words may be its place in memory.
+    return json.dumps(own, sort_keys=True, default=lambda value: type(value).__name__)
 
 
 def digests_of(x: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from keras_iwae.bounds import estimators, objectives
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
+from keras_iwae.foundation import computing_settings
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE, encoder_inputs, with_inputs
 from keras_iwae.posteriors import GaussianPosterior, MixturePosterior, Posterior
@@ -25,8 +26,6 @@ _STEPS_A_CALL = 20
 # Log of the scales of a Gaussian posterior on gated layers, whose features have no bounds. No more than odd examples
 # come so far; -3 and 1, with which such networks were published, are where many units come, and end their gradient.
 _GATED_LOG_SCALES = (-6.0, 2.0)
-# Settings that say nothing of what a layer computes with its weights.
-_OF_NO_WEIGHT = "name", "trainable", "dtype", "seed"
 
 
 @as_dataset()
@@ -237,16 +236,9 @@ def _check_same_parts(source: IWAE | AVB, model: IWAE | AVB, path: str) -> None:
 
 def _made_of(part: keras.Layer) -> list[str]:
     """What a part computes with its weights: kinds of layers, their activations, and its own settings."""
-    own = _settings(part.get_config()) if isinstance(part, (Likelihood, Prior)) else {}
+    own = computing_settings(part.get_config()) if isinstance(part, (Likelihood, Prior)) else {}
     settings = [f"{name}={value!r}" for name, value in own.items()]
     layers = [layer for layer in part._flatten_layers() if not isinstance(layer, networks.EventEncoder)]
     activations = [getattr(getattr(layer, "activation", None), "__name__", "") for layer in layers]
     kinds = [f"{type(layer).__name__} {name}".strip() for layer, name in zip(layers, activations, strict=True)]
     return [*kinds, *settings]
-
-
-def _settings(config: Any) -> Any:
-    """A configuration without what a layer is called and starts from, in the layers that it holds too."""
-    if isinstance(config, dict):
-        return {name: _settings(value) for name, value in config.items() if name not in _OF_NO_WEIGHT}
-    return [_settings(value) for value in config] if isinstance(config, (list, tuple)) else config

@@ -30,7 +30,7 @@ from keras_iwae.foundation.float32_products import float32_products
 from keras_iwae.foundation.float_inputs import ReadsWeightsAsTheyAre, TakesFloat32
 from keras_iwae.foundation.folders import whole_folder
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
-from keras_iwae.foundation.kept_arguments import check_kept, is_own_class
+from keras_iwae.foundation.kept_arguments import check_kept, computing_settings, is_own_class
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.laws import same_law
 from keras_iwae.foundation.locks import held_folder
@@ -103,6 +103,7 @@ __all__ = [
     "check_target",
     "check_width",
     "command_line",
+    "computing_settings",
     "current_rows",
     "drawn_for_rows",
     "effective_sample_size",

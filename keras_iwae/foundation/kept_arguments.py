@@ -11,11 +11,20 @@ from keras_iwae.foundation.checks import MARK
 _OURS = "keras", __name__.split(".")[0]
 # What Keras takes for any layer or model, and keeps in its own way.
 FOR_KERAS = "name", "dtype", "trainable", "autocast", "activity_regularizer"
+# Settings that say nothing of what a layer computes with its weights.
+_OF_NO_WEIGHT = "name", "trainable", "dtype", "seed"
 
 
 def is_own_class(kind: type) -> bool:
     """Whether it is a class of a user's own: neither this package's nor one of Keras."""
     return kind.__module__.split(".")[0] not in _OURS
+
+
+def computing_settings(config: Any) -> Any:
+    """A configuration without what a layer is called and starts from, in the layers that it holds too."""
+    if isinstance(config, dict):
+        return {name: computing_settings(value) for name, value in config.items() if name not in _OF_NO_WEIGHT}
+    return [computing_settings(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
 def chosen(kind: type, args: tuple, kwargs: Mapping[str, Any]) -> frozenset[str]:
