@@ -14,12 +14,13 @@ from keras_iwae.evaluation import (
     Proposal,
     annealed_nll,
     importance_weighted_nll,
+    paired_difference,
     sumo_nll,
 )
 from keras_iwae.evaluation.jackknife import jackknife_correction
 from keras_iwae.evaluation.streaming import LargestTerms
 from keras_iwae.foundation.numerics import log_mean_exp
-from keras_iwae.likelihoods import GaussianLikelihood
+from keras_iwae.likelihoods import GaussianLikelihood, MixedLikelihood
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
 QUIET = {"verbose": False}
@@ -151,6 +152,36 @@ def test_grey_levels_under_a_density_have_a_likelihood_and_no_bits():
     found = JUDGES["importance"](make(likelihood="continuous_bernoulli"), GREY)
     assert found.to_dict()["quantity"] == "negative log-likelihood"
     assert found.bits_per_dimension is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_likelihood_of_gaps_too_says_so(name):
+    """log p(x_obs, s) is neither log p(x_obs) nor a number of nats for each observed entry."""
+    gaps = np.where(X[:, :2] > 0.5, np.nan, 0.0).astype(np.float32)
+    options = {"latent_dim": 1, "hidden": (4,), "missing": "nan", "likelihood": MixedLikelihood(["bernoulli"] * 2)}
+    joint, observed = (
+        JUDGES[name](IWAE(2, **options, missingness=each, seed=3), gaps) for each in ("self_masking", None)
+    )
+    assert joint.to_dict()["quantity"] == "negative log-likelihood of what was observed and of which entries were"
+    assert observed.to_dict()["quantity"] == "negative log-likelihood"
+    assert "which entries were" in str(joint)
+    assert "which entries were" not in str(observed)
+    with pytest.raises(ValueError, match=r"`log_likelihood`. Expected .* quantity = .* and of which entries were"):
+        paired_difference(observed, joint)
+    if name != "sumo":
+        assert joint.bits_per_dimension is None
+        assert observed.bits_per_dimension > 0.0
+
+
+@pytest.mark.slow
+def test_an_unbiased_estimate_of_a_density_is_not_compared_with_one_of_a_probability():
+    density, probability = (
+        sumo_nll(IWAE(6, 1, hidden=(4,), likelihood=each), X, 2, **QUIET) for each in ("gaussian", "bernoulli")
+    )
+    assert (density.discrete, probability.discrete) == (False, True)
+    with pytest.raises(ValueError, match=r"`log_likelihood`. Expected what `reference` has, discrete = True"):
+        paired_difference(density, probability)
 
 
 @pytest.mark.parametrize("order", [1.0 - 1e-6, 1.0 - 1e-4, 1.0 - 1e-2, 1.0 + 1e-6, 1.0 + 1e-4, 0.5, 2.0])

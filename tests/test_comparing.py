@@ -103,6 +103,7 @@ def test_results_are_compared_as_their_numbers():
         (result(OTHER, "two", discrete=False), "discrete = False"),
         (result(OTHER, "two", cross_entropy=True), "quantity = cross-entropy"),
         (result(OTHER, "two", weights=np.ones(3)), "weights of examples"),
+        (result(OTHER, "two", missingness=True), "of which entries were"),
         (SumoResult(np.array(OTHER), np.ones(3), 5, 6.0, 0), "kind = SumoResult"),
     ],
 )

@@ -15,7 +15,7 @@ from keras_iwae.evaluation.errors import bits_per_dimension, error_of_mean, log_
 from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
 from keras_iwae.evaluation.weighted import having_say, mean
-from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
+from keras_iwae.evaluation.wording import bits_row, finite_or_none, gaps_row, nats, nll_text, quantity
 from keras_iwae.foundation import Purpose, check_integer, float32_products, key_for, number_text
 from keras_iwae.models import IWAE, check_model
 
@@ -41,6 +41,7 @@ class AnnealedResult:
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
         judged: of which model and examples; `None` where nobody knows.
+        missingness: whether it is log p(x_obs, s), of which entries s were observed too.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -56,6 +57,7 @@ class AnnealedResult:
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
     judged: Judged | None = field(default=None, repr=False)
+    missingness: bool = False
 
     @property
     def nll(self) -> float:
@@ -84,15 +86,15 @@ class AnnealedResult:
 
     @property
     def bits_per_dimension(self) -> float | None:
-        """NLL in bits for each observed entry; `None` for a density."""
-        discrete = self.discrete and not self.cross_entropy
+        """NLL in bits for each observed entry; `None` for a density, and where gaps have a say too."""
+        discrete = self.discrete and not (self.cross_entropy or self.missingness)
         return bits_per_dimension(self.nll, self.entries_per_example, self.weights, discrete)
 
     def to_dict(self) -> dict:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         return {
             "nll": finite_or_none(self.nll),
-            "quantity": quantity(self.cross_entropy),
+            "quantity": quantity(self.cross_entropy, self.missingness),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "bits_per_dimension": finite_or_none(self.bits_per_dimension),
@@ -115,6 +117,7 @@ class AnnealedResult:
                 "cross-entropy, AIS" if self.cross_entropy else "NLL by AIS",
                 nll_text(self.nll, self.standard_error, self.num_examples),
             ),
+            *gaps_row(self.missingness),
             ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
             *bits_row(self.bits_per_dimension),
             ("effective chains", chains),
@@ -233,6 +236,7 @@ def annealed_nll(
         weights=found.weights,
         cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
         judged=found.judged,
+        missingness=model.generative.missingness is not None,
     )
 
 

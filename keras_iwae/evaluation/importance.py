@@ -200,4 +200,5 @@ def importance_weighted_nll(
         judged=found.judged,
         batch_size=found.batch_size if by_batch else None,
         discrete_latents=not model.posterior.reparameterized,
+        missingness=model.generative.missingness is not None,
     )

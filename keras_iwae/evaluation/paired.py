@@ -85,7 +85,8 @@ def paired_difference(
     Raises:
         ValueError: if the two are not of the same images or not finite, the level is not in (0, 1), or two results are
             of one model, or of another K, proposal, path of annealing or number of estimates, of other weights of
-            examples, or one is given twice.
+            examples, of a probability and a density, or one of what was observed alone and one of gaps too, or one is
+            given twice.
 
     Example:
         >>> paired_difference(np.array([-9.0, -7.9, -8.1]), np.array([-10.0, -9.0, -9.0])).verdict
@@ -162,7 +163,7 @@ def _check_comparable(one: Result, other: Result) -> None:
 def _settings(result: Result) -> dict[str, object]:
     """How the numbers came about; of whatever data and model, and under whatever seed."""
     own = {name: getattr(result, name) for name in _SETTINGS if hasattr(result, name)}
-    return {"kind": type(result).__name__, "quantity": quantity(result.cross_entropy), **own}
+    return {"kind": type(result).__name__, "quantity": quantity(result.cross_entropy, result.missingness), **own}
 
 
 def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:

@@ -19,7 +19,7 @@ from keras_iwae.evaluation.pareto import UNRELIABLE_K
 from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.verdict import verdict_of
 from keras_iwae.evaluation.weighted import extremes, having_say, mean, median
-from keras_iwae.evaluation.wording import bits_row, finite_or_none, nats, nll_text, quantity
+from keras_iwae.evaluation.wording import bits_row, finite_or_none, gaps_row, nats, nll_text, quantity
 from keras_iwae.foundation import MARK, number_text
 from keras_iwae.models import check_weights
 
@@ -52,6 +52,7 @@ class NLLResult:
         batch_size: of how many images the batches were, which decides their draws; `None` where it does not, or there
             was a single one.
         discrete_latents: whether the latents are discrete.
+        missingness: whether it is log p(x_obs, s), of which entries s were observed too.
     """
 
     num_samples: int
@@ -71,6 +72,7 @@ class NLLResult:
     judged: Judged | None = field(default=None, repr=False)
     batch_size: int | None = None
     discrete_latents: bool = False
+    missingness: bool = False
 
     @staticmethod
     def join(results: Iterable["NLLResult"]) -> "NLLResult":
@@ -122,7 +124,7 @@ class NLLResult:
 
     def _settings(self) -> dict[str, object]:
         """What results of one evaluation have in common."""
-        names = "num_samples", "seed", "proposal", "latent_dim", "discrete", "discrete_latents"
+        names = "num_samples", "seed", "proposal", "latent_dim", "discrete", "discrete_latents", "missingness"
         own = {name: getattr(self, name) for name in names}
         # The whole of it would be too long for an error.
         model = None if self.judged is None else self.judged.model[:16]
@@ -176,8 +178,8 @@ class NLLResult:
 
     @property
     def bits_per_dimension(self) -> float | None:
-        """NLL in bits for each observed entry; `None` for a density."""
-        discrete = self.discrete and not self.cross_entropy
+        """NLL in bits for each observed entry; `None` for a density, and where gaps have a say too."""
+        discrete = self.discrete and not (self.cross_entropy or self.missingness)
         return bits_per_dimension(self.nll, self.entries_per_example, self.weights, discrete)
 
     @property
@@ -213,7 +215,7 @@ class NLLResult:
         ess, k = self.ess_per_example, self.pareto_k_per_example
         return {
             "nll": finite_or_none(self.nll),
-            "quantity": quantity(self.cross_entropy),
+            "quantity": quantity(self.cross_entropy, self.missingness),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "jackknife_nll": finite_or_none(self.jackknife_nll),
@@ -250,6 +252,7 @@ class NLLResult:
                 "cross-entropy" if self.cross_entropy else "NLL",
                 nll_text(self.nll, self.standard_error, self.num_examples),
             ),
+            *gaps_row(self.missingness),
             ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
             ("jackknife NLL", nats(self.jackknife_nll)),
             *bits_row(self.bits_per_dimension),

@@ -12,7 +12,7 @@ from keras_iwae.evaluation.batches import in_batches
 from keras_iwae.evaluation.digests import Judged
 from keras_iwae.evaluation.errors import error_of_mean, standard_error
 from keras_iwae.evaluation.weighted import having_say, mean
-from keras_iwae.evaluation.wording import finite_or_none, nats, nll_text, quantity
+from keras_iwae.evaluation.wording import finite_or_none, gaps_row, nats, nll_text, quantity
 from keras_iwae.foundation import Purpose, check_integer, float32_products, key_for, number_text
 from keras_iwae.models import IWAE, check_model
 from keras_iwae.posteriors import check_density
@@ -46,6 +46,8 @@ class SumoResult:
         weights: of the examples in all means, `[N]`; `None` weighs all alike.
         cross_entropy: whether grey levels were judged by a Bernoulli likelihood, of which it is no density.
         judged: of which model and examples; `None` where nobody knows.
+        discrete: whether the likelihood gives probabilities of whole numbers, and not a density.
+        missingness: whether it is log p(x_obs, s), of which entries s were observed too.
     """
 
     log_likelihood_per_example: np.ndarray = field(repr=False)
@@ -56,6 +58,8 @@ class SumoResult:
     weights: np.ndarray | None = field(default=None, repr=False)
     cross_entropy: bool = False
     judged: Judged | None = field(default=None, repr=False)
+    discrete: bool = True
+    missingness: bool = False
 
     @property
     def nll(self) -> float:
@@ -86,7 +90,7 @@ class SumoResult:
         """Everything but the per-image arrays, ready for JSON; what is not finite is None."""
         return {
             "nll": finite_or_none(self.nll),
-            "quantity": quantity(self.cross_entropy),
+            "quantity": quantity(self.cross_entropy, self.missingness),
             "standard_error": finite_or_none(self.standard_error),
             "monte_carlo_error": finite_or_none(self.monte_carlo_error),
             "variance": finite_or_none(self.variance),
@@ -103,6 +107,7 @@ class SumoResult:
                 "cross-entropy, SUMO" if self.cross_entropy else "NLL by SUMO",
                 nll_text(self.nll, self.standard_error, self.num_examples),
             ),
+            *gaps_row(self.missingness),
             ("Monte Carlo error", nats(self.monte_carlo_error, ".3f")),
             ("variance", f"{number_text(self.variance, '.1f')} {of_one}"),
         ]
@@ -177,9 +182,18 @@ def sumo_nll(
     settings = {"method": "SUMO", "num_estimates": num_estimates, "seed": seed}
     found = in_batches(model, data, batch_size, compute, settings, resume, verbose)
     values, variance, counts = found.arrays
-    cross_entropy = found.fractional and model.generative.likelihood.gives_cross_entropy
-    samples = mean(counts, found.weights)
-    return SumoResult(values, variance, num_estimates, samples, seed, found.weights, cross_entropy, found.judged)
+    return SumoResult(
+        values,
+        variance,
+        num_estimates,
+        samples_per_estimate=mean(counts, found.weights),
+        seed=seed,
+        weights=found.weights,
+        cross_entropy=found.fractional and model.generative.likelihood.gives_cross_entropy,
+        judged=found.judged,
+        discrete=model.generative.likelihood.discrete,
+        missingness=model.generative.missingness is not None,
+    )
 
 
 def _estimate(log_weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:

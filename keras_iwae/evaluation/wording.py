@@ -5,9 +5,11 @@ import math
 from keras_iwae.foundation import number_text
 
 
-def quantity(cross_entropy: bool) -> str:
+def quantity(cross_entropy: bool, missingness: bool) -> str:
     """What a result is of, for JSON: of grey levels under a Bernoulli likelihood there is no likelihood."""
-    return "cross-entropy of grey levels" if cross_entropy else "negative log-likelihood"
+    if cross_entropy:
+        return "cross-entropy of grey levels"
+    return f"negative log-likelihood{' of what was observed and of which entries were' if missingness else ''}"
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -25,6 +27,11 @@ def nll_text(nll: float, standard_error: float, num_examples: int) -> str:
     """A mean over so many examples, with its error where there is one."""
     error = f"standard error {standard_error:.2f}, " if math.isfinite(standard_error) else ""
     return f"{nats(nll)} ({error}{num_examples} image{'' if num_examples == 1 else 's'})"
+
+
+def gaps_row(missingness: bool) -> list[tuple[str, str]]:
+    """The row of a table that says that gaps have a say too, none where they have not."""
+    return [("of", "what was observed, and which entries were")] if missingness else []
 
 
 def bits_row(bits: float | None) -> list[tuple[str, str]]:
