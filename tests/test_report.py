@@ -164,19 +164,19 @@ def test_the_gap_goes_on_where_it_was(diagnosed, tmp_path, monkeypatch):
         folder.mkdir()
         shutil.copy(run / "model.keras", folder)
     shares = []
-    whole = inference_gap.gap_of_run(folders[0], model, images, 3, shares.append)
+    whole = inference_gap.gap_of_run(folders[0], "of it", model, images, 3, shares.append)
     assert (calls, sum(shares)) == ([6, 6, 3], pytest.approx(1.0))
-    inference_gap.gap_of_run(folders[1], model, images[:8], 3, lambda share: None)
+    inference_gap.gap_of_run(folders[1], "of it", model, images[:8], 3, lambda share: None)
     calls.clear()
     shares.clear()
-    parts = inference_gap.gap_of_run(folders[1], model, images, 3, shares.append)
+    parts = inference_gap.gap_of_run(folders[1], "of it", model, images, 3, shares.append)
     # The whole batch is kept, the one that was cut short is done again.
     assert (calls, sum(shares)) == ([6, 3], pytest.approx(1.0))
     np.testing.assert_array_equal(parts.best_elbo, whole.best_elbo)
     calls.clear()
-    assert len(inference_gap.gap_of_run(folders[1], model, images[:7], 3, shares.append).elbo) == 7
+    assert len(inference_gap.gap_of_run(folders[1], "of it", model, images[:7], 3, shares.append).elbo) == 7
     assert calls == []
-    inference_gap.gap_of_run(folders[1], model, images[:7], 4, lambda share: None)
+    inference_gap.gap_of_run(folders[1], "of it", model, images[:7], 4, lambda share: None)
     assert calls == [6, 1]
 
 

@@ -8,8 +8,8 @@ import pytest
 from other_processes import elsewhere, same, two_with_a_death_in_each
 
 from keras_iwae import experiments
-from keras_iwae.evaluation import latents
-from keras_iwae.experiments import diagnosis, inference_gap
+from keras_iwae.evaluation import InferenceGap, latents
+from keras_iwae.experiments import diagnosis, inference_gap, model_checks
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.foundation import read_arrays
 from keras_iwae.models import IWAE
@@ -50,10 +50,9 @@ def test_gaps_in_any_order_are_the_same_and_the_first_are_kept(tmp_path, monkeyp
     folders = [tmp_path / "alone", tmp_path / "together"]
     for folder in folders:
         folder.mkdir()
-        (folder / "model.keras").write_bytes(b"a model")
 
     def gap(folder, spread=None, progress=lambda share: None):
-        return inference_gap.gap_of_run(folder, model, X[:7], 3, progress, spread)
+        return inference_gap.gap_of_run(folder, "of it", model, X[:7], 3, progress, spread)
 
     def stopped(recipe, waiting):
         yield from list(elsewhere(model, (0, 2, 1, 3))(recipe, waiting))[:2]
@@ -75,9 +74,29 @@ def test_gaps_in_any_order_are_the_same_and_the_first_are_kept(tmp_path, monkeyp
 
 def test_the_same_images_have_draws_of_their_own_in_every_hundred(tmp_path, monkeypatch, quickly):
     monkeypatch.setattr(inference_gap, "_BATCH", 2)
-    (tmp_path / "model.keras").write_bytes(b"a model")
-    gap = inference_gap.gap_of_run(tmp_path, small(), np.concatenate([X[:2], X[:2]]), 3, lambda share: None)
+    gap = inference_gap.gap_of_run(tmp_path, "of it", small(), np.concatenate([X[:2], X[:2]]), 3, lambda share: None)
     assert np.abs(gap.elbo[:2] - gap.elbo[2:]).min() > 1e-3
+
+
+@pytest.mark.slow
+def test_the_gap_of_another_file_of_a_run_is_its_own(tmp_path, monkeypatch):
+    def of_weights(model, batch, *_, seed, progress):
+        total = sum(float(np.abs(weight).sum()) for weight in model.get_weights())
+        return InferenceGap(*(np.full(len(batch), total) for _ in range(4)))
+
+    monkeypatch.setattr(inference_gap, "inference_gap", of_weights)
+    monkeypatch.setattr(diagnosis, "_draw", lambda *_: None)
+    monkeypatch.setattr(model_checks, "SIMULATIONS", 20)
+    monkeypatch.setattr(model_checks, "REPLICATES", 2)
+    config = ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
+    run = runs.create(tmp_path / "run", asdict(config))
+    for seed, name in enumerate(("model", "other")):
+        runs.save_model(experiments.build(config.replaced(seed=seed)), run / f"{name}.keras")
+    own, other, again = (
+        experiments.diagnose(path, limit=3, gap_images=2, verbose=False)["inference_gap"]
+        for path in (run, run / "other.keras", run)
+    )
+    assert own == again != other
 
 
 @pytest.mark.slow

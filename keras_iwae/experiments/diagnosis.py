@@ -121,7 +121,7 @@ def diagnose(
     write_json(run / "diagnosis.json", record)
     if wanted:
         with _bar("inference gap", 1, verbose) as bar:
-            gap = gap_of_run(run, trained, images[:wanted], seed, bar.update, spread)
+            gap = gap_of_run(run, digest, trained, images[:wanted], seed, bar.update, spread)
         record["inference_gap"] = {**gap.to_dict(), "num_samples": NUM_SAMPLES, "num_steps": NUM_STEPS}
         write_json(run / "diagnosis.json", record)
     return record

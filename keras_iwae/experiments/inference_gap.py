@@ -22,7 +22,6 @@ from keras_iwae.evaluation import (
 from keras_iwae.foundation import read_arrays, write_arrays
 from keras_iwae.models import IWAE
 from keras_iwae.networks import derived_seed
-from keras_iwae.training import runs
 
 NUM_SAMPLES, NUM_STEPS = 1000, 250
 _BATCH = 100
@@ -48,6 +47,7 @@ class _Gap:
 
 def gap_of_run(
     run: Path,
+    digest: str | None,
     model: IWAE,
     images: np.ndarray,
     seed: int,
@@ -61,7 +61,8 @@ def gap_of_run(
 
     Args:
         run: the run folder.
-        model: its model.
+        digest: of the file that the model is of, which may be another than the folder's own.
+        model: the model.
         images: the first images of the test split, `[N, *event_shape]`.
         seed: of the draws.
         progress: called with each further share of the images that is done, found ones included; they sum to 1.
@@ -72,7 +73,7 @@ def gap_of_run(
         `InferenceGap` of the N images.
     """
     file = run / "inference-gap.npz"
-    settings = json.dumps({"model": runs.digest(run), "seed": seed, "samples": NUM_SAMPLES, "steps": NUM_STEPS})
+    settings = json.dumps({"model": digest, "seed": seed, "samples": NUM_SAMPLES, "steps": NUM_STEPS})
     examples = digests_of(tf.constant(images)).numpy()
     whole = _kept(file, settings, examples)
     found = len(whole.elbo)
