@@ -6,6 +6,7 @@ import pytest
 from keras_iwae import IWAE
 from keras_iwae.evaluation import PredictiveCheck, predictive_check
 from keras_iwae.evaluation.predictive_check import _statistics
+from keras_iwae.experiments.model_checks import predictive_record
 from keras_iwae.likelihoods import MixedLikelihood
 
 NAN = float("nan")
@@ -109,3 +110,8 @@ def test_the_seed_decides(model):
     one, again, other = (predictive_check(model, x, 5, seed).replicated["mean"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
+
+
+def test_a_diagnosis_has_none_where_gaps_are_part_of_what_the_model_makes():
+    x = np.array([[0.0, NAN, 1.0], [1.0, 0.0, NAN]], np.float32)
+    assert predictive_record(self_masking(), x, 0, lambda done: None) is None

@@ -36,9 +36,10 @@ def calibration_record(model: IWAE, seed: int, progress: Callable[[int], object]
 
 
 def predictive_record(model: IWAE, images: np.ndarray, seed: int, progress: Callable[[int], object]) -> dict | None:
-    """Statistics of the first images beside those of data sets that the model makes; none where all are gaps."""
+    """Statistics of the first images beside those of data sets that the model makes; or none."""
     images = images[:_IMAGES]
-    if seen_examples(images) < 2:
+    # Nothing but gaps, or gaps that are part of what the model makes.
+    if seen_examples(images) < 2 or model.generative.missingness is not None:
         return None
     found = predictive_check(model, images, REPLICATES, seed, progress)
     return {
