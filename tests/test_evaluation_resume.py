@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -105,6 +106,25 @@ def test_without_a_file_nothing_is_written(make_model, images, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     run(make_model(), images, Interrupting(), None)
     assert not list(tmp_path.iterdir())
+
+
+def test_batches_of_a_pydataset_are_loaded_one_at_a_time(make_model, images):
+    loaded, held = [], []
+
+    class Loading(keras.utils.PyDataset):
+        num_batches = 4
+
+        def __getitem__(self, index):
+            loaded.append(index)
+            return images[2 * index : 2 * index + 2]
+
+    def compute(x, seen, advance):
+        held.append(len(loaded))
+        return (x.numpy().reshape(len(x), -1).sum(axis=1),)
+
+    found = in_batches(make_model(), Loading(), None, compute, {}, verbose=False)
+    np.testing.assert_array_equal(found.arrays[0], images.reshape(7, -1).sum(axis=1))
+    assert held == [1, 2, 3, 4]
 
 
 def stop_after(monkeypatch, batches_kept):

@@ -96,9 +96,10 @@ def in_batches(
         if by_batch:
             _check_begins(first or 0, size)
         opened = [opened[start : start + size] for start in range(0, len(opened), size)]
-    elif isinstance(opened, keras.utils.PyDataset) and opened.num_batches is not None:
-        opened = [opened[index] for index in range(opened.num_batches)]
     count = _length(opened)
+    if isinstance(opened, keras.utils.PyDataset):
+        # One at a time: all of them may be more than memory holds.
+        opened = map(opened.__getitem__, range(count))
     if count == tf.data.INFINITE_CARDINALITY:
         raise ValueError("Invalid value received for `data`. Expected batches that end. Received: endless ones")
     partial = _PartialResults(resume, model, settings) if resume is not None else None
@@ -180,7 +181,7 @@ def _length(batches: Any) -> int:
     if isinstance(batches, tf.data.Dataset):
         return int(batches.cardinality())
     if isinstance(batches, keras.utils.PyDataset):
-        return tf.data.INFINITE_CARDINALITY
+        return tf.data.INFINITE_CARDINALITY if batches.num_batches is None else batches.num_batches
     return len(batches) if hasattr(batches, "__len__") else tf.data.UNKNOWN_CARDINALITY
 
 
