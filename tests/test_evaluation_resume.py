@@ -108,6 +108,25 @@ def test_without_a_file_nothing_is_written(make_model, images, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_results_outlive_weights_that_are_refused_at_the_end(make_model, images, tmp_path):
+    model, partial = make_model(), tmp_path / "partial.npz"
+
+    def weighted(value):
+        parts = np.split(images, [2, 4, 6])
+        return ((part, np.zeros(len(part)), np.full(len(part), value)) for part in parts)
+
+    def weighing(value, compute):
+        return in_batches(model, weighted(value), None, compute, {}, partial, verbose=False).arrays
+
+    with pytest.raises(ValueError, match="weights"):
+        weighing(0.0, Interrupting())
+    rest = Interrupting()
+    sums, _ = weighing(1.0, rest)
+    assert rest.calls == 0
+    np.testing.assert_array_equal(sums, images.reshape(7, -1).sum(axis=1))
+    assert not partial.exists()
+
+
 def test_batches_of_a_pydataset_are_loaded_one_at_a_time(make_model, images):
     loaded, held = [], []
 

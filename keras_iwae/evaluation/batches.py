@@ -160,11 +160,12 @@ def in_batches(
                     partial.keep(tf.convert_to_tensor(batch.x), batch.seen, part)
     if seen == first:
         raise ValueError("Invalid value received for `data`. Expected at least one example. Received: none")
-    if partial is not None:
-        partial.remove()
     arrays = tuple(np.concatenate(each) for each in zip(*(parts[i] for i in sorted(parts)), strict=True))
     weighted = check_weights(np.concatenate(weights), seen - first, "data: weights", whole) if weights else None
     judged = Judged(model_digest(model), np.concatenate(digests))
+    if partial is not None:
+        # Last: what is refused until here does not cost what was computed.
+        partial.remove()
     return Pass(arrays, weighted, np.concatenate(entries), fractional, judged, size)
 
 
