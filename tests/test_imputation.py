@@ -228,6 +228,20 @@ def test_nothing_observed_is_the_prior(model):
     assert found.pareto_k == 0.0
 
 
+@pytest.mark.parametrize("proposal", ["amortized", "refined"])
+def test_nothing_observed_is_the_prior_beside_auxiliary_variables_too(proposal):
+    model = IWAE(DIM, 2, hidden=(8,), likelihood="gaussian", posterior="auxiliary", missing="nan", seed=3)
+    rows = np.stack([X[0], X[4], X[4]])
+    found = conditional(model, rows, 20, num_draws=3, seed=1, proposal=proposal)
+    np.testing.assert_allclose(found.log_likelihood[1:], 0.0, atol=1e-5)
+    np.testing.assert_allclose(found.effective_sample_size[1:], 20.0, rtol=1e-5)
+    assert found.draws.shape == (3, 3, DIM)
+    # Beside rows of which something was observed, and alone, where these are whole.
+    assert abs(found.log_likelihood[0]) > 0.1
+    whole = conditional(model, np.nan_to_num(rows), 20, seed=1, proposal=proposal)
+    assert (whole.effective_sample_size < 20.0).all()
+
+
 @pytest.mark.parametrize("seed", ["a", 2**40, 1.5, True, None])
 def test_seeds_that_are_none_are_refused_as_by_every_evaluation(model, seed):
     with pytest.raises(ValueError, match=r"`seed`\. Expected an integer from -2147483648 to 2147483647\. Received: "):

@@ -125,14 +125,15 @@ def stream_examples(
     def with_prior(size: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         z, log_ratio = draw(size, keys)
         prior = tf.map_fn(lambda key: generative.prior.sample(size, key), keys, fn_output_signature=tf.float32)
+        # Auxiliary variables, which some posteriors' draws have behind z, are seen by nothing from here on.
+        prior = tf.pad(prior, [[0, 0], [0, 0], [0, 0 if proposal.fitted else model.posterior.auxiliary_dim]])
         observed = tf.reduce_any(mask, axis=entries_axes)
         ours = tf.where(observed[:, tf.newaxis], z, tf.transpose(prior, [1, 0, 2]))
         return ours, tf.where(observed, log_ratio, 0.0)
 
     def weighted(size: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Samples, what the decoder gives for them, and their log weights."""
-        # The prior has no auxiliary variables, which some posteriors' draws have beside z.
-        if mask is None or model.posterior.density != "exact":
+        if mask is None:
             z, log_ratio = draw(size, keys)
         else:
             every = tf.reduce_all(tf.reduce_any(mask, axis=entries_axes))
