@@ -40,7 +40,8 @@ class NLLResult:
         ess_per_example: effective sample size of each image's K weights, `[N]`.
         pareto_k_per_example: Pareto k-hat of each image's weights, `[N]`; NaN where K is too small for one.
         jackknife_per_example: jackknife-corrected L_K of each image in nats, `[N]`; NaN for K = 1.
-        means_per_example: posterior mean of each image, `[N, D]`.
+        means_per_example: posterior mean of each image, `[N, D]`; of a layer above the first the mean of q given the
+            mean of the layer below, which is not that over its draws.
         latent_dim: latent units in all.
         proposal: what was drawn from.
         entries_per_example: how many entries of each example were observed, `[N]`.
@@ -137,7 +138,7 @@ class NLLResult:
 
     @property
     def active_units(self) -> int:
-        """Latent units whose posterior mean varies over the images."""
+        """Latent units whose posterior mean, as `means_per_example` has it, varies over the images."""
         return int((variances_of(self.means_per_example, weights=self.weights) > ACTIVE_UNIT_THRESHOLD).sum())
 
     @property
