@@ -2,6 +2,7 @@
 
 import json
 import math
+import pathlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from test_hierarchical import quadrature_log_evidence as quadrature_of_two_layer
 from keras_iwae import IWAE
 from keras_iwae.evaluation import hamiltonian
 from keras_iwae.evaluation.annealed import annealed_nll, chain_ess, log_mean_weight
-from keras_iwae.evaluation.annealing import Annealer
+from keras_iwae.evaluation.annealing import _PILOT_CHAINS, _PILOT_TEMPERATURES, _PILOT_WARMUP, Annealer
 from keras_iwae.evaluation.bidirectional import bidirectional_gap
 from keras_iwae.evaluation.errors import log_mean_error
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
@@ -262,3 +263,12 @@ def test_what_cannot_be_annealed_is_refused(make_model, images):
         annealed_nll(model, images * 9.0, verbose=False)
     with pytest.raises(ValueError, match="`num_examples`"):
         bidirectional_gap(model, 0)
+
+
+def test_the_page_s_costs_are_those_of_the_defaults():
+    page = (pathlib.Path(__file__).resolve().parent.parent / "docs" / "likelihood.md").read_text()
+    # A slope is two runs of the decoder, and L leapfrog steps take L + 1 slopes.
+    step = 2 * (10 + 1)
+    chains, pilot = 16 * 1000 * (step + 1), _PILOT_CHAINS * (_PILOT_WARMUP + _PILOT_TEMPERATURES) * step
+    assert f"a pilot pass, of 8 chains and 150 steps of L + 1 slopes | {chains + pilot:,} |" in page
+    assert f"one pilot pass, and K | {2 * chains + pilot + 5000:,} |" in page

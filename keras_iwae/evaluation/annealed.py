@@ -177,7 +177,8 @@ def annealed_nll(
         model: the model, of one or several stochastic layers.
         data: batches of images in [0, 1], or an array `[N, *event_shape]`. Binarize a test set once, not at each call.
         num_chains: C, chains for each image.
-        num_temperatures: T. An image takes C T (leapfrog steps + 1) gradients of log p(x, z).
+        num_temperatures: T. An image takes C T (leapfrog steps + 1) gradients of log p(x, z), and the pilot pass, of 8
+            chains and 150 steps, 1200 (leapfrog steps + 1) more.
         num_leapfrog_steps: leapfrog steps of an HMC step.
         step_size: where the adaptation of the step size starts.
         initial: "prior" or "posterior", f_0. From the posterior fewer temperatures do, but where it misses a mode the

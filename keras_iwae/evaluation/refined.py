@@ -125,7 +125,11 @@ def _of_encoder(posterior: tfp.distributions.Distribution) -> StudentMixture:
 
 
 def fitting_evaluations(latent_dim: int, adapting: bool) -> int:
-    """Decoder evaluations of an example before its reported draws; a slope is two, forwards and backwards."""
+    """Decoder evaluations of an example before its reported draws; a slope is two, forwards and backwards.
+
+    They are those beside a Gaussian encoder. Without one there is one component less, whose tries, three in a round of
+    adapting, are counted all the same: what a result knows does not tell them apart.
+    """
     effort = _Effort.of(latent_dim)
     tried = len(_PORTIONS) * (2 + effort.climbs)
     rounds = effort.rounds * (2 * _draws(latent_dim) + tried) if adapting else 0
