@@ -40,7 +40,7 @@ def test_log_mean_exp_shifts_by_the_maximum():
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_softmax_is_that_of_float64_and_the_same_wherever_equal_logits_stand(axis):
-    # As many as do not divide by what an instruction takes at once: TensorFlow's own rounds some of these otherwise.
+    # No block of whole rows of nine is a multiple of what an instruction takes: TensorFlow's own rounds some otherwise.
     one = RNG.normal(size=(1, 100, 9)).astype(np.float32) * 5.0
     logits = np.moveaxis(np.repeat(one, 16, axis=0), -1, axis)
     found = np.moveaxis(softmax(tf.constant(logits), axis).numpy(), axis, -1)

@@ -192,6 +192,13 @@ def test_a_likelihood_of_another_shape_is_not_taken_over():
         IWAE(4, likelihood=shared)
 
 
+def test_a_likelihood_of_a_model_that_was_refused_takes_events_of_another_shape():
+    shared = GaussianLikelihood()
+    with pytest.raises(ValueError, match="`estimator`"):
+        IWAE(6, likelihood=shared, estimator="none")
+    assert IWAE(4, 2, (8,), likelihood=shared).predict(np.zeros((2, 4)), verbose=0).shape == (2, 4)
+
+
 def parameters_of(decoder):
     return {"encoder": keras.layers.Dense(3), "decoder": keras.layers.Dense(decoder)}
 

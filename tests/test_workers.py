@@ -28,7 +28,7 @@ from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.workers import Workers, worker_processes
 from keras_iwae.likelihoods import GaussianLikelihood, MixedLikelihood, NegativeBinomialLikelihood
 from keras_iwae.models import IWAE
-from keras_iwae.networks import dense_encoder
+from keras_iwae.networks import dense_decoder, dense_encoder
 from keras_iwae.posteriors import GaussianPosterior, SemiAmortizedPosterior
 from keras_iwae.training import runs
 
@@ -224,6 +224,17 @@ FIXED = {
             [GaussianLikelihood(scale=0.5), "bernoulli", GaussianLikelihood(scale=0.6 if one else 1.0)]
         ),
     },
+    "slope": lambda one: {
+        "encoder": keras.Sequential(
+            [
+                keras.layers.Flatten(),
+                keras.layers.Dense(8, kernel_initializer="ones"),
+                keras.layers.LeakyReLU(0.1 if one else 0.3),
+            ]
+        ),
+        "decoder": dense_decoder((8,)),
+        "hidden": None,
+    },
     "min_dispersion": lambda one: {"likelihood": NegativeBinomialLikelihood(min_dispersion=0.1 if one else 0.2)},
 }
 
@@ -238,6 +249,22 @@ def test_models_of_other_fixed_numbers_are_others_and_a_saved_one_is_itself(name
     assert model_digest(made(True)) == before != model_digest(made(False))
     model.save(tmp_path / "model.keras")
     assert model_digest(keras.models.load_model(tmp_path / "model.keras")) == before == model_digest(model)
+
+
+class Scaled(GaussianLikelihood):
+    def __init__(self, scales):
+        super().__init__()
+        self.scales = scales
+
+    def get_config(self):
+        return {**super().get_config(), "scales": self.scales}
+
+
+def test_numbers_of_an_array_and_of_a_dictionary_are_seen():
+    given = [np.array([0.5, 1.0]), np.array([0.5, 9.0]), {"low": 0.5, "high": 1.0}, {"low": 0.5, "high": 9.0}]
+    digests = [model_digest(IWAE(2, 2, (8,), likelihood=Scaled(scales))) for scales in given]
+    assert len(set(digests)) == len(given)
+    assert digests[0] == model_digest(IWAE(2, 2, (8,), likelihood=Scaled(np.array([0.5, 1.0]))))
 
 
 class Unsaved(GaussianPosterior):

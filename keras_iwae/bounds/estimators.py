@@ -29,7 +29,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.bounds.objectives import Objective, start_of
 from keras_iwae.bounds.terms import Term, group_values, grouped
-from keras_iwae.foundation import log_share_without_each
+from keras_iwae.foundation import log_share_without_each, softmax
 
 
 class Coefficients(NamedTuple):
@@ -68,9 +68,7 @@ def _weights(term: Term, groups: tf.Tensor) -> tf.Tensor:
     powers = term.power * groups
     if term.leave_one_out:
         return _without_each(powers, 1)
-    # Along an axis that is not the last, tf.nn.softmax transposes twice.
-    weights = tf.exp(powers - tf.reduce_max(powers, axis=1, keepdims=True))
-    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+    return softmax(powers, axis=1)
 
 
 def _without_each(powers: tf.Tensor, exponent: int) -> tf.Tensor:

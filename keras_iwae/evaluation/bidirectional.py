@@ -14,7 +14,7 @@ from keras_iwae.evaluation.errors import standard_error
 from keras_iwae.evaluation.importance import importance_weighted_nll
 from keras_iwae.evaluation.places import in_lanes
 from keras_iwae.evaluation.spreading import Compute, Spread, elsewhere
-from keras_iwae.evaluation.wording import finite_or_none, nats
+from keras_iwae.evaluation.wording import finite_or_none, gaps_row, nats, quantity
 from keras_iwae.foundation import (
     Purpose,
     check_boolean,
@@ -42,6 +42,7 @@ class BidirectionalResult:
         num_leapfrog_steps: leapfrog steps of an HMC step.
         initial: "prior" or "posterior", f_0.
         seed: seed of the images and the draws.
+        missingness: whether it is log p(x, s), of which entries s were observed too: here all.
     """
 
     lower_per_example: np.ndarray = field(repr=False)
@@ -54,6 +55,7 @@ class BidirectionalResult:
     num_leapfrog_steps: int
     initial: str
     seed: int
+    missingness: bool = False
 
     @property
     def lower(self) -> float:
@@ -91,6 +93,7 @@ class BidirectionalResult:
             }
 
         return {
+            "quantity": quantity(False, self.missingness),
             "lower_bound": mean_and_error(lower),
             "upper_bound": mean_and_error(upper),
             "gap": mean_and_error(gap),
@@ -117,6 +120,7 @@ class BidirectionalResult:
 
         rows = [
             ("simulated images", f"{len(self.lower_per_example)}"),
+            *gaps_row(self.missingness),
             ("AIS, lower bound", of("lower_bound")),
             ("AIS, upper bound", of("upper_bound")),
             ("gap", of("gap")),
@@ -243,5 +247,10 @@ def bidirectional_gap(
     found = in_batches(model, images, batch_size, compute, stored, resume, verbose, elsewhere=elsewhere(spread, recipe))
     lower, upper, acceptance = found.arrays
     return BidirectionalResult(
-        lower, upper, importance.log_likelihood_per_example, float(acceptance.mean()), **settings
+        lower,
+        upper,
+        importance.log_likelihood_per_example,
+        float(acceptance.mean()),
+        missingness=importance.missingness,
+        **settings,
     )

@@ -34,7 +34,8 @@ def model_digest(model: IWAE) -> str:
     for layer in model._flatten_layers() if isinstance(model, keras.Layer) else ():
         activation = getattr(layer, "activation", None)
         found.update(f"{type(layer).__name__} {getattr(activation, '__name__', activation)} ".encode())
-        if isinstance(layer, (Likelihood, Posterior, Prior, SelfMasking)):
+        # Of a network the layers in it say theirs.
+        if isinstance(layer, (Likelihood, Posterior, Prior, SelfMasking)) or len(layer._flatten_layers()) == 1:
             found.update(_fixed_settings(layer).encode())
     for weight in model.get_weights():
         found.update(f"{weight.dtype} {weight.shape}".encode())
@@ -44,14 +45,18 @@ def model_digest(model: IWAE) -> str:
 
 def _fixed_settings(part: keras.Layer) -> str:
     try:
-        config = part.get_config()
+        config = computing_settings(part.get_config())
+        # Layers that it holds are the model's too, and their names, in a network's configuration, are of no weight.
+        held = {name for name, value in config.items() if isinstance(value, dict) and "class_name" in value}
+        return json.dumps({name: config[name] for name in config.keys() - held}, sort_keys=True, default=_plain)
     # A class of a user's own that cannot be saved, or a network in it.
     except Exception:
         return ""
-    # Layers that it holds are the model's too, and their names, in a network's configuration, are of no weight.
-    own = {name: value for name, value in computing_settings(config).items() if not isinstance(value, dict)}
+
+
+def _plain(value: object) -> object:
     # Of an object that is none of JSON's, its words may be its place in memory.
-    return json.dumps(own, sort_keys=True, default=lambda value: type(value).__name__)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else type(value).__name__
 
 
 def digests_of(x: tf.Tensor) -> tf.Tensor:

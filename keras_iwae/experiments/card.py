@@ -93,7 +93,7 @@ def _front_matter(dataset: str) -> list[str]:
         "---",
         "library_name: keras",
         "license: mit",
-        # A file of the user's own is nothing on the Hub, and its path nobody else's business.
+        # A file of the user's own is nothing on the Hub.
         *([f"datasets: [{json.dumps(dataset)}]"] if dataset in data.names() else []),
         "tags: [iwae, vae, density-estimation, generative-model]",
         "---",

@@ -75,10 +75,11 @@ def log_share_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def softmax(logits: tf.Tensor, axis: int = -1) -> tf.Tensor:
-    r"""$e^{l_k} / \sum_j e^{l_j}$ along an axis, the same for equal logits wherever they stand among others.
+    r"""$e^{l_k} / \sum_j e^{l_j}$ along an axis, the same of equal logits wherever they stand among full lanes.
 
-    TensorFlow's own takes exponentials a block of the tensor at a time, and what is left over of the eight or sixteen
-    numbers that an instruction works on goes to another one, which may round the last digit otherwise.
+    Lanes are the eight or sixteen numbers that an instruction works on; what is left over goes to another one, which
+    may round the last digit otherwise. TensorFlow's own works a block of the tensor at a time, and has such rests at
+    the end of each. Along an axis that is not the last it transposes twice, too.
 
     Args:
         logits: float tensor; along `axis` lie the K terms, not all of them minus infinity.

@@ -72,17 +72,17 @@ class Likelihood(FixedArguments, keras.Layer):
             seed: of the head, where none was given.
             features: whether the decoder gives features for sure, and not parameters, whatever their shape.
         """
-        if self.event_shape not in ((), tuple(event_shape)):
+        check_integer("parameters", self.parameters)
+        # Of what is built they are said already, by the model that has built it; what is not may have been given to a
+        # constructor that then refused something.
+        if self._built_for is None:
+            self.event_shape = tuple(event_shape)
+            self._head_seed, self._features = seed if self.seed is None else self.seed, features
+        elif self.event_shape != tuple(event_shape):
             raise ValueError(
                 f"{MARK}likelihood`. Expected one that is of no other model, or of events of the same shape. Received: "
                 f"a {type(self).__name__} of events {shape_text(*self.event_shape)}, for {shape_text(*event_shape)}"
             )
-        if not self.event_shape:
-            self.event_shape = tuple(event_shape)
-        check_integer("parameters", self.parameters)
-        # Of what is built they are said already, by the model that has built it.
-        if self._built_for is None:
-            self._head_seed, self._features = seed if self.seed is None else self.seed, features
 
     def get_build_config(self):
         # What it is a part of describes the events and builds it.

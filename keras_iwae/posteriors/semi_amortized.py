@@ -93,13 +93,13 @@ class SemiAmortizedPosterior(GaussianPosterior):
         """Say what the steps climb: log p(x, z) of the model that it is a part of.
 
         Raises:
-            ValueError: if it is a part of another model already.
+            ValueError: if it was built in another model.
         """
         # Not built, it was given to a constructor that then refused something.
         if self._log_joint is not None and self.built:
             raise ValueError(
                 f"{MARK}posterior`. Expected a {type(self).__name__} of its own, whose steps climb the p(x, z) of one "
-                "model. Received: one that another model has"
+                "model. Received: one that was built in another"
             )
         self._log_joint = log_joint
 

@@ -69,13 +69,13 @@ class VampPrior(Prior):
         """Say whose posterior it is a mixture of: `distribution(x)`, of such examples.
 
         Raises:
-            ValueError: if it is the prior of another model already.
+            ValueError: if it was built in another model.
         """
         # Not built, it was given to a constructor that then refused something.
         if self._posterior is not None and self.built:
             raise ValueError(
                 f"{MARK}prior`. Expected a VampPrior of its own, as it is made of the posterior of one model. "
-                "Received: one that another model has"
+                "Received: one that was built in another"
             )
         # A function and not the layer, whose weights would count as the prior's.
         self._posterior = distribution, event_shape, support

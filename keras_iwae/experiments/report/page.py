@@ -130,7 +130,7 @@ def _curves(folder: Path) -> dict:
     if not history:
         raise ValueError("The run has no history.csv.")
     columns = {name: [row[name] for row in history] for name in history[0]}
-    judged = next(name for name in ("bound", "elbo", "loss") if name in columns)
+    judged = next((name for name in ("bound", "elbo") if name in columns), "loss")
     ends = [name for name in (judged, f"val_{judged}") if name in columns]
     last = ", ".join(f"{numbers.readable(name)} {nats(columns[name][-1], '.1f')}" for name in ends)
     less = [name for name in ("kl", "loss") if name in charts.drawn_metrics(columns)]
