@@ -31,6 +31,7 @@ class LinearGaussian(KeepsGraphs):
     reparameterized = True
     stratified = False
     density = "exact"
+    missingness = None
 
     def __init__(self, shift=0.3, stretch=1.2, dim=5, latent_dim=2, noise=0.7, seed=0, unit=1.0):
         rng = np.random.default_rng(seed)
