@@ -58,7 +58,7 @@ def _together(
 def _ended(folder: Path, processes: list[subprocess.Popen]) -> list[str]:
     """Wait for all; what each has written to stderr, the last line."""
     for each in processes:
-        each.wait(timeout=300)
+        each.wait(timeout=900)
     logs = [(folder / f"log{index}").read_text().splitlines() for index in range(len(processes))]
     return [lines[-1] for lines in logs]
 
