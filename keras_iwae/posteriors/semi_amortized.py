@@ -47,9 +47,8 @@ class SemiAmortizedPosterior(GaussianPosterior):
         num_draws: S, an even number.
         differentiable: whether encoder and decoder get the gradient of the bound through the steps, second derivatives
             and all. If not, the steps count as constants that are added to what the encoder gives.
-        log_scale_range: by name alone, the lowest and the highest $\log \sigma$, of the encoder's and after each step;
-            `None` has no ends.
-        **kwargs: passed to `keras.Layer`.
+        **kwargs: passed to `GaussianPosterior`, as `log_scale_range`: the lowest and the highest $\log \sigma$, of the
+            encoder's and after each step, by default without ends; the rest to `keras.Layer`.
 
     Raises:
         ValueError: if a count is no positive integer, `num_draws` is odd, `step_size` is not above 0, or
