@@ -67,7 +67,7 @@ AMORTIZED, ADAPTED = "L_5000, amortized", "L_500, adapted"
 def test_where_one_can_be_trusted_by_k_hat_it_is_believed(gain, tails, better, worse):
     both = pair(tails, gain if better == ADAPTED else -gain)
     assert both.believe == (
-        f"Believe {better}: 0.0% of its images have a Pareto k-hat above 0.7, and 100.0% of those of {worse}, whose "
+        f"Believe {better}: 0.0 % of its images have a Pareto k-hat above 0.7, and 100.0 % of those of {worse}, whose "
         "error is not to be trusted."
     )
 
@@ -76,15 +76,15 @@ def test_where_one_can_be_trusted_by_k_hat_it_is_believed(gain, tails, better, w
 def test_one_that_cannot_be_trusted_and_is_far_lower_leaves_a_doubt(tails):
     """Of a mode that none of its draws came near, k-hat says nothing."""
     believe = pair(tails, -1.0 if tails[1] == 0.3 else 1.0).believe
-    assert believe.startswith(f"Believe {ADAPTED if tails[1] == 0.3 else AMORTIZED}: 0.0%")
+    assert believe.startswith(f"Believe {ADAPTED if tails[1] == 0.3 else AMORTIZED}: 0.0 %")
     assert believe.endswith("That is 1.00 nats lower all the same: check it by annealed importance sampling.")
 
 
 @pytest.mark.parametrize(("gain", "lower"), [(0.01, ADAPTED), (-0.01, AMORTIZED), (3.0, ADAPTED)])
 def test_where_neither_can_be_trusted_by_k_hat_no_error_is_asked(gain, lower):
     assert pair((0.9, 1.9), gain).believe == (
-        "Neither error is to be trusted: 100.0% and 100.0% of the images have a Pareto k-hat above 0.7. Both are upper "
-        f"bounds of the NLL on average, and {lower} is the tighter by {abs(gain):.2f} nats."
+        "Neither error is to be trusted: 100.0 % and 100.0 % of the images have a Pareto k-hat above 0.7. Both are "
+        f"upper bounds of the NLL on average, and {lower} is the tighter by {abs(gain):.2f} nats."
     )
 
 
@@ -92,7 +92,7 @@ def test_a_few_heavy_tails_are_tolerated_as_by_the_verdict():
     """One image of nine is more than 5% of them, and with a twentieth of its weight less."""
     first, second = result("amortized", 5000, -90.0, 3000.0), result("adapted", 500, -89.0, 300.0)
     first = replace(first, pareto_k_per_example=np.array([0.9] + 8 * [0.3]))
-    assert BothProposals(first, second, (1.0, 2.0)).believe.startswith(f"Believe {ADAPTED}: 0.0% of its images")
+    assert BothProposals(first, second, (1.0, 2.0)).believe.startswith(f"Believe {ADAPTED}: 0.0 % of its images")
     weights = np.array([0.4] + 8 * [1.0])
     few = (replace(each, weights=weights) for each in (first, second))
     assert "it is 1.00 nats lower" in BothProposals(*few, (1.0, 2.0)).believe
@@ -101,12 +101,12 @@ def test_a_few_heavy_tails_are_tolerated_as_by_the_verdict():
 def test_the_table_has_both_k_hats_and_both_costs():
     narrow, good = result("amortized", 5000, -90.0, 3.0, 1.9), result("adapted", 500, -88.0, 60.0, 0.5)
     both = BothProposals(narrow, good, (20.0, 7.0))
-    assert "0.0% of its images have a Pareto k-hat above 0.7" in both.believe
+    assert "0.0 % of its images have a Pareto k-hat above 0.7" in both.believe
     rows = {line[:22].strip(): line[22:].split("  ") for line in str(both).split("\n\n")[2].splitlines()}
     for name, texts in {
         "": ("L_5000, amortized", "L_500, adapted"),
         "Pareto k-hat, median": ("1.90", "0.50"),
-        "k-hat above 0.7": ("100.0%", "0.0%"),
+        "k-hat above 0.7": ("100.0 %", "0.0 %"),
         "decoder evaluations": ("5,000 an image", f"{good.decoder_evaluations:,} an image"),
         "time": ("20.0 s", "7.0 s"),
     }.items():

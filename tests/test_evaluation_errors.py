@@ -156,7 +156,7 @@ def test_verdicts_and_the_record(make_model, images):
     )
     assert "the jackknife puts the NLL 0.25 nats lower" in biased.verdict
     record = replace(biased, pareto_k_per_example=np.array([0.1, 0.9, math.inf, 0.2, 0.3, 0.4, 0.5])).to_dict()
-    assert "28.6% of the images" in record["verdict"]
+    assert "28.6 % of the images" in record["verdict"]
     assert record["pareto_k"] == {"median": 0.4, "max": None, "share_above_0.7": pytest.approx(2 / 7)}
     assert record["jackknife_nll"] == pytest.approx(record["nll"] - 0.25)
     assert record["monte_carlo_error"] == pytest.approx(

@@ -221,7 +221,7 @@ def test_an_example_of_weight_two_is_there_twice():
     assert weighted.share_unreliable == pytest.approx(times[6:][above].sum() / times.sum())
     # The control: what it was where weights did not reach it.
     assert weighted.share_unreliable != pytest.approx(plain.share_unreliable)
-    assert f"{weighted.share_unreliable:.1%} of the images" in weighted.verdict
+    assert f"{100.0 * weighted.share_unreliable:.1f} % of the images" in weighted.verdict
 
 
 def test_medians_are_of_weights():

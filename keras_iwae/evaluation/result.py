@@ -20,7 +20,7 @@ from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.evaluation.verdict import verdict_of
 from keras_iwae.evaluation.weighted import extremes, having_say, mean, median
 from keras_iwae.evaluation.wording import bits_row, finite_or_none, gaps_row, nats, nll_text, quantity
-from keras_iwae.foundation import MARK, number_text
+from keras_iwae.foundation import MARK, number_text, percent_text
 from keras_iwae.models import check_weights
 
 _CROSS_ENTROPY = (
@@ -247,7 +247,7 @@ class NLLResult:
     def __str__(self) -> str:
         ess, k = self.ess_per_example, self.pareto_k_per_example
         effective = (mean(ess, self.weights), median(ess, self.weights), extremes(ess, self.weights)[0])
-        middle, share = number_text(median(k, self.weights)), number_text(self.share_unreliable, ".1%")
+        middle, share = number_text(median(k, self.weights)), percent_text(self.share_unreliable)
         rows = [
             (
                 "cross-entropy" if self.cross_entropy else "NLL",

@@ -3,6 +3,7 @@
 import math
 
 from keras_iwae.evaluation.pareto import UNRELIABLE_K
+from keras_iwae.foundation import percent_text
 
 # What is called enough: this share of images may have heavy-tailed weights, and the bias may be so many nats.
 TOLERATED_SHARE = 0.05
@@ -51,9 +52,9 @@ def verdict_of(
         return f"{name} is too small to be judged: k-hat needs at least 21 samples of each image."
     if share > TOLERATED_SHARE:
         return (
-            f"{name} does not suffice: {share:.1%} of the images have a Pareto k-hat above {UNRELIABLE_K}. There a "
-            "few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL is "
-            f"still an upper bound on average. {_REMEDIES['of discrete latents' if discrete_latents else proposal]}."
+            f"{name} does not suffice: {percent_text(share)} of the images have a Pareto k-hat above {UNRELIABLE_K}. "
+            "There a few samples decide, and neither the Monte Carlo error nor the jackknife can be trusted; the NLL "
+            f"is still an upper bound on average. {_REMEDIES['of discrete latents' if discrete_latents else proposal]}."
         )
     if bias > TOLERATED_BIAS:
         return (
@@ -61,6 +62,6 @@ def verdict_of(
             "tails light enough to believe it. Raise K, or report the corrected value too."
         )
     return (
-        f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {share:.1%} of the images have a "
-        f"Pareto k-hat above {UNRELIABLE_K}."
+        f"{name} suffices: the bias left is about {max(bias, 0.0):.3f} nats, and {percent_text(share)} of the images "
+        f"have a Pareto k-hat above {UNRELIABLE_K}."
     )

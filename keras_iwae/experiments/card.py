@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from keras_iwae import data
@@ -48,8 +49,10 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
     """
     # As JSON has them, in lists.
     settings = json.loads(json.dumps(ExperimentConfig.from_dict(config).settings))
+    dataset = settings["dataset"]
+    settings["dataset"] = _public(dataset)
     text = [
-        *_front_matter(settings["dataset"]),
+        *_front_matter(dataset),
         f"# {name}",
         "",
         f"{numbers.sentence(settings)} Trained with keras_iwae.",
@@ -101,6 +104,11 @@ def _front_matter(dataset: str) -> list[str]:
     ]
 
 
+def _public(dataset: Any) -> Any:
+    """The name of a data set; of a file or folder its last part, for where it lies is nobody's business."""
+    return dataset if dataset in data.names() or not isinstance(dataset, str) else Path(dataset).name
+
+
 def _method(record: Mapping[str, Any]) -> str:
     """By what an evaluation found its number."""
     if "num_temperatures" in record:
@@ -117,7 +125,7 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         if not isinstance(record, Mapping) or record.get("nll") is None:
             continue
         before = ", before rounding" if key.endswith("_before_rounding") else ""
-        of = f"{record.get('split')} images of {record.get('dataset')}: {record.get('num_examples'):,}"
+        of = f"{record.get('split')} images of {_public(record.get('dataset'))}: {record.get('num_examples'):,}"
         what = f"{quantity_name(record)}{_method(record)}{before}; {of}"
         error = record.get("standard_error")
         found.append((what, number_text(record["nll"]) + (f" ± {number_text(error)}" if error else "") + " nats"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keras_iwae.evaluation import TOLERATED_SHARE, UNRELIABLE_K, NLLResult, Proposal, nats
 from keras_iwae.experiments.log_likelihood import evaluate
-from keras_iwae.foundation import check_choice, check_ending, check_file, check_integer, number_text
+from keras_iwae.foundation import check_choice, check_ending, check_file, check_integer, number_text, percent_text
 from keras_iwae.training import runs
 
 FITTED = ("refined", "adapted")
@@ -70,7 +70,7 @@ class BothProposals:
             ("NLL", *(nats(result.nll) for result in both)),
             ("Monte Carlo error", *(nats(result.monte_carlo_error, ".3f") for result in both)),
             ("Pareto k-hat, median", *(number_text(tail["median"]) for tail in tails)),
-            (f"k-hat above {UNRELIABLE_K}", *(number_text(tail["share_above_0.7"], ".1%") for tail in tails)),
+            (f"k-hat above {UNRELIABLE_K}", *(percent_text(tail["share_above_0.7"]) for tail in tails)),
             ("effective samples", *(f"median {number_text(ess['median'], '.1f')}" for ess in effective)),
             ("decoder evaluations", *(f"{result.decoder_evaluations:,} an image" for result in both)),
             ("time", *(f"{seconds:.1f} s" for seconds in self.seconds)),
@@ -84,7 +84,7 @@ class BothProposals:
 def _share(result: NLLResult) -> str:
     """Of its images, those with k-hat above 0.7."""
     share = result.share_unreliable
-    return "an unknown share" if math.isnan(share) else f"{share:.1%}"
+    return "an unknown share" if math.isnan(share) else percent_text(share)
 
 
 def evaluate_both(

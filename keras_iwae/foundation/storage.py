@@ -98,8 +98,13 @@ def number_text(value: float | None, spec: str = ".2f") -> str:
     return "-" if value is None or not math.isfinite(value) else format(value, spec)
 
 
-def percent_text(share: float) -> str:
-    """A share for people: "0.0 %" is nothing and "100.0 %" all of it, and what is close to them is said to be so."""
+def percent_text(share: float | None) -> str:
+    """A share for people: "0.0 %" is nothing and "100.0 %" all of it, and what is close to them is said to be so.
+
+    "-" where it is not known, as `number_text` has it.
+    """
+    if share is None or not math.isfinite(share):
+        return "-"
     if 0.0 < share < 0.001:
         return "< 0.1 %"
     return "> 99.9 %" if 0.999 < share < 1.0 else f"{100.0 * share:.1f} %"
