@@ -88,6 +88,7 @@ def make(units=6, **options):
     return model
 
 
+@pytest.mark.slow
 def test_with_the_optimal_discriminator_the_elbo_and_the_kl_are_exact():
     """Without noise in its network q is Gaussian and r is q, so T = 0; KL(q || p) has a closed form."""
     model = make()

@@ -104,6 +104,7 @@ def test_an_encoder_that_is_far_off_is_not_where_the_ascent_begins():
     assert np.abs(gap.late_gain).max() < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("astray", [30.0, math.nan])
 def test_an_ascent_that_goes_astray_leaves_the_encoder_s_gaussian(monkeypatch, astray):
     model = LinearGaussian()
@@ -116,6 +117,7 @@ def test_an_ascent_that_goes_astray_leaves_the_encoder_s_gaussian(monkeypatch, a
     assert np.min(gap.late_gain) > 100.0
 
 
+@pytest.mark.slow
 def test_the_ascent_begins_at_the_higher_elbo_image_by_image(monkeypatch):
     """What is fitted may be the worse one, too."""
     model = LinearGaussian(shift=0.3, stretch=1.0)

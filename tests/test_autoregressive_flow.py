@@ -109,6 +109,7 @@ def test_a_gradient_of_one_round_would_be_seen(monkeypatch):
     assert np.abs(found[0] - expected[0]).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("posterior", ["maf", "autoregressive", "iaf"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_log_q_of_a_draw_is_that_of_the_same_numbers(posterior, compiled):

@@ -65,6 +65,7 @@ class StoppedInValidation(keras.callbacks.Callback):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(make_model, images):
     model, averages = make_model(), AveragesAfterEpochs()
     model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
@@ -79,6 +80,7 @@ def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(mak
     np.testing.assert_array_equal(again.validated[0], again.ended[0])
 
 
+@pytest.mark.slow
 def test_averages_of_a_mixed_precision_s_optimizer_are_those_within_it(images):
     model = keras_iwae.IWAE(images.shape[1:], latent_dim=2, hidden=(4,), num_samples=2, dtype="mixed_float16")
     model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))

@@ -51,6 +51,7 @@ def test_a_file_is_what_its_name_says():
             _files.ending_in(".json")(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_answers_help(script):
     command = [sys.executable, str(FOLDER / f"{script}.py"), "--help"]
@@ -553,6 +554,7 @@ def test_jobs_are_held_to_the_numbers_and_the_time_of_one_process(tmp_path, monk
     assert all(ROWS[name].recipe == "fast" and name.startswith("digits-") for name in jobs.ROWS)
 
 
+@pytest.mark.slow
 def test_minutes_of_a_recipe_are_of_as_many_samples_as_its_passes_have(monkeypatch):
     seen, step = [], IWAE.train_step
 

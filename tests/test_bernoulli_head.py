@@ -83,6 +83,7 @@ def test_values_and_first_and_second_derivatives(shape, grey):
             assert_same(derivatives(wrong, inputs, tf.float64), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 3, 5, 12), (4, 3, 5, 127), (1, 1, 5, 1)], ids=str)
 def test_the_same_under_xla(shape):
     inputs = arguments(*shape)
@@ -90,6 +91,7 @@ def test_the_same_under_xla(shape):
     assert_same(found, derivatives(plain, inputs, tf.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [10.0, 1e3, 1e4])
 def test_sure_logits_cost_digits_of_their_own_size_and_no_more(gain):
     inputs = arguments(4, 3, 5, 127, gain=gain)

@@ -53,6 +53,7 @@ def test_omniglot_28x28_follows_the_papers_permutation_and_is_upright(data_dir, 
         assert not np.array_equal(image[..., 0], np.round(255 * column.reshape(28, 28)))
 
 
+@pytest.mark.slow
 def test_omniglot_28x28_from_a_real_file(real_chardata, data_dir):
     (data_dir / "downloads" / "manual" / "chardata.mat").symlink_to(real_chardata)
     train, validation, test = (data.images("omniglot_28x28", split) for split in ("train", "validation", "test"))

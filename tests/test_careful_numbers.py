@@ -89,6 +89,7 @@ EVALUATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("scale", [1.0, 1e-14])
 @pytest.mark.parametrize("name", EVALUATIONS)

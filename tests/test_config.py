@@ -187,6 +187,7 @@ def test_pseudo_inputs_are_no_more_than_the_examples_that_they_start_as():
         experiments.build(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prior", "latent_dim", "hidden"),
     [("vamp", (2,), ((8,),)), ("mixture", (3, 2), ((8,), (4,))), ("flow", (2,), ((8,),)), (None, (2,), ((8,),))],

@@ -52,6 +52,7 @@ def test_digits_are_read_once_and_what_becomes_of_an_answer_is_the_callers_own(m
     np.testing.assert_array_equal(data.images("digits", "test"), expected)
 
 
+@pytest.mark.slow
 def test_mnist_holds_out_the_last_400_rows(real_data):
     train, validation, test = (data.images("mnist", split) for split in ("train", "validation", "test"))
     assert (len(train), len(validation), len(test)) == (59600, 400, 10000)
@@ -76,6 +77,7 @@ def test_named_images_are_read_only(real_data):
         data.images("mnist", "validation")[0] = 0
 
 
+@pytest.mark.slow
 def test_omniglot_is_bright_ink_of_the_size_of_mnist(real_data):
     sizes = {split: data.images("omniglot", split).shape for split in ("train", "validation", "test")}
     assert sizes == {"train": (17935, 28, 28, 1), "validation": (1345, 28, 28, 1), "test": (13180, 28, 28, 1)}
@@ -86,6 +88,7 @@ def test_omniglot_is_bright_ink_of_the_size_of_mnist(real_data):
     assert train[:, 0, 0].mean() / 255 < 0.02
 
 
+@pytest.mark.slow
 def test_omniglot_agrees_with_an_area_average_in_numpy(real_data):
     import tensorflow_datasets as tfds
 

@@ -33,6 +33,7 @@ def test_values_of_proposals_that_were_fitted_otherwise_than_today_have_a_star()
         assert f"adapted {said}" in results_page.adapted({"nll_test": tails, "nll_adapted": found})
 
 
+@pytest.mark.slow
 def test_the_results_page_is_made_of_its_files(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     monkeypatch.setattr(sys, "argv", ["results_page.py", "--out", str(tmp_path / "results.md")])

@@ -187,6 +187,7 @@ ROUTES = {**IN_MEMORY, **IN_BATCHES}
 CHANGED = {"uint8", "bool", "tf.data of uint8", "nullable"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [way for way in ROUTES if way not in CHANGED])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_one_line_at_every_way_in(call, fault, way):
@@ -198,6 +199,7 @@ def test_faults_are_one_line_at_every_way_in(call, fault, way):
     np.testing.assert_array_equal(trained(call.model), call.beginning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", IN_BATCHES)
 def test_a_late_batch_is_looked_at_too(call, way):
     late = np.concatenate([X, X, X])
@@ -238,6 +240,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_odd_things_are_one_line(call, name):
     data, message = ODD[name]
@@ -320,6 +323,7 @@ def test_weights_are_in_every_batch_or_in_none(call, kind):
     one_line(error, "x: weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [*IN_BATCHES, "array", "tuple"])
 def test_validation_data_enters_by_the_same_door(call, way):
     ways = {**ROUTES, "tuple": lambda x: (x, None, np.ones(len(x)))}
@@ -390,6 +394,7 @@ def test_an_argument_of_fit_without_effect_is_refused(call, argument, options):
     one_line(error, argument)
 
 
+@pytest.mark.slow
 def test_steps_within_a_call_of_several_are_refused_for_a_call_takes_all_of_its_steps():
     model, batches = make(), dataset(X)
     model.compile(keras.optimizers.SGD(0.1), steps_per_execution=4)

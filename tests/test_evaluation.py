@@ -51,6 +51,7 @@ def test_result_equals_all_weights_at_once_whatever_the_chunk(make_model, images
     assert np.abs(log_mean_exp(weights[:50]) - log_mean_exp(weights)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_every_image_counts_once(make_model, images):
     model = make_model()
     batched = nll(model, tf.data.Dataset.from_tensor_slices(images).batch(3), 11, seed=2)
@@ -76,6 +77,7 @@ def test_numbers_of_a_result(make_model, images):
     assert nll(make_model(), images[:1], 9).to_dict()["standard_error"] is None
 
 
+@pytest.mark.slow
 def test_seeds(make_model, images):
     model = make_model()
     first, again, other = (nll(model, images, 9, seed=seed).nll for seed in (1, 1, 2))
@@ -84,6 +86,7 @@ def test_seeds(make_model, images):
     assert np.all(doubled[:7] != doubled[7:])
 
 
+@pytest.mark.slow
 def test_the_encoder_runs_once_for_all_chunks(make_model, images):
     model = make_model()
     graph = tf.function(
@@ -170,6 +173,7 @@ def test_no_effective_sample_size_is_below_one_or_above_all(offset):
     np.testing.assert_array_equal(beyond, np.array([1.0, 1.5, 1000.0, np.nan], np.float32))
 
 
+@pytest.mark.slow
 def test_noise_that_one_sample_explains_counts_as_one(make_model):
     model = make_model(event_shape=(28, 28, 1), seed=2)
     noise = (np.random.default_rng(0).random((40, 28, 28, 1)) < 0.5).astype(np.float32)

@@ -264,6 +264,7 @@ def test_stretched_posteriors_of_one_and_two_layers(latent_dims, images):
     np.testing.assert_allclose(wide.log_prob(z), expected.numpy().sum(axis=-1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_proposals_that_make_no_sense_are_refused(make_model, images):
     for arguments, name in (
         ({"proposal_scale": 0.0}, "proposal_scale"),

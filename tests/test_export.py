@@ -293,6 +293,7 @@ def session(folder):
     session.close()
 
 
+@pytest.mark.slow
 def test_a_graph_session_gives_the_same(session, signatures):
     for endpoint, inputs in requests().items():
         assert_same(session(endpoint, inputs), signatures[endpoint](**inputs))
@@ -500,6 +501,7 @@ class NumbersFromOne(likelihoods.Likelihood):
         return tfp.distributions.LogNormal(parameters, 1.0)
 
 
+@pytest.mark.slow
 def test_warmup_rows_are_in_the_support(tmp_path):
     model = IWAE(3, latent_dim=2, hidden=(4,), likelihood=NumbersFromOne())
     folder = export_saved_model(model, tmp_path)

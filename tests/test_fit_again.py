@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from matplotlib.image import imread
 
@@ -10,6 +11,7 @@ from keras_iwae.experiments import fitting
 from keras_iwae.training import ImageGrids, RunCheckpoint, runs
 
 
+@pytest.mark.slow
 def test_a_fit_after_one_that_went_on_from_a_backup_has_all_its_epochs(make_model, images, tmp_path):
     def backed_up(model, epochs, **options):
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", **options)
@@ -53,6 +55,7 @@ def test_pictures_of_other_channels_show_their_mean(tmp_path):
     assert imread(tmp_path / "figures" / "reconstructions.png").shape[:2] == (4 * 4, 4 * (10 * 4 - 1))
 
 
+@pytest.mark.slow
 def test_epochs_that_are_not_validated_have_no_number_in_the_history(make_model, images, tmp_path):
     for freq, validated in ((2, [False, True]), ([1], [True, False])):
         run = tmp_path / str(freq)

@@ -282,6 +282,7 @@ def arguments_of(layer):
     return names - {"self", "kwargs"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMBERS)
 def test_an_argument_of_the_constructor_cannot_be_set_anew(name):
     model = NUMBERS[name](dict)
@@ -319,6 +320,7 @@ def public(layer):
             yield name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMBERS)
 def test_no_public_attribute_can_be_set_and_ignored(name):
     model = NUMBERS[name](dict)
@@ -331,6 +333,7 @@ def test_no_public_attribute_can_be_set_and_ignored(name):
                 delattr(layer, attribute)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMBERS)
 def test_no_method_can_be_set_on_an_object(name):
     model = NUMBERS[name](dict)
@@ -390,6 +393,7 @@ def test_export_names_what_there_is_in_its_place(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_file_of_weights_goes_round(name, tmp_path):
     model, other = MODELS[name](), MODELS[name]()
@@ -416,6 +420,7 @@ CHECKPOINTED += [{"prior": name} for name in ("mixture", "vamp", "flow")]
 CHECKPOINTED += [{"latent_dim": (3, 2), "hidden": ((5,), (4,)), "prior": prior} for prior in (None, "flow")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", CHECKPOINTED, ids=str)
 def test_tensorflows_checkpoints_hold_every_weight(settings, tmp_path):
     """Of layers in a list of Keras' they hold none, and `assert_existing_objects_matched` finds nothing wrong."""

@@ -161,6 +161,7 @@ def test_the_suite_has_every_family():
         assert type(family.make()) is likelihoods.LIKELIHOODS[name.split(",")[0]]
 
 
+@pytest.mark.slow
 def test_log_prob_is_the_log_density(case):
     found = case.likelihood.log_prob(case.x, case.features)
     assert found.shape == (SAMPLES, BATCH)
@@ -183,6 +184,7 @@ def test_density_sums_to_one(case):
     assert np.abs((density**1.05 * cells).sum(axis=0) - 1.0).max() > 0.005
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_density(case):
     x, cells = case.grid()
     mass = case.density(x) * cells
@@ -256,6 +258,7 @@ def extreme(name):
     return likelihood, np.repeat(raw[:, np.newaxis, np.newaxis], 2, axis=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_extreme_parameters_and_events(name):
     likelihood, raw = extreme(name)

@@ -69,6 +69,7 @@ def test_a_run_that_is_being_trained_is_not_gone_on_with(tmp_path, impatient):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_tuning_that_is_under_way_is_not_begun_beside_itself(tmp_path, impatient, monkeypatch):
     monkeypatch.setattr(tuning, "_train", lambda *_: pytest.fail("it trained"))
     tmp_path.joinpath("out").mkdir()

@@ -244,6 +244,7 @@ def test_automatic_is_what_is_legal():
         assert make_model(objective=objective).get_config()["estimator"] == "reparameterized"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples", [6, 52])
 def test_samples_that_are_drawn_again_are_the_same_in_chunks_too(num_samples):
     """All of the K samples in the backward pass, at once or in chunks: the exact gradient of their bound."""

@@ -206,6 +206,7 @@ def fitted(model, until, since=0):
     return history["loss"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_loaded_go_on_as_if_training_had_never_stopped(tmp_path):
     whole, first, resumed, copy = (small(seed=3, kl_warmup_steps=5) for _ in range(4))
     losses = fitted(whole, 2)
@@ -304,6 +305,7 @@ def with_missingness(_):
     return {**settings, "likelihood": MixedLikelihood(["bernoulli"] * 12)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize(
     "settings",
@@ -541,6 +543,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
 @pytest.mark.parametrize("name", OTHERS)
 def test_weights_of_another_model_are_refused(name, ending, tmp_path):

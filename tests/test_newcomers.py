@@ -21,6 +21,7 @@ def small(**given) -> IWAE:
     return IWAE(6, **{"latent_dim": 2, "hidden": (4,), "num_samples": 3, **given})
 
 
+@pytest.mark.slow
 def test_a_model_that_is_called_sees_what_predict_does():
     model = small(missing="nan")
     masked = np.ma.masked_array(X, X > 0.0)
@@ -34,6 +35,7 @@ def test_a_model_that_is_called_sees_what_predict_does():
         small()(X + 1.0)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_warm_up_starts_the_models_own(tmp_path):
     trained, other = small(kl_warmup_steps=3), small(kl_warmup_steps=50)
     for model in (trained, other):
@@ -50,6 +52,7 @@ def test_a_checkpoint_of_another_warm_up_starts_the_models_own(tmp_path):
     np.testing.assert_array_equal(again.rng, [8, 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, -1, 1.5, "2"])
 @pytest.mark.parametrize("method", ["evaluate", "predict"])
 def test_numbers_of_batches_are_named(method, steps):
@@ -59,6 +62,7 @@ def test_numbers_of_batches_are_named(method, steps):
         getattr(model, method)(X, steps=steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [np.zeros(20), X])
 def test_labels_of_validation_data_are_refused_as_those_of_training_are(second):
     model = small()
@@ -140,6 +144,7 @@ def test_networks_that_are_no_function_are_refused(argument, layer, said):
         small(**{argument: network})
 
 
+@pytest.mark.slow
 def test_networks_that_draw_in_training_alone_are_taken():
     network = keras.Sequential([keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.GaussianNoise(1.0)])
     model = small(encoder=network)

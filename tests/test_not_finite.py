@@ -215,6 +215,7 @@ REFUSING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 @pytest.mark.parametrize("name", REFUSING)
 def test_a_model_that_is_not_finite_is_refused(name, value, tmp_path):
@@ -236,6 +237,7 @@ def broken_run(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [

@@ -52,6 +52,7 @@ def test_what_bytes_mean_is_said_by_both_splits(tmp_path):
     np.testing.assert_array_equal(loaded(path, binarization="levels"), counts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarization", ["dynamic", "static", "threshold", "none", "levels"])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_bits_stay_bits_beside_floats_with_gaps(tmp_path, split, binarization):
@@ -203,6 +204,7 @@ def parameters_of(decoder):
     return {"encoder": keras.layers.Dense(3), "decoder": keras.layers.Dense(decoder)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [

@@ -130,6 +130,7 @@ def _shifted(given):
 
 
 # Those with shortcuts, and one without.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

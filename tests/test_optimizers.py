@@ -28,6 +28,7 @@ def after(optimizer, steps=5, jit_compile=False):
     return [np.asarray(variable) for variable in (*variables, *optimizer.variables)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_the_same_as_kerass_adam(settings, jit_compile):

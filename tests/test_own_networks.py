@@ -166,6 +166,7 @@ def test_each_family_takes_a_subclassed_model(place):
     check_trains(OF_POSTERIORS[place], OwnModel())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_no_such_network_is_named_in_one_line(place, name):
@@ -316,6 +317,7 @@ SQUASHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SQUASHED)
 def test_a_decoder_that_squashes_logits_is_refused(name):
     """With logits in [0, 1] every pixel is at least as probable as not, and training says nothing of it."""
@@ -362,6 +364,7 @@ def pairs(size, *activations):
     return keras.Model(given, keras.layers.Concatenate(axis=-1)(each))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("name", BOUNDED)
 def test_a_last_activation_of_any_kind_is_seen(name, bias):

@@ -143,6 +143,7 @@ POSTERIORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_a_posterior_with_a_mistake_is_refused(name):
     kind, said = POSTERIORS[name]
@@ -344,6 +345,7 @@ def test_coefficients_of_own_terms_may_be_whole_numbers():
     assert np.isfinite(model.train_on_batch(X)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["auto", "reparameterized", "vimco"])
 @pytest.mark.parametrize("learned", [False, True])
 def test_terms_that_ask_for_their_parameter_are_given_it(learned, estimator):

@@ -82,6 +82,7 @@ def test_noise_by_places_is_of_its_law():
         assert abs(neighbours.mean()) < 4.0 / np.sqrt(count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_image_has_its_draws_in_any_batch(family, x):
     model = small(posterior=family)
@@ -95,6 +96,7 @@ def test_an_image_has_its_draws_in_any_batch(family, x):
     assert np.abs(weighed(model, x[13:], 4) - whole[13:]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gaussian", "full_covariance", "mixture", "two layers"])
 def test_so_it_is_with_draws_of_a_wider_proposal(family, x):
     model = two_layers() if family == "two layers" else small(posterior=family)
@@ -109,12 +111,14 @@ def test_a_place_is_a_number_of_int32(x):
         weighed(small(), x, 21, first=2**31 - 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [two_layers, coins])
 def test_so_it_is_with_layers_and_with_discrete_latents(make, x):
     model = make()
     np.testing.assert_allclose(weighed(model, x, 4), weighed(model, x, 21), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", PRIORS)
 def test_draws_of_a_prior_are_each_images_own(prior, x):
     model = small(prior=prior)
@@ -123,6 +127,7 @@ def test_draws_of_a_prior_are_each_images_own(prior, x):
     np.testing.assert_allclose(weighed(model, x[9:], 5, defensive=0.4, first=9), whole[9:], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_so_it_is_with_coins_and_with_a_prior_of_two_layers(x):
     for model in (coins(), two_layers()):
         whole = weighed(model, x, 21, defensive=0.4)
@@ -182,6 +187,7 @@ def test_products_of_chains_are_all_of_one_size(size, x, monkeypatch):
     np.testing.assert_allclose(found.log_likelihood_per_example, np.arange(21), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [21, 5])
 def test_products_of_fits_are_all_of_one_size(size, x, monkeypatch):
     sizes = set()
@@ -287,6 +293,7 @@ class OwnPrior(StandardNormalPrior):
         return tf.random.stateless_normal([num_samples, self.latent_dim], seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", ["posterior", "prior", "top"])
 def test_draws_of_ones_own_class_are_those_of_the_batch(own, x):
     settings = {}

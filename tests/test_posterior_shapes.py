@@ -59,6 +59,7 @@ def test_the_gap_shrinks_from_the_gaussian_to_the_richer_family(gaussian, name, 
     assert abs(log_evidence - weights.mean() - gap) < 4.0 * weights.std() / np.sqrt(20_000) + 5e-3
 
 
+@pytest.mark.slow
 def test_the_refined_family_climbs_the_target():
     target = shapes.Target("crescent")
     posterior = shapes.make("semi_amortized", target)

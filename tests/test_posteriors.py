@@ -92,6 +92,7 @@ def test_the_suite_has_every_family():
     assert {"bernoulli": posteriors.BernoulliPosterior, **EVERY, **OTHERS} == POSTERIORS
 
 
+@pytest.mark.slow
 def test_density_integrates_to_one(case):
     np.testing.assert_allclose(case.expectation(1.0), np.ones(3), atol=1e-3)
     # The density of the noise that z comes of, without the log determinant, does not.
@@ -162,6 +163,7 @@ def test_reparameterize_is_the_draw_itself(case):
     assert np.abs(drawn).max() > 0.1
 
 
+@pytest.mark.slow
 def test_gradient_in_z_against_finite_differences(case):
     z = case.q.sample([5], seed=SEED)
     with tf.GradientTape() as tape:
@@ -174,6 +176,7 @@ def test_gradient_in_z_against_finite_differences(case):
         np.testing.assert_allclose(gradient[..., unit], difference, rtol=2e-2, atol=5e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY)
 def test_every_weight_gets_a_gradient(family):
     model = IWAE(SHAPE, latent_dim=4, hidden=(8,), posterior=family, num_samples=5)
@@ -223,6 +226,7 @@ def test_a_flow_is_inverted_and_differentiated_under_xla():
     assert all(1e-8 < np.abs(gradient).max() < 1e4 for gradient in gradients())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY)
 def test_shapes_with_several_axes_of_draws(family):
     q = make_posterior(family, latent_dim=5).distribution(X)
@@ -256,6 +260,7 @@ def test_configuration_and_weights_survive_saving(family):
     np.testing.assert_array_equal(ours[1], theirs[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY)
 def test_log_densities_are_float32_under_mixed_precision(family):
     model = IWAE(SHAPE, latent_dim=3, hidden=(8,), posterior=family, dtype="mixed_bfloat16")

@@ -78,6 +78,7 @@ def test_densities_integrate_to_one_and_are_those_of_the_draws(model):
     assert any(far)
 
 
+@pytest.mark.slow
 def test_log_likelihoods_are_those_of_quadrature(model):
     axis = np.linspace(-14.0, 14.0, 701).astype(np.float32)
     z = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 1, 2)
@@ -124,6 +125,7 @@ def test_vamp_is_the_mean_of_the_posteriors_at_its_pseudo_inputs():
     np.testing.assert_allclose(prior.log_prob(z), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("evaluate", "graphs"),
     [
@@ -191,6 +193,7 @@ def test_pseudo_inputs_start_as_examples_and_stay_in_the_support():
         model_with("flow").initialize_pseudo_inputs(X)
 
 
+@pytest.mark.slow
 def test_trains_saves_and_judges(model, tmp_path):
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -214,6 +217,7 @@ def test_draws_of_what_is_exported_are_those_of_the_model(model, tmp_path):
     np.testing.assert_allclose(answer["probabilities"], model.sample(3, seed=7).mean, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixture", "flow"])
 def test_is_of_the_last_of_several_layers(name):
     model = model_with(name, latent_dim=(3, 2), hidden=((5,), (4,)))
@@ -399,6 +403,7 @@ class Narrow(StandardNormalPrior):
         return 0.8 * super().sample(num_samples, seed)
 
 
+@pytest.mark.slow
 def test_own_priors_are_held_to_their_draws():
     wrong = {Doubled: "`sample`, too.* Received: Doubled", Wide: r"gives \[N, 2\]", Summed: r"is finite, \[K, B\]"}
     wrong |= {Mixing: "of each latent by itself", Moved: "`log_prob`, too", Elsewhere: "`sample`, too"}

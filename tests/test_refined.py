@@ -179,6 +179,7 @@ def test_draws_that_fitted_a_proposal_are_no_draws_of_it(bernoulli, monkeypatch)
         assert (abs(off) < 4.0) == right, off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounded", [True, False])
 def test_a_fitted_mean_is_gone_to_only_as_far_as_draws_have_such_a_density(bounded, monkeypatch):
     """Of posteriors that are far from normal the least-squares fit may lie anywhere, which the control shows."""
@@ -206,6 +207,7 @@ def test_the_largest_portion_of_a_step_that_keeps_the_density_is_gone():
     np.testing.assert_array_equal(found[:, 0], [1.0, 0.5, 0.25, 0.0, 0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("posterior", "components"), [("gaussian", 18), ("full_covariance", 18), ("iaf", 16)])
 def test_the_encoders_gaussian_is_adapted_too_and_drawn_from(posterior, components):
     model = IWAE((4, 3, 1), latent_dim=2, hidden=(8,), num_samples=5, seed=1, posterior=posterior)
@@ -299,6 +301,7 @@ def test_whatever_the_posterior(make_model, images, settings):
     check(nll(model, np.tile(images, (30, 1, 1, 1)), proposal="refined"), truth, 30)
 
 
+@pytest.mark.slow
 def test_many_units_whose_posterior_is_no_gaussian_have_one_component_to_adapt(images):
     model = IWAE((4, 3, 1), latent_dim=(60, 10), hidden=((8,), (8,)))
     found = nll(model, images[:2], num_samples=10, proposal="adapted")

@@ -310,6 +310,7 @@ def test_latents_of_another_width_are_refused(name):
     assert np.isfinite(made.log_weights(X, 5, SEED)).all()
 
 
+@pytest.mark.slow
 def test_what_is_served_refuses_and_answers_no_row(model, tmp_path):
     export_saved_model(model, tmp_path)
     served = load_saved_model(tmp_path).signatures

@@ -68,6 +68,7 @@ def behind(layer):
     return keras.Sequential([keras.layers.Dense(4, "tanh"), layer], name="network")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWICE_REFUSED)
 def test_what_differs_between_two_runs_of_a_decoder_is_refused_beside_resampling(name):
     layer = TWICE_REFUSED[name]()
@@ -76,6 +77,7 @@ def test_what_differs_between_two_runs_of_a_decoder_is_refused_beside_resampling
         make(backward_samples=2, decoder=behind(layer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWICE_TAKEN)
 def test_what_is_the_same_in_two_runs_of_a_decoder_trains_beside_resampling(name):
     decoder = behind(TWICE_TAKEN[name]())

@@ -240,6 +240,7 @@ def test_what_is_no_bernoulli_is_trained_judged_and_drawn(options, tmp_path):
     np.testing.assert_array_equal(evaluation_images(run, 30, seed=0), next(iter(batches)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("binarization", "largest"), [("levels", 9), ("none", 255), ("dynamic", 255), ("threshold", 200)]
 )

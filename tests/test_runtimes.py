@@ -96,6 +96,7 @@ def files(request, model, tmp_path_factory) -> dict[str, Path]:
     return export_runtime(model, tmp_path_factory.mktemp(request.param), request.param)
 
 
+@pytest.mark.slow
 def test_each_endpoint_is_a_file(files):
     assert set(files) == set(NAMES)
     (folder,) = {file.parent for file in files.values()}

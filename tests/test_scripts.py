@@ -194,6 +194,7 @@ def test_progress_is_shown_where_stderr_is_a_terminal(tmp_path, monkeypatch, ter
     assert err.getvalue().splitlines()[-1] == f"{script}.py: error: verbose={terminal}"
 
 
+@pytest.mark.slow
 def test_progress_leaves_the_results_alone(tmp_path):
     few = ["--model", "digits-iwae-k50", "--k", 5, "--limit", 3, "--json"]
     shown, silent = (call("evaluate_nll", *few, cwd=tmp_path, err=err) for err in (Terminal(), io.StringIO()))
@@ -217,6 +218,7 @@ def test_a_count_of_none_is_refused_by_its_options_name(tmp_path, beside, option
     assert said.splitlines()[-1] == f"evaluate_nll.py: error: {expected}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "name"),
     [(["--seed", -1], "seed"), (["--proposal-scale", 0], "proposal_scale"), (["--defensive", -1], "defensive")],

@@ -123,6 +123,7 @@ def sensitivity(model):
     return tf.norm(tf.concat(tape.gradient(climbed, (loc, log_scale)), axis=-1), axis=-1).numpy()
 
 
+@pytest.mark.slow
 def test_steps_do_not_multiply_a_gradient(monkeypatch):
     """A decoder so steep that the steps overshoot: untamed, one image's gradient would outweigh all others."""
 
@@ -154,6 +155,7 @@ def test_without_differentiating_the_steps_are_constants():
         np.testing.assert_allclose(found, like, rtol=1e-3, atol=1e-5, err_msg=variable.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("differentiable", [True, False])
 def test_no_step_leaves_the_range_of_the_scales(differentiable):
     found = [
@@ -166,11 +168,13 @@ def test_no_step_leaves_the_range_of_the_scales(differentiable):
     assert found[1].min() < -0.05 + 1e-5
 
 
+@pytest.mark.slow
 def test_an_image_has_one_posterior_whatever_is_beside_it():
     posterior = make().posterior
     np.testing.assert_allclose(posterior.mean(X)[1:], posterior.mean(X[1:]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_estimators_and_options():
     for estimator in ("dreg", "vimco", "rws"):
         with pytest.raises(ValueError, match=r"`estimator`. Expected 'reparameterized' .*differentiable=False"):

@@ -77,6 +77,7 @@ def outcome(call):
         return re.sub(r"received for `[^`]*`", "received for `source`", str(error))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarization", BINARIZATIONS)
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_test_split_is_that_of_the_file_or_refused_in_the_same_words(folders, name, binarization):
@@ -96,6 +97,7 @@ def test_the_test_split_is_that_of_the_file_or_refused_in_the_same_words(folders
     assert rows(data.load(folder, "test", 5, binarization, seed=3)).tobytes() == ours.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarization", BINARIZATIONS)
 def test_a_named_data_set_has_the_same_splits_means_and_levels(digits, binarization):
     for split in ("validation", "test"):
@@ -112,6 +114,7 @@ def test_a_named_data_set_has_the_same_splits_means_and_levels(digits, binarizat
     assert [data.num_examples(digits, split) for split in ("train", "validation", "test")] == [1297, 200, 300]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bits", "gaps", "counts"])
 def test_means_are_those_of_the_training_split(folders, name):
     binarization = "levels" if name == "counts" else "none"
@@ -120,6 +123,7 @@ def test_means_are_those_of_the_training_split(folders, name):
     assert data.has_missing(folders[name]) == (name == "gaps")
 
 
+@pytest.mark.slow
 def test_what_the_source_lacks_is_cut_from_its_training_split(folders, tmp_path):
     stored = [rows(data.load(folders["bytes"], split, 1, "none")) for split in ("train", "validation", "test")]
     assert as_set(np.concatenate(stored[:2])) == as_set(UNITS[:70])
@@ -163,6 +167,7 @@ def test_an_order_is_that_of_every_version_of_tensorflow():
     assert far.numpy().tolist() == [306757848188, 811297252751]
 
 
+@pytest.mark.slow
 def test_each_example_comes_once_a_pass_in_another_order_each_time(digits):
     batches = data.load(digits, "train", 1, "none", seed=2)
     first, second = rows(batches), rows(batches)
@@ -175,6 +180,7 @@ def test_each_example_comes_once_a_pass_in_another_order_each_time(digits):
     assert len(data.load(digits, "train", 100)) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarization", ["dynamic", "static"])
 def test_an_epoch_is_decided_by_seed_and_number_alone(digits, binarization, tmp_path):
     def load(source=digits, seed=7, first=0):
@@ -190,6 +196,7 @@ def test_an_epoch_is_decided_by_seed_and_number_alone(digits, binarization, tmp_
     assert data.fingerprint(other, "train") == data.fingerprint(digits, "train")
 
 
+@pytest.mark.slow
 def test_pixels_of_a_batch_are_drawn_as_those_in_memory(tmp_path):
     """Of examples that are all alike the order is no matter, and what is drawn is left."""
     np.savez(tmp_path / "x.npz", x_train=np.repeat(GREY[:1], 60, axis=0), x_test=GREY[:9])
@@ -347,6 +354,7 @@ def test_what_cannot_be_converted_is_refused_and_leaves_nothing(tmp_path):
     refused(tmp_path, "Expected arrays that NumPy wrote in .*y.npz", tmp_path / "y.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x_validation", "x_val"])
 def test_a_validation_split_of_the_source_is_kept(tmp_path, name):
     file = tmp_path / "x.npz"
@@ -374,6 +382,7 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path, digits):
     assert sorted(file.stat().st_mtime_ns for file in digits.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_parquet_files_are_converted(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -411,6 +420,7 @@ def test_parquet_files_are_converted(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["shuffled", "named", "two", "range"])
 def test_an_index_of_pandas_is_no_entry(tmp_path, index):
     """The numbers of the rows of a frame that was shuffled were learned as its last column."""

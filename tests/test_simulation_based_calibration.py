@@ -66,6 +66,7 @@ def test_values_that_are_equal_come_before_or_after_by_lot():
     assert not found.off.any()
 
 
+@pytest.mark.slow
 def test_the_seed_decides():
     model = LinearGaussian()
     one, again, other = (simulation_based_calibration(model, 30, 1, seed=seed).ranks for seed in (1, 1, 2))

@@ -103,6 +103,7 @@ def thing(name):
     return pkgutil.resolve_name(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIRECTIVES)
 def test_a_name_of_the_reference_is_there(name):
     assert thing(name).__doc__

@@ -33,6 +33,7 @@ def quickly(monkeypatch):
     monkeypatch.setattr(inference_gap, "NUM_STEPS", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_latents_in_any_order_are_the_same(name):
     model, told = small(**MODELS[name]), []
@@ -44,6 +45,7 @@ def test_latents_in_any_order_are_the_same(name):
     assert told == [0, 10, 200, 200]
 
 
+@pytest.mark.slow
 def test_gaps_in_any_order_are_the_same_and_the_first_are_kept(tmp_path, monkeypatch, quickly):
     monkeypatch.setattr(inference_gap, "_BATCH", 2)
     model, asked = small(), []
@@ -72,6 +74,7 @@ def test_gaps_in_any_order_are_the_same_and_the_first_are_kept(tmp_path, monkeyp
     np.testing.assert_equal(*(dict(read_arrays(folder / "inference-gap.npz")) for folder in folders))
 
 
+@pytest.mark.slow
 def test_the_same_images_have_draws_of_their_own_in_every_hundred(tmp_path, monkeypatch, quickly):
     monkeypatch.setattr(inference_gap, "_BATCH", 2)
     gap = inference_gap.gap_of_run(tmp_path, "of it", small(), np.concatenate([X[:2], X[:2]]), 3, lambda share: None)

@@ -209,6 +209,7 @@ def test_what_was_there_is_written_as_it_was(name, tmp_path):
     assert (after[3][1], after[4][2]) == ("7", "b c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "marks", "last"),
     [

@@ -26,6 +26,7 @@ def values(table, size=3):
     return [None if pd.isna(cell) else cell for cell in cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [*MISSING, *LONE])
 def test_words_among_numbers_are_gaps_whatever_is_said_of_the_column(word, tmp_path):
     assert values(opened(tmp_path, [*NUMBERS, word])) == [1.0, 2.5, 3.0, 40.0, None]
@@ -45,6 +46,7 @@ def test_what_is_a_gap_wherever_it_is(word, tmp_path):
         assert values(opened(tmp_path, [*TEXTS, word], kinds=given)) == [*TEXTS, word]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", LONE)
 @pytest.mark.parametrize("texts", [TEXTS, ["TRUE", "FALSE"], ["1", "2", "3+"], ["0", "+"], ["?", "b"]])
 def test_a_lone_dash_beside_text_is_asked_about(texts, word, tmp_path):
@@ -75,6 +77,7 @@ def test_a_column_of_nothing_but_dashes_has_no_value(tmp_path):
     assert values(opened(tmp_path, ["-", ".", ""])) == [None] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [*DOUBTFUL, "None", "1E999", "-inf", "Infinity"])
 def test_a_word_that_may_be_a_level_is_one_among_texts_and_asked_about_among_numbers(word, tmp_path):
     texts = ["mild", word, "severe"]

@@ -44,6 +44,7 @@ def filled_in(table, given, level, out):
     return [line.split(";")[0] for part in parts for line in part.read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["categorical", "binary", "Column"])
 @pytest.mark.parametrize("name", LETTERS)
 def test_levels_that_are_said_are_texts_to_the_letter(name, said, tmp_path):

@@ -37,6 +37,7 @@ READ = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("doubtful", READ)
 @pytest.mark.parametrize("other", FORMS)
 def test_marks_that_one_file_leaves_open_are_said_by_the_other(doubtful, other, tmp_path):
@@ -51,6 +52,7 @@ def test_marks_that_one_file_leaves_open_are_said_by_the_other(doubtful, other, 
                 assert values(table)[0] == READ[doubtful][other]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one", ["American", "European", "German", "no marks", "points between commas"])
 def test_files_that_say_what_their_marks_are_have_their_own(one, tmp_path):
     for other in ("American", "European", "German", "no marks"):

@@ -150,6 +150,7 @@ def test_the_page_says_what_was_missing_and_loads_nothing(filled):
     assert "held out" not in page.text
 
 
+@pytest.mark.slow
 def test_the_page_of_a_learned_mechanism_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(filling, "IWAEImputer", Quick)
     files = impute_file(write(tmp_path / "in.csv", table()), tmp_path / "out.csv", ignore=["id"])
@@ -183,6 +184,7 @@ class Quick(IWAEImputer):
         return Imputations([filled] * num_imputations, RowTrust.of(frame.isna().to_numpy(), None), filled)
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_and_gives_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(filling, "IWAEImputer", Quick)
     source, out, whole = write(tmp_path / "in.csv", table()), tmp_path / "a" / "out.csv", tmp_path / "b" / "out.csv"
@@ -326,6 +328,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == files
 
 
+@pytest.mark.slow
 def test_rows_are_scored_by_the_proposal_that_is_said(tmp_path):
     write(tmp_path / "survey.csv", table())
     for proposal in ("amortized", "adapted"):
@@ -367,6 +370,7 @@ class Seen(IWAEDensity):
         return frame.astype(float) * 0.0 - np.arange(frame.shape[1]) * (np.arange(len(frame))[:, np.newaxis] == 0)
 
 
+@pytest.mark.slow
 def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "IWAEDensity", Seen)
     names = ["row", "x", "oddest", "column_row", "missing", "log_likelihood"]
@@ -393,6 +397,7 @@ def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
     assert open_table(tmp_path / "out.csv", ignore=["oddest"]).names == [*header[:3], *free]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joining", [(filling, "_join_verdicts"), (scoring, "_join")])
 def test_what_is_written_of_all_rows_is_never_in_memory_together(joining, tmp_path, monkeypatch):
     room, name = joining

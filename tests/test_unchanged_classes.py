@@ -72,6 +72,7 @@ def model_of(posterior, likelihood, objective, own):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", TOGETHER, ids=lambda kinds: kinds[0].__name__)
 def test_what_changes_nothing_is_what_it_inherits_from(kinds, eagerly, tmp_path):
     plain, model = model_of(*kinds, False), model_of(*kinds, True)
@@ -88,6 +89,7 @@ def test_what_changes_nothing_is_what_it_inherits_from(kinds, eagerly, tmp_path)
         np.testing.assert_array_equal(model.log_weights(*given), loaded.log_weights(*given))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(name for name in priors.__all__ if name.endswith("Prior") and name != "Prior"))
 def test_priors_that_change_nothing_have_the_same_density(name):
     kind, settings = getattr(priors, name), {} if name == "HierarchicalPrior" else {"latent_dim": 3}
@@ -105,6 +107,7 @@ def test_priors_that_change_nothing_have_the_same_density(name):
     np.testing.assert_array_equal(loaded.log_prob(z), plain.log_prob(z))
 
 
+@pytest.mark.slow
 def test_the_other_parts_too(eagerly, tmp_path):
     encoder = unchanged(EventEncoder)(dense_encoder((3,)))
     avb = unchanged(AVB)(D, hidden=(3,), posterior=unchanged(ImplicitPosterior)(encoder, 2, units=3))

@@ -27,6 +27,7 @@ def of_class(kind, fitted):
     return found
 
 
+@pytest.mark.slow
 def test_what_a_mask_leaves_out_is_not_learned(imputer):
     observed = [X[~gaps, place] for place, gaps in enumerate(GAPS.T)]
     np.testing.assert_allclose(imputer.coding_.centers, [cells.mean() for cells in observed])
@@ -81,6 +82,7 @@ def of_text():
     return IWAEImputer(**TINY).fit(pd.DataFrame({"age": X[:, 0], "sex": sex, "flag": [0, 1, 1] * 10}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist], ids=["array", "list"])
 @pytest.mark.parametrize("cell", [np.nan, 1.0])
 def test_an_array_has_no_column_of_text(make, cell, of_text):
@@ -120,6 +122,7 @@ def test_held_out_cells_are_of_the_same_rows(of_frames, monkeypatch):
             of_frames.score_held_out(holes, values)
 
 
+@pytest.mark.slow
 def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     visits = pd.array(np.minimum(RNG.poisson(250.0, 30), 255), "UInt8")
     frame = pd.DataFrame({"visits": visits}).mask(GAPS[:, :1])

@@ -35,6 +35,7 @@ WRITING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITING)
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path, dead, name):
     path, other = tmp_path / name, tmp_path / f"other-{name}"
@@ -59,6 +60,7 @@ def half(path):
         full()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITING)
 @pytest.mark.parametrize("where", ["while it is written", "at the end"])
 def test_a_full_disk_is_an_error_with_the_name_of_the_file(tmp_path, monkeypatch, name, where):
@@ -104,6 +106,7 @@ def test_what_another_machine_is_writing_is_not_removed(tmp_path, dead, monkeypa
 TEXTS = sorted((Path(folders.__file__).parents[1]).rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_texts_are_written_in_one_encoding_wherever_they_are_written():
     """JSON has no other letters than ASCII's."""
     without = []

@@ -239,6 +239,7 @@ FIXED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIXED)
 def test_models_of_other_fixed_numbers_are_others_and_a_saved_one_is_itself(name, tmp_path):
     def made(one):
