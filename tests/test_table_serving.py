@@ -203,7 +203,7 @@ def names(*columns):
 
 def test_names_that_tensorflow_takes():
     columns = [Column(name, "real") for name in (0, "seed", "class", "größe", "_x")]
-    assert names(*columns) == ["column_0", "column_seed", "class", "gr__e", "column__x"]
+    assert names(*columns) == ["column_0", "column_seed", "column_class", "gr__e", "column__x"]
     assert names(Column("self", "real"), Column("Seed", "real")) == ["column_self", "column_Seed"]
     with pytest.raises(ValueError, match=r"`column 'a'`. Expected a name that differs from 'A' in letters, large"):
         names(Column("A", "real"), Column("a", "real"))
@@ -216,6 +216,20 @@ def test_names_that_tensorflow_takes():
         ValueError, match=r"`column 'x'`. Expected levels that float64 holds, .*Received: 9007199254740993"
     ):
         served_columns(Coding(Schema(columns), (0.0,), (1.0,), (False,), (1.0,)))
+
+
+def test_words_of_python_as_names_and_braces_in_levels(tmp_path):
+    levels = ["{}", "a{x}", "{"]
+    frame = pd.DataFrame({"class": np.arange(12.0), "None": np.arange(12.0) % 5, "kind": levels * 4})
+    imputer = IWAEImputer(latent_dim=1, hidden=(2,), max_steps=1, num_samples=2, random_state=0).fit(frame)
+    keras_iwae.export_saved_model(imputer, tmp_path)
+    impute = keras_iwae.load_saved_model(tmp_path).signatures["impute"]
+    request = {"column_class": tf.constant([3.0], tf.float64), "column_None": tf.constant([1.0], tf.float64)}
+    assert impute(**request, kind=tf.constant(["{}"]))["kind"].numpy().tolist() == [b"{}"]
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        impute(**request, kind=tf.constant(["{}{}"]))
+    said = str(error.value).replace("\\", "")
+    assert "`column 'kind'`. Expected one of the 3 levels 'a{x}', '{', '{}'. Received: [\"{}{}\"]" in said
 
 
 def test_a_limit_of_samples_lets_one_row_through(imputer, tmp_path):

@@ -1,5 +1,6 @@
 """Cells of one column as tensors: from the units of the table to the numbers of the model, and back."""
 
+import keyword
 import math
 import re
 from typing import NamedTuple
@@ -106,7 +107,9 @@ class Cells(NamedTuple):
     def _checked(self, missing: tf.Tensor, known: tf.Tensor, cells: tf.Tensor, expected: str) -> tf.Tensor:
         """`missing`, once all cells are known to be some that the column may have."""
         wrong = tf.boolean_mask(cells, tf.logical_not(known))[:1]
-        message = tf.strings.format(f"{MARK}column {self.name!r}`. Expected {expected}. Received: {{}}", (wrong,))
+        # Levels may have braces in them, which a template would take for places of its own.
+        received = tf.strings.format("{}", (wrong,))
+        message = tf.strings.join([f"{MARK}column {self.name!r}`. Expected {expected}. Received: ", received])
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(known), [message])]):
             return tf.identity(missing)
 
@@ -115,8 +118,9 @@ def served_columns(coding: Coding) -> list[Cells]:
     """The columns of a table as they are served.
 
     A name is that of the column with `_` in the place of what is no letter of ASCII, digit or underscore; one that
-    begins otherwise than with a letter, or is that of another input or answer, has `column_` before it. Large letters
-    and small ones are the same there, as they are to TensorFlow.
+    begins otherwise than with a letter, is that of another input or answer, or is a word of Python's own, which is no
+    argument's name, has `column_` before it. Large letters and small ones are the same there, as they are to
+    TensorFlow.
 
     Raises:
         ValueError: which names the column, if two would have one name, or levels are of several types or empty text.
@@ -125,7 +129,8 @@ def served_columns(coding: Coding) -> list[Cells]:
     found = []
     for place, column in enumerate(coding.schema):
         name = re.sub(r"[^0-9A-Za-z_]", "_", str(column.name))
-        name = name if name[:1].isalpha() and name.lower() not in _TAKEN else f"column_{name}"
+        free = name[:1].isalpha() and name.lower() not in _TAKEN and not keyword.iskeyword(name)
+        name = name if free else f"column_{name}"
         if name.lower() in names:
             other, own = names[name.lower()]
             raise ValueError(
