@@ -66,7 +66,8 @@ class StoppedInValidation(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(make_model, images):
+@pytest.mark.parametrize("undone_by", ["the same callback", "another", "hand"])
+def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(make_model, images, undone_by):
     model, averages = make_model(), AveragesAfterEpochs()
     model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
     options = {"batch_size": 4, "validation_data": images[:4], "verbose": 0}
@@ -75,6 +76,9 @@ def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(mak
         model.fit(images, callbacks=[averages, seen, StoppedInValidation(), averages.ends], **options)
     assert np.abs(seen.weights() - seen.steps[-1]).max() > 1e-3
     again = Seen()
+    if undone_by == "hand":
+        exchange_averages(model)
+    averages = AveragesAfterEpochs() if undone_by == "another" else averages
     model.fit(images, callbacks=[averages, again, averages.ends], **options)
     np.testing.assert_array_equal(again.begun[0], seen.steps[-1])
     np.testing.assert_array_equal(again.validated[0], again.ended[0])
@@ -102,6 +106,17 @@ def test_an_optimizer_without_averages_is_refused_before_the_first_step(make_mod
     for none in (model, keras_iwae.IWAE(images.shape[1:], latent_dim=2)):
         with pytest.raises(ValueError, match="use_ema=True"):
             exchange_averages(none)
+
+
+def test_averages_that_would_stay_in_the_model_are_refused_before_the_first_step(make_model, images):
+    model, averages = make_model(), AveragesAfterEpochs()
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    with pytest.raises(ValueError, match=r"`optimizer`\. Expected one with averages\. .*before its first step"):
+        exchange_averages(model)
+    for callbacks in ([averages], [averages.ends, averages]):
+        with pytest.raises(ValueError, match=r"`callbacks`\. Expected the `ends` of AveragesAfterEpochs behind it"):
+            model.fit(images, batch_size=4, callbacks=callbacks, verbose=0)
+    assert int(model.optimizer.iterations) == 0
 
 
 def test_exchanging_twice_is_nothing(make_model, images):

@@ -18,19 +18,23 @@ def exchange_averages(model: keras.Model) -> None:
     """Let weights and their averages change places; twice, nothing has happened.
 
     Args:
-        model: a model whose optimizer has `use_ema`, built.
+        model: a model whose optimizer has `use_ema`, and has taken a step or was loaded.
 
     Raises:
-        ValueError: if the optimizer keeps no averages.
+        ValueError: if the optimizer keeps no averages, or has none before its first step.
 
     References:
         Polyak, Juditsky (1992), Acceleration of stochastic approximation by averaging.
     """
     optimizer = _with_averages(model)
+    if not optimizer.built:
+        raise ValueError(f"{MARK}optimizer`. Expected one with averages. Received: one before its first step")
     for weight, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True):
         before = tf.identity(weight.value)
         weight.assign(average)
         average.assign(before)
+    # Whoever exchanges them by hand has undone what a stopped fit left.
+    optimizer._exchanged_in_fit = False
 
 
 def _with_averages(model: keras.Model) -> keras.optimizers.Optimizer:
@@ -49,21 +53,33 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
     """Let a model have the averages of its weights for validation and for the callbacks after it, and then its own.
 
     It comes first, and what it has at `ends`, another callback, last: what lies between the two sees the averages when
-    an epoch ends. Keras itself leaves the averages in the model when `fit` does.
+    an epoch ends. Keras itself leaves the averages in the model when `fit` does. A fit that was stopped while the model
+    was judged leaves them in it too; the next one with such a callback goes on from the weights.
 
     Raises:
-        ValueError: from `fit`, if the optimizer has no `use_ema`.
+        ValueError: from `fit`, if the optimizer has no `use_ema`, or `ends` is not among the callbacks behind it.
     """
 
     def __init__(self):
         super().__init__()
-        self._exchanged = False
-        self.ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self._set(False))
+        self._has_ends = False
+        self.ends = keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: setattr(self, "_has_ends", True),
+            on_epoch_end=lambda epoch, logs: self._set(False),
+        )
 
     def on_train_begin(self, logs=None):
+        self._has_ends = False
         _with_averages(self.model)
         # Of a fit that was stopped while it was judged.
         self._set(False)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._has_ends:
+            raise ValueError(
+                f"{MARK}callbacks`. Expected the `ends` of AveragesAfterEpochs behind it, as the last. Received: none "
+                "there"
+            )
 
     def on_test_begin(self, logs=None):
         self._set(True)
@@ -73,6 +89,8 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
         self._set(True)
 
     def _set(self, exchanged: bool) -> None:
-        if exchanged != self._exchanged:
+        # Kept where the averages are: the next fit may have another callback.
+        optimizer = _with_averages(self.model)
+        if exchanged != getattr(optimizer, "_exchanged_in_fit", False):
             exchange_averages(self.model)
-        self._exchanged = exchanged
+            optimizer._exchanged_in_fit = exchanged
