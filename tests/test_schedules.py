@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_iwae import AVB, IWAE
 from keras_iwae.training import Budget, FewerSamplesFirst
@@ -41,6 +42,15 @@ def test_every_step_has_its_stages_rate():
     last = passes_of(STAGES) * steps
     np.testing.assert_allclose([float(schedule(last - 1)), float(schedule(last + 10**6))], 1e-4, rtol=1e-6)
     np.testing.assert_allclose(float(PaperSchedule(steps, 0.01)(0)), 0.01)
+
+
+def test_stages_of_many_steps_begin_beyond_int32():
+    steps = 2_000_000
+    schedule = PaperSchedule(steps)
+    for stage in range(1, STAGES):
+        begins = tf.constant(passes_of(stage) * steps, tf.int64)
+        rates = [float(schedule(begins - 1)), float(schedule(begins))]
+        np.testing.assert_allclose(rates, [1e-3 * 10 ** (-i / 7) for i in (stage - 1, stage)], rtol=1e-6)
 
 
 def test_schedule_goes_through_adam_and_json():

@@ -52,8 +52,9 @@ class PaperSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.steps_per_pass = check_integer("steps_per_pass", steps_per_pass)
 
     def __call__(self, step):
-        step = keras.ops.cast(step, "int32")
-        ends = keras.ops.convert_to_tensor([passes_of(i) * self.steps_per_pass for i in range(1, STAGES)], "int32")
+        # Of many steps a pass the later stages begin beyond int32.
+        step = keras.ops.cast(step, "int64")
+        ends = keras.ops.convert_to_tensor([passes_of(i) * self.steps_per_pass for i in range(1, STAGES)], "int64")
         stage = keras.ops.sum(keras.ops.cast(step >= ends, "float32"))
         return self.initial_learning_rate * keras.ops.power(10.0, -stage / (STAGES - 1))
 
