@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,26 @@ def test_who_lets_go_in_time_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "time", let_go)
     with held_folder(tmp_path, "out"):
         pass
+
+
+def test_records_of_evaluations_that_end_at_one_time_are_all_kept(tmp_path, monkeypatch):
+    # What a killed process leaves is no hindrance.
+    tmp_path.joinpath(".metrics.json.lock").touch()
+    read = runs.read_metrics
+
+    def read_slowly(run):
+        found = read(run)
+        time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(runs, "read_metrics", read_slowly)
+    threads = [Thread(target=runs.update_metrics, args=(tmp_path, {f"nll_{i}": {"nll": 1.0}})) for i in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(read(tmp_path)) == [f"nll_{i}" for i in range(4)]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
 def test_a_run_that_is_being_trained_is_not_gone_on_with(tmp_path, impatient):

@@ -33,7 +33,7 @@ from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, computing_settings, is_own_class
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.laws import same_law
-from keras_iwae.foundation.locks import held_folder
+from keras_iwae.foundation.locks import held_file, held_folder
 from keras_iwae.foundation.moved_weights import moved_weights
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -110,6 +110,7 @@ __all__ = [
     "float32_products",
     "gaussian_mixture_log_prob",
     "having_rows",
+    "held_file",
     "held_folder",
     "is_known",
     "is_own_class",

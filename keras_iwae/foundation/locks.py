@@ -1,4 +1,4 @@
-"""One process at a time at work in a folder."""
+"""One process at a time at work in a folder, or on a file."""
 
 import contextlib
 import os
@@ -45,6 +45,45 @@ def held_folder(folder: Path, argument: str, patience: float | None = None) -> I
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held_file(path: Path) -> Iterator[None]:
+    """Hold a file for the block, which takes a moment: to read it, add to it and write it anew.
+
+    Others who ask for it wait. It need not be there, and may be replaced by another: what is locked is a file beside
+    it, which is removed in the end; where a killed process left one, it is taken. Where the system has no such locks,
+    nothing is held.
+
+    Args:
+        path: the file, in a folder that is there.
+
+    Yields:
+        nothing.
+    """
+    if os.name == "nt":
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = _held_lock(lock)
+    try:
+        yield
+    finally:
+        # Before it is let go: whoever makes another then has one of this moment.
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _held_lock(lock: Path) -> int:
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+        while not _let(descriptor):
+            time.sleep(_PAUSE)
+        # Whoever held it has removed it, and another may hold the next.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor
+        os.close(descriptor)
 
 
 def _opened(folder: Path) -> int | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import keras
 
-from keras_iwae.foundation import MARK, check_folder, command_line, remove_leftovers, replacing, write_json
+from keras_iwae.foundation import MARK, check_folder, command_line, held_file, remove_leftovers, replacing, write_json
 from keras_iwae.models import AVB, IWAE
 
 ROOT = Path("saved_models")
@@ -112,9 +112,10 @@ def read_metrics(run: str | os.PathLike) -> dict:
 
 
 def update_metrics(run: str | os.PathLike, metrics: Mapping) -> None:
-    """Add to the run's `metrics.json`, or replace what it had under the same names."""
+    """Add to the run's `metrics.json`, or replace what it had under the same names; one process after the other."""
     path = Path(run) / "metrics.json"
-    write_json(path, {**read_metrics(run), **metrics})
+    with held_file(path):
+        write_json(path, {**read_metrics(run), **metrics})
 
 
 def save_model(model: IWAE | AVB, path: str | os.PathLike) -> None:
