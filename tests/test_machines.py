@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,12 +16,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_iwae import load
+from keras_iwae import IWAE, load
 from keras_iwae.experiments import ExperimentConfig, train
 from keras_iwae.experiments.many_rows import reproduce_rows
 from keras_iwae.experiments.reproduction import reproduce
 from keras_iwae.experiments.sweep import sweep
-from keras_iwae.training import machines, number_of_machines, over_machines, waiting
+from keras_iwae.training import fit_over_machines, machines, number_of_machines, over_machines, waiting
 
 HERE = Path(__file__).parent
 TRAIN = HERE.parent / "scripts" / "train.py"
@@ -114,6 +115,27 @@ def test_samples_of_a_fit_end_with_it(of_three):
 )
 def test_what_fails_over_machines_is_refused(of_three, name, said):
     assert all(said in of_one["refused"][name] for of_one in of_three)
+
+
+def test_what_a_loop_over_machines_cannot_do_is_refused_at_once():
+    """By one process as by several."""
+    alone = machines.Machines(tf.distribute.get_strategy(), 0, 1)
+    model, batches = IWAE(6, latent_dim=1, hidden=(3,)), tf.data.Dataset.from_tensors(tf.zeros([2, 6]))
+    for given, said in (
+        ({"initial_epoch": "0"}, "`initial_epoch`. Expected an integer of at least 0. Received: '0'"),
+        ({"initial_epoch": 0.0}, "`initial_epoch`. Expected an integer of at least 0. Received: 0.0"),
+        ({"initial_epoch": -2}, "`initial_epoch`. Expected an integer of at least 0. Received: -2"),
+        ({"initial_epoch": 2}, "`initial_epoch`. Expected at most epochs = 1"),
+        ({"epochs": 0}, "`epochs`. Expected an integer of at least 1. Received: 0"),
+        ({"verbose": 7}, "`verbose`. Expected an integer from 0 to 2. Received: 7"),
+        ({"verbose": "auto"}, "`verbose`. Expected an integer from 0 to 2. Received: 'auto'"),
+        ({"model": "m"}, "`model`. Expected an IWAE or an AVB. Received: a str"),
+        ({}, "`model`. Expected one that was compiled."),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            fit_over_machines(
+                alone, **{"model": model, "training": batches, "validation": batches, "epochs": 1, **given}
+            )
 
 
 def _states(run: Path) -> list[np.ndarray]:

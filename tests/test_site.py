@@ -57,6 +57,7 @@ BETWEEN_ROOMS = {
         "StopWhereLossNotFinite",
         "check_batch_size",
         "check_model",
+        "check_passes",
         "check_weights",
         "encoder_inputs",
         "replica_context",

@@ -8,6 +8,7 @@ from keras_iwae.models.given import check_model
 from keras_iwae.models.iwae import IWAE
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.named_priors import PRIORS
+from keras_iwae.models.passes import check_passes
 from keras_iwae.models.replicas import replica_context
 from keras_iwae.models.sizes import ACTIVATION, sizes, units_of
 from keras_iwae.models.stopping import StopWhereLossNotFinite, with_stopping
@@ -25,6 +26,7 @@ __all__ = [
     "StopWhereLossNotFinite",
     "check_batch_size",
     "check_model",
+    "check_passes",
     "check_weights",
     "encoder_inputs",
     "replica_context",

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer, value_errors
-from keras_iwae.models import AVB, IWAE, with_stopping
+from keras_iwae.models import AVB, IWAE, check_model, check_passes, with_stopping
 from keras_iwae.training.machines import Machines, others_going_on
 
 
@@ -43,8 +43,8 @@ def fit_over_machines(
         Keras' history, with means over the examples of all processes in each.
 
     Raises:
-        ValueError: if `machines` are none, `model` was made elsewhere, for data that is not taken, and after an epoch
-            as from `fit`.
+        ValueError: if `machines` are none, `model` is none, was made elsewhere or was not compiled, for numbers out of
+            range and data that is not taken, and after an epoch as from `fit`.
         OSError: if another process ends before this one.
 
     Example:
@@ -60,7 +60,9 @@ def fit_over_machines(
     References:
         TensorFlow's tutorial of custom training loops with MultiWorkerMirroredStrategy.
     """
-    check_integer("epochs", epochs)
+    check_passes(epochs, initial_epoch)
+    verbose = check_integer("verbose", verbose, at_least=0, at_most=2)
+    check_model(model)
     if not isinstance(machines, Machines):
         raise ValueError(
             f"{MARK}machines`. Expected what over_machines() gives beside TF_CONFIG; one process has model.fit. "
@@ -68,6 +70,8 @@ def fit_over_machines(
         )
     if model.distribute_strategy is not machines.strategy:
         raise ValueError(f"{MARK}model`. Expected one that was made in machines.scope(). Received: one made outside")
+    if not model.compiled:
+        raise ValueError(f"{MARK}model`. Expected one that was compiled. Received: one without an optimizer")
     batches, held_out = _opened(model, training, "training"), _opened(model, validation, "validation")
     called = keras.callbacks.CallbackList(
         with_stopping(callbacks, model),
