@@ -13,11 +13,13 @@ from keras_iwae import AVB, IWAE
 from keras_iwae.bounds import bound_gradients, check_contract, resampled
 from keras_iwae.bounds.objectives import CIWAE, ELBO, IWAEBound, Objective, Reconstruction, Term
 from keras_iwae.bounds.resampled import resample
+from keras_iwae.evaluation import Proposal
 from keras_iwae.foundation import DiagonalGaussian, Support, is_known
-from keras_iwae.likelihoods import Likelihood
+from keras_iwae.likelihoods import Likelihood, MixedLikelihood
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.posteriors import Posterior
 from keras_iwae.priors import Prior, StandardNormalPrior
+from keras_iwae.serving.endpoints import endpoints
 
 tfd = tfp.distributions
 X = (np.random.default_rng(0).random((4, 6)) < 0.4).astype(np.float32)
@@ -274,6 +276,43 @@ def test_a_posterior_without_a_mean_says_what_predict_takes():
         model = IWAE(6, hidden=(3,), num_samples=5, posterior=posterior())
         with pytest.raises(ValueError, match=r"`posterior`\. Expected a class with `mean\(x, training\)`"):
             model.predict(X, verbose=0)
+
+
+class SkewedEntries(Likelihood):
+    support = Support()
+
+    def entries(self, parameters):
+        return tfd.TransformedDistribution(tfd.Normal(parameters, 1.0), tfp.bijectors.SinhArcsinh(0.3))
+
+
+class ShownEntries(SkewedEntries):
+    def mean_of(self, parameters):
+        return tf.sinh(parameters)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [False, True])
+def test_what_has_no_standard_deviation_is_served_with_its_mean_alone(columns):
+    shown = type("Shown", (squashed(diagonal),), {"mean": lambda self, x, training=False: tf.sigmoid(self.dense(x))})
+
+    def answers(posterior, entries):
+        likelihood = MixedLikelihood(["bernoulli"] * 5 + [entries()]) if columns else entries()
+        model = IWAE(6, hidden=(3,), num_samples=2, posterior=posterior(), likelihood=likelihood)
+        return model, {name: one.function for name, one in endpoints(model, Proposal()).items()}
+
+    model, answer = answers(shown, ShownEntries)
+    found = answer["encode"](X)
+    assert set(found) == {"mean"}
+    np.testing.assert_array_equal(found["mean"], model.posterior.mean(X))
+    found = answer["decode"](tf.zeros([2, 2]))
+    assert set(found) == ({"mean", "probabilities"} if columns else {"mean"})
+    np.testing.assert_array_equal(found["mean"], model.generative.mean(tf.zeros([2, 2])))
+    np.testing.assert_allclose(answer["reconstruct"](X)["mean"], model.predict(X, verbose=0), rtol=1e-5)
+    model, answer = answers(squashed(diagonal), SkewedEntries)
+    with pytest.raises(ValueError, match=r"`posterior`\. Expected a class with `mean\(x, training\)`"):
+        answer["encode"](X)
+    with pytest.raises(ValueError, match=r"`likelihood`\. Expected a class with `mean_of\(parameters\)`, or entries"):
+        answer["decode"](tf.zeros([2, 2]))
 
 
 def terms(*given, parent=Objective, method="terms", **attributes):

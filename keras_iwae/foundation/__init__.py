@@ -34,6 +34,7 @@ from keras_iwae.foundation.kept_arguments import check_kept, computing_settings,
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.laws import same_law
 from keras_iwae.foundation.locks import held_file, held_folder
+from keras_iwae.foundation.moments import moment
 from keras_iwae.foundation.moved_weights import moved_weights
 from keras_iwae.foundation.numerics import (
     StreamingLogMeanExp,
@@ -120,6 +121,7 @@ __all__ = [
     "log_power_mean",
     "log_share_without_each",
     "masked_as_nan",
+    "moment",
     "moved_weights",
     "normal_of_rows",
     "number_text",

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, check_integer, shape_text
+from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, check_integer, moment, shape_text
 from keras_iwae.likelihoods.scales import not_widened
 
 tfd = tfp.distributions
@@ -182,7 +182,14 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
         """Mean of each entry, `[..., *event_shape]`, of parameters `[..., *parameter_shape]`."""
-        return self.entries(parameters).mean()
+        entries = self.entries(parameters)
+        mean = moment(entries, "mean")
+        if mean is None:
+            raise ValueError(
+                f"{MARK}likelihood`. Expected a class with `mean_of(parameters)`, or entries with a mean, for "
+                f"`predict` and what is served. Received: {type(self).__name__}, with a {type(entries).__name__}"
+            )
+        return mean
 
     def sample(self, features: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """E[x|z] and a draw of x, float32 `[..., *event_shape]` each, of features `[..., F]` and a stateless seed."""
@@ -191,7 +198,14 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """What an exported model says of p(x|z), by name, each `[..., *event_shape]`."""
-        mean, stddev = self.moments_of(self(features))
+        return self.served_moments(self(features))
+
+    def served_moments(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The mean of each entry and, where there is one, its standard deviation, by name."""
+        try:
+            mean, stddev = self.moments_of(parameters)
+        except NotImplementedError:
+            return {"mean": self.mean_of(parameters)}
         return {"mean": mean, "stddev": stddev}
 
     def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

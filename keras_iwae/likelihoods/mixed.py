@@ -141,7 +141,8 @@ class MixedLikelihood(Likelihood):
         return log_probs if mask is None else tf.where(mask, log_probs, 0.0)
 
     def mean_of(self, parameters: tf.Tensor) -> tf.Tensor:
-        return self.moments_of(parameters)[0]
+        parts = zip(self.families, self.parts_of(parameters), strict=True)
+        return self.joined([family.mean_of(part) for family, part in parts])
 
     def moments_of(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parts = zip(self.families, self.parts_of(parameters), strict=True)

@@ -1,7 +1,5 @@
 """What every posterior does with the distribution that it gives."""
 
-import contextlib
-
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -14,6 +12,7 @@ from keras_iwae.foundation import (
     TakesFloat32,
     check_width,
     is_own_class,
+    moment,
 )
 
 
@@ -95,9 +94,9 @@ class Posterior(TakesFloat32, FixedArguments, GivesShapes, keras.Layer):
     def mean(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Posterior mean, float32 `[B, D]`."""
         distribution = self.distribution(x, training)
-        with contextlib.suppress(NotImplementedError):
-            if hasattr(distribution, "mean"):
-                return distribution.mean()
+        mean = moment(distribution, "mean")
+        if mean is not None:
+            return mean
         raise ValueError(
             f"{MARK}posterior`. Expected a class with `mean(x, training)`, or a distribution with a mean, for "
             f"`predict` and reconstructions. Received: {type(self).__name__}, with a {type(distribution).__name__}"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_iwae.evaluation import Proposal, digests_of, stream_log_weights
-from keras_iwae.foundation import Purpose, key_for
+from keras_iwae.foundation import Purpose, key_for, moment
 from keras_iwae.models import IWAE
 
 Tensors = dict[str, tf.Tensor]
@@ -88,8 +88,12 @@ def endpoints(model: IWAE, proposal: Proposal) -> dict[str, Endpoint]:
         return likelihood.served(model.generative.features(_finite(latents)))
 
     def encode(events):
-        posterior = model.posterior.distribution(checked(events))
-        return {"mean": posterior.mean(), "stddev": posterior.stddev()}
+        x = checked(events)
+        posterior = model.posterior.distribution(x)
+        mean, stddev = moment(posterior, "mean"), moment(posterior, "stddev")
+        # What the class itself says where its distribution does not.
+        found = {"mean": model.posterior.mean(x) if mean is None else mean}
+        return found if stddev is None else {**found, "stddev": stddev}
 
     def reconstruct(events):
         return {mean_name: model(checked(events), training=False)}

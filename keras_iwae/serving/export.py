@@ -48,14 +48,14 @@ def export_saved_model(
       `[n, *event_shape]`; row i is `model.sample(1, seed[i])`, whatever the other rows.
     - `sample_n(num_samples, seed)`: the same outputs, as `model.sample(num_samples, seed)`.
     - `decode(latents [n, D])`: `probabilities` and `logits` `[n, *event_shape]`.
-    - `encode(images [n, *event_shape])`: `mean` and `stddev` of q(z|x), `[n, D]`.
+    - `encode(images [n, *event_shape])`: `mean` and, where there is one, `stddev` of q(z|x), `[n, D]`.
     - `reconstruct(images)`: `probabilities` `[n, *event_shape]`, decoded from the posterior mean.
     - `log_likelihood(images, num_samples, seed)`: `log_likelihood` `[n]`, the bound L_K in nats with K = num_samples,
       and `effective_sample_size` `[n]`, in samples; not where the posterior has no density.
 
     With another likelihood `images` are called `events` and `probabilities` `mean`, and `decode` gives `mean`, `stddev`
-    and, where entries have levels, `probabilities`. `seed` and `num_samples` are int32, `images` are float32 in the
-    likelihood's support, with NaN where the model takes it.
+    where there is one and, where entries have levels, `probabilities`. `seed` and `num_samples` are int32, `images` are
+    float32 in the likelihood's support, with NaN where the model takes it.
 
     Of an `IWAEImputer` or `IWAEDensity` that was fitted, with an input `[n]` for each column, float64 in the units of
     the table with NaN where a cell is missing, or string with "" where levels are text; all in row format too:

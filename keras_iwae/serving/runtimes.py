@@ -88,7 +88,7 @@ def export_runtime(
     The endpoints of a model with a Bernoulli likelihood, in float32, with any number of rows n (D latent units):
 
     - `decode(latents [n, D])`: `probabilities` and `logits` `[n, *event_shape]`.
-    - `encode(images [n, *event_shape])`: `mean` and `stddev` of q(z|x), `[n, D]`.
+    - `encode(images [n, *event_shape])`: `mean` and, where there is one, `stddev` of q(z|x), `[n, D]`.
     - `reconstruct(images)`: `probabilities` `[n, *event_shape]`, decoded from the posterior mean.
     - `sample(noise [n, D])`: `latents` `[n, D]` and `probabilities` `[n, *event_shape]`.
     - `log_likelihood(images, noise [K, n, D])`: `log_likelihood` `[n]`, the bound
