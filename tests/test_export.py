@@ -1,6 +1,7 @@
 """The SavedModel answers what the Python model answers, in processes that know nothing of Keras or of this package."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -617,12 +618,31 @@ def test_a_failed_export_leaves_nothing_behind(tiny, tmp_path, monkeypatch, owne
     assert [folder.name for folder in tmp_path.iterdir()] == ["1"]
 
 
+@pytest.mark.parametrize("damage", ["half", "other bytes", "no weights"])
+def test_a_version_that_cannot_be_read_is_named(folder, tmp_path, damage):
+    version = tmp_path / "1"
+    shutil.copytree(folder, version)
+    graph = (version / "saved_model.pb").read_bytes()
+    if damage == "no weights":
+        shutil.rmtree(version / "variables")
+    else:
+        (version / "saved_model.pb").write_bytes(graph[: len(graph) // 2] if damage == "half" else b"no graph")
+    for path in (tmp_path, version):
+        with pytest.raises(
+            ValueError, match=r"`path`\. Expected a version that can be read\. Received: .*1, which cann"
+        ):
+            load_saved_model(path)
+
+
 def test_loading_takes_a_version_too_and_says_what_is_missing(folder, tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ValueError, match=r"`path`. Expected a folder of versions"):
             load_saved_model(path)
     with pytest.raises(ValueError, match=r"`version`. Expected one of 1. Received: 2"):
         load_saved_model(folder.parent, version=2)
+    for version in ([1], True, 1.0, "1", 0):
+        with pytest.raises(ValueError, match=r"`version`. Expected an integer of at least 1. Received: "):
+            load_saved_model(folder.parent, version)
     with pytest.raises(ValueError, match=r"`version`. Expected None beside the folder of one version. Received: 1"):
         load_saved_model(folder, version=1)
     assert set(load_saved_model(folder).signatures) == set(load_saved_model(folder.parent).signatures)

@@ -203,7 +203,7 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
         TensorFlow's loaded object; `signatures[endpoint](**tensors)` gives a dict of tensors.
 
     Raises:
-        ValueError: if there is no such version, or one is asked for where `path` is that of one.
+        ValueError: if there is no such version, it cannot be read, or one is asked for where `path` is that of one.
 
     Example:
         >>> folder = export_saved_model(IWAE((28, 28, 1)), "saved_models/iwae/serving")
@@ -215,7 +215,9 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
     if (path / "saved_model.pb").is_file():
         if version is not None:
             raise ValueError(f"{MARK}version`. Expected None beside the folder of one version. Received: {version!r}")
-        return tf.saved_model.load(str(path))
+        return _read(path)
+    if version is not None:
+        version = check_integer("version", version)
     found = _versions(path)
     versions = {n: folder for n, folder in found.items() if (folder / "saved_model.pb").is_file()}
     if not versions:
@@ -225,4 +227,15 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
     if version is not None and version not in versions:
         expected = ", ".join(map(str, versions))
         raise ValueError(f"Invalid value received for `version`. Expected one of {expected}. Received: {version!r}")
-    return tf.saved_model.load(str(versions[max(versions) if version is None else version]))
+    return _read(versions[max(versions) if version is None else version])
+
+
+def _read(folder: Path):
+    try:
+        return tf.saved_model.load(str(folder))
+    # Of a file that is missing, cut short or another's: TensorFlow's errors of these have nothing in common.
+    except Exception as error:
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ValueError(
+            f"{MARK}path`. Expected a version that can be read. Received: {folder}, which cannot ({cause})"
+        ) from error
