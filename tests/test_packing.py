@@ -146,10 +146,12 @@ def test_the_card_names_on_the_hub_no_file_of_ones_own(dataset):
     ]
 
 
-def test_folders_that_cannot_be(run, packed, tmp_path):
+def test_folders_that_cannot_be(run, packed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for given, message in (
         ((tmp_path, tmp_path / "out"), r"`run`\. Expected a run folder\. Received: .*, which has no config.json"),
         ((run, packed[0]), r"`out`\. Expected a new folder\. Received: .*, which holds files"),
+        ((run, "."), r"`out`\. Expected a folder that is not there yet, .*Received: \., in which this runs"),
         ((run, tmp_path / "out", 1), r"`half`"),
     ):
         with pytest.raises(ValueError, match=message):

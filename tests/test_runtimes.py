@@ -240,7 +240,10 @@ def test_what_is_refused(model, tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_something_in_it_is_kept(model, tmp_path):
+def test_a_folder_with_something_in_it_is_kept(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"`path`\. .*\. Received: \., in which this runs"):
+        export_runtime(model, ".", "tflite")
     (tmp_path / "decode.tflite").write_bytes(b"kept")
     with pytest.raises(ValueError, match=r"`path`\. Expected a folder that is not there yet, or is empty"):
         export_runtime(model, tmp_path, "tflite")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_iwae import IWAE
-from keras_iwae.foundation import folders, replacing, storage, write_arrays, write_json
+from keras_iwae.foundation import check_replaceable, folders, replacing, storage, write_arrays, write_json
 from keras_iwae.training import runs
 
 
@@ -101,6 +101,53 @@ def test_what_another_machine_is_writing_is_not_removed(tmp_path, dead, monkeypa
         unfinished.mkdir()
         assert unfinished.name.startswith(f".unfinished-here1cluster-{os.getpid()}-")
     assert sorted(path.name for path in tmp_path.iterdir()) == [left[1].name, "1"]
+
+
+def made(target):
+    with folders.whole_folder(target) as unfinished:
+        unfinished.mkdir()
+        (unfinished / "part").touch()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_takes_the_place_of_what_a_link_points_to(tmp_path, there):
+    held = tmp_path / "disk" / "held"
+    held.parent.mkdir()
+    if there:
+        held.mkdir()
+    (tmp_path / "link").symlink_to(held)
+    made(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in held.iterdir()] == ["part"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["disk", "held", "link", "part"]
+
+
+def test_why_a_folder_cannot_have_its_name_is_said(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+
+    def busy(*_):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "by another").touch()
+    monkeypatch.setattr(folders.Path, "rename", busy)
+    with pytest.raises(OSError, match=r"resource busy: '.*empty'"):
+        made(tmp_path / "empty")
+    with pytest.raises(ValueError, match=r"Expected no folder .*held yet\. Received: one that was made meanwhile"):
+        made(tmp_path / "held")
+
+
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(), tmp_path):
+        with pytest.raises(
+            ValueError, match=r"`out`\. Expected a folder that is not there yet, .*, in which this runs"
+        ):
+            check_replaceable("out", path)
+    with pytest.raises(ValueError, match=r"Received: /, where a disk is mounted; name one in it"):
+        check_replaceable("out", Path("/"))
+    (tmp_path / "empty").mkdir()
+    check_replaceable("out", tmp_path / "empty")
 
 
 TEXTS = sorted((Path(folders.__file__).parents[1]).rglob("*.py"))

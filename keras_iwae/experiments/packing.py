@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from keras_iwae.evaluation import importance_weighted_nll
 from keras_iwae.experiments.card import card
 from keras_iwae.experiments.evaluation_target import evaluation_images
-from keras_iwae.foundation import MARK, check_boolean, check_folder, write_json
+from keras_iwae.foundation import MARK, check_boolean, check_folder, check_replaceable, whole_folder, write_json
 from keras_iwae.models import AVB, IWAE
 from keras_iwae.training import runs
 
@@ -40,7 +39,8 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         `out`.
 
     Raises:
-        ValueError: if there is no run, `out` holds anything, or a weight is too large for float16.
+        ValueError: if there is no run, `out` holds anything or cannot be replaced, or a weight is too large for
+            float16.
 
     Example:
         >>> run = keras_iwae.training.in_the_box()["digits-iwae-k50"]
@@ -48,6 +48,7 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         'digits-iwae-k50'
     """
     run, out = check_folder("run", run), check_folder("out", out)
+    check_replaceable("out", out)
     check_boolean("half", half)
     config = runs.read_json(run / "config.json")
     if not config:
@@ -55,9 +56,7 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{MARK}out`. Expected a new folder. Received: {out}, which holds files; name another")
     model = runs.load_model(run, "run")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as unfinished:
-        folder = Path(unfinished) / out.name
+    with whole_folder(out) as folder:
         folder.mkdir()
         for name in _KEPT:
             if (run / name).exists():
@@ -66,12 +65,9 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         bare.save(folder / "model.keras")
         if half:
             _halve(folder / "model.keras")
-        metrics = _metrics(run, folder, model if half else None)
+        metrics = _metrics(run, folder, out.name, model if half else None)
         write_json(folder / "metrics.json", metrics)
         (folder / "README.md").write_text(card(out.name, config, metrics, runs.read_history(run)), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        folder.rename(out)
     return out
 
 
@@ -83,20 +79,20 @@ def _without_optimizer(model: IWAE | AVB) -> IWAE | AVB:
     return bare
 
 
-def _metrics(run: Path, folder: Path, before: IWAE | AVB | None) -> dict[str, Any]:
+def _metrics(run: Path, folder: Path, name: str, before: IWAE | AVB | None) -> dict[str, Any]:
     """What `metrics.json` says that is of this model; of rounded weights, what it said of them before."""
     stored = runs.read_metrics(run)
     found = {"training": stored["training"]} if "training" in stored else {}
     digest = runs.digest(folder)
-    for name, record in stored.items():
-        if name == "training" or not isinstance(record, dict) or not runs.is_current(run, record):
+    for key, record in stored.items():
+        if key == "training" or not isinstance(record, dict) or not runs.is_current(run, record):
             continue
-        record = {**record, "model": folder.name}
+        record = {**record, "model": name}
         if before is None:
-            found[name] = {**record, "model_digest": digest}
+            found[key] = {**record, "model_digest": digest}
         else:
             record.pop("model_digest", None)
-            found[f"{name}_before_rounding"] = record
+            found[f"{key}_before_rounding"] = record
     if before is not None and isinstance(before, IWAE) and not before.deterministic:
         found["rounding"] = _rounding(run, before, runs.load_model(folder))
     return found

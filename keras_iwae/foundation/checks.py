@@ -106,6 +106,17 @@ def check_folder(argument: str, path: str | os.PathLike) -> Path:
     return found
 
 
+def check_replaceable(argument: str, path: Path) -> None:
+    """Refuse a folder, even an empty one, that a new one cannot take the place of, by `argument`."""
+    found = path.resolve()
+    if found.is_dir() and (found == Path.cwd() or os.path.ismount(found)):
+        why = "in which this runs" if found == Path.cwd() else "where a disk is mounted"
+        raise ValueError(
+            f"{MARK}{argument}`. Expected a folder that is not there yet, or an empty one that can be replaced. "
+            f"Received: {path}, {why}; name one in it"
+        )
+
+
 def check_file(argument: str, path: Any) -> Path:
     """`path` as a Path if a file can be there, in a folder that there is; else a ValueError that names `argument`."""
     # An integer would be taken for an open file.

@@ -18,14 +18,17 @@ def whole_folder(target: Path) -> Iterator[Path]:
     own each time, stays.
 
     Args:
-        target: a folder that is not there, or is empty.
+        target: a folder that is not there, or is empty; what a link points to.
 
     Raises:
         ValueError: if another process has made the folder meanwhile.
+        OSError: if it cannot be written or have its name.
 
     Yields:
         the path. It is no number, so that a server that watches the folder above does not load what is half written.
     """
+    # Of a link it is not the link that another folder can take the place of.
+    target = target.resolve()
     path = target.parent
     path.mkdir(parents=True, exist_ok=True)
     host = this_host()
@@ -40,8 +43,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
         try:
             unfinished.rename(target)
         except OSError as error:
-            if not target.is_dir():
-                raise
+            if not target.is_dir() or not any(target.iterdir()):
+                raise OSError(error.errno, error.strerror, str(target)) from error
             # Another process was sooner.
             raise ValueError(f"Expected no folder {target} yet. Received: one that was made meanwhile") from error
     finally:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_choice, check_folder, whole_folder
+from keras_iwae.foundation import MARK, check_choice, check_folder, check_replaceable, whole_folder
 from keras_iwae.models import LatentModel
 from keras_iwae.serving.export import write_saved_model
 from keras_iwae.serving.noise_endpoints import NAMES, noise_endpoints
@@ -126,6 +126,7 @@ def export_runtime(
         https://docs.openvino.ai.
     """
     path = check_folder("path", path)
+    check_replaceable("path", path)
     check_choice("format", format, FORMATS)
     kind = _FORMATS[format]
     if not isinstance(model, LatentModel):
