@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder or model in the box [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder, model in the box or hf://USER/MODEL [the newest in saved_models/]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test images [all]")
     parser.add_argument("--gap-images", type=int, metavar="N", help="images for a Gaussian's inference gap [100]")
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the binarization [0]")

@@ -56,7 +56,9 @@ MAIN = ("model", "method", "k", "proposal", "dataset", "limit", "workers", "json
 def parse() -> argparse.Namespace:
     parser = parser_with_main_options(__doc__, MAIN)
     parser.add_argument("--method", choices=METHODS, default="iw", help="iw, ais or bdmc [iw]")
-    parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
+    parser.add_argument(
+        "--model", help="run folder, .keras file, model in the box or hf://USER/MODEL [the newest in saved_models/]"
+    )
     parser.add_argument("--dataset", help="what to evaluate on [what the run was trained on]")
     parser.add_argument("--split", help="train, validation or test [test]")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images [all; bdmc: 100]")

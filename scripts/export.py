@@ -24,7 +24,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
+    parser.add_argument(
+        "--model", help="run folder, .keras file, model in the box or hf://USER/MODEL [the newest in saved_models/]"
+    )
     parser.add_argument("--format", choices=FORMATS, default="savedmodel", help="what is written [savedmodel]")
     parser.add_argument("--out", help="folder of the versions, or of the files [serving/ or FORMAT/ in the run folder]")
     saved = parser.add_argument_group("savedmodel")

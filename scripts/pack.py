@@ -17,7 +17,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder or model in the box [the newest run in saved_models/]")
+    parser.add_argument("--model", help="run folder, model in the box or hf://USER/MODEL [the newest in saved_models/]")
     parser.add_argument("--out", required=True, help="new folder; its name is the model's")
     parser.add_argument(
         "--half", action="store_true", help="round weights to float16 and compress them; what that changes is measured"

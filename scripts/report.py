@@ -20,7 +20,10 @@ def parse() -> argparse.Namespace:
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument(
-        "run", nargs="?", metavar="RUN", help="run folder or model in the box [the newest in saved_models/]"
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="run folder, model in the box or hf://USER/MODEL [the newest in saved_models/]",
     )
     return parsed(parser)
 

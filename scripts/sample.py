@@ -15,7 +15,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", help="run folder, .keras file or model in the box [the newest run in saved_models/]")
+    parser.add_argument(
+        "--model", help="run folder, .keras file, model in the box or hf://USER/MODEL [the newest in saved_models/]"
+    )
     parser.add_argument("--num", type=int, default=100, help="images [100]")
     parser.add_argument("--columns", type=int, default=10, help="images in a row [10]")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images [0]")

@@ -220,7 +220,7 @@ def test_scripts_take_a_name_and_write_beside_and_not_into_the_box(packed, tmp_p
     assert [path.name for path in Path("saved_models").iterdir()] == ["rounded"]
     # A path that exists comes first, and what is neither is told on as it is.
     Path("digits-iwae-k4").mkdir()
-    for source in ("digits-iwae-k4", "nowhere", "hf://user/model"):
+    for source in ("digits-iwae-k4", "nowhere"):
         assert library.run_of(source) == source
 
 
@@ -237,16 +237,42 @@ def test_load_says_why_a_file_cannot_be_read(packed, tmp_path):
         keras_iwae.load(tmp_path / "half.keras")
 
 
-def test_load_from_the_hub(packed, monkeypatch):
-    fetched = []
+def of_hub(packed, fetched):
+    """The package huggingface_hub, where there is one packed model, and one that Keras saved."""
 
     def snapshot_download(name):
         fetched.append(name)
-        if name != "someone/digits":
+        if name not in ("someone/digits", "someone/of-keras"):
             raise OSError("404: no such repository")
-        return str(packed[0])
+        return str(packed[0] if name == "someone/digits" else packed[0].parent)
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download))
+    return types.SimpleNamespace(snapshot_download=snapshot_download)
+
+
+def test_scripts_take_what_load_does_from_the_hub(packed, tmp_path, monkeypatch):
+    fetched = []
+    monkeypatch.setitem(sys.modules, "huggingface_hub", of_hub(packed, fetched))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        copy = library.run_of("hf://someone/digits")
+        assert copy == Path("saved_models/hub-someone-digits")
+    assert fetched == ["someone/digits"]
+    assert {path.name for path in copy.iterdir()} == {path.name for path in packed[0].iterdir()}
+    experiments.draw_samples(copy, 4, 2)
+    # Of a run Keras would take config.json for its own.
+    np.testing.assert_array_equal(
+        runs.load_model("hf://someone/digits").weights[0], keras_iwae.load(packed[0]).weights[0]
+    )
+    assert library.run_of("hf://someone/of-keras") == "hf://someone/of-keras"
+    for ask in (library.run_of, runs.load_model):
+        with pytest.raises(ValueError, match=r"`model`.*hf://someone/else, which cannot be fetched \(OSError: 404"):
+            ask("hf://someone/else")
+    assert [path.name for path in Path("saved_models").iterdir()] == ["hub-someone-digits"]
+
+
+def test_load_from_the_hub(packed, monkeypatch):
+    fetched = []
+    monkeypatch.setitem(sys.modules, "huggingface_hub", of_hub(packed, fetched))
     model = keras_iwae.load("hf://someone/digits")
     np.testing.assert_array_equal(model.weights[0], keras_iwae.load(packed[0]).weights[0])
     with pytest.raises(ValueError, match=r"`source`.*hf://someone/else, which cannot be fetched \(OSError: 404"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_iwae.foundation import MARK
 from keras_iwae.models import AVB, IWAE
 from keras_iwae.training import runs
+from keras_iwae.training.hub import fetched, is_address
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 # In a clone, and where pip puts them.
@@ -39,8 +40,8 @@ def load(source: str | os.PathLike) -> IWAE | AVB:
     """
     if not isinstance(source, (str, os.PathLike)) or not str(source):
         raise ValueError(f"{_expected()}. Received: {source!r}")
-    if str(source).startswith("hf://"):
-        return _from_the_hub(str(source))
+    if is_address(source):
+        return runs.load_model(source, "source")
     boxed = in_the_box()
     if not Path(source).exists():
         if str(source) in boxed:
@@ -52,30 +53,40 @@ def load(source: str | os.PathLike) -> IWAE | AVB:
 
 
 def run_of(source: str | None) -> str | Path:
-    """The run that a script is told: the name of a model in the box, a path, or the newest run where nothing is said.
+    """The run that a script is told: a model by its name or address, a path, or the newest run where nothing is said.
 
     What a script finds of a model goes into its folder, and where the package lies is not everybody's to write to: of a
-    model in the box there is a copy in `saved_models/` first, in a clone the model itself.
+    model in the box there is a copy in `saved_models/` first, in a clone the model itself. So there is of a packed one
+    on the Hugging Face Hub, as `saved_models/hub-USER-MODEL`; what Keras itself saved there is in no run folder.
 
     Raises:
-        ValueError: if nothing is said and there is no run.
+        ValueError: if nothing is said and there is no run, or what is at an address cannot be fetched.
     """
     if source is None:
         return runs.newest()
+    if is_address(source):
+        copy = runs.ROOT / source.replace("hf://", "hub-").replace("/", "-")
+        if copy.exists():
+            return copy
+        folder = fetched(source, "model")
+        return _copied(folder, copy) if (folder / "model.keras").is_file() else source
     boxed = in_the_box().get(source)
     if Path(source).exists() or boxed is None:
         return source
     copy = runs.ROOT / boxed.name
-    if not copy.exists():
-        runs.ROOT.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=runs.ROOT) as beside:
-            whole = shutil.copytree(boxed, Path(beside) / boxed.name, copy_function=shutil.copyfile)
-            try:
-                os.replace(whole, copy)
-            except OSError:
-                # Another process made the same copy meanwhile.
-                if not copy.is_dir():
-                    raise
+    return copy if copy.exists() else _copied(boxed, copy)
+
+
+def _copied(folder: Path, copy: Path) -> Path:
+    runs.ROOT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs.ROOT) as beside:
+        whole = shutil.copytree(folder, Path(beside) / copy.name, copy_function=shutil.copyfile)
+        try:
+            os.replace(whole, copy)
+        except OSError:
+            # Another process made the same copy meanwhile.
+            if not copy.is_dir():
+                raise
     return copy
 
 
@@ -83,23 +94,6 @@ def in_the_box() -> dict[str, Path]:
     """The folders of the models that come with the package, by their names."""
     cards = [card for shelf in _SHELVES for card in sorted(shelf.glob("*/README.md"))]
     return {card.parent.name: card.parent for card in cards if (card.parent / "model.keras").is_file()}
-
-
-def _from_the_hub(address: str) -> IWAE | AVB:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise ValueError(
-            f"{MARK}source`. Expected the package huggingface_hub, which {address} is read by: "
-            "pip install huggingface_hub. Received: none"
-        ) from error
-    try:
-        folder = Path(snapshot_download(address.removeprefix("hf://")))
-    # Of the network, of the address, of what one may read: all say themselves what it was.
-    except Exception as error:
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise ValueError(f"{_expected()}. Received: {address}, which cannot be fetched ({cause})") from error
-    return runs.load_model(folder if (folder / "model.keras").is_file() else address, "source")
 
 
 def _expected() -> str:

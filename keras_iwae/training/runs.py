@@ -19,6 +19,7 @@ import keras
 
 from keras_iwae.foundation import MARK, check_folder, command_line, held_file, remove_leftovers, replacing, write_json
 from keras_iwae.models import AVB, IWAE
+from keras_iwae.training.hub import fetched, is_address
 
 ROOT = Path("saved_models")
 
@@ -154,7 +155,7 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
     """The model of a run folder, or of a `.keras` file.
 
     Args:
-        path: the folder or the file; or "hf://USER/MODEL", as a text.
+        path: the folder or the file; or "hf://USER/MODEL", as a text: a packed folder, or what Keras itself saved.
         argument: what it was given as, for errors.
 
     Raises:
@@ -162,8 +163,10 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
     """
     expected = f"{MARK}{argument}`. Expected a run folder or a .keras file with an IWAE"
     file: Path | str
-    if str(path).startswith("hf://"):
-        file = str(path)
+    if is_address(path):
+        packed = fetched(str(path), argument) / "model.keras"
+        # Keras would take the config.json of a run for its own.
+        file = packed if packed.is_file() else str(path)
     else:
         path = Path(path)
         file = path / "model.keras" if path.is_dir() else path
@@ -180,7 +183,7 @@ def load_model(path: str | os.PathLike, argument: str = "model") -> IWAE | AVB:
                 f"{expected}. Received: {file}, with a {found[1]}, which Keras does not know here: decorate that class "
                 "with keras.saving.register_keras_serializable(), and import it first"
             ) from error
-        if not str(file).startswith("hf://") and not zipfile.is_zipfile(file):
+        if not is_address(file) and not zipfile.is_zipfile(file):
             # Keras says of these that they are not there.
             raise ValueError(
                 f"{expected}. Received: {file}, which cannot be read: it is no .keras archive, the only kind that is "
