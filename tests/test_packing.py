@@ -1,5 +1,6 @@
 """A packed run: the model without its optimizer, small, with a card; and models by name, folder, file and address."""
 
+import os
 import re
 import shutil
 import sys
@@ -235,6 +236,22 @@ def test_load_says_why_a_file_cannot_be_read(packed, tmp_path):
     (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"`source`.*half\.keras, which cannot be read: it is no \.keras archive"):
         keras_iwae.load(tmp_path / "half.keras")
+
+
+def test_a_copy_of_what_nobody_may_write_to_is_ones_own(packed, tmp_path, monkeypatch):
+    shelf = tmp_path / "site-packages"
+    shutil.copytree(packed[0], shelf / "boxed")
+    (shelf / "boxed" / "figures").mkdir()
+    for folder in (shelf / "boxed" / "figures", shelf / "boxed"):
+        folder.chmod(0o555)
+    monkeypatch.setattr(library, "_SHELVES", (shelf,))
+    monkeypatch.chdir(tmp_path)
+    renamed, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda one, other: (renamed.append(one.stat().st_mode), replace(one, other)))
+    copy = library.run_of("boxed")
+    # Before it has its name: a folder that is nobody's to write to cannot go into another.
+    assert all(mode & 0o700 == 0o700 for mode in (*renamed, (copy / "figures").stat().st_mode))
+    assert len(renamed) == 1
 
 
 def of_hub(packed, fetched):

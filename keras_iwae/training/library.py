@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def _copied(folder: Path, copy: Path) -> Path:
     runs.ROOT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs.ROOT) as beside:
         whole = shutil.copytree(folder, Path(beside) / copy.name, copy_function=shutil.copyfile)
+        # The folders have the rights of those that they are copies of, which may be nobody's to write to.
+        for each in (whole, *(path for path in whole.rglob("*") if path.is_dir())):
+            each.chmod(each.stat().st_mode | stat.S_IRWXU)
         try:
             os.replace(whole, copy)
         except OSError:
