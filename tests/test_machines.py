@@ -234,6 +234,21 @@ def test_a_wait_names_the_addresses_that_do_not_answer(monkeypatch, capsys):
         waiting.wait_for_all(0, [own, there])
 
 
+def test_a_wait_answers_more_processes_than_the_system_has_waiting(monkeypatch):
+    own, late = (f"127.0.0.1:{port}" for port in _ports(2))
+    with contextlib.ExitStack() as later:
+        rounds = iter(range(4))
+
+        def ask(_):
+            for _ in range(100):
+                socket.create_connection(("127.0.0.1", int(own.rpartition(":")[2])), timeout=1.0).close()
+            if next(rounds) == 3:
+                later.enter_context(socket.create_server(("127.0.0.1", int(late.rpartition(":")[2]))))
+
+        monkeypatch.setattr(waiting.time, "sleep", ask)
+        waiting.wait_for_all(0, [own, late])
+
+
 def test_an_error_of_a_server_is_said_in_a_few_words(monkeypatch):
     error = tf.errors.UnavailableError(None, None, "Barrier failed. " + "Additional GRPC error information. " * 40)
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 1}}))
