@@ -8,7 +8,8 @@ So an order takes no memory, and an epoch may be entered anywhere.
 import tensorflow as tf
 
 # TensorFlow's own choice, 4, leaves places that are next to each other together: over a million the places of an
-# example and the next correlate by 0.4. From 16 on nothing was found, in five sizes and three keys.
+# example and the next correlate by 0.4, and those in two passes by 0.7. From 12 on nothing was found, in five sizes and
+# nine epochs of three seeds.
 _ROUNDS = 24
 
 
@@ -27,6 +28,8 @@ def permuted(places: tf.Tensor, count: int, key: tf.Tensor) -> tf.Tensor:
         >>> sorted(permuted(tf.range(5, dtype=tf.int64), 5, tf.constant([0, 1], tf.int64)).numpy().tolist())
         [0, 1, 2, 3, 4]
     """
-    words = tf.reshape(tf.bitcast(key, tf.uint32), [-1])[:3]
+    # Of each word the cipher takes the low bits alone, half as many as N has and at least 8: of the key as it is, epoch
+    # 256 would be epoch 0.
+    words = tf.random.stateless_uniform([3], key, minval=None, maxval=None, dtype=tf.uint32)
     last = tf.constant(count - 1, tf.int64)
     return tf.raw_ops.RandomIndexShuffle(index=places, seed=words, max_index=last, rounds=_ROUNDS)
