@@ -24,7 +24,8 @@ def parse() -> argparse.Namespace:
         description=said(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("source", help="a file, a folder of Parquet files or a name")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write, which must not be there")
+    out = "the folder to write, which must not be there, nor be named as a data set, .npy or .npz"
+    parser.add_argument("--out", required=True, metavar="FOLDER", help=out)
     parser.add_argument("--shards", type=int, default=16, metavar="N", help="files of each split [16]")
     shares = "share of the training split that becomes the {} split, where there is none [0.1]"
     parser.add_argument("--validation", type=float, metavar="SHARE", help=shares.format("validation"))

@@ -391,6 +391,15 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path, digits):
     assert sorted(file.stat().st_mtime_ns for file in digits.iterdir()) == before
 
 
+@pytest.mark.parametrize("out", ["digits", Path("mnist"), "./ocr_letters", "photos.npy", "made/photos.npz"])
+def test_a_folder_that_would_be_read_as_something_else_is_refused(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", GREY)
+    with pytest.raises(ValueError, match=rf"`out`\. Expected a folder .*\. Received: {Path(out)}$"):
+        data.convert("x.npy", out, shards=2, verbose=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
 @pytest.mark.slow
 def test_parquet_files_are_converted(tmp_path):
     arrow = pytest.importorskip("pyarrow")

@@ -51,7 +51,7 @@ def convert(
             `x_validation` or `x_val` where there is one; a Parquet file, or a folder of such files, of which those of a
             split have its name in theirs or in a folder's. In Parquet an example is a row, of numbers or of one list of
             them, without the index that pandas wrote.
-        out: the folder, which must not be there.
+        out: the folder, which must not be there. What is named as a data set, .npy or .npz would be read as such.
         shards: files of each split.
         validation: share of the training split that becomes the validation split; `None` is 0.1 where the source has
             none.
@@ -63,8 +63,9 @@ def convert(
         the folder.
 
     Raises:
-        ValueError: if the source is none of these or its examples differ in shape or type, `out` is there, a split has
-            fewer examples than shards, a share is given for what the source has, or array_record is not installed.
+        ValueError: if the source is none of these or its examples differ in shape or type, `out` is there or named as
+            something else, a split has fewer examples than shards, a share is given for what the source has, or
+            array_record is not installed.
         OSError: if it cannot be written.
 
     Example:
@@ -76,6 +77,11 @@ def convert(
     seed = check_seed("seed", seed)
     check_boolean("verbose", verbose)
     target = check_folder("out", out)
+    if str(target) in names() or target.suffix in (".npy", ".npz"):
+        raise ValueError(
+            f"{MARK}out`. Expected a folder without the name of a data set or the ending .npy or .npz, as which it "
+            f"would be read. Received: {target}"
+        )
     if target.exists():
         raise ValueError(f"{MARK}out`. Expected a folder that is not there. Received: {target}, which is")
     array_record()
