@@ -242,6 +242,16 @@ def test_a_validation_split_that_would_have_no_effect_is_refused(tmp_path, grey,
             call()
 
 
+@pytest.mark.parametrize("others", [("x_test",), ("x_train",), ("x_train", "x_test"), ("x_train", "x_test", "x_val")])
+def test_all_examples_beside_those_of_a_split_are_refused(tmp_path, grey, others):
+    """One or the other had no effect, and without a word the test split was a tenth of `x`."""
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=grey, **dict.fromkeys(others, grey))
+    for call in (lambda: data.images(path, "test"), lambda: data.convert(path, tmp_path / "out", 1, verbose=False)):
+        with pytest.raises(ValueError, match=r"`source`\. Expected an array `x`, or, .*Received: arrays \['x', 'x_t"):
+            call()
+
+
 def test_files_that_hold_something_else_are_refused(tmp_path, grey):
     path = tmp_path / "mine.npz"
     with pytest.raises(ValueError, match=r"mine.npz, which is not there"):

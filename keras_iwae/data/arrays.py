@@ -13,7 +13,9 @@ _SEED = 0
 GREY = Support(0.0, 1.0)
 _ANY = Support()
 _VALIDATION = "x_validation", "x_val"
-_EXPECTED = "an array `x`, or, with or without one of `x_validation` and `x_val`, arrays `x_train` and `x_test`"
+_EXPECTED = (
+    "an array `x`, or, in its place, with or without one of `x_validation` and `x_val`, arrays `x_train` and `x_test`"
+)
 
 
 def as_examples(
@@ -103,13 +105,14 @@ def named_splits(arrays: Collection[str], path: Path) -> dict[str, str]:
     """Which array of a file is which split: `x`, or `x_train` and what is beside it.
 
     Raises:
-        ValueError: if there are no such arrays, or a validation split that would have no effect.
+        ValueError: if there are no such arrays, or one of them would have no effect.
     """
     validation = [name for name in _VALIDATION if name in arrays]
-    if "x_train" in arrays and "x_test" in arrays and len(validation) < 2:
+    found = {name for name in ("x", "x_train", "x_test") if name in arrays}
+    if found == {"x_train", "x_test"} and len(validation) < 2:
         own = {"validation": validation[0]} if validation else {}
         return {"train": "x_train", **own, "test": "x_test"}
-    if "x" in arrays and not validation:
+    if found == {"x"} and not validation:
         return {"train": "x"}
     raise ValueError(f"{MARK}source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}")
 
