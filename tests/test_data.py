@@ -252,6 +252,15 @@ def test_all_examples_beside_those_of_a_split_are_refused(tmp_path, grey, others
             call()
 
 
+def test_arrays_of_a_file_that_are_no_examples_are_not_read(tmp_path, grey):
+    """Names as objects, which NumPy reads as code, were refused; `convert` took the same file."""
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=grey, names=np.array(["a", None] * 25, dtype=object))
+    assert len(data.images(path, "train")) == 40
+    np.savez(path, x_train=grey[:40], x_test=grey[40:], names=np.array(["a", None] * 25, dtype=object))
+    np.testing.assert_array_equal(data.images(path, "test"), grey[40:])
+
+
 def test_files_that_hold_something_else_are_refused(tmp_path, grey):
     path = tmp_path / "mine.npz"
     with pytest.raises(ValueError, match=r"mine.npz, which is not there"):

@@ -76,9 +76,7 @@ def read_file(
         ValueError: if the file cannot be read, lacks these arrays, has examples of different shapes, or of units that
             are not those of each other, or fewer than 10 to split.
     """
-    arrays = _read_arrays(path)
-    named = named_splits(arrays, path)
-    held = {name: arrays[name] for name in named.values()}
+    named, held = _read_arrays(path)
     shapes = {tuple(array.shape[1:]) for array in held.values()}
     if len(shapes) > 1:
         received = ", ".join(f"{name} {list(array.shape)}" for name, array in held.items())
@@ -117,16 +115,20 @@ def named_splits(arrays: Collection[str], path: Path) -> dict[str, str]:
     raise ValueError(f"{MARK}source`. Expected {_EXPECTED} in {path}. Received: arrays {sorted(arrays)}")
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Which array of a file is which split, and these; what else is there, as names of examples, is not read."""
     if not path.exists():
         raise ValueError(f"Invalid value received for `source`. Expected a file. Received: {path}, which is not there")
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
-            return {"x": content}
+            return {"train": "x"}, {"x": content}
         with content:
-            return {key: content[key] for key in content.files}
+            named = named_splits(content.files, path)
+            return named, {name: content[name] for name in named.values()}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if str(error).startswith(MARK):
+            raise
         raise ValueError(
             f"Invalid value received for `source`. Expected {_EXPECTED} in {path}. Received: a file that NumPy cannot "
             f"read ({type(error).__name__}: {error})"
