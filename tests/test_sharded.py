@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,26 @@ def test_a_sample_of_many_is_spread_over_them(digits, monkeypatch):
     assert some.shape == (100, 8, 8, 1)
     assert set(as_set(some)) < set(as_set(every))
     np.testing.assert_array_equal(some, data.before_draws(digits, "train", "dynamic", None))
+
+
+def test_threads_that_read_together_open_each_file_once(digits, monkeypatch):
+    """Of 128 files 16 threads opened 2,048, and a process may have a thousand."""
+    shards._readers.cache_clear()
+    opened = []
+
+    class Slow(shards.Reader):
+        def __init__(self, file):
+            time.sleep(0.02)
+            opened.append(file)
+            super().__init__(file)
+
+    monkeypatch.setattr(shards, "Reader", Slow)
+    folder = shards.Shards.open(digits)
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda place: folder.read("test", np.array([place])), range(4)))
+    shards._readers.cache_clear()
+    assert sorted(opened) == folder.files("test")
+    np.testing.assert_array_equal(np.concatenate(read), data.examples("digits", "test")[:4])
 
 
 # What happens to a folder, and what is said then.

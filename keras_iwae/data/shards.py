@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import json
 import math
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from keras_iwae.foundation import MARK, read_arrays, shape_text
 INFO, TOTALS = "info.json", "totals.npz"
 # Splits whose files stay open: those of two folders.
 _OPEN = 6
+# A cache does not keep threads that miss it together from opening the files once each.
+_OPENING = threading.Lock()
 # Files of a folder that is no folder of shards, to say which those are.
 _LOOKED_AT = 1000
 DTYPES: dict[str, np.dtype] = {"uint8": np.dtype("u1"), "float32": np.dtype("<f4")}
@@ -146,7 +149,8 @@ class Shards:
         Raises:
             ValueError: if a file was written over, or damaged, since the folder was made.
         """
-        readers = _readers(self.folder, split, self.splits[split])
+        with _OPENING:
+            readers = _readers(self.folder, split, self.splits[split])
         rows = np.empty((len(places), math.prod(self.shape)), self.dtype)
         shards = places % len(readers)
         for number in np.unique(shards):
