@@ -530,7 +530,10 @@ def test_a_parquet_file_of_a_split_is_of_no_other(tmp_path, names):
 
 @pytest.mark.parametrize(
     "name",
-    ["mnist-train-test", "train-and-test/0", "train/mnist-test", "test/mnist-train/0", "test.parquet/mnist-train"],
+    [
+        *("mnist-train-test", "train-and-test/0", "train/mnist-test", "test/mnist-train/0", "test.parquet/mnist-train"),
+        *("train/test-0", "Test/a/train-1", "train.parquet/test.0", "validation/train"),
+    ],
 )
 def test_a_parquet_file_of_two_splits_is_refused(tmp_path, name):
     file = tmp_path / "parquet" / f"{name}.parquet"

@@ -52,15 +52,13 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
 
 def _split_of(file: Path) -> str:
     """The split that a file's name begins with, or else has, or else the nearest folder's name has; "" for none."""
-    for split in _SPLITS:
-        if file.name.lower().startswith(split):
-            return split
     folders = [parent.name.lower().removesuffix(".parquet") for parent in file.parents]
     whole = [folder for folder in folders if folder in _SPLITS][:1]
+    begun = [split for split in _SPLITS if file.name.lower().startswith(split)]
     for within in (file, *file.parents):
         # A new word may begin with a large letter, too: mnistTest.
         words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", within.name).lower())
-        if not (found := [split for split in _SPLITS if split in words]):
+        if not (found := begun or [split for split in _SPLITS if split in words]):
             continue
         # Of a file in `train/` that says "test" nobody knows which it is.
         if len({*found, *whole}) > 1:
