@@ -551,7 +551,12 @@ def test_a_folder_that_spark_writes_is_as_one_file(tmp_path):
         file = folder / f"part-0000{number}-0e5a-c000.snappy.parquet"
         parquet.write_table(arrow.table({"x": [float(number)]}), file)
         (folder / f".{file.name}.crc").touch()
+        # What was not moved to its place when the work was stopped, and what Delta Lake keeps of it.
+        for beside in ("_temporary/0", "_delta_log"):
+            (folder / beside).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / beside)
     (folder / "_SUCCESS").touch()
+    shutil.copy(file, folder / "_metadata.parquet")
     for source in (folder, tmp_path / "all"):
         assert [block.tolist() for block in streams(source)["train"].blocks()] == [[[0.0]], [[1.0]]]
 

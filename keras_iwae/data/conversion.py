@@ -49,8 +49,8 @@ def convert(
     Args:
         source: a name of `names()`; a .npy file, or a .npz file with `x`, or with `x_train` and `x_test`, and with
             `x_validation` or `x_val` where there is one; a Parquet file, or a folder of such files, of which those of a
-            split have its name in theirs or in a folder's. In Parquet an example is a row, of numbers or of one list of
-            them, without the index that pandas wrote.
+            split have its name in theirs or in a folder's, and those whose names begin with "." or "_" are left out. In
+            Parquet an example is a row, of numbers or of one list of them, without the index that pandas wrote.
         out: the folder, which must not be there. What is named as a data set, .npy or .npz would be read as such.
         shards: files of each split.
         validation: share of the training split that becomes the validation split; `None` is 0.1 where the source has

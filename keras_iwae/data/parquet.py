@@ -23,7 +23,8 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
     """The Parquet files of each split in a folder, in order of their names; of a file, or files of no split, "train".
 
     A file is of the split that its name begins with, in large letters or small, or else of that among its words, as
-    "test" in `mnist-test.parquet`, or else of that among the words of the nearest folder.
+    "test" in `mnist-test.parquet`, or else of that among the words of the nearest folder. Files and folders whose names
+    begin with "." or "_" are left out.
 
     Raises:
         ValueError: if a folder has files of splits and others beside them, or names of a file and its folders say two
@@ -34,8 +35,9 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(path.rglob("*.parquet")):
         within = file.relative_to(path)
-        # What is hidden is nobody's, as parts of a download. Spark and Dask write a folder `train.parquet` of files.
-        if not file.is_dir() and not any(part.startswith(".") for part in within.parts):
+        # What is hidden is nobody's, as parts of a download; nor is what Spark keeps there and calls _NAME.
+        # Spark and Dask write a folder `train.parquet` of files.
+        if not file.is_dir() and not any(part.startswith((".", "_")) for part in within.parts):
             found.setdefault(_split_of(within), []).append(file)
     others = found.pop("", [])
     if not found:
