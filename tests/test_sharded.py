@@ -482,6 +482,48 @@ def test_an_index_of_pandas_is_no_entry(tmp_path, index):
         assert as_set(np.concatenate(stored)) == as_set(frame.to_numpy())
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("place", ["train-0", "train-1", "test-0"])
+@pytest.mark.parametrize("lists", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_whole_numbers_with_a_gap_anywhere_are_floats_everywhere(tmp_path, kind, lists, place, statistics):
+    """A null was refused where a block without one had gone before it, or what its numbers are was not known."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    wanted = {"train": [], "test": []}
+    for name, low in {"train-0": 0, "train-1": 30, "test-0": 60}.items():
+        held = np.arange(low, low + 20).astype(object)
+        held[17] = None if name == place else held[17]
+        numbers = arrow.array(np.stack([held, np.full(20, 5, object)], 1).ravel(), arrow.from_numpy_dtype(kind))
+        if lists:
+            columns = {"x": arrow.ListArray.from_arrays(np.arange(0, 41, 2), numbers)}
+        else:
+            columns = {"x": numbers[::2], "y": numbers[1::2]}
+        table, file = arrow.table(columns), tmp_path / f"{name}.parquet"
+        parquet.write_table(table, file, row_group_size=6, write_statistics=statistics)
+        wanted[name.split("-")[0]] += [[np.nan if value is None else value, 5.0] for value in held]
+    for split, stream in streams(tmp_path).items():
+        blocks = list(stream.blocks())
+        assert {block.dtype for block in blocks} == {np.dtype(np.float64)}
+        np.testing.assert_array_equal(np.concatenate(blocks), wanted[split])
+
+
+def test_a_gap_in_an_index_leaves_bytes_what_they_are(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    frame = pd.DataFrame({"x": np.arange(3, dtype=np.uint8)}, index=pd.Index([1.0, None, 2.0], name="id"))
+    parquet.write_table(arrow.Table.from_pandas(frame), tmp_path / "x.parquet")
+    (block,) = streams(tmp_path / "x.parquet")["train"].blocks()
+    assert (block.dtype, block.tolist()) == (np.uint8, [[0], [1], [2]])
+
+
+def test_columns_of_a_split_are_those_of_the_others(tmp_path):
+    """Two that had changed places were examples of two kinds."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"x": [1.0], "y": [2.0]}), tmp_path / "train.parquet")
+    parquet.write_table(arrow.table({"y": [2.0], "x": [1.0]}), tmp_path / "test.parquet")
+    with pytest.raises(ValueError, match=r"`source`\. Expected in .*test.parquet the columns of .*train.parquet"):
+        streams(tmp_path)
+
+
 def test_columns_of_one_name_stay_where_they_are(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     numbers = [arrow.array([float(d)]) for d in range(4)]

@@ -4,6 +4,7 @@ An index of pandas names the rows, and is no entry of them: it would be learned 
 They are read from front to end alone: a row is stored with its row group, of which all has to be decoded for it.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,42 +73,43 @@ def _split_of(file: Path) -> str:
     return ""
 
 
-def parquet_stream(files: list[Path]) -> tuple[int, Callable[[], Iterator[np.ndarray]]]:
-    """How many rows some files have, and what gives them in blocks `[B, D]`, without the index that pandas wrote.
+def parquet_streams(
+    files: dict[str, list[Path]],
+) -> dict[str, tuple[int, Callable[[], Iterator[np.ndarray]]]]:
+    """Of the files of each split how many rows they have, and what gives them in blocks `[B, D]` of one type.
+
+    They are without the index that pandas wrote. Whole numbers are float64 where an entry of some file is null.
 
     Raises:
         ValueError: at once or when the block comes, if a file is none of Parquet, its columns are others than the
             first's, or no numbers.
     """
     pyarrow = _pyarrow()
-    count, first = 0, None
-    for file in files:
+    counts, gaps, first = dict.fromkeys(files, 0), False, None
+    for split, file in ((split, file) for split, of_split in files.items() for file in of_split):
         try:
-            opened = pyarrow.parquet.ParquetFile(file)
+            opened = pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise ValueError(f"{MARK}source`. Expected a Parquet file. Received: {file} ({error})") from None
-        columns = _entries(opened.schema_arrow)
-        if not columns:
-            raise ValueError(f"{MARK}source`. Expected columns beside an index in {file}. Received: none")
-        first = first or columns
-        if columns != first:
-            raise ValueError(f"{MARK}source`. Expected in {file} the columns of {files[0]}. Received: {columns}")
-        count += opened.metadata.num_rows
-        opened.close()
+        with opened:
+            columns = _entries(opened.schema_arrow)
+            if not columns:
+                raise ValueError(f"{MARK}source`. Expected columns beside an index in {file}. Received: none")
+            first = first or (file, columns)
+            if columns != first[1]:
+                raise ValueError(f"{MARK}source`. Expected in {file} the columns of {first[0]}. Received: {columns}")
+            gaps = gaps or _whole_with_gaps(pyarrow, opened, file)
+            counts[split] += opened.metadata.num_rows
 
-    def blocks() -> Iterator[np.ndarray]:
-        for file in files:
+    def blocks(of_split: list[Path]) -> Iterator[np.ndarray]:
+        for file in of_split:
             with pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as opened:
-                schema = opened.schema_arrow
-                columns = _entries(schema)
-                # Asked for by name, columns would be in another order where two have one name.
-                asked = None if columns == schema.names else columns
-                batches = opened.iter_batches(_ROWS, columns=asked, use_threads=False)
-                while (batch := _following(pyarrow, batches, file)) is not None:
+                for batch in _batches(pyarrow, opened, file):
                     if batch.num_rows:
-                        yield _rows(pyarrow, batch, file)
+                        rows = _rows(pyarrow, batch, file)
+                        yield rows.astype(np.float64) if gaps and rows.dtype.kind in "iu" else rows
 
-    return count, blocks
+    return {split: (counts[split], functools.partial(blocks, of_split)) for split, of_split in files.items()}
 
 
 def _entries(schema: Any) -> list[str]:
@@ -115,6 +117,45 @@ def _entries(schema: Any) -> list[str]:
     # Where pandas' index is a range, it has a description there in the place of a column's name.
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     return [name for name in schema.names if name not in index]
+
+
+def _whole_with_gaps(pyarrow: Any, opened: Any, file: Path) -> bool:
+    """Whether all entries are whole numbers and some are null, for which these have no number, as floats have."""
+    types, schema = pyarrow.types, opened.schema_arrow
+    columns = _entries(schema)
+    kinds = [kind for name, kind in zip(schema.names, schema.types, strict=True) if name in columns]
+    if not all(types.is_integer(kind.value_type if _is_list(types, kind) else kind) for kind in kinds):
+        return False
+    unsaid = False
+    for group in _row_groups(opened):
+        for number in range(group.num_columns):
+            leaf = group.column(number)
+            # Numbers in lists are the leaf `NAME.list.element`.
+            if any(f"{leaf.path_in_schema}.".startswith(f"{name}.") for name in columns):
+                said = leaf.statistics
+                if said is None or not said.has_null_count:
+                    unsaid = True
+                elif said.null_count:
+                    return True
+    return unsaid and any(
+        column.null_count or (_is_list(types, column.type) and column.flatten().null_count)
+        for batch in _batches(pyarrow, opened, file)
+        for column in batch.columns
+    )
+
+
+def _row_groups(opened: Any) -> Iterator[Any]:
+    return (opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups))
+
+
+def _batches(pyarrow: Any, opened: Any, file: Path) -> Iterator[Any]:
+    """All rows, some at a time, of the columns that are entries."""
+    columns = _entries(opened.schema_arrow)
+    # Asked for by name, columns would be in another order where two have one name.
+    asked = None if columns == opened.schema_arrow.names else columns
+    batches = opened.iter_batches(_ROWS, columns=asked, use_threads=False)
+    while (batch := _following(pyarrow, batches, file)) is not None:
+        yield batch
 
 
 def _following(pyarrow: Any, batches: Iterator, file: Path) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_iwae.data.arrays import named_splits
 from keras_iwae.data.catalog import examples, names
-from keras_iwae.data.parquet import parquet_files, parquet_stream
+from keras_iwae.data.parquet import parquet_files, parquet_streams
 from keras_iwae.foundation import MARK
 
 # Bytes at a time.
@@ -58,7 +58,7 @@ def streams(source: object) -> dict[str, Stream]:
     if path.suffix == ".npz" and path.is_file():
         return _of_archive(path)
     if files := parquet_files(path):
-        return {split: Stream(str(path), *parquet_stream(of_split)) for split, of_split in files.items()}
+        return {split: Stream(str(path), *of_split) for split, of_split in parquet_streams(files).items()}
     raise ValueError(f"{MARK}source`. Expected {_EXPECTED}. Received: {str(source)!r}, which is none of them")
 
 
