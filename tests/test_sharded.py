@@ -515,6 +515,22 @@ def test_a_gap_in_an_index_leaves_bytes_what_they_are(tmp_path):
     assert (block.dtype, block.tolist()) == (np.uint8, [[0], [1], [2]])
 
 
+def test_a_block_of_parquet_is_a_few_megabytes_however_wide_a_row(tmp_path):
+    """Of 20,000 bytes a row it was 82 MB; what zeros take in the file says nothing of it."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    wide = arrow.FixedSizeListArray.from_arrays(np.zeros(250 * 20_000, np.uint8), 20_000)
+    parquet.write_table(arrow.table({"x": wide}).slice(0, 0), tmp_path / "none.parquet")
+    with parquet.ParquetWriter(tmp_path / "wide.parquet", arrow.schema({"x": wide.type})) as writer:
+        for size in (0, 250):
+            writer.write_table(arrow.table({"x": wide[:size]}))
+    sizes = [block.nbytes for block in streams(tmp_path)["train"].blocks()]
+    assert sum(sizes) == wide.nbytes
+    assert max(sizes) <= 2**22
+    narrow = arrow.table({"x": np.zeros(9000)})
+    parquet.write_table(narrow, tmp_path / "narrow.parquet")
+    assert [len(block) for block in streams(tmp_path / "narrow.parquet")["train"].blocks()] == [9000]
+
+
 def test_columns_of_a_split_are_those_of_the_others(tmp_path):
     """Two that had changed places were examples of two kinds."""
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

@@ -15,7 +15,8 @@ import numpy as np
 from keras_iwae.foundation import MARK, check_dtype
 
 _SPLITS = "train", "validation", "test"
-_ROWS = 4096
+# Bytes at a time, where a number has eight: what it takes in the file says nothing of it, for equal ones are one there.
+_BLOCK = 2**22
 # Of each column; all of a row group would otherwise be read before its first row.
 _BUFFER = 2**16
 
@@ -153,7 +154,12 @@ def _batches(pyarrow: Any, opened: Any, file: Path) -> Iterator[Any]:
     columns = _entries(opened.schema_arrow)
     # Asked for by name, columns would be in another order where two have one name.
     asked = None if columns == opened.schema_arrow.names else columns
-    batches = opened.iter_batches(_ROWS, columns=asked, use_threads=False)
+    group = next((group for group in _row_groups(opened) if group.num_rows), None)
+    if group is None:
+        return
+    values = sum(group.column(number).num_values for number in range(group.num_columns))
+    size = max(1, _BLOCK * group.num_rows // (8 * values))
+    batches = opened.iter_batches(size, columns=asked, use_threads=False)
     while (batch := _following(pyarrow, batches, file)) is not None:
         yield batch
 
