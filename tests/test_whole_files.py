@@ -3,6 +3,7 @@
 import ast
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,14 +94,23 @@ def test_a_process_is_running_or_not(dead):
 
 
 def test_what_another_machine_is_writing_is_not_removed(tmp_path, dead, monkeypatch):
-    monkeypatch.setattr(storage.socket, "gethostname", lambda: "here-1.cluster")
-    left = [tmp_path / f".unfinished-{host}-{dead}-0" for host in ("here1cluster", "there1cluster")]
-    for folder in left:
+    """node1-11 and node11-1 were one, whose processes have their numbers apart."""
+    names = {}
+    for host in ("node11-1", "node1.11", "node111", "node1-11"):
+        monkeypatch.setattr(storage.socket, "gethostname", lambda host=host: host)
+        names[host] = storage.this_host()
+    assert all(re.fullmatch("[A-Za-z0-9_]+", name) for name in names.values())
+    file = tmp_path / "x.json"
+    left = [tmp_path / f".unfinished-{name}-{dead}-0" for name in names.values()]
+    halves = [tmp_path / f".x-{name}-{dead}-0.tmp.json" for name in names.values()]
+    for folder, half_written in zip(left, halves, strict=True):
         folder.mkdir()
+        half_written.touch()
     with folders.whole_folder(tmp_path / "1") as unfinished:
         unfinished.mkdir()
-        assert unfinished.name.startswith(f".unfinished-here1cluster-{os.getpid()}-")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [left[1].name, "1"]
+        assert unfinished.name.startswith(f".unfinished-{names['node1-11']}-{os.getpid()}-")
+    write_json(file, 1)
+    assert set(tmp_path.iterdir()) == {*left[:3], *halves[:3], file, tmp_path / "1"}
 
 
 def made(target):

@@ -63,8 +63,11 @@ def remove_leftovers(path: Path) -> None:
 
 
 def this_host() -> str:
-    """The name of this machine, or container: others write to the same disk, by processes of their own numbers."""
-    return re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()) or "host"
+    """The name of this machine, or container: others write to the same disk, by processes of their own numbers.
+
+    Of letters, digits and "_"; names of two machines stay two.
+    """
+    return re.sub(r"[^A-Za-z0-9]", lambda other: f"_{ord(other[0]):x}_", socket.gethostname()) or "host"
 
 
 def is_running(process: int) -> bool:
