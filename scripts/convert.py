@@ -30,7 +30,7 @@ def parse() -> argparse.Namespace:
     shares = "share of the training split that becomes the {} split, where there is none [0.1]"
     parser.add_argument("--validation", type=float, metavar="SHARE", help=shares.format("validation"))
     parser.add_argument("--test", type=float, metavar="SHARE", help=shares.format("test"))
-    parser.add_argument("--seed", type=int, default=0, help="of what is cut [0]")
+    parser.add_argument("--seed", type=int, help="of what is cut, where something is [0]")
     return parsed(parser)
 
 

@@ -359,6 +359,7 @@ def test_what_cannot_be_converted_is_refused_and_leaves_nothing(tmp_path):
     refused(tmp_path, "`validation`. Expected shares below 1 together.*0.5 and 0.6", x, validation=0.5, test=0.6)
     refused(tmp_path, "`test`. Expected none for a source that has this split. Received: 0.1", "digits", test=0.1)
     refused(tmp_path, "`seed`", x, seed=-1)
+    refused(tmp_path, "`seed`. Expected none for a source that has all splits. Received: 0", "digits", seed=0)
     refused(tmp_path, "`source`. Expected a name, a .npy", tmp_path / "there.npy")
     refused(tmp_path, "`source`. Expected a name, a .npy .* Received: int", 3)
     for name, array, said in (

@@ -38,7 +38,7 @@ def convert(
     shards: int = 16,
     validation: float | None = None,
     test: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     verbose: bool = True,
 ) -> Path:
     """Write a folder of shards, which `load` and `train.py --dataset` read without holding it in memory.
@@ -56,7 +56,7 @@ def convert(
         validation: share of the training split that becomes the validation split; `None` is 0.1 where the source has
             none.
         test: the same for the test split.
-        seed: of what is cut.
+        seed: of what is cut; `None` is 0 where something is.
         verbose: whether to show progress.
 
     Returns:
@@ -65,7 +65,7 @@ def convert(
     Raises:
         ValueError: if the source is none of these or its examples differ in shape or type, `out` is there or named as
             something else, a split has fewer examples than shards, a share is given for what the source has, or
-            array_record is not installed.
+            a seed where nothing is cut, or array_record is not installed.
         OSError: if it cannot be written.
 
     Example:
@@ -74,7 +74,7 @@ def convert(
         TensorShape([20, 8, 8, 1])
     """
     shards = check_integer("shards", shards, at_most=_MOST_SHARDS)
-    seed = check_seed("seed", seed)
+    seed = None if seed is None else check_seed("seed", seed)
     check_boolean("verbose", verbose)
     target = check_folder("out", out)
     if str(target) in names() or target.suffix in (".npy", ".npz"):
@@ -87,6 +87,9 @@ def convert(
     array_record()
     found = streams(source)
     cut = _cut(found, validation, test)
+    if seed is not None and not cut:
+        raise ValueError(f"{MARK}seed`. Expected none for a source that has all splits. Received: {seed}")
+    seed = seed or 0
     # Before anything is written: the training split may take an hour.
     for split, stream in found.items():
         _check_enough(split, stream.examples, shards)
