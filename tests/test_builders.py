@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -188,3 +189,36 @@ def test_of_processes_that_begin_together_one_prepares(tmp_path, monkeypatch):
         found = list(pool.map(lambda _: catalog._prepared_builder("slow", tmp_path / "new"), range(3)))
     assert Slow.prepared == 1
     assert all(builder.is_prepared() for builder in found)
+
+
+def test_what_a_waiting_process_makes_is_not_removed_for_one_that_failed(tmp_path, monkeypatch):
+    """What had failed was cleaned up when the next had begun."""
+    failed, began = [], threading.Event()
+
+    class Failing(Slow):
+        MANUAL_DOWNLOAD_INSTRUCTIONS = None
+
+        def download_and_prepare(self):
+            (self.folder.parent / "downloads").mkdir(exist_ok=True)
+            if not failed:
+                failed.append(threading.get_ident())
+                raise OSError("no network")
+            (self.folder.parent / "downloads" / "extracted").mkdir()
+            began.set()
+            time.sleep(0.2)
+            (self.folder.parent / "downloads" / "extracted" / "file").touch()
+            self.folder.mkdir()
+
+    folders = catalog._folders
+
+    def late(roots):
+        if threading.get_ident() in failed:
+            began.wait(0.3)
+        return folders(roots)
+
+    monkeypatch.setattr(catalog, "_folders", late)
+    monkeypatch.setattr("tensorflow_datasets.builder", Failing)
+    with ThreadPoolExecutor(2) as pool:
+        ended = [pool.submit(catalog._prepared_builder, "slow", tmp_path / "new") for _ in range(2)]
+    assert sorted(str(each.exception())[:14] for each in ended) == ["Dataset 'slow'", "None"]
+    assert (tmp_path / "new" / "slow").is_dir()

@@ -212,21 +212,27 @@ def _prepared_builder(name: str, data_dir: Path):
     if builder.is_prepared():
         return builder
     own = data_dir / name, data_dir / "downloads"
-    before, there = _folders(own), data_dir.is_dir()
+    there = data_dir.is_dir()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         # Of processes that begin together one prepares it, and the others wait.
         with held_folder(data_dir, "TFDS_DATA_DIR", math.inf):
-            builder = tfds.builder(name, data_dir=data_dir)
-            if not builder.is_prepared():
-                _check_hosts(builder.url_infos)
-                builder.download_and_prepare()
+            # Who was waited for may have failed, and left nothing.
+            data_dir.mkdir(parents=True, exist_ok=True)
+            before = _folders(own)
+            try:
+                builder = tfds.builder(name, data_dir=data_dir)
+                if not builder.is_prepared():
+                    _check_hosts(builder.url_infos)
+                    builder.download_and_prepare()
+            except Exception:
+                _remove_new(_folders(own) - before)
+                if not there:
+                    with contextlib.suppress(OSError):
+                        data_dir.rmdir()
+                raise
     # TFDS lets through whatever its downloader, archive reader and file system raise, AssertionError included.
     except Exception as error:
-        _remove_new(_folders(own) - before)
-        if not there:
-            with contextlib.suppress(OSError):
-                data_dir.rmdir()
         if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
             remedy = f"Files fetched by hand belong in {data_dir / 'downloads' / 'manual'}."
         else:
