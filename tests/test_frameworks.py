@@ -13,16 +13,22 @@ from keras_iwae.foundation import frameworks
 
 UNASKED = "sklearn", "scipy.stats", "matplotlib", "ray", "tensorflow_datasets"
 PROGRAM = f"""
-import gc, json, sys
+import gc, json, sys, weakref
+class Own: pass
+own = Own()
+own.itself, seen = own, weakref.ref(own)
 import keras_iwae
 watched = gc.isenabled()
+del own
+gc.collect()
+freed = seen() is None
 found = [name for name in {UNASKED} if name in sys.modules]
 ours = [finder for finder in map(repr, sys.meta_path) if "keras_iwae.foundation" in finder]
 import keras
 asked = keras.wrappers.SKLearnClassifier.__module__, keras.visualization.plot_image_gallery.__module__
 drawn = [getattr(keras_iwae.plots, name).__name__ for name in ("charts", "trial_charts")]
 then = [name for name in {UNASKED} if name in sys.modules]
-print(json.dumps([found, watched, ours, [*asked, *drawn], then]))
+print(json.dumps([found, watched, ours, freed, [*asked, *drawn], then]))
 """
 
 
@@ -49,6 +55,10 @@ def test_nothing_is_left_of_how_it_was_imported(started):
     _, watched, finders, *_ = started
     assert watched
     assert finders == []
+
+
+def test_what_the_caller_had_before_is_freed_when_it_is_garbage(started):
+    assert started[3]
 
 
 def test_a_name_that_plots_lacks_is_said():

@@ -30,7 +30,10 @@ def _without_watching() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        gc.freeze()
+        # Among the old, which most searches leave out: frozen for good, what is garbage of the caller would stay, too.
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
     finally:
         if watched:
             gc.enable()
