@@ -45,6 +45,13 @@ def test_dollars_in_names_and_levels_end_nothing(filled):
     assert "cost_$_2019_$" in page.images[1]["alt"]
 
 
+def test_a_file_that_was_filled_in_may_end_as_one_of_means_does(filled):
+    # A column of names that is not looked at, and a gap in which the sum of the rows above was put.
+    files = filled({"who": ["a", "b", "c", "sum"], "x": [0, 0, 1, None]}, ignore=["who"], kinds={"x": "real"})
+    assert "sum,1\n" in files.filled.read_text()
+    assert len(page_of(files).images) == 3
+
+
 def test_a_picture_that_cannot_be_drawn_leaves_the_page(filled, monkeypatch):
     def broken(*_):
         raise ValueError("no such font")

@@ -85,7 +85,7 @@ BETWEEN_ROOMS = {
     "evaluation.diagnostics": set(),
     "plots": set(),
     "training": {"number_of_machines", "refuse_several_machines"},
-    "tables": set(),
+    "tables": {"open_filled"},
     "serving": set(),
     "experiments": set(),
 }

@@ -173,12 +173,39 @@ def test_a_text_among_numbers_is_asked_about_by_what_it_is(cell, row, expected, 
 )
 def test_a_line_of_sums_is_no_row(line, options, what, tmp_path):
     text = "who;x;n;w\nanna;1,1;3;a\nbert;2,2;4;b\ncecil;3,0;7;a\n"
-    with pytest.raises(ValueError, match=rf"take out the last line\. Received: .* there, where {what}"):
-        open_table(written(tmp_path, text + line + "\n"), **options)
+    column = "w" if "Mean" in line else "who"
+    level = "" if options else f", or say that column '{column}' is 'categorical', if it is a level"
+    # What a spreadsheet writes below the last line that it shows.
+    for below, which in (("", ""), (";;;\n; ;;\n", " that has cells")):
+        said = rf"take out the last line{which}{level}\. Received: .* there, where {what}"
+        with pytest.raises(ValueError, match=said):
+            open_table(written(tmp_path, f"{text}{line}\n{below}"), **options)
     # Controls: a name like any other, and other numbers.
     for other in (line.replace("Total", "Tom"), "Total;6,5;15;", "Mean;0;;"):
         if other != line:
             assert open_table(written(tmp_path, f"{text}{other}\n"), **options).num_rows == 4
+
+
+def test_a_last_line_with_a_level_is_a_row(tmp_path):
+    rows = ["low,1", "average,5", "high,3"]
+    path = written(tmp_path, "\n".join(["quality,rating", *rows, "average,3", ",", ""]))
+    assert open_table(path).levels("quality") == ["average", "high", "low"]
+    assert open_table(path).blank_rows == 1
+    # A level that one row alone has is said to be one; of a column that is not looked at it is none.
+    path = written(tmp_path, "\n".join(["quality,rating", *rows, "mean,3"]))
+    with pytest.raises(ValueError, match="column 'quality' is 'categorical'"):
+        open_table(path)
+    assert open_table(path, kinds={"quality": "categorical"}).num_rows == 4
+    with pytest.raises(ValueError, match=r"take out the last line\. Received: 'mean'"):
+        open_table(path, ignore=["quality"])
+
+
+def test_a_row_of_texts_above_what_is_blank_is_the_last(tmp_path):
+    numbers = "".join(f"{n},{n}.5\n" for n in range(12))
+    with pytest.raises(ValueError, match="take out row 13 if it is a total or a note"):
+        open_table(written(tmp_path, f"x,n\n{numbers}n=5,about 3\n,\n"))
+    with pytest.raises(ValueError, match="or that row taken out if it is a total or a note"):
+        open_table(written(tmp_path, f"x,n\n{numbers},Total\n,\n"))
 
 
 @pytest.mark.parametrize("name", DIALECTS)

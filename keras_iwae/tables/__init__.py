@@ -4,7 +4,7 @@ from keras_iwae.tables.coding import LARGEST_LOG, Coding
 from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dtypes import dtype_of, least_above_zero
 from keras_iwae.tables.estimator import TableEstimator
-from keras_iwae.tables.files import TableFile, dialect_of, open_table
+from keras_iwae.tables.files import TableFile, dialect_of, open_filled, open_table
 from keras_iwae.tables.filling import FilledFiles, impute_file
 from keras_iwae.tables.imputations import Imputations
 from keras_iwae.tables.imputer import IWAEImputer
@@ -33,6 +33,7 @@ __all__ = [
     "dtype_of",
     "impute_file",
     "least_above_zero",
+    "open_filled",
     "open_table",
     "pool",
     "score_file",

@@ -134,11 +134,11 @@ class CsvColumn:
         if self._wants_booleans and self.is_text:
             self.read_as_booleans()
 
-    def check(self, num_rows: int) -> None:
+    def check(self, last_row: int) -> None:
         """Refuse cells of which nobody can know whether they are numbers, levels or gaps.
 
         Args:
-            num_rows: how many rows the file has.
+            last_row: the last row that has anything in it, counted from 1.
 
         Raises:
             ValueError: which names the column.
@@ -163,7 +163,7 @@ class CsvColumn:
         if text == self.name:
             expected = "numbers; take out the line that has the names of the columns again"
         elif text.lower() not in DOUBTFUL and not _is_infinite(text) and not any(map(str.isdigit, text)):
-            where = {1: "it has units, or what is above it if it has the names", num_rows: "it is a total or a note"}
+            where = {1: "it has units, or what is above it if it has the names", last_row: "it is a total or a note"}
             expected += f", or that row taken out if {where[facts.row]}" if facts.row in where else ""
         received = f"{facts.text!r} in row {facts.row} among numbers"
         if facts.distinct is None or len(facts.distinct) > _MOST_LEVELS:

@@ -44,8 +44,8 @@ class CsvTable:
         num_rows: how many rows there are.
         marks: of decimals and thousands, in the numbers.
         blank_rows: how many rows at the end have nothing in them.
-        numbers_as_names: whole numbers in the first line, where they may be cells of a file without names: they are
-            among the numbers below.
+        numbers_as_names: once lines are checked, whole numbers in the first one, where they may be cells of a file
+            without names: they are among the numbers below.
 
     Raises:
         ValueError: which names the file with the line, or the column, that cannot be read.
@@ -70,18 +70,18 @@ class CsvTable:
         self._columns = {name: CsvColumn(name, kinds.get(name), self._words, self.dialect) for name in self.names}
         self.num_rows = 0
         self.marks = Marks(self.dialect)
+        self.numbers_as_names: list[str] = []
+        self._last = pd.Series("", self._header, dtype=object)
         for cells in self._texts(_SCANNED):
             for name, column in self._columns.items():
                 column.update(cells[name].str.strip(), self.num_rows, self.marks)
             self.num_rows += len(cells)
-            last = cells.iloc[-1]
+            if self.blank_rows < len(cells):
+                self._last = cells.iloc[-1 - self.blank_rows]
         for column in self._columns.values():
             column.settle()
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows below the names of the columns. Received: none")
-        self._check_last_line(last)
-        self._check_texts()
-        self.numbers_as_names = self._checked_first_line()
         first = itertools.takewhile(_INDEX.fullmatch, self.names)
         self.carried = [name for name in first if name not in kinds and self.facts[name].count == self.num_rows]
         self.names = [name for name in self.names if name not in self.carried]
@@ -98,13 +98,28 @@ class CsvTable:
         """Those of `missing` that no cell is."""
         return self._words.unseen(set().union(*(self._columns[name].removed for name in self.names)))
 
+    @property
+    def _last_row(self) -> int:
+        """The last row that has anything in it, counted from 1."""
+        return self.num_rows - self.blank_rows
+
+    def check_lines(self) -> None:
+        """Refuse a first or last line that is no row, or cells in the place of names.
+
+        Raises:
+            ValueError: which names the file.
+        """
+        self._check_last_line()
+        self._check_texts()
+        self.numbers_as_names = self._checked_first_line()
+
     def check(self, name: str) -> None:
         """Refuse a column of numbers of which one is a text, or of which the marks or the gaps say two things.
 
         Raises:
             ValueError: which names the column.
         """
-        self._columns[name].check(self.num_rows)
+        self._columns[name].check(self._last_row)
         if not self.is_text(name):
             self.marks.check(name)
 
@@ -196,38 +211,44 @@ class CsvTable:
             numbers of which nobody can say.
         """
         facts = self.facts
-        numeric = [name for name in self.names if facts[name].numeric and facts[name].count]
+        numeric = [name for name in facts if facts[name].numeric and facts[name].count]
         values = self.dialect.numbers(pd.Series(numeric, dtype=object))
         if values.isna().any() or not numeric:
             return []
         ends = [(facts[name].low, facts[name].high) for name in numeric]
         among = all(low <= value <= high for value, (low, high) in zip(values, ends, strict=True))
         decimals = bool((values != np.floor(values)).any())
-        repeated = any(name in (facts[name].distinct or {}) for name in self.names if name not in numeric)
+        repeated = any(name in (facts[name].distinct or {}) for name in facts if name not in numeric)
         if repeated or (among and decimals):
             expected = "names of columns in the first line; add that line"
             raise ValueError(f"{MARK}{self.path}`. Expected {expected}. Received: numbers, such as {numeric[0]!r}")
         return numeric if among else []
 
-    def _check_last_line(self, cells: pd.Series) -> None:
+    def _check_last_line(self) -> None:
         """Refuse sums or means of the other rows, which a model would learn from as if they were one of them."""
-        word = next((cell.strip() for cell in cells[self._header] if is_total(cell)), None)
-        if word is None:
-            return
-        values = self.dialect.numbers(cells[self.names].str.strip())
-        facts = self.facts
-        for name, value in values.dropna().items():
-            if (what := total_of(value, facts[name])) is not None:
+        cells, facts = self._last[self._header].str.strip(), self.facts
+        words = [(name, cell) for name, cell in cells.items() if is_total(cell) and name not in self._said]
+        values = self.dialect.numbers(cells[list(facts)]).dropna() if words else {}
+        found = {name: what for name, value in values.items() if (what := total_of(value, facts[name])) is not None}
+        name, what = next(iter(found.items()), (None, None))
+        for column, word in words if found else ():
+            if not self._repeats(column, word):
+                behind = " that has cells" if self.blank_rows else ""
+                level = f", or say that column {column!r} is 'categorical', if it is a level" if column in facts else ""
                 raise ValueError(
-                    f"{MARK}{self.path}`. Expected rows of one thing each; take out the last line. Received: {word!r} "
-                    f"there, where column {name!r} has the {what} of the rows above, {cells[name].strip()!r}"
+                    f"{MARK}{self.path}`. Expected rows of one thing each; take out the last line{behind}{level}. "
+                    f"Received: {word!r} there, where column {name!r} has the {what} of the rows above, {cells[name]!r}"
                 )
+
+    def _repeats(self, name: str, cell: str) -> bool:
+        """Whether several rows have a cell: of all rows, for a count of what is blank at the end is kept of these."""
+        return sum(int((cells[name].str.strip() == cell).sum()) for cells in self._texts(_SCANNED)) > 1
 
     def _check_texts(self) -> None:
         """Refuse a row of which several cells are texts, where all others of their columns are numbers."""
         for row, what in (
             (1, "it has units, or what is above it if it has the names"),
-            (self.num_rows, "it is a total or a note"),
+            (self._last_row, "it is a total or a note"),
         ):
             texts = {name: column.only_text_in(row) for name, column in self._columns.items()}
             texts = {name: text for name, text in texts.items() if text is not None}

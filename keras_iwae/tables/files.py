@@ -52,6 +52,17 @@ def open_table(
     return table
 
 
+def open_filled(path: Path, ignore: Collection[str], columns: Mapping[str, Column]) -> TableFile:
+    """A file that was filled in here: what its lines and cells may be was asked of the one with gaps, and not again.
+
+    Args:
+        path: the file.
+        ignore: as for `open_table`.
+        columns: what the columns are, by name.
+    """
+    return ParquetTable(path, ignore, columns) if is_parquet(path) else CsvTable(path, (), ignore, columns)
+
+
 def opened(
     path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, Kind] | None
 ) -> TableFile:
@@ -68,6 +79,8 @@ def opened(
     if missing and is_parquet(path):
         raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
     table = ParquetTable(path, ignore, kinds) if is_parquet(path) else CsvTable(path, missing, ignore, kinds)
+    if isinstance(table, CsvTable):
+        table.check_lines()
     unknown = [name for name in kinds if name not in table.names]
     if unknown:
         raise ValueError(f"{MARK}kinds`. Expected names of {table.names}. Received: {unknown[0]!r}")

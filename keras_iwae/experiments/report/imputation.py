@@ -17,7 +17,7 @@ from keras_iwae.experiments.report.numbers import Fact, settings_rows
 from keras_iwae.experiments.report.templates import rendered
 from keras_iwae.foundation import check_ending, percent_text, replacing
 from keras_iwae.plots import tables as charts
-from keras_iwae.tables import Column, FilledFiles, TableFile, dialect_of, open_table
+from keras_iwae.tables import Column, FilledFiles, TableFile, dialect_of, open_filled, open_table
 
 _CHUNK = 5_000
 # Values of a column that are drawn, rows and patterns that are shown, and columns of a picture.
@@ -56,7 +56,7 @@ def _opened(files: FilledFiles) -> tuple[TableFile, TableFile]:
     missing, ignore, kinds = (files.settings[name] for name in ("missing", "ignore", "kinds"))
     drawn = files.imputations[0] if files.imputations else files.filled
     # A first column without gaps might be taken for the names of the rows, unless it is said what it is.
-    return open_table(files.source, missing, ignore, kinds), open_table(drawn, (), ignore, files.columns)
+    return open_table(files.source, missing, ignore, kinds), open_filled(drawn, ignore, files.columns)
 
 
 class _Gaps:
