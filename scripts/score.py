@@ -4,8 +4,9 @@
 A model of the rows is learned from the table itself, or from another one with --train, and log p(x) of each row, in
 nats, is written to OUT; of a row with gaps it is that of what was observed. With --cells each cell has a score, given
 the other cells of its row, so that a person sees which cell is odd; one of a column called row, missing,
-log_likelihood or oddest is under column_row, and so on. What each column was taken for is printed at the
-end. What was stopped goes on when the same command is started again.
+log_likelihood or oddest is under column_row, and so on. The oddest cell is furthest below what is usual in its column
+of the table that is learned from; fewer than 20 cells do not say what is. What each column was taken for is printed at
+the end. What was stopped goes on when the same command is started again.
 
 examples:
   python scripts/score.py transactions.csv --out scores.csv

@@ -374,10 +374,10 @@ class Seen(IWAEDensity):
 def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "IWAEDensity", Seen)
     names = ["row", "x", "oddest", "column_row", "missing", "log_likelihood"]
-    write(tmp_path / "in.csv", [range(6), range(2, 8), range(3, 9)], names)
+    write(tmp_path / "in.csv", [range(n % 3, n % 3 + 6) for n in range(21)], names)
     score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True)
     header, first, *_ = read(tmp_path / "out.csv")
-    # Of two rows, the first of which is spoiled, that one is scored again.
+    # Of two parts, the first of which is spoiled, that one is scored again.
     Seen.asked, kept = [], scoring._join
 
     def spoiling(parts, *rest):
@@ -386,15 +386,39 @@ def test_scores_of_cells_have_names_of_their_own(tmp_path, monkeypatch):
 
     monkeypatch.setattr(scoring, "_join", spoiling)
     with pytest.raises(KeyboardInterrupt):
-        score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=2)
+        score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=20)
     monkeypatch.setattr(scoring, "_join", kept)
-    score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=2)
-    assert Seen.asked == [2, 1, 2]
+    score_file(tmp_path / "in.csv", tmp_path / "out.csv", cells=True, chunk_rows=20)
+    assert Seen.asked == [20, 1, 20]
     free = ["column_column_row", "x", "column_oddest", "column_row", "column_missing", "column_log_likelihood"]
     assert header == ["row", "missing", "log_likelihood", "oddest", *free]
     # By the name that it has in this file, which is read again.
     assert first[3] == "column_log_likelihood"
     assert open_table(tmp_path / "out.csv", ignore=["oddest"]).names == [*header[:3], *free]
+
+
+class Unusual(Seen):
+    """A density of which the cells of the second column have the lowest scores, and larger numbers lower ones."""
+
+    def score_cells(self, frame):
+        return frame.astype(float) * [0.0, -1.0, 0.0][: frame.shape[1]]
+
+
+def test_what_is_usual_is_said_by_the_rows_that_are_learned_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "IWAEDensity", Unusual)
+    names = ["x", "low", "few"]
+    old = write(tmp_path / "old.csv", [(n % 2, 5, n if n < 3 else "") for n in range(40)], names)
+    new = write(tmp_path / "new.csv", [(1, 9, 2), (1, 4, 2), ("", "", 1)], names)
+    with pytest.warns(UserWarning, match="old.csv: too few cells say what is usual in 'few', fewer than 20"):
+        score_file(new, tmp_path / "out.csv", train=old, cells=True, chunk_rows=1)
+    # Lowest of all is `low` in either row, but in the second less so than is usual; of `few` nothing is.
+    assert [row[3] for row in read(tmp_path / "out.csv")[1:]] == ["low", "x", ""]
+    # A cell is no odder than itself: of a few rows alone nothing is usual.
+    with pytest.warns(UserWarning, match="new.csv: too few cells say what is usual in 'x', 'low', 'few'"):
+        score_file(new, tmp_path / "out.csv", cells=True)
+    assert {row[3] for row in read(tmp_path / "out.csv")[1:]} == {""}
+    warnings.simplefilter("error")
+    score_file(old, tmp_path / "out.csv", cells=True, ignore=["few"])
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """log p(x) of each row of a file, written as a CSV file: chunk by chunk, whole or not at all, and resumable."""
 
 import os
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from keras_iwae.tables.work import Work, digest
 
 # The columns of the file that is written, but for one for each column; the last only with these.
 _COLUMNS = ("row", "missing", "log_likelihood", "oddest")
+# Rows of another file that says what is usual, and the fewest cells of a column that say it.
+_USUAL_ROWS, _FEWEST = 1_000, 20
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,10 @@ def score_file(
         out: the CSV file to write, a row for each row, with what was missing and log p(x) in nats.
         train: the file that the model learns from, with the same columns; `None` is `source`.
         cells: whether to write log p(x_j | the other cells) of each cell too, and the column of the oddest, which is
-            furthest below the median of its column: a density depends on the unit, and its differences do not. As much
-            work for each cell as for a row. A column that is called row, missing, log_likelihood or oddest is
-            column_row there, and so on.
+            furthest below the median of its column: a density depends on the unit, and its differences do not. The
+            median is of what the model learns from, of 1,000 rows of `train` at most; a column of fewer than 20 cells
+            there has none, and is never the oddest. As much work for each cell as for a row. A column that is called
+            row, missing, log_likelihood or oddest is column_row there, and so on.
         kinds: what some columns are, by name: "real", "positive", "count", "binary", "categorical", "ordinal",
             "ordinal(low<mid<high)" or a `Column`. Levels that are said are those of a CSV file to the letter.
         ignore: names of columns that are not looked at.
@@ -134,6 +138,14 @@ def score_file(
         return unfitted.set_params(columns=columns).fit(sample)
 
     density, parts = work.kept("model.pickle", fit), []
+    usual = None
+    if cells and table is not learned:
+
+        def medians() -> np.ndarray:
+            scores = density.score_cells(sampled(learned, _USUAL_ROWS, seed)).to_numpy()
+            return np.array([_median(column) for column in scores.T])
+
+        usual = work.kept("usual.pickle", medians)
     with tqdm(total=table.num_rows, disable=not verbose, unit=" rows", desc="scoring", leave=False) as bar:
         for chunk, (_, frame) in enumerate(table.chunks(chunk_rows)):
             path = work.folder / f"{chunk:07d}.npz"
@@ -147,7 +159,15 @@ def score_file(
                 work.seal(path.name, [path.name])
             parts.append(path)
             bar.update(len(frame))
-    _join(parts, out, table, dialect_of(table), cells)
+    if cells:
+        usual = _medians(parts, table) if usual is None else usual
+        if few := [name for name, median in zip(table.names, usual, strict=True) if np.isnan(median)]:
+            warnings.warn(
+                f"{known}: too few cells say what is usual in {', '.join(map(repr, few))}, fewer than {_FEWEST} of "
+                "those that were looked at; no cell there is called the oddest",
+                stacklevel=2,
+            )
+    _join(parts, out, table, dialect_of(table), usual)
     work.done()
     return ScoredFile(source, out, dict(density.columns))
 
@@ -161,15 +181,22 @@ def _places(table: TableFile) -> list[str]:
     return [f"cells-{place}" for place in range(len(table.names))]
 
 
-def _median(parts: list[Path], place: str) -> float:
-    """Of the scores of the cells of a column; 0 where there are none."""
-    scores = []
-    for part in parts:
-        with np.load(part) as found:
-            column = found[place]
-        scores.append(column[~np.isnan(column)])
-    known = np.concatenate(scores)
-    return float(np.median(known)) if len(known) else 0.0
+def _medians(parts: list[Path], table: TableFile) -> np.ndarray:
+    """Medians of the scores of the cells of each column, a column at a time."""
+    medians = []
+    for place in _places(table):
+        scores = []
+        for part in parts:
+            with np.load(part) as found:
+                scores.append(found[place])
+        medians.append(_median(np.concatenate(scores)))
+    return np.array(medians)
+
+
+def _median(scores: np.ndarray) -> float:
+    """Of those that are not NaN; NaN where they are few, of which one may be its own median."""
+    known = scores[~np.isnan(scores)]
+    return float(np.median(known)) if len(known) >= _FEWEST else np.nan
 
 
 def _free_names(names: list[str]) -> list[str]:
@@ -183,13 +210,12 @@ def _free_names(names: list[str]) -> list[str]:
     return found
 
 
-def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cells: bool) -> None:
-    """One CSV file of the scores of all chunks, a chunk at a time."""
-    places = _places(table) if cells else []
-    usual, names = np.array([_median(parts, place) for place in places]), _free_names(table.names)
+def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, usual: np.ndarray | None) -> None:
+    """One CSV file of the scores of all chunks, a chunk at a time; of cells too where it is said what is usual."""
+    places, names = _places(table) if usual is not None else [], _free_names(table.names)
 
     def rows() -> Iterator[Sequence[str]]:
-        yield [*_COLUMNS, *names] if cells else _COLUMNS[:-1]
+        yield [*_COLUMNS, *names] if usual is not None else _COLUMNS[:-1]
         begin = 1
         for part in parts:
             with np.load(part) as found:
@@ -197,9 +223,10 @@ def _join(parts: list[Path], out: Path, table: TableFile, dialect: Dialect, cell
                 each = np.array([found[place] for place in places]).T
             for index in range(len(totals)):
                 row = [str(begin + index), str(missing[index]), dialect.text(totals[index], 4)]
-                if cells:
+                if usual is not None:
                     own = each[index]
-                    oddest = "" if np.isnan(own).all() else names[int(np.nanargmin(own - usual))]
+                    above = own - usual
+                    oddest = "" if np.isnan(above).all() else names[int(np.nanargmin(above))]
                     row += [oddest, *("" if np.isnan(value) else dialect.text(value, 4) for value in own)]
                 yield row
             begin += len(totals)
