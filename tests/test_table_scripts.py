@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_report import Page
 from test_scripts import call, error_line
@@ -15,6 +16,7 @@ from test_scripts import call, error_line
 from keras_iwae import IWAEDensity, IWAEImputer, tables
 from keras_iwae.experiments.report import imputation
 from keras_iwae.tables import Coding, Imputations, RowTrust, Schema, filling, impute_file, score_file, scoring
+from keras_iwae.tables.csv_files import CsvTable
 from keras_iwae.tables.files import open_table
 
 ROWS = 120
@@ -259,6 +261,61 @@ def test_draws_of_an_earlier_run_do_not_stay_beside_fewer(tmp_path, monkeypatch)
     for name in ("out-01.csv", "out-02.csv"):
         (tmp_path / name).unlink()
     impute_file(source, out, ignore=["id"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_draws_of_an_earlier_run_are_known_behind_one_that_is_gone(ending, tmp_path, monkeypatch):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    Quick.stops_at = 0
+    frame, out = pd.DataFrame({"x": [1.5, None, 3.0], "n": [0.5, 2.5, 4.5]}), tmp_path / f"out.{ending}"
+
+    def write_frame(given, name):
+        path = tmp_path / f"{name}.{ending}"
+        getattr(given, f"to_{ending}")(path, index=False)
+        return path
+
+    source = write_frame(frame, "in")
+    impute_file(source, out, num_imputations=4)
+    (tmp_path / f"out-02.{ending}").unlink()
+    # The user's own, one of another year and one of other columns.
+    write_frame(frame, "out-2020")
+    write_frame(frame[["n"]], "out-07")
+    (tmp_path / f"out-08.{ending}").write_text("")
+    with pytest.raises(ValueError, match=rf"beside which there are out-03.{ending} to out-04.{ending}$"):
+        impute_file(source, out, num_imputations=1)
+    for number in (3, 4):
+        (tmp_path / f"out-{number:02d}.{ending}").unlink()
+    impute_file(source, out, num_imputations=1)
+
+
+def test_draws_of_a_run_that_was_stopped_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "IWAEImputer", Quick)
+    Quick.stops_at = 0
+    source, out = write(tmp_path / "in.csv", table()), tmp_path / "out.csv"
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    def stopped_at_the_last(table, parts, path):
+        if path.name == "out-03.csv":
+            raise KeyboardInterrupt
+        join(table, parts, path)
+
+    join = CsvTable.join
+    for place, name, stop in ((filling, "_join_verdicts", stopped), (CsvTable, "join", stopped_at_the_last)):
+        with monkeypatch.context() as patches:
+            patches.setattr(place, name, stop)
+            with pytest.raises(KeyboardInterrupt):
+                impute_file(source, out, ignore=["id"], num_imputations=3)
+        draws = {path.name for path in tmp_path.glob("out-0*.csv")}
+        if stop is stopped:
+            # There are none that nobody knows.
+            assert not draws
+    assert draws == {"out-01.csv", "out-02.csv"}
+    with pytest.raises(ValueError, match=r"beside which there are out-02.csv$"):
+        impute_file(source, out, ignore=["id"], num_imputations=1)
 
 
 @pytest.mark.slow

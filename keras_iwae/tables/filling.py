@@ -144,9 +144,10 @@ def impute_file(
             begin += len(frame)
             bar.update(len(frame))
     imputations = [draws_file(out, number) for number in numbers[1:]]
+    # By which draws are known for such: those that were written before a stop would be anyone's without it.
+    _join_verdicts(verdicts, rows_file(out), dialect_of(table))
     for files, path in zip(parts, [out, *imputations], strict=True):
         table.join(files, path)
-    _join_verdicts(verdicts, rows_file(out), dialect_of(table))
     work.done()
     columns = {str(column.name): column for column in imputer.coding_.schema}
     return FilledFiles(source, out, imputations, rows_file(out), columns, imputer.history_, table.num_rows, settings)

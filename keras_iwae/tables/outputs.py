@@ -1,13 +1,18 @@
 """The files that a filled-in table consists of, and where they may not be written."""
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_iwae.foundation import MARK, check_target
 from keras_iwae.tables.files import is_parquet
+from keras_iwae.tables.parquet_files import names_in
 
 # The columns of the file with a verdict on each row.
 VERDICTS = ("row", "missing", "effective_sample_size", "pareto_k", "verdict")
 _LOOKED_AT = 200
+# Draws may go on behind one that somebody removed, up to here: what is larger may be a year.
+_MOST_APART = 999
 
 
 def draws_file(out: Path, number: int) -> Path:
@@ -44,7 +49,7 @@ def check_outputs(source: Path, out: Path, num_imputations: int) -> None:
 
 
 def _stale(source: Path, out: Path, num_imputations: int) -> list[Path]:
-    """Draws of an earlier run with more of them: files of their names, where one with its verdicts is."""
+    """Draws of an earlier run with more of them: files of their names and columns, where one with its verdicts is."""
     rows = rows_file(out)
     if not rows.is_file():
         return []
@@ -53,10 +58,23 @@ def _stale(source: Path, out: Path, num_imputations: int) -> list[Path]:
         header = file.read(_LOOKED_AT).replace(b"\0", b"")
     if not all(name.encode() in header for name in VERDICTS):
         return []
-    found: list[Path] = []
-    while (path := draws_file(out, num_imputations + len(found) + 1)).is_file() and not _same(path, source):
-        found.append(path)
+    ours, found = _names(out if out.is_file() else source), []
+    for number in itertools.count(num_imputations + 1):
+        path = draws_file(out, number)
+        if path.is_file() and not _same(path, source) and _names(path) == ours:
+            found.append(path)
+        elif number >= _MOST_APART:
+            break
     return found
+
+
+def _names(path: Path) -> Sequence | None:
+    """Where a file has the names of its columns, as it has them there."""
+    if is_parquet(path):
+        return names_in(path)
+    with open(path, "rb") as file:
+        first, second = file.readline(), file.readline()
+    return [first, second] if first.startswith(b"sep=") else [first]
 
 
 def _same(one: Path, other: Path) -> bool:

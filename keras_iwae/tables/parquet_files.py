@@ -199,6 +199,15 @@ class ParquetTable:
                 writer.write_table(parquet.read_table(part).cast(found).replace_schema_metadata(schema.metadata))
 
 
+def names_in(path: Path) -> list[str] | None:
+    """Names of the columns of a Parquet file; `None` where it is none."""
+    pyarrow = _pyarrow()
+    try:
+        return pyarrow.parquet.read_schema(path).names
+    except (pyarrow.ArrowInvalid, OSError):
+        return None
+
+
 def _decimal(value: float, scale: int, positive: bool) -> decimal.Decimal:
     """A number with so many digits behind the mark; where it is `positive`, one above 0 is not rounded to 0."""
     if positive and value > 0.0:
