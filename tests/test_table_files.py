@@ -814,6 +814,27 @@ def test_parquet_has_wider_types_for_numbers_that_its_own_do_not_hold(dtype, tmp
     assert schemas[2].field("n").type == (pyarrow.uint16() if dtype[0] == "U" else pyarrow.int16())
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_parquet_has_wider_floats_for_numbers_that_its_own_do_not_hold(dtype, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"n": np.array([1.0, np.nan, 3.0, np.nan], dtype), "k": range(4)})
+    frame.to_parquet(tmp_path / "in.parquet")
+    coding = Coding.fit(frame, Schema.infer(frame))
+    table, large = open_table(tmp_path / "in.parquet"), float(np.finfo(dtype).max)
+    for factor, wide in ((1.5, {"float16": "float32", "float32": "float64"}[dtype]), (1.0, dtype)):
+        parts = []
+        for number, (cells, values) in zip((7.0, factor * large), table.chunks(2), strict=True):
+            parts.append(tmp_path / f"part-{len(parts)}")
+            encoded = np.full((2, 2), [(number - coding.centers[0]) / coding.scales[0], 0.0])
+            table.write_part(parts[-1], cells, coding.fill(values, encoded))
+        table.join(parts, tmp_path / "out.parquet")
+        found = pd.read_parquet(tmp_path / "out.parquet")["n"]
+        assert found.dtype == wide
+        np.testing.assert_allclose(found.astype(float), [1.0, 7.0, 3.0, factor * large], rtol=1e-3)
+        own = pyarrow.from_numpy_dtype(np.dtype(wide))
+        assert pyarrow.parquet.read_schema(tmp_path / "out.parquet").field("n").type == own
+
+
 def test_parquet_has_wider_decimals_for_numbers_that_its_own_do_not_hold(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     cells = [decimal.Decimal("1.25"), None, decimal.Decimal("9.99"), None]

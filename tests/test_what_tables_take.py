@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from keras_iwae import IWAEDensity, IWAEImputer
+from keras_iwae.tables import Coding, Schema, dtype_of
 from keras_iwae.tables.estimator import TableEstimator
 
 TINY = {"latent_dim": 2, "hidden": (8,), "training_samples": 3, "max_steps": 6, "num_samples": 20, "random_state": 0}
@@ -133,6 +134,39 @@ def test_draws_beyond_the_largest_small_integer_are_not_cut_off():
     for table in drawn:
         np.testing.assert_array_equal(table["visits"][~gaps].astype(int), frame["visits"][~gaps].astype(int))
         assert str(table["visits"].dtype) == ("UInt16" if table["visits"].max() > 255 else "UInt8")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [
+        ("float16", "float32"),
+        ("float32", "float64"),
+        ("Float32", "Float64"),
+        ("halffloat[pyarrow]", "float[pyarrow]"),
+        ("float[pyarrow]", "double[pyarrow]"),
+    ],
+)
+def test_what_is_filled_in_is_finite_whatever_floats_a_column_has(dtype, wide):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    large = float(np.finfo(np.float16 if dtype in ("float16", "halffloat[pyarrow]") else np.float32).max)
+    frame = pd.DataFrame({"x": pd.Series([0.25 * large, 0.75 * large, None]).astype(dtype)})
+    coding = Coding.fit(frame, Schema.infer(frame))
+    # Control: what the dtype holds stays in it.
+    for encoded, expected in ((1.0, dtype), (2.5, wide)):
+        filled = coding.fill(frame, np.full((3, 1), encoded))["x"]
+        cells = [0.25 * large, 0.75 * large, large * (0.5 + 0.25 * encoded)]
+        np.testing.assert_allclose(filled.astype(float), cells, rtol=1e-3)
+        assert filled.dtype == dtype_of(expected, None)
+        assert coding.decode(np.array([[0.0], [encoded]]))["x"].dtype == dtype_of(expected, None)
+
+
+def test_an_array_of_float32_is_filled_in_with_finite_numbers(imputer):
+    frame = pd.DataFrame({name: [1.0, 1e39] for name in imputer.coding_.schema.names})
+    for cells, dtype in ((frame, np.float64), (frame.clip(upper=1e38), np.float32)):
+        filled = imputer._as_given(np.zeros((2, 1), np.float32), cells)
+        assert filled.dtype == dtype
+        np.testing.assert_allclose(filled, cells, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

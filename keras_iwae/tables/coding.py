@@ -111,9 +111,9 @@ class Coding:
     def decode(self, encoded: np.ndarray, index: pd.Index | None = None) -> pd.DataFrame:
         """The table of such numbers, in the dtypes and categories of the schema.
 
-        Whole numbers and levels are rounded to the next that there is; a column of small integers that does not hold
-        them is of larger ones, int16 in place of int8. What is NaN is missing; an integer or boolean column of NumPy's,
-        which has nothing for that, is then one of pandas' nullable.
+        Whole numbers and levels are rounded to the next that there is; a column of small integers or floats that does
+        not hold what is in it is of larger ones, int16 in place of int8. What is NaN is missing; an integer or boolean
+        column of NumPy's, which has nothing for that, is then one of pandas' nullable.
 
         Args:
             encoded: float `[N, D]`.

@@ -19,8 +19,8 @@ _NULLABLE = {
 }
 # Beyond it whole numbers of float64 are further apart than 1.
 LARGEST_WHOLE = 2.0**53
-# Bytes of an integer.
-_SIZES = (1, 2, 4, 8)
+# Bytes of an integer; and the floats that there are.
+_SIZES, _FLOATS = (1, 2, 4, 8), ("f2", "f4", "f8")
 
 
 def dtype_text(dtype: object) -> str:
@@ -112,7 +112,7 @@ def with_dtype(
     """A column of values in the dtype that `text` stands for.
 
     Where something is missing that NumPy's integers and booleans cannot leave out, it is in pandas' nullable dtype of
-    the same name; whole numbers beyond the ends of a dtype are in a wider one, as `holding` says.
+    the same name; numbers beyond the ends of a dtype are in a wider one, as `holding` says.
 
     Args:
         values: numbers or objects `[N]`.
@@ -129,6 +129,8 @@ def with_dtype(
         dtype = holding(dtype, [cell for cell in cells if cell is not None])
         # Arrow takes no integer beyond 64 bits for a float.
         cells = values if pd.api.types.is_float_dtype(dtype) else cells
+    elif pd.api.types.is_float_dtype(dtype):
+        dtype = holding(dtype, values[~missing])
     if isinstance(dtype, np.dtype) and dtype.kind in "iub" and missing.any():
         dtype = _nullable(dtype)
     if isinstance(dtype, np.dtype) and dtype.kind == "f":
@@ -137,31 +139,37 @@ def with_dtype(
 
 
 def holding(dtype: Any, numbers: Collection) -> Any:
-    """A dtype of integers, or the narrowest wider one of its kind that holds these whole numbers too.
+    """A dtype of integers or floats, or the narrowest wider one of its kind that holds these numbers too.
 
     Unsigned ones become signed where a number is below 0, and where no integers of pandas are wide enough it is
     float64; what is NumPy's, nullable or Arrow's stays that. Every other dtype is itself.
 
     Args:
         dtype: of pandas or NumPy.
-        numbers: none of them missing.
+        numbers: none of them missing, and whole where the dtype is one of integers.
 
     Example:
         >>> holding(np.dtype("int8"), [3, 200])
         dtype('int16')
     """
-    if not pd.api.types.is_integer_dtype(dtype) or not len(numbers):
+    own, floats = numpy_dtype(dtype), pd.api.types.is_float_dtype(dtype)
+    # Of a sparse one the numbers are of a dtype that it does not say so.
+    if not len(numbers) or not (pd.api.types.is_integer_dtype(dtype) or (floats and own.kind == "f")):
         return dtype
-    own, low, high = numpy_dtype(dtype), min(numbers), max(numbers)
-    found = next(
-        wider
-        for wider in map(np.dtype, (*(f"{own.kind}{size}" for size in _SIZES), *(f"i{size}" for size in _SIZES), "f8"))
-        if np.can_cast(own, wider) and (wider.kind == "f" or np.iinfo(wider).min <= low <= high <= np.iinfo(wider).max)
-    )
+    # Whole numbers may have more digits than NumPy's.
+    low, high = (np.min(numbers), np.max(numbers)) if floats else (min(numbers), max(numbers))
+    names = _FLOATS if floats else (*(f"{own.kind}{size}" for size in _SIZES), *(f"i{size}" for size in _SIZES), "f8")
+    wider = (other for other in map(np.dtype, names) if np.can_cast(own, other))
+    found = next((other for other in wider if other.name == "float64" or _spans(other, low, high)), own)
     if isinstance(dtype, np.dtype) or found == own:
         return dtype if found == own else found
     arrow = isinstance(dtype, pd.ArrowDtype)
     return pd.api.types.pandas_dtype(f"{found.name}[pyarrow]") if arrow else _nullable(found)
+
+
+def _spans(dtype: np.dtype, low: float, high: float) -> bool:
+    ends = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return bool(ends.min <= low and high <= ends.max)
 
 
 def least_above_zero(text: str | None) -> float:

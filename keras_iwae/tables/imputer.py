@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from keras_iwae.evaluation import Conditional
 from keras_iwae.foundation import MARK, check_integer
+from keras_iwae.tables.dtypes import holding
 from keras_iwae.tables.estimator import TableEstimator
 from keras_iwae.tables.imputations import Imputations
 from keras_iwae.tables.trust import RowTrust
@@ -192,8 +193,8 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     def _as_given(self, X: Any, frame: pd.DataFrame) -> Any:
         if isinstance(X, pd.DataFrame):
             return frame.set_axis(X.columns, axis=1)
-        dtype = getattr(X, "dtype", None)
-        return frame.to_numpy(np.float32 if dtype == np.float32 else np.float64)
+        cells = frame.to_numpy(np.float64)
+        return cells.astype(holding(np.dtype(np.float32), cells)) if getattr(X, "dtype", None) == np.float32 else cells
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -153,7 +153,7 @@ class ParquetTable:
                 # As Polars writes text, of which Arrow chooses none.
                 plain = plain.cast(self._pyarrow.large_string())
             values = filled[field.name].astype(object).where(gap.to_numpy(zero_copy_only=False), None)
-            if self._pyarrow.types.is_integer(plain.type):
+            if self._pyarrow.types.is_integer(plain.type) or self._pyarrow.types.is_floating(plain.type):
                 wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
                 plain, field = plain.cast(wide), field.with_type(wide)
             if self._pyarrow.types.is_decimal(plain.type):
