@@ -144,6 +144,14 @@ def test_rows_say_how_far_to_trust_them(imputer, imputations):
         assert "how good the model is they do not judge" in verdict or "does not say that the model is wrong" in verdict
 
 
+def test_verdicts_are_of_what_was_fitted(imputer):
+    imputer.set_params(missingness="self_masking")
+    try:
+        assert imputer.rows(X).verdict[0] == trust.FROM_PRIOR
+    finally:
+        imputer.set_params(missingness=None)
+
+
 def test_scores_of_held_out_cells(imputer):
     values = np.where(np.isnan(X), 2.0, X)
     scores = imputer.score_held_out(X, values)

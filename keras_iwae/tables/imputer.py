@@ -177,7 +177,8 @@ class IWAEImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
             raise ValueError(f"{MARK}values`. Expected a table like `X`. Received: {values!r:.80}: {why}") from None
 
     def _trust(self, missing: np.ndarray, found: Conditional | None) -> RowTrust:
-        return RowTrust.of(missing, found, self.missingness is not None)
+        # Of what was fitted, and not of what is to be fitted next.
+        return RowTrust.of(missing, found, self.model_.generative.missingness is not None)
 
     def _single(self, found: Conditional) -> np.ndarray:
         """Means, and places of the most probable levels, `[N, D]`."""
