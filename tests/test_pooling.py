@@ -44,6 +44,19 @@ def test_where_nothing_was_lost():
     np.testing.assert_allclose(pooled.interval(0.95), [[2.0 - 1.96, 0.0], [2.0 + 1.96, 0.0]], atol=1e-3)
 
 
+def test_without_degrees_of_freedom_an_interval_is_all_numbers():
+    # Variances of 0 beside estimates that differ; and all of one, of which something and nothing is known.
+    for given in (([1.0, 2.0, 3.0], [0.0] * 3, 10), ([1.0, 2.0, 3.0], [1.0] * 3, 1e-320)):
+        pooled = pool(*given)
+        assert pooled.degrees_of_freedom == 0.0
+        assert pooled.interval() == (-np.inf, np.inf)
+    assert pool([2.0] * 3, [0.0] * 3, 1e-320).interval() == (2.0, 2.0)
+    labels = pd.Series({"a": 1.0, "b": 1.0})
+    low, high = pool([labels, labels * [2.0, 1.0]], [labels * 0.0] * 2, 10).interval()
+    assert low.to_dict() == {"a": -np.inf, "b": 1.0}
+    assert high.to_dict() == {"a": np.inf, "b": 1.0}
+
+
 @pytest.mark.statistical
 def test_intervals_cover():
     """Of the mean of 30 normal numbers, 12 of which are missing, filled in with proper draws five times."""

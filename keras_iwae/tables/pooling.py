@@ -39,6 +39,9 @@ class Pooled:
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end of the interval that covers the quantity with probability `level`.
 
+        Without any degrees of freedom, where the tables differ and their own variances are 0 beside finite degrees of
+        the complete one, it is all numbers.
+
         Raises:
             ValueError: if `level` is none between 0 and 1.
         """
@@ -47,7 +50,9 @@ class Pooled:
         # scipy.stats takes half a second to import, and nothing but an interval needs it.
         from scipy import stats
 
-        half = stats.t.ppf(0.5 + 0.5 * level, self.degrees_of_freedom) * self.standard_error
+        degrees, error = np.asarray(self.degrees_of_freedom), np.asarray(self.standard_error)
+        quantile = np.where(degrees > 0.0, stats.t.ppf(0.5 + 0.5 * level, degrees), np.inf)
+        half = np.multiply(quantile, error, out=np.zeros_like(error), where=error > 0.0)
         return self.estimate - half, self.estimate + half
 
 
