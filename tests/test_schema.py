@@ -166,7 +166,8 @@ def test_what_looks_like_dates_is_levels_where_it_is_said_to_be(levels):
         ValueError, match=r"dates as a number, .*, if they are levels, that you say it is 'categorical'"
     ):
         Schema.infer(frame)
-    assert Schema.infer(frame, {"version": "categorical"}).columns[0].categories == tuple(sorted(levels))
+    for given in (frame, frame.astype("category")):
+        assert Schema.infer(given, {"version": "categorical"}).columns[0].categories == tuple(sorted(levels))
 
 
 def test_text_of_many_levels_is_taken_where_it_is_said_to_be_levels():

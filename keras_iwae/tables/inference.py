@@ -129,7 +129,8 @@ def _of_kind(series: pd.Series, name: Any, kind: str, dtype: str) -> Column:
 
 
 def _is_text(series: pd.Series) -> bool:
-    return pd.api.types.infer_dtype(series, skipna=True) == "string"
+    cells = series.dtype.categories if isinstance(series.dtype, pd.CategoricalDtype) else series
+    return pd.api.types.infer_dtype(cells, skipna=True) == "string"
 
 
 def _of_numbers(series: pd.Series) -> str:
