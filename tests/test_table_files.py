@@ -409,6 +409,11 @@ def test_the_index_of_a_parquet_file_is_carried_along(tmp_path):
         table.write_part(tmp_path / "part", cells, values.fillna(2.5))
         table.join([tmp_path / "part"], tmp_path / "out.parquet")
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), index.fillna(2.5))
+    # Control: with gaps it is no names.
+    for gap in (["p1", None], [1.0, np.nan]):
+        frame.set_index(pd.Index(gap, name="id")).to_parquet(tmp_path / "in.parquet")
+        table = open_table(tmp_path / "in.parquet")
+        assert (table.names, table.carried) == (["x", "id"], [])
     frame.reset_index(drop=True).to_parquet(tmp_path / "in.parquet")
     assert open_table(tmp_path / "in.parquet").carried == []
 

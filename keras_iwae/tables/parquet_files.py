@@ -33,7 +33,7 @@ class ParquetTable:
 
     Attributes:
         names: of the columns that are looked at.
-        carried: of those that are pandas' index, and so not looked at where no kind of them is said.
+        carried: of those that are pandas' index and have no gaps, and so not looked at where no kind of them is said.
         facts: of each of these, what all of its cells have in common.
         num_rows: how many rows there are.
 
@@ -59,7 +59,8 @@ class ParquetTable:
         if not self.num_rows:
             raise ValueError(f"{MARK}{path}`. Expected rows. Received: none")
         index = (self._schema.pandas_metadata or {}).get("index_columns", [])
-        self.carried = [name for name in header if name in index and name not in {*ignore, *(kinds or {})}]
+        rows = [name for name in header if name in index and name not in {*ignore, *(kinds or {})}]
+        self.carried = [name for name in rows if not self._has_gaps(name)]
         self.names = [name for name in header if name not in {*ignore, *self.carried}]
         numeric = {name for name, kind in (kinds or {}).items() if kind_name(kind) in ("real", "positive", "count")}
         flags = (field.name for field in self._schema if self._pyarrow.types.is_boolean(field.type))
@@ -82,6 +83,13 @@ class ParquetTable:
                 if number and name in self._codes:
                     self._codes[name].update(pd.Series(found))
             seen += len(frame)
+
+    def _has_gaps(self, name: str) -> bool:
+        batches = self._pyarrow.parquet.ParquetFile(self.path).iter_batches(columns=[name])
+        while (batch := self._following(batches)) is not None:
+            if self._pyarrow.compute.any(batch.column(0).is_null(nan_is_null=True)).as_py():
+                return True
+        return False
 
     def levels(self, name: str) -> list | None:
         """The different values of a column, in order; `None` where there are many."""
