@@ -60,7 +60,12 @@ def parsed(parser: ArgumentParser) -> Namespace:
         import argcomplete
 
         argcomplete.autocomplete(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    for action in parser._actions:
+        # Of --option=-- argparse leaves nothing, and takes that.
+        if action.option_strings and getattr(args, action.dest, None) == [] != action.default:
+            parser.error(f"argument {action.option_strings[-1]}: expected something other than '--'")
+    return args
 
 
 def said(text: str) -> str:

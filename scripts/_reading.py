@@ -25,11 +25,20 @@ class _Kinds(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         found = dict(getattr(namespace, self.dest))
+        if not values:
+            raise argparse.ArgumentError(self, "expected NAME=KIND, not '--'")
         for name, value in values:
             if name in found:
                 raise argparse.ArgumentError(self, f"expected one kind for {name}, not {found[name]} and {value}")
             found[name] = value
         setattr(namespace, self.dest, found)
+
+
+class _Texts(argparse.Action):
+    """Texts, however often the option is; of --missing=-- argparse leaves none, which is taken for what was given."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *(values or ["--"])])
 
 
 def seed(text: str) -> int:
@@ -53,16 +62,16 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         'order, as "size=ordinal(S<M<L)"; levels that are said are texts to the letter, and 007 looks like a code',
     )
     reading.add_argument(
-        "--ignore", nargs="+", action="extend", default=[], metavar="NAME", help="columns that say nothing, such as ids"
+        "--ignore", nargs="+", action=_Texts, default=[], metavar="NAME", help="columns that say nothing, such as ids"
     )
     reading.add_argument(
         "--missing",
         nargs="+",
-        action="extend",
+        action=_Texts,
         default=[],
         metavar="TEXT",
         help="further texts that stand for a missing cell, which some cell is: by value in a column of numbers, "
-        "to the letter elsewhere",
+        "to the letter elsewhere; one that begins with a hyphen is given as --missing=TEXT",
     )
     model = parser.add_argument_group("model")
     model.add_argument("--fit-rows", type=int, metavar="N", help="rows to learn from, drawn at random [100000]")

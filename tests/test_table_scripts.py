@@ -518,6 +518,8 @@ def test_kinds_that_are_none_are_refused_before_anything_is_imported(script, tmp
         (["--seed", "-1"], "argument --seed: expected an integer from 0 to 2147483647, not '-1'"),
         (["--seed", "1.5"], "argument --seed: expected an integer from 0 to 2147483647, not '1.5'"),
         (["--seed", "2147483648"], "argument --seed: expected an integer from 0"),
+        (["--seed=--"], "argument --seed: expected something other than '--'"),
+        (["--kind=--"], "argument --kind: expected NAME=KIND, not '--'"),
     ],
 )
 def test_options_that_contradict_themselves_are_refused(script, options, message, tmp_path):
@@ -539,6 +541,19 @@ def test_an_option_that_is_given_again_adds_to_it(monkeypatch, tmp_path):
     assert error_line("impute", "a.csv", "--out", "b.csv", *twice, cwd=tmp_path).endswith("error: seen")
     assert (given["ignore"], given["missing"]) == (["id", "name"], ["x", "y"])
     assert (given["kinds"], given["seed"]) == ({"a": "real", "b=c": "ordinal(S=1<M<L)"}, 0)
+
+
+def test_a_text_that_begins_with_a_hyphen_is_given_behind_an_equals_sign(monkeypatch, tmp_path):
+    given = {}
+
+    def seen(*files, **options):
+        given.update(options)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(tables, "impute_file", seen)
+    options = ["--missing=--", "--missing=-999,0", "--missing", "-", "-1", "--ignore=--"]
+    assert error_line("impute", "a.csv", "--out", "b.csv", *options, cwd=tmp_path).endswith("error: seen")
+    assert (given["missing"], given["ignore"]) == (["--", "-999,0", "-", "-1"], ["--"])
 
 
 def test_a_warning_is_a_line_of_its_own(monkeypatch, tmp_path):

@@ -43,7 +43,7 @@ def _codes(table: ParquetTable) -> Iterator[str]:
 def _cells(table: CsvTable) -> Iterator[str]:
     for name in table.names:
         if (code := table.code(name)) is not None:
-            yield f"{code_text(name, *code)}, say so: {code[0]:g} among `missing`, or --missing {code[0]:g} of a script"
+            yield f"{code_text(name, *code)}, say so: {code[0]:g} among `missing`, or --missing={code[0]:g} of a script"
         if table.counts_rows(name):
             yield f"the column {name!r} counts the rows, and is learned from; leave it out if it is a name of theirs"
         alike: dict[str, str] = {}
