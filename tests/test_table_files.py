@@ -647,6 +647,13 @@ def test_files_that_are_none(tmp_path):
         open_table(tmp_path / "a.parquet")
 
 
+def test_a_parquet_file_beside_nothing_to_read_it_with_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"a\.parquet`\. Expected pyarrow beside a Parquet file: pip install"):
+        open_table(tmp_path / "a.parquet")
+
+
 def test_a_sample_of_the_rows_is_of_all_of_them(tmp_path):
     path = written(tmp_path, "x,w\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(50)))
     table = open_table(path)

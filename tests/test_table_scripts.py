@@ -602,6 +602,17 @@ def test_what_a_file_is_read_by_is_refused_by_name(filled_or_scored, options, me
 
 
 @pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
+def test_a_file_that_is_none_is_refused_by_the_name_that_it_was_given_by(filled_or_scored, tmp_path):
+    source, ending = write(tmp_path / "in.csv", table()), tmp_path / "in.xlsx"
+    ending.write_bytes(b"")
+    for name, expected in (("none.csv", "a file"), ("in.xlsx", "a name that ends in one of .*save it as CSV")):
+        with pytest.raises(ValueError, match=rf"`source`\. Expected {expected}"):
+            filled_or_scored(tmp_path / name, tmp_path / "out.csv")
+        with pytest.raises(ValueError, match=rf"`train`\. Expected {expected}"):
+            score_file(source, tmp_path / "out.csv", train=tmp_path / name)
+
+
+@pytest.mark.parametrize("filled_or_scored", [impute_file, score_file])
 def test_nothing_is_written_in_the_place_of_a_folder_or_below_a_file(filled_or_scored, tmp_path):
     (tmp_path / "out.csv").mkdir()
     (tmp_path / "file").touch()

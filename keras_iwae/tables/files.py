@@ -44,7 +44,18 @@ def open_table(
     Raises:
         ValueError: which names the file, the line or the column that cannot be read.
     """
-    table = opened(path, missing, ignore, kinds)
+    return opened_alone(path, missing, ignore, kinds, "path")
+
+
+def opened_alone(
+    path: str | os.PathLike,
+    missing: Collection[str],
+    ignore: Collection[str],
+    kinds: Mapping[str, Kind] | None,
+    argument: str,
+) -> TableFile:
+    """As `open_table`, of a file that the caller knows as `argument`."""
+    table = opened(path, missing, ignore, kinds, argument)
     check_seen(missing, table)
     if isinstance(table, CsvTable):
         for name in table.names:
@@ -64,7 +75,11 @@ def open_filled(path: Path, ignore: Collection[str], columns: Mapping[str, Colum
 
 
 def opened(
-    path: str | os.PathLike, missing: Collection[str], ignore: Collection[str], kinds: Mapping[str, Kind] | None
+    path: str | os.PathLike,
+    missing: Collection[str],
+    ignore: Collection[str],
+    kinds: Mapping[str, Kind] | None,
+    argument: str,
 ) -> TableFile:
     """As `open_table`, of a file in which not every text for what is missing need be, nor each column be looked at."""
     for name, texts in (("missing", missing), ("ignore", ignore)):
@@ -73,12 +88,13 @@ def opened(
         if not several or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{MARK}{name}`. Expected several texts, as ['-999']. Received: {texts!r}")
     kinds = check_kinds(kinds)
-    path = check_path("path", path)
+    path = check_path(argument, path)
     if not path.is_file():
-        raise ValueError(f"{MARK}path`. Expected a file. Received: {path}, which is none")
-    if missing and is_parquet(path):
+        raise ValueError(f"{MARK}{argument}`. Expected a file. Received: {path}, which is none")
+    parquet = is_parquet(path, argument)
+    if missing and parquet:
         raise ValueError(f"{MARK}missing`. Expected none for a Parquet file, which has nulls. Received: {missing}")
-    table = ParquetTable(path, ignore, kinds) if is_parquet(path) else CsvTable(path, missing, ignore, kinds)
+    table = ParquetTable(path, ignore, kinds) if parquet else CsvTable(path, missing, ignore, kinds)
     if isinstance(table, CsvTable):
         table.check_lines()
     unknown = [name for name in kinds if name not in table.names]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from keras_iwae.foundation import check_boolean, check_integer, check_path, check_seed, replacing
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.doubts import warn_of_doubts
-from keras_iwae.tables.files import columns_of, dialect_of, open_table, sampled
+from keras_iwae.tables.files import columns_of, dialect_of, opened_alone, sampled
 from keras_iwae.tables.imputer import IWAEImputer
 from keras_iwae.tables.kinds import Kind, check_kinds
 from keras_iwae.tables.options import estimator_of
@@ -105,7 +105,7 @@ def impute_file(
     check_boolean("verbose", verbose)
     kinds = check_kinds(kinds)
     unfitted = estimator_of(IWAEImputer, seed, verbose, options)
-    table = open_table(source, missing, ignore, kinds)
+    table = opened_alone(source, missing, ignore, kinds, "source")
     warn_of_doubts(table)
     settings = {
         "num_imputations": num_imputations,

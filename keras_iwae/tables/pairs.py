@@ -37,7 +37,8 @@ def open_pair(
             is learned from is of numbers, or one has numbers such as 1,234 alone, which may be 1234, and the other does
             not say which.
     """
-    table, learned = opened(source, missing, ignore, kinds), opened(train, missing, ignore, kinds)
+    table = opened(source, missing, ignore, kinds, "source")
+    learned = opened(train, missing, ignore, kinds, "train")
     if table.names != learned.names:
         raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
     for name in table.names:

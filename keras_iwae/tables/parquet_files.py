@@ -42,7 +42,7 @@ class ParquetTable:
     """
 
     def __init__(self, path: Path, ignore: Collection[str] = (), kinds: Mapping[str, Kind] | None = None):
-        self._pyarrow = _pyarrow()
+        self._pyarrow = _pyarrow(path)
         self.path = path
         try:
             file = self._pyarrow.parquet.ParquetFile(path)
@@ -209,7 +209,7 @@ class ParquetTable:
 
 def names_in(path: Path) -> list[str] | None:
     """Names of the columns of a Parquet file; `None` where it is none."""
-    pyarrow = _pyarrow()
+    pyarrow = _pyarrow(path)
     try:
         return pyarrow.parquet.read_schema(path).names
     except (pyarrow.ArrowInvalid, OSError):
@@ -244,13 +244,13 @@ def _described(before: Any, after: Any) -> dict | None:
     return metadata or None
 
 
-def _pyarrow() -> Any:
+def _pyarrow(path: Path) -> Any:
     try:
         import pyarrow
         import pyarrow.compute
         import pyarrow.parquet
     except ImportError:
         raise ValueError(
-            f"{MARK}path`. Expected pyarrow beside a Parquet file: pip install 'keras-iwae[parquet]'. Received: none"
+            f"{MARK}{path}`. Expected pyarrow beside a Parquet file: pip install 'keras-iwae[parquet]'. Received: none"
         ) from None
     return pyarrow

@@ -20,7 +20,7 @@ from keras_iwae.tables.files import (
     columns_of,
     dialect_of,
     is_parquet,
-    open_table,
+    opened_alone,
     sampled,
 )
 from keras_iwae.tables.kinds import Kind, check_kinds
@@ -123,7 +123,7 @@ def score_file(
     kinds = check_kinds(kinds)
     unfitted = estimator_of(IWAEDensity, seed, verbose, options)
     if train is None:
-        table = learned = open_table(source, missing, ignore, kinds)
+        table = learned = opened_alone(source, missing, ignore, kinds, "source")
     else:
         table, learned = open_pair(source, known, missing, ignore, kinds)
     warn_of_doubts(*dict.fromkeys((table, learned)))
