@@ -150,6 +150,8 @@ def test_what_is_masked_or_no_number_is_refused(given, argument):
         (([1.0, 2.0], [1.0, 1.0], 0.0), "complete_degrees_of_freedom"),
         (([1.0, 2.0], [1.0, 1.0], "a"), "complete_degrees_of_freedom"),
         (([1.0, 2.0], [1.0, 1.0], None), "complete_degrees_of_freedom"),
+        (([1.0, 2.0], [1.0, 1.0], 10**400), "complete_degrees_of_freedom"),
+        (([1.0, 10**400], [1.0, 1.0]), "estimates"),
         (([1.0, 2.0], [1.0, 1.0], np.array([1.0, 2.0])), "complete_degrees_of_freedom"),
     ],
 )

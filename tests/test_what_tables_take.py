@@ -172,6 +172,7 @@ def test_an_array_of_float32_is_filled_in_with_finite_numbers(imputer):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ([[1.0, 10**400, 2.0]], r"`X`\. Expected numbers that float64 holds\. Received: a larger integer"),
         ({"a": [1.0, 2.0]}, r"`X`\. Expected an array or a DataFrame, as pd.DataFrame\(X\) .*Received: a dict"),
         (
             pd.Series([1.0, "c"]),
@@ -209,7 +210,7 @@ def test_what_pandas_takes_for_missing_is_missing_among_objects(kind, imputer, m
 NONE_OF_THEM = {
     "columns": ["real", ["real"], 3],
     "latent_dim": [None, 0, -1, 2.0, "2", True, (2, 3)],
-    "hidden": [None, 8, (), "88", (8, 0), (8.0,), (None,), ((8,),)],
+    "hidden": [None, 8, (), "88", (8, 0), (8.0,), (None,), ((8,),), np.array(8)],
     "training_samples": [None, 0, 1.5, True],
     "balanced": [None, "yes", 1],
     "max_steps": [None, 0, 1.5, True],

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def check_positive(argument: str, value: object) -> float:
 
 
 def _is_number(value: object) -> bool:
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        # As a float it would be an error of Python's.
+        return False
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
 
 

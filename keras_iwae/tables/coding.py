@@ -191,7 +191,7 @@ class Coding:
         """Numbers as float64, of this shape; another one would be broadcast."""
         try:
             found = np.asarray(encoded, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{MARK}encoded`. Expected numbers. Received: {encoded!r:.80}") from None
         if found.ndim != 2 or found.shape[1] != len(self.schema) or rows not in (None, len(found)):
             expected = shape_text("N" if rows is None else rows, len(self.schema))

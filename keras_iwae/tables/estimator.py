@@ -113,7 +113,7 @@ class TableEstimator(BaseEstimator):
             raise ValueError(f"{MARK}columns`. Expected a dictionary of kinds by name. Received: {self.columns!r}")
         for name in ("latent_dim", "training_samples", "max_steps", "num_samples"):
             check_integer(name, getattr(self, name))
-        if not isinstance(self.hidden, (tuple, list, np.ndarray)) or not len(self.hidden):
+        if not isinstance(self.hidden, (tuple, list, np.ndarray)) or np.ndim(self.hidden) == 0 or not len(self.hidden):
             raise ValueError(
                 f"{MARK}hidden`. Expected the units of each layer, as (128, 128). Received: {self.hidden!r}"
             )
@@ -151,7 +151,10 @@ class TableEstimator(BaseEstimator):
         X = _cells(X)
         if not reset:
             self._check_without_text(X)
-        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        try:
+            X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        except OverflowError:
+            raise ValueError(f"{MARK}X`. Expected numbers that float64 holds. Received: a larger integer") from None
         return pd.DataFrame(X, columns=range(X.shape[1]) if reset else self.coding_.schema.names)
 
     def _check_without_text(self, X: Any) -> None:

@@ -108,7 +108,7 @@ def _check_numbers(argument: str, part: Any) -> None:
 def _array(argument: str, values: Any) -> np.ndarray:
     try:
         return np.asarray(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         expected = "numbers of one shape for each table"
         raise ValueError(f"{MARK}{argument}`. Expected {expected}. Received: {values!r:.80}") from None
 

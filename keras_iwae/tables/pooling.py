@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwae.foundation import MARK, check_number
+from keras_iwae.foundation import MARK, check_number, check_positive
 from keras_iwae.tables.labels import Labelled
 
 
@@ -94,10 +94,9 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
         raise ValueError(f"{MARK}estimates`. Expected finite numbers. Received: NaN or infinity")
     if not (np.isfinite(squares).all() and (squares >= 0.0).all()):
         raise ValueError(f"{MARK}variances`. Expected finite numbers of at least 0. Received: others")
-    if not _is_number(complete_degrees_of_freedom) or not complete_degrees_of_freedom > 0.0:
-        raise ValueError(
-            f"{MARK}complete_degrees_of_freedom`. Expected a number above 0. Received: {complete_degrees_of_freedom!r}"
-        )
+    nu = complete_degrees_of_freedom
+    if not (isinstance(nu, (float, np.floating)) and nu == math.inf):
+        check_positive("complete_degrees_of_freedom", nu)
     count = len(found)
     with np.errstate(over="ignore", invalid="ignore"):
         within, between = squares.mean(axis=0), found.var(axis=0, ddof=1)
@@ -111,15 +110,10 @@ def pool(estimates: Any, variances: Any, complete_degrees_of_freedom: float = ma
     share = np.divide(lost, total, out=np.zeros_like(total), where=total > 0.0)
     with np.errstate(divide="ignore"):
         inverse = share**2 / (count - 1.0)
-        if math.isfinite(complete_degrees_of_freedom):
-            nu = complete_degrees_of_freedom
+        if math.isfinite(nu):
             inverse = inverse + 1.0 / ((nu + 1.0) / (nu + 3.0) * nu * (1.0 - share))
         degrees = 1.0 / inverse
     # (r + 2 / (nu + 3)) / (r + 1), of which r may be infinite.
     fraction = share + (1.0 - share) * 2.0 / (degrees + 3.0)
     pooled = found.mean(axis=0), np.sqrt(total), within, between, degrees, fraction
     return Pooled(*map(labelled.named, pooled))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -102,13 +103,21 @@ def numbers(series: pd.Series, name: Any) -> np.ndarray:
     if check_type(series, name) == "text":
         raise refusal(name, "numbers", f"text ({series.dropna().iloc[0]!r})")
     values = (
-        np.array([np.nan if missing else float(v) for v, missing in zip(series, series.isna(), strict=True)])
+        np.array([np.nan if missing else _as_float(v) for v, missing in zip(series, series.isna(), strict=True)])
         if series.dtype == object
         else series.to_numpy(np.float64, na_value=np.nan)
     )
     if infinite := int(np.isinf(values).sum()):
         raise refusal(name, "finite numbers, and NaN where one is missing", f"{infinite} that are infinite")
     return values
+
+
+def _as_float(number: Any) -> float:
+    """A number as float64; a whole one that is beyond it is infinite, as others are."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def levels(series: pd.Series, categories: Sequence, name: Any) -> np.ndarray:
