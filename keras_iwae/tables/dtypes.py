@@ -157,7 +157,8 @@ def holding(dtype: Any, numbers: Collection) -> Any:
     if not len(numbers) or not (pd.api.types.is_integer_dtype(dtype) or (floats and own.kind == "f")):
         return dtype
     # Whole numbers may have more digits than NumPy's.
-    low, high = (np.min(numbers), np.max(numbers)) if floats else (min(numbers), max(numbers))
+    given: Any = np.asarray(numbers, np.float64).ravel() if floats else numbers
+    low, high = (given.min(), given.max()) if floats else (min(given), max(given))
     names = _FLOATS if floats else (*(f"{own.kind}{size}" for size in _SIZES), *(f"i{size}" for size in _SIZES), "f8")
     wider = (other for other in map(np.dtype, names) if np.can_cast(own, other))
     found = next((other for other in wider if other.name == "float64" or _spans(other, low, high)), own)
