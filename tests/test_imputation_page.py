@@ -84,6 +84,16 @@ def test_what_is_nearly_all_or_nothing_is_said_to_be(filled):
         assert said in text, said
 
 
+@pytest.mark.slow
+def test_units_are_shown_beside_names(filled, monkeypatch):
+    shown, drawn = [], imputation.charts.distributions
+    monkeypatch.setattr(imputation.charts, "distributions", lambda *parts: shown.extend(parts) or drawn(*parts))
+    columns = {"bmi": numbers(60, 5), "age": numbers(60, 3)}
+    page = page_of(filled(columns, kinds={"bmi": Column("bmi", "real", unit="kg/m²")}))
+    assert "bmi, kg/m²" in page.text
+    assert [list(part) for part in shown] == [["bmi, kg/m²", "age"]] * 2
+
+
 def test_kinds_of_columns_that_are_called_as_settings_are(filled):
     """`limit` was shown as "only the first images", and of a lone `mean` its kind alone."""
     columns = {"limit": numbers(60, 5), "mean": [abs(x or 1.0) for x in numbers(60, 0)], "size": levels(60, *"SML")}

@@ -27,7 +27,7 @@ class Column:
         kind: "real"; "positive", a number above 0 whose logarithm is modelled; "count", a whole number from 0 on;
             "binary", one of two levels; "categorical"; or "ordinal", levels in an order.
         categories: the levels, in their order: strings, numbers or booleans; `None` where there are none.
-        unit: what it is measured in, for people.
+        unit: what it is measured in, for people; the page about a file that was filled in shows it.
         dtype: pandas' dtype, as text, that filled-in values come back in; `None` is that of the table.
 
     Raises:

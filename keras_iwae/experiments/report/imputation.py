@@ -112,10 +112,10 @@ def _contents(files: FilledFiles) -> dict:
         "unsteady": unsteady,
         "patterns": attempt(lambda: _patterns(source.names, gaps, files.num_rows)),
         "columns": [
-            (name, f"{files.columns[name].kind}, {_percent(missing, files.num_rows)} missing")
+            (_measured(files.columns[name]), f"{files.columns[name].kind}, {_percent(missing, files.num_rows)} missing")
             for name, missing in zip(source.names, gaps.missing, strict=True)
         ],
-        "distributions": attempt(lambda: _distributions(gaps)),
+        "distributions": attempt(lambda: _distributions(gaps, files.columns)),
         "distributions_caption": _caption(bool(files.imputations)),
         "trace": chart(charts.bound_trace(files.history), f"Bound by steps of training, at the end {_end(files)}"),
         "mechanism": files.settings.get("missingness") is not None,
@@ -191,12 +191,18 @@ def _patterns(names: list[str], gaps: _Gaps, num_rows: int) -> Picture | Missing
     )
 
 
-def _distributions(gaps: _Gaps) -> Picture | Missing:
+def _measured(column: Column) -> str:
+    return str(column.name) if column.unit is None else f"{column.name}, {column.unit}"
+
+
+def _distributions(gaps: _Gaps, columns: Mapping[str, Column]) -> Picture | Missing:
     order = sorted(gaps.imputed, key=lambda name: -len(gaps.imputed[name]))
     names = [name for name in order if len(gaps.imputed[name])][:_PANELS]
     if not names:
         return Missing("Nothing was put in.")
-    figure = charts.distributions(*({name: part[name] for name in names} for part in (gaps.observed, gaps.imputed)))
+    titles = {name: _measured(columns[name]) for name in names}
+    parts = ({titles[name]: part[name] for name in names} for part in (gaps.observed, gaps.imputed))
+    figure = charts.distributions(*parts)
     return chart(figure, f"Observed values and those that were put in, of {', '.join(names)}")
 
 
