@@ -1,6 +1,7 @@
 """Tuning: what a space may say, what is drawn of it, which trials are stopped, and how it goes on after a kill."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from test_scripts import SCRIPTS, error_line
 from keras_iwae import experiments
 from keras_iwae.experiments import tuning
 from keras_iwae.experiments.asked_trials import begin, configured
+from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.search_space import (
     FIXED,
     KINDS,
@@ -285,6 +287,57 @@ def test_the_table_has_the_longest_trained_first_and_its_picture_shows_all(tmp_p
         low, high = figure.axes[0].get_ylim()
         assert low < max(values[-1] for values in curves.values()) < high
         assert high - low < 1.0
+
+
+def written_run(path, config, epochs):
+    """A folder that says of itself that a run of this configuration was trained for so many epochs."""
+    write_json(path / "config.json", dataclasses.asdict(config.replaced(epochs=max(epochs, config.run.epochs))))
+    runs.write_history(path, [{"epoch": epoch + 1, "seconds": 1.0} for epoch in range(epochs)])
+    write_json(path / "metrics.json", {"training": {"epoch": epochs}})
+
+
+def test_a_best_run_that_was_worked_on_is_kept(tmp_path):
+    first, second = (experiments.ExperimentConfig.of(**SMALL, epochs=2, learning_rate=rate) for rate in (0.1, 0.2))
+    for number, config in enumerate((first, second)):
+        written_run(tmp_path / "trials" / str(number), config, 2)
+    of = {"trial": 0, "state": "trained", "epochs": 2}
+    assert tuning._finish(tmp_path, of, first) == "trained for all 2 epochs as a trial"
+    written_run(tmp_path / "best", first, 5)
+    (tmp_path / "best" / "serving").mkdir()
+    assert tuning._finish(tmp_path, of, first) == "trained for all 2 epochs as a trial, and then on to 5"
+    assert (tmp_path / "best" / "serving").is_dir()
+    # Another trial is the best by now.
+    for _ in range(2):
+        assert tuning._finish(tmp_path, {**of, "trial": 1}, second) == "trained for all 2 epochs as a trial"
+    assert settings_of(tmp_path / "best")["learning_rate"] == 0.2
+    assert (tmp_path / "best-before-1" / "serving").is_dir()
+    assert len(runs.read_history(tmp_path / "best-before-1")) == 5
+    tuning._finish(tmp_path, of, first)
+    assert settings_of(tmp_path / "best-before-2")["learning_rate"] == 0.2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "best-before-1", "best-before-2", "trials"]
+
+
+def test_a_best_run_stays_where_another_cannot_be_copied(tmp_path, monkeypatch):
+    first, second = (experiments.ExperimentConfig.of(**SMALL, epochs=2, learning_rate=rate) for rate in (0.1, 0.2))
+    written_run(tmp_path / "best", first, 2)
+    written_run(tmp_path / "trials" / "1", second, 2)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tuning.shutil, "copytree", full)
+    with pytest.raises(OSError, match="no space left"):
+        tuning._finish(tmp_path, {"trial": 1, "state": "trained", "epochs": 2}, second)
+    assert len(runs.read_history(tmp_path / "best")) == 2
+
+
+def test_a_trial_that_was_trained_on_has_ended(tmp_path):
+    config = experiments.ExperimentConfig.of(**SMALL, epochs=2)
+    written_run(tmp_path / "trials" / "0", config, 5)
+    journal = Journal(tmp_path)
+    for epoch in (1, 2):
+        journal.report(0, epoch, -9.0, stopped=False)
+    assert tuning._has_ended(tmp_path, journal, 0, config)
 
 
 @pytest.mark.slow

@@ -4,11 +4,12 @@ OUT/tuning.json         what was asked for: the space, and the settings of each 
 OUT/inputs.json         what it began with, as beside a run
 OUT/trials/7, 7.log     the run of a trial, and what it printed
 OUT/reports.csv         what the trials reported; failures.json: which failed, and why
-OUT/best                the run of the best trial, trained to its end and evaluated
+OUT/best                the run of the best trial, trained to its end and evaluated; best-before-1: of an earlier start
 OUT/results.json, results.csv, results.md, tune.png
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -148,8 +149,8 @@ def _has_ended(out: Path, journal: Journal, number: int, config: ExperimentConfi
 
 
 def _is_whole(run: Path, config: ExperimentConfig) -> bool:
-    """Whether a run has its last epoch, and what is written after it."""
-    return runs.read_metrics(run).get("training", {}).get("epoch") == config.run.epochs
+    """Whether a run has the last epoch of its trial, and what is written after it; it may have been trained on."""
+    return runs.read_metrics(run).get("training", {}).get("epoch", 0) >= config.run.epochs
 
 
 def _train(
@@ -202,19 +203,31 @@ def _line(row: Mapping[str, Any], epochs: int) -> str:
 
 def _finish(out: Path, row: Mapping[str, Any], config: ExperimentConfig) -> str:
     """Make `best` the run of a trial, trained to its end; how it came there."""
-    run, best = run_path(out, row["trial"]), out / "best"
-    if difference(config.settings, settings_of(best)) is not None:
-        beside = out / ".best.tmp"
-        for old in (beside, best):
-            shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree(run, beside)
-        os.replace(beside, best)
+    best, epochs = out / "best", config.run.epochs
+    # Somebody may have trained it on.
+    own = {name: value for name, value in config.settings.items() if name != "epochs"}
+    if difference(own, settings_of(best)) is not None:
+        _put_best(run_path(out, row["trial"]), best)
     if not _is_whole(best, config):
-        resume(best)
-    epochs = f"all {config.run.epochs} epochs"
+        resume(best, epochs)
+    done = max((int(each["epoch"]) for each in runs.read_history(best)), default=epochs)
+    further = "" if done == epochs else f", and then on to {done}"
     if row["state"] == "trained":
-        return f"trained for {epochs} as a trial"
-    return f"{row['state']} after {row['epochs']} epochs as no trial came to the end, and then trained for {epochs}"
+        return f"trained for all {epochs} epochs as a trial{further}"
+    stopped = f"{row['state']} after {row['epochs']} epochs as no trial came to the end"
+    return f"{stopped}, and then trained for all {epochs} epochs{further}"
+
+
+def _put_best(run: Path, best: Path) -> None:
+    """Copy a run to `best`; what was there, and may have been worked on, is kept beside it."""
+    beside = best.with_name(".best.tmp")
+    # Of a copy that was killed.
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(run, beside)
+    if best.exists():
+        names = (f"best-before-{number}" for number in itertools.count(1))
+        os.rename(best, next(path for path in map(best.with_name, names) if not path.exists()))
+    os.replace(beside, best)
 
 
 def _write_table(out: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None = None) -> None:
