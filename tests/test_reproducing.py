@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -254,6 +255,17 @@ def test_a_result_of_before_there_were_adapted_proposals_is_given_theirs(short):
     assert {k: v for k, v in found.items() if k != "nll_adapted"} == {
         k: v for k, v in record.items() if k != "nll_adapted"
     }
+
+
+def test_stages_hold_for_a_row_that_was_begun_with_more(tmp_path, monkeypatch):
+    """And leave one as it is that has more behind it."""
+    row, run, asked = ROWS["digits-iwae-k5-l1"], tmp_path / "digits-iwae-k5-l1", []
+    runs.write_json(run / "config.json", asdict(row.config))
+    monkeypatch.setattr(reproduction, "resume", lambda run, epochs, *_, **__: asked.append(epochs))
+    for done in (1, 3, 7):
+        runs.write_history(run, [{"epoch": epoch + 1, "seconds": 1.0} for epoch in range(done)])
+        reproduction._train(row, 4, run, None, None)
+    assert asked == [4, 4, 7]
 
 
 def test_bad_requests_are_refused(tmp_path):

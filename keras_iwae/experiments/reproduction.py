@@ -17,7 +17,6 @@ import tensorflow as tf
 from keras_iwae import data
 from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll, pruned
 from keras_iwae.experiments import inputs
-from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import Row, find_row
 from keras_iwae.experiments.row_states import ROOT, passes_done, result_of
@@ -191,7 +190,7 @@ def _train(row: Row, epochs: int, run: Path, start: str | None, budget_minutes: 
         # The row that it starts from may have gone on since.
         inputs.check_wanted(run, row.config, free=("epochs", "start"))
         # A row never goes back: fewer stages than it has behind it leave it as it is.
-        return resume(run, max(epochs, settings_of(run)["epochs"]), budget_minutes, curve=True)
+        return resume(run, max(epochs, passes_done(run.name, run.parent)), budget_minutes, curve=True)
     return train(row.config.replaced(epochs=epochs, start=start), run, budget_minutes, curve=True)
 
 
