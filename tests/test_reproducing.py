@@ -20,7 +20,7 @@ import pytest
 from keras_iwae import experiments
 from keras_iwae.experiments import building, reproduction
 from keras_iwae.experiments.paper_table import ROWS, Published
-from keras_iwae.experiments.reproduction import reproduce
+from keras_iwae.experiments.reproduction import Asked, reproduce
 from keras_iwae.experiments.row_states import status
 from keras_iwae.training import runs
 from keras_iwae.training.callbacks import RunCheckpoint
@@ -266,6 +266,27 @@ def test_stages_hold_for_a_row_that_was_begun_with_more(tmp_path, monkeypatch):
         runs.write_history(run, [{"epoch": epoch + 1, "seconds": 1.0} for epoch in range(done)])
         reproduction._train(row, 4, run, None, None)
     assert asked == [4, 4, 7]
+
+
+def test_a_row_is_complete_if_its_start_is(tmp_path, monkeypatch):
+    row = ROWS["digits-vae-k1-l1-then-iwae-k50-fast"]
+    run, result = tmp_path / row.name, tmp_path / "results" / f"{row.name}.json"
+    of_start = result.with_name(f"{row.starts_from}.json")
+    planned = ROWS[row.starts_from].config.run.epochs
+    runs.write_history(run, [{"epoch": epoch + 1, "seconds": 1.0} for epoch in range(row.config.run.epochs)])
+    runs.write_json(run / "inputs.json", {"start": "of then"})
+    monkeypatch.setattr(reproduction, "_train", lambda *_: run)
+    monkeypatch.setattr(reproduction, "_judge", lambda *_: {})
+    cut = f"{row.config.run.epochs} of {row.config.run.epochs} passes; {row.starts_from} had"
+    for digest, passes, said in (
+        ("of then", 1, f"{cut} 1 of its {planned} passes"),
+        ("of now", planned, f"{cut} an unknown number of its {planned} passes"),
+        ("of then", planned, "complete"),
+    ):
+        result.unlink(missing_ok=True)
+        runs.write_json(of_start, {"model_digest": digest, "passes": passes})
+        assert reproduction.reproduce_row(row, tmp_path, Asked(), "")["complete"] == (said == "complete")
+        assert status(row, tmp_path).endswith(f"   {said}")
 
 
 def test_bad_requests_are_refused(tmp_path):

@@ -19,7 +19,7 @@ from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import Row, find_row
-from keras_iwae.experiments.row_states import ROOT, passes_done, result_of
+from keras_iwae.experiments.row_states import ROOT, passes_done, result_of, starts_whole
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, float32_products, write_json
 from keras_iwae.models import IWAE
@@ -93,8 +93,8 @@ def reproduce(
         command: the command line, to be kept with the result.
 
     Returns:
-        the result, as it was written: numbers and how they came about; `complete` is whether the row was trained to
-        its end and evaluated on the whole test set.
+        the result, as it was written: numbers and how they came about; `complete` is whether the row, and
+        the one that it starts from, was trained to its end, and it was evaluated on the whole test set.
 
     Raises:
         ValueError: if there is no such row, `stages` or `num_samples` is not for it, or its data set is not there.
@@ -131,7 +131,7 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
             before["nll_adapted"] = _adapted(run, asked.limit)
             write_json(root / "results" / f"{name}.json", before)
         return before
-    begin = time.perf_counter()
+    begin, of_start = time.perf_counter(), _result_of_start(row, root, before)
     record = {
         "row": name,
         "seed": row.config.run.seed,
@@ -139,8 +139,8 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
         **judged,
         "passes_planned": row.config.run.epochs,
         "stage": stage_of(done) if row.config.optimizer.schedule == "paper" else None,
-        "complete": done == row.config.run.epochs and asked.limit is None,
-        "from": _result_of_start(row, root, before),
+        "complete": done == row.config.run.epochs and asked.limit is None and starts_whole(row, of_start),
+        "from": of_start,
         **_judge(run, row, samples, asked.limit),
         "curve": runs.read_rows(run / "nll.csv", "passes", "nll"),
         "seconds_training": round(sum(step["seconds"] for step in runs.read_history(run)), 1),

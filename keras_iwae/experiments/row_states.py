@@ -3,10 +3,10 @@
 import os
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from keras_iwae.experiments.paper_table import ROWS, Row
+from keras_iwae.experiments.paper_table import ROWS, Row, find_row
 from keras_iwae.foundation import number_text
 from keras_iwae.training import STAGES, runs, stage_of
 
@@ -25,6 +25,13 @@ def passes_done(name: str, root: str | os.PathLike = ROOT) -> int:
     return int(rows[-1]["epoch"]) if rows else 0
 
 
+def starts_whole(row: Row, of_start: Mapping | None) -> bool:
+    """Whether the row that another starts from, if any, was trained to its end by the result that is known of it."""
+    if row.starts_from is None:
+        return True
+    return of_start is not None and of_start["passes"] == find_row(row.starts_from).config.run.epochs
+
+
 def status(row: Row, root: str | os.PathLike = ROOT) -> str:
     """One line: what the row's result says, or how far its training is."""
     result, done = result_of(row.name, root), passes_done(row.name, root)
@@ -33,6 +40,9 @@ def status(row: Row, root: str | os.PathLike = ROOT) -> str:
     state = "complete" if result.get("complete") else f"{done} of {planned} passes" if done else "not started"
     if row.config.optimizer.schedule == "paper" and 0 < done < planned:
         state += f", stage {stage_of(done)} of {STAGES}"
+    if result and not starts_whole(row, start := result.get("from")):
+        passes = "an unknown number" if start is None else start["passes"]
+        state += f"; {row.starts_from} had {passes} of its {find_row(str(row.starts_from)).config.run.epochs} passes"
     if result and result["passes"] != done:
         state += f"; the NLL is after {result['passes']}"
     elif not runs.is_current(Path(root) / row.name, result):
