@@ -333,8 +333,8 @@ def test_a_quick_look_does_not_replace_what_took_longer(made, recwarn):
     # Of a model that is no more it had no use.
     assert keep(30, 5000, "of before") == []
     assert keep(2, 5) == []
-    # Of annealing the temperatures and chains count, of SUMO the estimates.
-    for name in ("num_temperatures", "num_chains", "num_estimates"):
+    # Of annealing the temperatures, chains and leapfrog steps count, of SUMO the estimates.
+    for name in ("num_temperatures", "num_chains", "num_leapfrog_steps", "num_estimates"):
         record = {"model_digest": subject.digest, "num_examples": 20, name: 400}
         assert not evaluation_target.is_less(run, "other_test", record)
         runs.update_metrics(run, {"other_test": record})

@@ -23,7 +23,7 @@ from keras_iwae.training import in_the_box, runs
 # Bytes of images that are held together, where a folder of shards may have any number.
 _TOGETHER = 2**31
 # Of an evaluation, by which it takes its time.
-_COUNTS = "num_examples", "num_samples", "num_estimates", "num_chains", "num_temperatures"
+_COUNTS = "num_examples", "num_samples", "num_estimates", "num_chains", "num_temperatures", "num_leapfrog_steps"
 _OF_NO_MODEL = (
     "A plain autoencoder was not trained as a model of p(x): neither the scale of its posterior nor the fit of its "
     "latents to the prior. This number judges it as one all the same."
@@ -257,8 +257,9 @@ class Subject:
     def keep(self, method: str, record: Mapping, stem: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write `record` into the run's `metrics.json` and `arrays` into an .npz file beside it; nothing without a run.
 
-        A quick look does not take the place of what took hours: of fewer images, samples, chains or temperatures than
-        what is kept of the same model, with no more of the others, nothing is written, and a warning says so.
+        A quick look does not take the place of what took hours: of fewer images, samples, chains, temperatures or
+        leapfrog steps than what is kept of the same model, with no more of the others, nothing is written, and a
+        warning says so.
 
         Args:
             method: what the key in `metrics.json` begins with; the split follows, before it "on" a foreign data set.
