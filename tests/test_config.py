@@ -6,6 +6,7 @@ import math
 from dataclasses import FrozenInstanceError, asdict, fields
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from keras_iwae import data, experiments
 from keras_iwae.experiments import DataConfig, ExperimentConfig, ModelConfig, ObjectiveConfig, RunConfig
 from keras_iwae.experiments.building import make_optimizer
 from keras_iwae.experiments.config import flattened, settings_of
-from keras_iwae.experiments.sections import BINARIZATIONS, SECTION_OF, SECTIONS
+from keras_iwae.experiments.sections import BINARIZATIONS, SCHEDULES, SECTION_OF, SECTIONS
 from keras_iwae.likelihoods import LIKELIHOODS
 from keras_iwae.models import PRIORS
 from keras_iwae.models.sizes import settle_hidden
@@ -209,6 +210,34 @@ def test_gated_networks_and_learned_priors_are_built(prior, latent_dim, hidden):
     if len(latent_dim) == 1:
         assert model.posterior.log_scale_range == (-6.0, 2.0)
     model.train_on_batch(grey[:10])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"likelihood": "categorical", "binarization": "none"},
+            "`binarization`. Expected one that makes examples of the likelihood 'categorical', as 'levels' does. "
+            "Received: 'none', which makes fractions",
+        ),
+        ({"likelihood": "poisson", "binarization": "none"}, "`binarization`.*'poisson', as 'levels' does"),
+        ({"likelihood": "bernoulli", "binarization": "levels"}, "`binarization`.*'bernoulli', as 'dynamic' does"),
+        ({"likelihood": "poisson", "binarization": "none", "prior": "vamp"}, "`binarization`.*'poisson'"),
+        *(
+            ({"batch_size": 5000, "schedule": schedule}, "`batch_size`. Expected at most 1297, .* Received: 5000")
+            for schedule in SCHEDULES
+        ),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_run(options, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        experiments.train(ExperimentConfig.of(**{**SMALL, **options}), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_activation_that_is_no_name_is_told_as_it_came():
+    with pytest.raises(ValueError, match=r"`activation`\. Expected the name of .* Received: <function relu"):
+        ExperimentConfig.of(activation=keras.activations.relu)
 
 
 def test_a_prior_beside_adversarial_training_is_refused():

@@ -245,6 +245,7 @@ def test_how_many_levels_codes_in_bytes_have_is_not_guessed(tmp_path):
     codes = RNG.integers(0, 5, (60, 6)).astype(np.uint8)
     np.save(tmp_path / "codes.npy", codes)
     options = {"dataset": str(tmp_path / "codes.npy"), "likelihood": "categorical", "hidden": ((4,),), "latent_dim": 2}
+    options["batch_size"] = 20
     with pytest.raises(ValueError, match=r"`levels`\. Expected it \(--levels\) for bytes up to 4: 256 .*, 5 for codes"):
         experiments.build(experiments.ExperimentConfig.of(**options))
     assert experiments.build(experiments.ExperimentConfig.of(**options, levels=5)).generative.likelihood.levels == 5

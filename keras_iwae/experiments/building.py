@@ -13,7 +13,7 @@ from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.named_data import as_dataset
-from keras_iwae.experiments.sections import LEVELLED, ObjectiveConfig
+from keras_iwae.experiments.sections import BINARIZATIONS, LEVELLED, ObjectiveConfig
 from keras_iwae.foundation import computing_settings
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE, encoder_inputs, with_inputs
@@ -26,6 +26,8 @@ _STEPS_A_CALL = 20
 # Log of the scales of a Gaussian posterior on gated layers, whose features have no bounds. No more than odd examples
 # come so far; -3 and 1, with which such networks were published, are where many units come, and end their gradient.
 _GATED_LOG_SCALES = (-6.0, 2.0)
+# Training examples that are looked at before a model is trained on all of them.
+_LOOKED_AT = 100
 
 
 @as_dataset()
@@ -39,7 +41,8 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         an `AVB` with the posterior "adversarial", else an `IWAE`.
 
     Raises:
-        ValueError: if an argument is out of range, or `start` holds a model of another shape or of other parts.
+        ValueError: if an argument is out of range, the first training examples are none of the likelihood's, or `start`
+            holds a model of another shape or of other parts.
     """
     wanted, climbed, seed = config.model, config.objective, config.run.seed
     mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
@@ -88,16 +91,18 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
             kl_warmup_steps=climbed.kl_warmup_steps,
             prior=_prior(config),
         )
-        if wanted.prior == "vamp":
-            examples = data.before_draws(config.data.dataset, "train", config.binarization, wanted.levels)
-            _check_components(examples, wanted.prior_components)
-            model.initialize_pseudo_inputs(examples, seed)
         if climbed.early_samples is not None:
             # Of all K samples, the one that "auto" stands for.
             estimator, q = model.get_config()["estimator"], model.posterior
             estimators.check_pair(
                 estimator, model.objective, climbed.early_samples, q.reparameterized, stratified=q.stratified
             )
+    _check_batch_size(config)
+    _check_examples(config, model)
+    if wanted.prior == "vamp":
+        examples = data.before_draws(config.data.dataset, "train", config.binarization, wanted.levels)
+        _check_components(examples, wanted.prior_components)
+        model.initialize_pseudo_inputs(examples, seed)
     model.initialize_output_bias(mean)
     if config.run.start is not None:
         _copy_weights(runs.load_model(config.run.start, "start"), model, config.run.start)
@@ -158,6 +163,31 @@ def _prior(config: ExperimentConfig) -> str | Prior | None:
         return wanted.prior
     kind = VampPrior if wanted.prior == "vamp" else MixturePrior
     return kind(wanted.latent_dim[-1], wanted.prior_components, config.run.seed)
+
+
+def _check_batch_size(config: ExperimentConfig) -> None:
+    count = data.num_examples(config.data.dataset, "train")
+    if config.data.batch_size > count:
+        raise ValueError(
+            f"Invalid value received for `batch_size`. Expected at most {count}, the training examples, as partial "
+            f"batches are dropped. Received: {config.data.batch_size}"
+        )
+
+
+def _check_examples(config: ExperimentConfig, model: IWAE | AVB) -> None:
+    """Refuse a binarization that does not make what the likelihood is of, before there is a run that cannot train."""
+    source, given, likelihood = config.data.dataset, config.binarization, config.model.likelihood
+    first = data.in_order(source, "train", _LOOKED_AT, _LOOKED_AT, given, config.run.seed, config.model.levels)
+    try:
+        model.door.array(next(iter(first)), "dataset")
+    except ValueError as error:
+        made_for, came = BINARIZATIONS[likelihood], str(error).rpartition("Received: ")[2]
+        if given == made_for:
+            raise
+        raise ValueError(
+            f"Invalid value received for `binarization`. Expected one that makes examples of the likelihood "
+            f"{likelihood!r}, as {made_for!r} does. Received: {given!r}, which makes {came}"
+        ) from error
 
 
 def _check_components(examples: np.ndarray, components: int | None) -> None:

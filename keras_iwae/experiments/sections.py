@@ -130,7 +130,11 @@ class ModelConfig:
                     f"Received: {self.activation!r}"
                 )
             # What is no name is no JSON either.
-            check_activation("activation", self.activation if isinstance(self.activation, str) else object())
+            if not isinstance(self.activation, str):
+                raise ValueError(
+                    f"{MARK}activation`. Expected the name of a Keras activation. Received: {self.activation!r}"
+                )
+            check_activation("activation", self.activation)
         if self.levels is not None and self.likelihood not in LEVELLED:
             raise ValueError(
                 f"Invalid value received for `levels`. Expected none with the likelihood {self.likelihood!r}; "
