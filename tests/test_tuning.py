@@ -19,7 +19,7 @@ from test_scripts import SCRIPTS, error_line
 
 from keras_iwae import experiments
 from keras_iwae.experiments import tuning
-from keras_iwae.experiments.asked_trials import begin, configured
+from keras_iwae.experiments.asked_trials import begin, check_built, configured
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.search_space import (
     FIXED,
@@ -127,6 +127,29 @@ def test_a_value_that_goes_with_some_others_is_taken():
     assert "`prior_components`" in refused[1]
     with pytest.raises(ValueError, match="`prior_components`"):
         configured(SMALL, [{"prior_components": 6}])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"objective": "miwae", "num_samples": 5, "num_groups": 7}, "num_groups"),
+        ({"backward_samples": 60}, "backward_samples"),
+        ({"objective": "elbo", "estimator": "rws"}, "estimator"),
+        ({"batch_size": 5000}, "batch_size"),
+    ],
+)
+def test_what_no_trial_can_be_built_with_leaves_no_tuning(options, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "processes", lambda *_: pytest.fail("it trained"))
+    space = parse_space({"learning_rate": {"uniform": [1e-3, 1e-2]}})
+    with pytest.raises(ValueError, match=f"`{said}`"):
+        tuning.tune(space, {**SMALL, **options}, tmp_path / "out", trials=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_one_trial_that_can_be_built_is_enough():
+    configs, _ = configured(SMALL, [{"backward_samples": 60}, {"backward_samples": 2}])
+    check_built(configs)
 
 
 def test_draws_are_of_the_seed_the_number_and_the_setting():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig, difference
 from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.experiments.search_space import Domain
@@ -32,6 +33,22 @@ def configured(
     if not configs:
         raise errors[0]
     return configs, refused
+
+
+def check_built(configs: Mapping[int, ExperimentConfig]) -> None:
+    """Refuse a tuning none of whose trials can be built; where some can, the others are failures of their own.
+
+    Raises:
+        ValueError: that of the first.
+    """
+    errors = []
+    for config in configs.values():
+        try:
+            build(config)
+            return
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def begin(

@@ -18,7 +18,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from keras_iwae.experiments.asked_trials import begin, configured
+from keras_iwae.experiments.asked_trials import begin, check_built, configured
 from keras_iwae.experiments.config import ExperimentConfig, difference, settings_of
 from keras_iwae.experiments.evaluation_target import check_held_together, quantity_name
 from keras_iwae.experiments.kept_evaluation import kept_evaluation
@@ -74,9 +74,9 @@ def tune(
         `trained`, its `run`, `nll`, `quantity`, `num_samples`, `num_examples` and `nll_error`; as in `results.json`.
 
     Raises:
-        ValueError: if an argument is out of range, the space has what cannot be compared, `out` holds another tuning or
-            was begun with other examples, another process is at work there, Ray Tune is not installed, or all
-            trials failed.
+        ValueError: if an argument is out of range, no trial can be built, the space has what cannot be compared, `out`
+            holds another tuning or was begun with other examples, another process is at work there, Ray Tune is not
+            installed, or all trials failed.
         OSError: if Ray does not start, or a file cannot be written.
     """
     check_space(space, settings)
@@ -90,6 +90,7 @@ def tune(
         check_integer("limit", limit)
     configs, refused = configured(settings, drawn)
     # Before hours of training, and not after them.
+    check_built(configs)
     check_held_together(next(iter(configs.values())), limit)
     count = 1 if address is None and workers is None else workers
     with contextlib.ExitStack() as held:
