@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
 import pytest
 
 from keras_iwae import experiments
-from keras_iwae.experiments import tuning
+from keras_iwae.experiments import trial_processes, tuning
 from keras_iwae.experiments.search_space import parse_space
 from keras_iwae.foundation import held_folder, locks
 from keras_iwae.training import runs
@@ -88,6 +89,30 @@ def test_a_run_that_is_being_trained_is_not_gone_on_with(tmp_path, impatient):
     with held_folder(tmp_path, "out"), pytest.raises(ValueError, match=REFUSED):
         experiments.resume(tmp_path, epochs=3)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["0", "0.log"])
+def test_a_trial_waits_for_who_is_at_work_in_it(name, tmp_path, monkeypatch):
+    """A process of a start before has the log, and somebody who trains the run has that; neither is a failure."""
+    run = tmp_path / "trials" / "0"
+    runs.create(run, {})
+    run.with_name("0.log").touch()
+    held, waited, said = held_folder(run.with_name(name), "out"), [], []
+    held.__enter__()
+
+    def let_go(_):
+        waited.append(name)
+        held.__exit__(None, None, None)
+
+    def resume(run, callbacks):
+        assert waited == [name]
+        said.append("resumed")
+
+    seconds = iter([0.0, 1e6])
+    monkeypatch.setattr(locks, "time", SimpleNamespace(monotonic=lambda: next(seconds, 2e6), sleep=let_go))
+    monkeypatch.setattr(trial_processes, "resume", resume)
+    trial_processes._trained(tmp_path, 0, None, Path.cwd(), said.append)
+    assert said == ["resumed"]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ import keras
 from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.experiments.trial_journal import Journal
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, held_folder
 from keras_iwae.training import runs
 
 # How often a trial goes on whose process died, or had no room.
@@ -96,17 +96,23 @@ class _Reports(keras.callbacks.Callback):
 def _trained(out: Path, number: int, config: ExperimentConfig, here: Path, report: Callable[[dict], None]) -> None:
     """What the process of a trial does."""
     run = run_path(out, number)
+    log = run.with_name(f"{number}.log")
     run.parent.mkdir(parents=True, exist_ok=True)
     with (
-        open(run.with_name(f"{number}.log"), "a", buffering=1, encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
+        open(log, "a", buffering=1, encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+        # A process of a start before may take a moment to end.
+        held_folder(log, "out", math.inf),
     ):
         try:
             # Ray has put the process elsewhere.
             os.chdir(here)
             reports = [_Reports(run, config, report)]
             if (run / "config.json").exists():
+                # Somebody may train it on; that is no failure of the trial.
+                with held_folder(run, "out", math.inf):
+                    pass
                 resume(run, callbacks=reports)
             else:
                 train(config, run, callbacks=reports)

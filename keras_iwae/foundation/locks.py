@@ -21,7 +21,7 @@ def held_folder(folder: Path, argument: str, patience: float | None = None) -> I
     locks, as on Windows and on some network disks, nothing is held.
 
     Args:
-        folder: a folder that is there.
+        folder: a folder that is there; a file is held in the same way.
         argument: the name that the caller knows it by, for the error.
         patience: seconds to wait for another process; `None` is a moment.
 
