@@ -90,6 +90,21 @@ def test_rounded_weights_are_those_of_float16_and_what_that_changes_is_said(run,
     assert "before rounding" in card
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_rounded_weights_are_rounded_once(packed, half, tmp_path):
+    """What was said of the weights before stays, and what is said of these stays theirs."""
+    again = tmp_path / "again"
+    shutil.copytree(packed[1], tmp_path / "rounded")
+    experiments.evaluate(tmp_path / "rounded", num_samples=20, limit=50)
+    before = runs.read_json(tmp_path / "rounded" / "metrics.json")
+    pack(tmp_path / "rounded", again, half)
+    found, own = runs.read_json(again / "metrics.json"), {"model": "again", "model_digest": runs.digest(again)}
+    assert set(found) == {"training", "rounding", "nll_test", "nll_test_before_rounding"}
+    assert found == before | {"nll_test": before["nll_test"] | own}
+    for one, other in zip(keras_iwae.load(packed[1]).weights, keras_iwae.load(again).weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_weight_that_float16_does_not_hold_is_refused(run, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(run, other)

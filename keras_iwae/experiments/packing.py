@@ -65,7 +65,8 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
         bare.save(folder / "model.keras")
         if half:
             _halve(folder / "model.keras")
-        metrics = _metrics(run, folder, out.name, model if half else None)
+        # Of weights that were rounded before, as of a packed folder, nothing is changed.
+        metrics = _metrics(run, folder, out.name, model if half and not _is_half(bare) else None)
         write_json(folder / "metrics.json", metrics)
         (folder / "README.md").write_text(card(out.name, config, metrics, runs.read_history(run)), encoding="utf-8")
     return out
@@ -79,12 +80,22 @@ def _without_optimizer(model: IWAE | AVB) -> IWAE | AVB:
     return bare
 
 
+def _is_half(model: IWAE | AVB) -> bool:
+    """Whether float16 holds the very weights."""
+    arrays = [np.asarray(weight) for weight in model.weights]
+    return all((each.astype(np.float16) == each).all() for each in arrays if each.dtype == np.float32)
+
+
 def _metrics(run: Path, folder: Path, name: str, before: IWAE | AVB | None) -> dict[str, Any]:
-    """What `metrics.json` says that is of this model; of rounded weights, what it said of them before."""
+    """What `metrics.json` says that is of this model; of weights that are rounded now, what it said of those before."""
     stored = runs.read_metrics(run)
     found = {"training": stored["training"]} if "training" in stored else {}
     digest = runs.digest(folder)
     for key, record in stored.items():
+        if key == "rounding" or key.endswith("_before_rounding"):
+            # Of the model that these weights were rounded from.
+            found[key] = record
+            continue
         if key == "training" or not isinstance(record, dict) or not runs.is_current(run, record):
             continue
         record = {**record, "model": name}
