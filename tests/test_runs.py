@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from keras_iwae import IWAE, data, experiments
 from keras_iwae.experiments.evaluation_target import evaluation_images
 from keras_iwae.experiments.sections import BINARIZATIONS
 from keras_iwae.foundation.storage import replacing, this_host, write_json
-from keras_iwae.training import exchange_averages, runs
+from keras_iwae.training import callbacks, exchange_averages, runs
 
 CONFIG = experiments.ExperimentConfig.of(
     dataset="digits", num_samples=3, epochs=3, batch_size=50, hidden=((16,),), latent_dim=(3,), seed=7
@@ -363,3 +364,25 @@ def test_no_time_to_train_is_refused_before_there_is_a_run(tmp_path):
         with pytest.raises(ValueError, match=r"`budget_minutes`\. Expected"):
             experiments.resume(tmp_path / "run", budget_minutes=minutes)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
+def test_the_time_of_an_epoch_is_without_the_curve(tmp_path, monkeypatch):
+    now, written = [0.0], []
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def curve(self, epoch, logs=None):
+        now[0] += 1000.0
+        # The checkpoint of the epoch is written after it.
+        written.append((self.path, runs.read_history(tmp_path / "run")))
+
+    def batch(self, batch, logs=None):
+        now[0] += 1.0
+
+    monkeypatch.setattr(callbacks.NLLCurve, "on_epoch_end", curve)
+    monkeypatch.setattr(callbacks.StopWhereNotFinite, "on_train_batch_end", batch)
+    run = experiments.train(CONFIG.replaced(epochs=1), tmp_path / "run", curve=True)
+    assert written == [(str(run / "nll.csv"), [])]
+    (row,) = runs.read_history(run)
+    assert 1.0 <= row["seconds"] <= 1297 // 50

@@ -72,8 +72,9 @@ def fit_run(
     writes = together is None or together.first
     if writes:
         logs = run / "tensorboard"
-        # The curve before the checkpoint: a kill between the two repeats both.
-        callbacks += [NLLCurve(run, validation, epochs_done)] if curve else []
+        # The curve before the checkpoint: a kill between the two repeats both. Its time is no time of training.
+        clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: checkpoint.stop_clock())
+        callbacks += [clock, NLLCurve(run, validation, epochs_done)] if curve else []
         callbacks += [checkpoint, keras.callbacks.TensorBoard(logs, write_graph=False)]
         callbacks += [ImageGrids(logs / "images", shown)]
         if budget_minutes is not None:

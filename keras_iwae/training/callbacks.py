@@ -33,11 +33,17 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.run, self.history = run, list(history)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.perf_counter()
+        self._start, self._seconds = time.perf_counter(), None
+
+    def stop_clock(self) -> None:
+        """Let what follows in this epoch be none of its `seconds`, as what is measured beside training."""
+        self._seconds = time.perf_counter() - self._start
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self._start
-        self.history.append({"epoch": epoch + 1, "seconds": seconds, **{k: float(v) for k, v in (logs or {}).items()}})
+        if self._seconds is None:
+            self.stop_clock()
+        row = {"epoch": epoch + 1, "seconds": self._seconds, **{k: float(v) for k, v in (logs or {}).items()}}
+        self.history.append(row)
         runs.write_history(self.run, self.history)
         runs.save_model(self.model, os.path.join(self.run, "model.keras"))
 
