@@ -366,6 +366,16 @@ def test_no_time_to_train_is_refused_before_there_is_a_run(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_word_is_no_answer_and_a_float_no_number_of_epochs(tmp_path):
+    for call in (experiments.resume, lambda run, **given: experiments.train(CONFIG, run, **given)):
+        with pytest.raises(ValueError, match=r"`curve`\. Expected True or False. Received: 'no'"):
+            call(tmp_path / "run", curve="no")
+    with pytest.raises(ValueError, match=r"`epochs`\. Expected an integer .* Received: 1\.0"):
+        experiments.resume(tmp_path / "run", epochs=1.0)
+    with pytest.raises(ValueError, match=r"`drawn`\. Expected True or False. Received: 'no'"):
+        experiments.draw_samples(tmp_path / "run", drawn="no")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_the_time_of_an_epoch_is_without_the_curve(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from keras_iwae import plots
-from keras_iwae.foundation import Purpose, check_ending, check_integer, key_for
+from keras_iwae.foundation import Purpose, check_boolean, check_ending, check_integer, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.priors import Prior, StandardNormalPrior
 from keras_iwae.training import runs
@@ -39,8 +39,11 @@ def draw_samples(
         the files written.
 
     Raises:
-        ValueError: if there is no such model, a count is below 1, or `out` is no name of a PNG file.
+        ValueError: if there is no such model, a count is below 1, `drawn` is no boolean, or `out` is no name of a PNG
+            file.
     """
+    check_boolean("drawn", drawn)
+    columns = check_integer("columns", columns)
     if out is not None:
         check_ending("out", out, ".png")
     path = Path(model) if model is not None else runs.newest()
@@ -48,7 +51,7 @@ def draw_samples(
     samples = trained.sample(num_samples, seed)
     grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}{'-drawn' * drawn}.png")
     to_grey = trained.generative.likelihood.to_grey
-    plots.save_grid(grid, to_grey(samples.events if drawn else samples.mean), check_integer("columns", columns))
+    plots.save_grid(grid, to_grey(samples.events if drawn else samples.mean), columns)
     if trained.latent_dim != 2:
         return [grid]
     plane = grid.with_name(f"{grid.stem}-plane.png")

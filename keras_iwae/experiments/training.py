@@ -17,7 +17,7 @@ from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig, flattened
 from keras_iwae.experiments.fitting import fit_run
 from keras_iwae.experiments.inputs import Inputs
-from keras_iwae.foundation import MARK, check_folder, check_positive, held_folder
+from keras_iwae.foundation import MARK, check_boolean, check_folder, check_integer, check_positive, held_folder
 from keras_iwae.models import IWAE
 from keras_iwae.training import Machines, exchange_averages, number_of_machines, over_devices, over_machines, runs
 
@@ -52,7 +52,7 @@ def train(
             number above 0, or the processes of TF_CONFIG are asked for different things.
         OSError: if one of these ends before the others.
     """
-    _check_budget(budget_minutes)
+    _check_asked(budget_minutes, curve)
     if out is None and number_of_machines() > 1:
         raise ValueError(f"{MARK}out`. Expected a folder that all processes of TF_CONFIG see. Received: none")
     together = _others(devices)
@@ -100,7 +100,9 @@ def resume(
             TF_CONFIG find different things there, or another process is at work in it.
         OSError: if one of these ends before the others.
     """
-    _check_budget(budget_minutes)
+    _check_asked(budget_minutes, curve)
+    if epochs is not None:
+        epochs = check_integer("epochs", epochs)
     together = _others(devices)
     run = check_folder("out", run)
     stored = runs.read_json(run / "config.json")
@@ -142,9 +144,10 @@ def resume(
         return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, callbacks, together)
 
 
-def _check_budget(minutes: float | None) -> None:
-    if minutes is not None:
-        check_positive("budget_minutes", minutes)
+def _check_asked(budget_minutes: float | None, curve: bool) -> None:
+    if budget_minutes is not None:
+        check_positive("budget_minutes", budget_minutes)
+    check_boolean("curve", curve)
 
 
 def _others(devices: int) -> Machines | None:
