@@ -155,8 +155,9 @@ def check_space(space: Mapping[str, Domain], given: Mapping[str, Any]) -> None:
         given: settings that all trials have.
 
     Raises:
-        ValueError: if a setting is in both, the trials have no bound from below to be compared by, or a value is out of
-            range with every value of each other setting; what is so with some is for its trials to say.
+        ValueError: if a setting is in both, the trials have no bound from below to be compared by, two choices are the
+            same to a configuration, or a value is out of range with every value of each other setting; what is so with
+            some is for its trials to say.
     """
     for name in given:
         if name in space:
@@ -165,8 +166,11 @@ def check_space(space: Mapping[str, Domain], given: Mapping[str, Any]) -> None:
             )
     _check_bound(space, given)
     for name, domain in space.items():
-        for value in domain.values:
-            _check_value(space, given, name, value)
+        settled = {json.dumps(_settled(space, given, name, value)) for value in domain.values}
+        if domain.kind == "choice" and len(settled) < len(domain.values):
+            raise ValueError(
+                f"{MARK}space`. Expected each choice of {name} once. Received: {list(domain.values)}, where two are one"
+            )
 
 
 def _check_bound(space: Mapping[str, Domain], given: Mapping[str, Any]) -> None:
@@ -185,14 +189,13 @@ def _check_bound(space: Mapping[str, Domain], given: Mapping[str, Any]) -> None:
         )
 
 
-def _check_value(space: Mapping[str, Domain], given: Mapping[str, Any], name: str, value: Any) -> None:
-    """Refuse a value that goes with no other: components are of mixtures alone, and alone would be refused."""
+def _settled(space: Mapping[str, Domain], given: Mapping[str, Any], name: str, value: Any) -> Any:
+    """What a configuration makes of a value, where one takes it: components are of mixtures alone."""
     errors = []
     others = ((other, domain) for other, domain in space.items() if other != name)
     for beside in ({}, *({other: end} for other, domain in others for end in domain.values)):
         try:
-            ExperimentConfig.of(**{**given, **beside, name: value})
-            return
+            return ExperimentConfig.of(**{**given, **beside, name: value}).settings[name]
         except ValueError as error:
             errors.append(error)
     raise errors[0]
