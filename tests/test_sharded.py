@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from keras_iwae.data.shards import seal
 from keras_iwae.data.streams import streams
 from keras_iwae.experiments import building, sweep, tuning
 from keras_iwae.experiments.evaluation_target import Subject, evaluation_images
+from keras_iwae.experiments.report.pictures import Pictures
 from keras_iwae.experiments.search_space import Domain
 from keras_iwae.tables import open_table
 from keras_iwae.training import runs
@@ -709,6 +711,22 @@ def test_images_that_are_held_together_are_few(trained, monkeypatch):
         with pytest.raises(ValueError, match=rf"`limit`. Expected at most 100 images .*Received: {limit}"):
             evaluation_images(run, limit, 0)
     assert len(evaluation_images(run, None, 0, "digits")) == 300
+
+
+@pytest.mark.slow
+def test_the_best_and_the_worst_images_of_a_page_are_read_in_batches(trained, tmp_path, monkeypatch):
+    run, asked = tmp_path / "run", []
+    shutil.copytree(trained[0], run)
+    experiments.evaluate(run, 20, verbose=False)
+    images, model = evaluation_images(run, None, 0), runs.load_model(run)
+    monkeypatch.setattr("keras_iwae.experiments.evaluation_target._TOGETHER", 4 * 64 * 100)
+    pictures = Pictures(run)
+    predict, generative = lambda x, verbose: asked.append(x) or x, model.generative
+    vars(pictures)["model"] = SimpleNamespace(predict=predict, generative=generative)
+    best, worst = pictures.extremes()
+    order = np.argsort(-np.load(run / "per-example-test.npz")["log_likelihood"], kind="stable")
+    assert [each.number for each in (*best, *worst)] == [*order[:8], *order[::-1][:8]]
+    np.testing.assert_array_equal(asked[0], images[[*order[:8], *order[::-1][:8]]])
 
 
 def test_what_cannot_be_held_together_is_refused_before_anything_is_trained(trained, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Pictures of a run: drawn anew from its model and data, or taken from its figures where that cannot be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,9 @@ import numpy as np
 from keras_iwae import data, plots
 from keras_iwae.experiments.comparison import per_example
 from keras_iwae.experiments.diagnosis import plane
-from keras_iwae.experiments.evaluation_target import evaluation_images
+from keras_iwae.experiments.evaluation_target import evaluation_batches, evaluation_images
 from keras_iwae.experiments.report.blocks import Missing, Picture, attempt, chart, pixels, stored
+from keras_iwae.foundation import value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
@@ -87,15 +88,28 @@ class Pictures:
     def extremes(self) -> tuple[list[Extreme], list[Extreme]]:
         """Test images of the highest and of the lowest log-likelihood, the most extreme first."""
         evaluated = per_example(self.folder)
-        images = evaluation_images(self.folder, evaluated.record["limit"], evaluated.record["seed"])
         count = len(evaluated.log_likelihood)
-        if len(images) != count or evaluated.images not in (None, data.digest(images)):
-            raise ValueError(
-                f"Expected the {count} test images that were evaluated. Received: {len(images)}, and not the same ones"
-            )
         order = np.argsort(-evaluated.log_likelihood, kind="stable")
         chosen = np.concatenate([order[:_EXTREMES], order[::-1][:_EXTREMES]])
-        decoded = self.model.predict(images[chosen], verbose=0)
+        images: dict[int, np.ndarray] = {}
+        seen = 0
+
+        def passing() -> Iterator[np.ndarray]:
+            # Of a folder of shards there may be more than are held together.
+            nonlocal seen
+            record = evaluated.record
+            for batch in evaluation_batches(self.folder, record["limit"], record["seed"]).as_numpy_iterator():
+                images.update({n: batch[n - seen] for n in map(int, chosen) if seen <= n < seen + len(batch)})
+                seen += len(batch)
+                yield batch
+
+        with value_errors():
+            digest = data.digest_of_batches(passing(), count)
+        if seen != count or evaluated.images not in (None, digest):
+            raise ValueError(
+                f"Expected the {count} test images that were evaluated. Received: {seen}, and not the same ones"
+            )
+        decoded = self.model.predict(np.stack([images[number] for number in map(int, chosen)]), verbose=0)
         found = []
         for number, reconstruction in zip(map(int, chosen), decoded, strict=True):
             value = float(evaluated.log_likelihood[number])
