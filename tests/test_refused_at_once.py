@@ -20,7 +20,9 @@ from keras_iwae import (
     networks,
 )
 from keras_iwae.evaluation import pruned
-from keras_iwae.experiments import ExperimentConfig, paper_table, reproduction, sweep, tuning
+from keras_iwae.experiments import ExperimentConfig, Jobs, paper_table, reproduction, sweep, tuning
+from keras_iwae.experiments.comparison import compare
+from keras_iwae.experiments.many_rows import reproduce_rows
 from keras_iwae.experiments.search_space import Domain
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood, SelfMasking
@@ -414,3 +416,36 @@ def test_the_largest_seed_is_taken(kind):
     made = [kind(6, latent_dim=2, hidden=(8,), seed=2**31 - 1) for _ in range(2)]
     for one, other in zip(*(each.get_weights() for each in made), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+DIGITS = ExperimentConfig.of(dataset="digits")
+OF_EXPERIMENTS = {
+    "train, config": ("config", lambda out: experiments.train("digits", out)),
+    "build, config": ("config", lambda out: experiments.build({"a": 1})),
+    "sweep, config": ("config", lambda out: sweep.sweep("digits", [1], out)),
+    "from_dict": ("stored", lambda out: ExperimentConfig.from_dict([1])),
+    "train, callbacks": ("callbacks", lambda out: experiments.train(DIGITS, out, callbacks=5)),
+    "resume, callbacks": ("callbacks", lambda out: experiments.resume(out, callbacks=[5])),
+    "diagnose, model": ("model", lambda out: experiments.diagnose(model=5)),
+    "draw_samples, model": ("model", lambda out: experiments.draw_samples(model=5)),
+    "evaluate, model": ("model", lambda out: experiments.evaluate(model=5)),
+    "evaluate_bidirectional, model": ("model", lambda out: experiments.evaluate_bidirectional(model=5)),
+    "sweep, a number": ("ks", lambda out: sweep.sweep(DIGITS, 5, out)),
+    "sweep, none": ("ks", lambda out: sweep.sweep(DIGITS, [], out)),
+    "reproduce_rows, a number for seeds": ("seeds", lambda out: reproduce_rows(["lecture-ae"], 3, out)),
+    "reproduce_rows, no seeds": ("seeds", lambda out: reproduce_rows(["lecture-ae"], [], out)),
+    "reproduce_rows, no names": ("names", lambda out: reproduce_rows([], out=out)),
+    "reproduce_rows, a text": ("names", lambda out: reproduce_rows("lecture-ae", out=out)),
+    "reproduce_rows, a number for a name": ("row", lambda out: reproduce_rows([3], out=out)),
+    "jobs": ("jobs", lambda out: next(Jobs(None, {}, 1).run(3))),
+    "compare, none": ("folders", lambda out: compare([])),
+    "compare, a number": ("folder", lambda out: compare([5])),
+}
+
+
+@pytest.mark.parametrize("name", OF_EXPERIMENTS)
+def test_an_argument_of_an_experiment_is_refused_by_its_name(name, tmp_path):
+    argument, call = OF_EXPERIMENTS[name]
+    with pytest.raises(ValueError, match=f"`{argument}`. Expected"):
+        call(tmp_path / "out")
+    assert not list(tmp_path.iterdir())

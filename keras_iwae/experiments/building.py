@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_iwae import data, likelihoods, networks
 from keras_iwae.bounds import estimators, objectives
-from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.config import ExperimentConfig, check_config
 from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.experiments.sections import BINARIZATIONS, LEVELLED, ObjectiveConfig
 from keras_iwae.foundation import computing_settings
@@ -44,6 +44,7 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
         ValueError: if an argument is out of range, the first training examples are none of the likelihood's, or `start`
             holds a model of another shape or of other parts.
     """
+    check_config(config)
     wanted, climbed, seed = config.model, config.objective, config.run.seed
     mean = data.mean_image(config.data.dataset, config.binarization, wanted.levels)
     if wanted.missing is None and config.data.dataset not in data.names():

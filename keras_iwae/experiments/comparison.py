@@ -11,7 +11,7 @@ from keras_iwae.evaluation import LEVEL, paired_difference
 from keras_iwae.experiments.advice import evaluation_command, has_log_weights
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.evaluation_target import quantity_name
-from keras_iwae.foundation import read_arrays
+from keras_iwae.foundation import check_path, check_several, read_arrays
 from keras_iwae.training import runs
 
 # What two evaluations share if their numbers are to be compared.
@@ -43,7 +43,7 @@ def compare(folders: Sequence[str | os.PathLike]) -> dict:
         ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, which
             binarizes images anew, or two of the runs are one.
     """
-    first, *others = (per_example(folder) for folder in folders)
+    first, *others = (per_example(folder) for folder in check_several("folders", folders))
     rows: list[dict] = [_row(first)]
     for other in others:
         _check_same(first, other)
@@ -67,7 +67,7 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     Raises:
         ValueError: if there is no evaluation, no array, or the two are of different evaluations.
     """
-    if not Path(folder).exists():
+    if not check_path("folder", folder).exists():
         raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
     run = runs.folder(folder)
     record = runs.read_metrics(run).get("nll_test")

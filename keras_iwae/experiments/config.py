@@ -93,6 +93,8 @@ class ExperimentConfig:
         Raises:
             ValueError: if there are names that a configuration does not have, or not in that place.
         """
+        if not isinstance(stored, Mapping):
+            raise ValueError(f"{MARK}stored`. Expected the sections of a configuration. Received: {stored!r}")
         unknown = []
         for section, values in stored.items():
             if section not in SECTIONS or not isinstance(values, Mapping):
@@ -130,6 +132,19 @@ class ExperimentConfig:
     def steps_per_pass(self) -> int:
         """Training steps in one pass over the training images; a partial last batch is dropped."""
         return data.num_examples(self.data.dataset, "train") // self.data.batch_size
+
+
+def check_config(config: Any) -> None:
+    """Refuse what is no configuration.
+
+    Raises:
+        ValueError: which says how they are made.
+    """
+    if not isinstance(config, ExperimentConfig):
+        raise ValueError(
+            f"{MARK}config`. Expected an ExperimentConfig, as ExperimentConfig.of(dataset='digits') is. "
+            f"Received: {config!r}"
+        )
 
 
 def _by_section(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

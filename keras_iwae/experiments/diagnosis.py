@@ -18,7 +18,7 @@ from keras_iwae.evaluation import (
     pairwise_log_posterior,
 )
 from keras_iwae.experiments import model_checks
-from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images
+from keras_iwae.experiments.evaluation_target import dataset_of, evaluation_images, path_of
 from keras_iwae.experiments.inference_gap import NUM_SAMPLES, NUM_STEPS, gap_of_run
 from keras_iwae.experiments.workers import Workers, check_workers
 from keras_iwae.foundation import Purpose, check_boolean, check_integer, key_for, number_text, write_json
@@ -65,7 +65,7 @@ def diagnose(
         ValueError: if there is no such run, its model has no posterior to diagnose, or a number is out of range.
     """
     check_workers(workers)
-    run = Path(model) if model is not None else runs.newest()
+    run = path_of(model)
     check_boolean("verbose", verbose)
     wanted = None if gap_images is None else check_integer("gap_images", gap_images, at_least=0)
     digest, trained = runs.digest(run), runs.load_model(run)

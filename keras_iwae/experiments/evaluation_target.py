@@ -16,7 +16,7 @@ from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.named_data import as_dataset
-from keras_iwae.foundation import MARK, storage, value_errors
+from keras_iwae.foundation import MARK, check_path, storage, value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.training import in_the_box, runs
 
@@ -48,6 +48,15 @@ def dataset_of(path: str | os.PathLike) -> str:
     if name is None:
         raise ValueError(f"Expected `dataset`: {path} has no config.json that names one. Received: none")
     return name
+
+
+def path_of(model: str | os.PathLike | None) -> Path:
+    """The run folder or the file that a model is given as; `None` is the newest run.
+
+    Raises:
+        ValueError: if it is no path, or there is no run.
+    """
+    return runs.newest() if model is None else check_path("model", model)
 
 
 def is_less(run: Path, key: str, record: Mapping) -> bool:
@@ -219,7 +228,7 @@ class Subject:
             ValueError: if there is no such model, data set or split, or the run's own data set holds other examples by
                 now.
         """
-        path = Path(model) if model is not None else runs.newest()
+        path = path_of(model)
         name = dataset_of(path) if dataset is None else str(dataset)
         digest, trained = runs.digest(path), runs.load_model(path)
         images: np.ndarray | tf.data.Dataset

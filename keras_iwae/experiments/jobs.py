@@ -168,6 +168,8 @@ class Jobs(Processes):
 
 def _check(jobs: Sequence[Job]) -> None:
     names, logs = set[str](), set[Path]()
+    if not isinstance(jobs, Sequence):
+        raise ValueError(f"{MARK}jobs`. Expected a sequence of instances of Job. Received: {jobs!r}")
     for job in jobs:
         if not isinstance(job, Job):
             raise ValueError(f"{MARK}jobs`. Expected instances of Job. Received: {job!r}")

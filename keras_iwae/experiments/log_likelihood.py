@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from keras_iwae.evaluation import (
     importance_weighted_nll,
     sumo_nll,
 )
-from keras_iwae.experiments.evaluation_target import Subject, is_less
+from keras_iwae.experiments.evaluation_target import Subject, is_less, path_of
 from keras_iwae.experiments.workers import Workers, check_workers
 from keras_iwae.foundation import check_ending, check_file
 from keras_iwae.training import runs
@@ -223,7 +222,7 @@ def evaluate_bidirectional(
         ValueError: if there is no such model, the latents are discrete, or a number is out of range.
     """
     check_workers(workers)
-    path = Path(model) if model is not None else runs.newest()
+    path = path_of(model)
     digest, trained = runs.digest(path), runs.load_model(path)
     begin = time.perf_counter()
     partial = path / "partial-bdmc.npz" if path.is_dir() else None

@@ -15,7 +15,7 @@ from keras_iwae.experiments.jobs import DONE, FAILED, RUNNING, Job, Jobs, check_
 from keras_iwae.experiments.paper_table import ROWS, Row, find_row
 from keras_iwae.experiments.reproduction import Asked, reproduce_row, start_of
 from keras_iwae.experiments.row_states import HEAD, ROOT, over_seeds, status
-from keras_iwae.foundation import MARK, check_folder, command_line
+from keras_iwae.foundation import MARK, check_folder, check_several, command_line
 from keras_iwae.training import refuse_several_machines
 
 
@@ -46,7 +46,8 @@ def reproduce_rows(
     check_jobs(jobs)
     refuse_several_machines()
     asked, root = asked or Asked(), check_folder("out", out)
-    families = [_family(find_row(name), seeds) for name in names]
+    seeds = None if seeds is None else check_several("seeds", seeds)
+    families = [_family(find_row(name), seeds) for name in check_several("names", names)]
     named = [row for family in families for row in family]
     twice = [row.name for i, row in enumerate(named) if row in named[:i]]
     if twice:

@@ -216,8 +216,9 @@ def find_row(name: str) -> Row:
     Raises:
         ValueError: if there is none.
     """
-    match = re.fullmatch(r"(.+)-seed(\d+)", name)
-    row = ROWS.get(name) or (ROWS[match[1]].seeded(int(match[2])) if match and match[1] in ROWS else None)
+    said = str(name)
+    match = re.fullmatch(r"(.+)-seed(\d+)", said)
+    row = ROWS.get(said) or (ROWS[match[1]].seeded(int(match[2])) if match and match[1] in ROWS else None)
     # Its own seed, or one with zeros in front, is no part of a name.
     if row is None or row.name != name:
         raise ValueError(f"Invalid value received for `row`. Expected a name that --list shows. Received: {name!r}")

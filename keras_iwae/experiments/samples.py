@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from keras_iwae import plots
+from keras_iwae.experiments.evaluation_target import path_of
 from keras_iwae.foundation import Purpose, check_boolean, check_ending, check_integer, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.priors import Prior, StandardNormalPrior
@@ -46,7 +47,7 @@ def draw_samples(
     columns = check_integer("columns", columns)
     if out is not None:
         check_ending("out", out, ".png")
-    path = Path(model) if model is not None else runs.newest()
+    path = path_of(model)
     trained = runs.load_model(path)
     samples = trained.sample(num_samples, seed)
     grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}{'-drawn' * drawn}.png")

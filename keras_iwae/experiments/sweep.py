@@ -12,12 +12,20 @@ import numpy as np
 from keras_iwae.evaluation import latents, mean_and_error
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
-from keras_iwae.experiments.config import ExperimentConfig
+from keras_iwae.experiments.config import ExperimentConfig, check_config
 from keras_iwae.experiments.evaluation_target import check_held_together, quantity_name
 from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs, check_jobs
 from keras_iwae.experiments.kept_evaluation import kept_evaluation
 from keras_iwae.experiments.training import resume, train
-from keras_iwae.foundation import check_boolean, check_folder, check_integer, number_text, replacing, write_json
+from keras_iwae.foundation import (
+    check_boolean,
+    check_folder,
+    check_integer,
+    check_several,
+    number_text,
+    replacing,
+    write_json,
+)
 from keras_iwae.plots import charts
 from keras_iwae.training import refuse_several_machines, runs
 
@@ -61,6 +69,7 @@ def sweep(
             a run with other settings or of other examples. Of jobs, when all have ended, if one of them ended with
             an error.
     """
+    check_config(config)
     for name, without in (("posterior", "adversarial"), ("objective", "ae")):
         if config.settings[name] == without:
             raise ValueError(
@@ -69,7 +78,7 @@ def sweep(
             )
     refuse_several_machines()
     out = check_folder("out", out)
-    ks = sorted({check_integer("k", k) for k in ks})
+    ks = sorted({check_integer("k", k) for k in check_several("ks", ks)})
     eval_k = check_integer("eval_k", eval_k)
     check_boolean("verbose", verbose)
     check_jobs(jobs)

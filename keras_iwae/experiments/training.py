@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.building import build
-from keras_iwae.experiments.config import ExperimentConfig, flattened
+from keras_iwae.experiments.config import ExperimentConfig, check_config, flattened
 from keras_iwae.experiments.fitting import fit_run
 from keras_iwae.experiments.inputs import Inputs
 from keras_iwae.foundation import MARK, check_boolean, check_folder, check_integer, check_positive, held_folder
@@ -52,7 +52,8 @@ def train(
             number above 0, or the processes of TF_CONFIG are asked for different things.
         OSError: if one of these ends before the others.
     """
-    _check_asked(budget_minutes, curve)
+    check_config(config)
+    _check_asked(budget_minutes, curve, callbacks)
     if out is None and number_of_machines() > 1:
         raise ValueError(f"{MARK}out`. Expected a folder that all processes of TF_CONFIG see. Received: none")
     together = _others(devices)
@@ -100,7 +101,7 @@ def resume(
             TF_CONFIG find different things there, or another process is at work in it.
         OSError: if one of these ends before the others.
     """
-    _check_asked(budget_minutes, curve)
+    _check_asked(budget_minutes, curve, callbacks)
     if epochs is not None:
         epochs = check_integer("epochs", epochs)
     together = _others(devices)
@@ -144,10 +145,12 @@ def resume(
         return fit_run(run, config, model, training, epochs_done, budget_minutes, curve, callbacks, together)
 
 
-def _check_asked(budget_minutes: float | None, curve: bool) -> None:
+def _check_asked(budget_minutes: float | None, curve: bool, callbacks: Sequence[keras.callbacks.Callback]) -> None:
     if budget_minutes is not None:
         check_positive("budget_minutes", budget_minutes)
     check_boolean("curve", curve)
+    if not isinstance(callbacks, Sequence) or not all(isinstance(each, keras.callbacks.Callback) for each in callbacks):
+        raise ValueError(f"{MARK}callbacks`. Expected a sequence of Keras callbacks. Received: {callbacks!r}")
 
 
 def _others(devices: int) -> Machines | None:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,14 @@ def check_file(argument: str, path: Any) -> Path:
     if not found.parent.is_dir():
         where = f"{found}, and no folder {found.parent}"
         raise ValueError(f"{MARK}{argument}`. Expected a file in a folder that there is. Received: {where}")
+    return found
+
+
+def check_several(argument: str, values: object) -> list:
+    """`values` as a list if they are a sequence of at least one; else a ValueError that names `argument`."""
+    found = [] if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) else list(values)
+    if not found:
+        raise ValueError(f"{MARK}{argument}`. Expected a sequence of at least one. Received: {values!r}")
     return found
 
 
