@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_likelihoods import FAMILIES, built
+from test_likelihoods import FAMILIES, UNITS, built
 
 from keras_iwae import likelihoods
 from keras_iwae.likelihoods import (
@@ -168,6 +168,30 @@ def test_every_option_is_in_the_configuration(name):
 def test_bad_arguments_are_refused_by_name(make, argument):
     with pytest.raises(ValueError, match=rf"Invalid value received for `{argument}`\. Expected .*\. Received: "):
         make()
+
+
+class OfNumpysInteger(GaussianLikelihood):
+    def __init__(self):
+        super().__init__("example")
+        self.parameters = np.int64(2)
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters"),
+    [
+        (lambda: GaussianLikelihood(np.float32(0.5)), 1),
+        (lambda: StudentTLikelihood(df=np.float64(4.0)), 2),
+        (lambda: StudentTLikelihood("example", np.float64(0.5)), 2),
+        (lambda: NegativeBinomialLikelihood(np.int64(2)), 1),
+        (OfNumpysInteger, 2),
+    ],
+)
+def test_numbers_of_numpys_are_taken_as_numbers(make, parameters):
+    """Units of a head, and sizes in shapes, are Python's integers whatever the arguments were."""
+    likelihood = built(make(), (2,), features=UNITS)
+    assert likelihood.head.units == 2 * parameters
+    assert all(type(size) is int for size in likelihood.parameter_shape)
+    assert likelihood(tf.zeros((3, 1, UNITS))).shape == (3, 1, *likelihood.parameter_shape)
 
 
 def test_get_makes_a_new_one_of_a_name_and_leaves_an_object_as_it_is():

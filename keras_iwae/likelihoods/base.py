@@ -101,7 +101,7 @@ class Likelihood(FixedArguments, keras.Layer):
     @property
     def parameter_shape(self) -> tuple[int, ...]:
         """Shape of all parameters of one event."""
-        return self.event_shape if self.parameters == 1 else (*self.event_shape, self.parameters)
+        return self.event_shape if self.parameters == 1 else (*self.event_shape, int(self.parameters))
 
     def build(self, features_shape):
         features, wanted = tuple(features_shape[1:]), self.parameter_shape

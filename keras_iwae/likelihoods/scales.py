@@ -61,7 +61,7 @@ class Scale:
 
     def __init__(self, argument: str, how: float | str, least: float | None, start: float = 1.0, widened: bool = False):
         if not isinstance(how, str):
-            check_positive(argument, how)
+            how = check_positive(argument, how)
             if least is not None:
                 raise ValueError(
                     f"{MARK}min_{argument}`. Expected none beside {argument}={how!r}, which is not learned. "
