@@ -35,6 +35,7 @@ from keras_iwae.likelihoods import (
     StudentTLikelihood,
     discretized_logistic,
 )
+from keras_iwae.likelihoods.dispersed_counts import DispersedCounts
 
 SEED = tf.constant([11, 0])
 SHAPE = (2, 3)
@@ -522,3 +523,46 @@ def test_student_t_of_many_degrees_and_far_out(df):
     np.testing.assert_allclose(found, stats.t.logpdf(x, df), rtol=2e-6, atol=2e-6)
     direct = tf.math.lgamma(0.5 * (df + 1.0)) - tf.math.lgamma(0.5 * df) - 0.5 * math.log(math.pi * df)
     assert (abs(float(direct) - stats.t.logpdf(0.0, df)) > 1e-4) == (df == 1e5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_negative_binomial_of_large_counts(jit_compile):
+    """Where its factors are as large as 1e9, log-probabilities and their slopes are right to rounding of the mean."""
+    mean, r = np.meshgrid([1e-3, 3.0, 1e3, 1e6, 1e7, 6e7], [1e-6, 0.01, 1.5, 1e3, 1e5, 1e8, 1e20])
+    log_mean, r = (np.asarray(each[..., np.newaxis], np.float32) for each in (np.log(mean), r))
+    mean = np.exp(log_mean.astype(np.float64))
+    spread = np.sqrt(mean + mean * mean / r)
+    x = np.round(np.clip(mean + spread * [-4.0, -1.0, 0.0, 1.0, 4.0, 20.0], 0.0, 6e7)).astype(np.float32)
+    x = np.concatenate([np.broadcast_to(np.arange(4, dtype=np.float32), [*x.shape[:-1], 4]), x], axis=-1)
+
+    @tf.function(jit_compile=jit_compile)
+    def found(x, log_mean, r):
+        # Of each count, as slopes would be summed over them.
+        log_mean, r = log_mean + tf.zeros_like(x), r + tf.zeros_like(x)
+        with tf.GradientTape() as tape:
+            tape.watch([log_mean, r])
+            log_prob = DispersedCounts(log_mean, r).log_prob(x)
+        return log_prob, *tape.gradient(log_prob, [log_mean, r])
+
+    log_prob, by_log_mean, by_r = found(x, log_mean, r)
+    x, log_mean, r = (np.asarray(each, np.float64) for each in (x, log_mean, r))
+    # Of the largest dispersion SciPy is no oracle either: it has sixteen digits of 1e21, and Poisson is the limit.
+    expected = np.where(r < 1e10, negative_binomial_log_prob(x, log_mean, r), poisson_log_prob(x, log_mean))
+    np.testing.assert_allclose(log_prob, expected, rtol=2e-6, atol=5e-3)
+    is_near = np.abs(x - mean) < 6.0 * spread
+    np.testing.assert_allclose(log_prob[is_near], expected[is_near], rtol=2e-6, atol=2e-3)
+    slopes = (x - mean) * r / (mean + r)
+    assert np.all(np.abs(by_log_mean - slopes) < 1e-5 * (1.0 + np.abs(slopes)) + 3e-7 * mean)
+    gammas, odds = special.digamma(x + r) - special.digamma(r), np.log1p(mean / r)
+    slopes = r * (gammas - odds + (mean - x) / (mean + r))
+    np.testing.assert_allclose((by_r * r)[:5], slopes[:5], rtol=1e-5, atol=1e-2)
+    direct = tfp.distributions.NegativeBinomial(r.astype(np.float32), np.float32(log_mean - np.log(r))).log_prob(x)
+    assert np.abs(direct - expected)[is_near].max() > 10.0
+
+
+def test_the_likelihood_of_large_counts_is_that_one():
+    likelihood = NegativeBinomialLikelihood(1e8)
+    raw = tf.constant([20.0 * math.atanh(math.log(1e7) / 20.0)])
+    expected = negative_binomial_log_prob(1e7, float(likelihood.log_mean(raw)[0]), 1e8)
+    assert float(likelihood.entry_log_prob(tf.constant([1e7]), raw)[0]) == pytest.approx(expected, abs=2e-3)

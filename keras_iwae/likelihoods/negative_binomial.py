@@ -2,9 +2,9 @@
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_iwae.likelihoods.counts import CountLikelihood
+from keras_iwae.likelihoods.dispersed_counts import DispersedCounts
 from keras_iwae.likelihoods.scales import Scale
 
 
@@ -52,7 +52,6 @@ class NegativeBinomialLikelihood(CountLikelihood):
         super().build(features_shape)
         self._dispersion.build(self, self.event_shape)
 
-    def entries(self, parameters: tf.Tensor) -> tfp.distributions.NegativeBinomial:
+    def entries(self, parameters: tf.Tensor) -> DispersedCounts:
         raw_mean, raw = tf.unstack(parameters, axis=-1) if self.parameters > 1 else (parameters, None)
-        dispersion = self._dispersion.value(raw)
-        return tfp.distributions.NegativeBinomial(dispersion, logits=self.log_mean(raw_mean) - tf.math.log(dispersion))
+        return DispersedCounts(self.log_mean(raw_mean), self._dispersion.value(raw))
