@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
 from keras_iwae import IWAE, posteriors
 from keras_iwae.bounds.estimators import ESTIMATORS, Estimator, check_pair, derivative
@@ -397,3 +398,23 @@ def test_refused_pairs_say_what_is_allowed():
 def test_the_model_refuses_what_makes_no_sense(settings, message):
     with pytest.raises(ValueError, match=message):
         IWAE(SHAPE, **{"latent_dim": 2, "hidden": (4,), "num_samples": K, **settings})
+
+
+def exact_signal(power, log_weights):
+    """The bound less that with each weight in turn swapped for the geometric mean of the others, in float64."""
+    count, powers = len(log_weights), power * np.asarray(log_weights, np.float64)
+    others = (powers.sum(axis=0) - powers) / (count - 1)
+    swapped = np.where(np.eye(count, dtype=bool)[..., np.newaxis], others, powers)
+    return (special.logsumexp(powers, axis=0) - special.logsumexp(swapped, axis=1)) / power
+
+
+@pytest.mark.parametrize("alpha", [-30.0, 0.0, 0.5, 0.9999, 0.999999, 1.000001, 3.0, 30.0])
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 2.0, 60.0])
+def test_the_signal_of_vimco_keeps_its_digits(alpha, spread):
+    """It is what one sample changes of a bound of -90 nats, which may be next to nothing."""
+    log_weights = (-90.0 + spread * np.random.default_rng(0).normal(size=(10, 4))).astype(np.float32)
+    terms = Renyi(alpha).terms(10)
+    _, score = ESTIMATORS["vimco"].posterior_coefficients(terms, tf.constant(log_weights), tf.constant(0.0))
+    # As float32 has it, which is close to 1.
+    expected = exact_signal(terms[0].power, log_weights)
+    np.testing.assert_allclose(-score, expected, rtol=2e-5, atol=2e-6 * spread + 1e-9)

@@ -25,10 +25,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_iwae.bounds.objectives import Objective, start_of
-from keras_iwae.bounds.terms import Term, group_values, grouped
+from keras_iwae.bounds.terms import Term, group_values, grouped, relative_powers
 from keras_iwae.foundation import log_share_without_each, softmax
 
 
@@ -65,7 +64,7 @@ def _summed(terms: Terms, log_weights: tf.Tensor, per_term: Callable[[Term, tf.T
 
 
 def _weights(term: Term, groups: tf.Tensor) -> tf.Tensor:
-    powers = term.power * groups
+    powers = relative_powers(term, groups)
     if term.leave_one_out:
         return _without_each(powers, 1)
     return softmax(powers, axis=1)
@@ -101,7 +100,7 @@ def _doubly_reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.
     def path(term: Term, groups: tf.Tensor) -> tf.Tensor:
         weights, power = _weights(term, groups), term.power * kl_weight
         # Of a sum over the samples that are left out, each has its own weights and squares.
-        squares = _without_each(term.power * groups, 2) if term.leave_one_out else weights**2
+        squares = _without_each(relative_powers(term, groups), 2) if term.leave_one_out else weights**2
         return (1.0 - power) * weights + power * squares
 
     return _summed(terms, log_weights, path), None
@@ -109,9 +108,16 @@ def _doubly_reparameterized(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.
 
 def _vimco(terms: Terms, log_weights: tf.Tensor, kl_weight: tf.Tensor) -> PathAndScore:
     def signal(term: Term, groups: tf.Tensor) -> tf.Tensor:
-        # The bound without sample k: its weight swapped for the geometric mean of the others'.
-        without, whole = tfp.stats.log_soomean_exp(term.power * groups, axis=1, keepdims=True)
-        return (whole - without) / term.power
+        # The bound less that without sample k: its weight swapped for the geometric mean of the others'. With v_k its
+        # share and d_k the difference of the two logarithms that is -log(1 - v_k + v_k exp(-d_k)).
+        powers = relative_powers(term, groups)
+        others = (tf.reduce_sum(powers, axis=1, keepdims=True) - powers) / (term.group_size - 1.0)
+        shares = powers - tf.reduce_logsumexp(powers, axis=1, keepdims=True)
+        change = powers - others
+        is_near = tf.abs(change) < 1.0
+        near = tf.math.log1p(tf.exp(shares) * tf.math.expm1(-tf.where(is_near, change, 0.0)))
+        far = tf.reduce_logsumexp([log_share_without_each(powers, axis=1), shares - change], axis=0)
+        return -tf.where(is_near, near, far) / term.power
 
     score = kl_weight * derivative(terms, log_weights) - _summed(terms, log_weights, signal)
     return None, score

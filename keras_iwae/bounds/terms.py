@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_iwae.foundation import log_power_mean, log_share_without_each
+from keras_iwae.foundation import largest_power, log_power_mean, log_share_without_each
 
 
 class Term(NamedTuple):
@@ -36,5 +36,10 @@ def group_values(term: Term, groups: tf.Tensor) -> tf.Tensor:
     if not term.leave_one_out:
         return whole
     # What the log-mean loses or gains, which is small, and so has more digits than the difference of two.
-    change = tf.reduce_mean(log_share_without_each(term.power * groups, axis=1), axis=1)
+    change = tf.reduce_mean(log_share_without_each(relative_powers(term, groups), axis=1), axis=1)
     return whole + (change - math.log1p(-1.0 / term.group_size)) / term.power
+
+
+def relative_powers(term: Term, groups: tf.Tensor) -> tf.Tensor:
+    """Log weights `[groups, size, B]` times the power, 0 for the largest product: how they differ keeps its digits."""
+    return term.power * (groups - tf.stop_gradient(largest_power(groups, term.power, axis=1)))

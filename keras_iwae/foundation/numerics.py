@@ -46,7 +46,15 @@ def log_power_mean(x: tf.Tensor, power: float, axis: int = 0) -> tf.Tensor:
     scaled = power * (x - middle)
     near = tf.math.log1p(tf.reduce_mean(tf.math.expm1(tf.clip_by_value(scaled, -1.0, 1.0)), axis=axis)) / power
     is_near = tf.reduce_max(tf.abs(scaled), axis=axis) < 1.0
-    return tf.where(is_near, tf.squeeze(middle, axis) + near, log_mean_exp(power * x, axis) / power)
+    largest = tf.stop_gradient(largest_power(x, power, axis))
+    far = tf.squeeze(largest, axis) + log_mean_exp(power * (x - largest), axis) / power
+    return tf.where(is_near, tf.squeeze(middle, axis) + near, far)
+
+
+def largest_power(x: tf.Tensor, power: float, axis: int = 0) -> tf.Tensor:
+    r"""The x_k of which $e^{p x_k}$ is largest, with `axis` of length 1; 0 where it is infinite."""
+    largest = (tf.reduce_max if power > 0.0 else tf.reduce_min)(x, axis=axis, keepdims=True)
+    return tf.where(tf.math.is_finite(largest), largest, 0.0)
 
 
 def log_share_without_each(x: tf.Tensor, axis: int = 0) -> tf.Tensor:
