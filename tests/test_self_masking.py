@@ -12,7 +12,13 @@ from scipy.integrate import trapezoid
 
 from keras_iwae import IWAE, IWAEDensity, IWAEImputer, export_saved_model, load_saved_model
 from keras_iwae.evaluation import conditional
-from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, MixedLikelihood, SelfMasking
+from keras_iwae.likelihoods import (
+    CategoricalLikelihood,
+    GaussianLikelihood,
+    MixedLikelihood,
+    SelfMasking,
+    logistic_normal,
+)
 from keras_iwae.likelihoods.logistic_normal import LogisticNormal
 from keras_iwae.tables import trust
 
@@ -346,3 +352,11 @@ def test_a_model_that_is_built_again_keeps_its_mechanism():
     assert len(model.weights) == before
     with pytest.raises(ValueError, match=r"`missingness`\. Expected one that is of no other model"):
         made(model.generative.missingness)
+
+
+def test_a_draw_of_a_uniform_0_is_no_farther_out_than_the_others():
+    uniform = tf.constant([0.0, 2.0**-23, 0.5])
+    for place in (-9.0, 0.0, 2.0):
+        found = logistic_normal._above(tf.fill([3], place), uniform)
+        expected = stats.norm.isf(np.maximum(uniform, 2.0**-24) * stats.norm.cdf(place))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
