@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_iwae import AVB, IWAE
-from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, PoissonLikelihood
+from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, MixedLikelihood, PoissonLikelihood
 from keras_iwae.models import GenerativeModel
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks import EventEncoder, output_shape
@@ -326,6 +326,40 @@ def test_a_decoder_that_squashes_logits_is_refused(name):
             make(kind, decoder=SQUASHED[name](6))
     # As features it may.
     make(IWAE, decoder=SQUASHED[name](7))
+
+
+def by_columns(*activations):
+    """A decoder of parameters that gives each of these, one number each, its own last activation."""
+    latents = keras.Input((2,))
+    return keras.Model(
+        latents, keras.layers.Concatenate()([keras.layers.Dense(1, each)(latents) for each in activations])
+    )
+
+
+COLUMNS = {
+    "locations": (["gaussian", "gaussian"], ("tanh", "tanh")),
+    "a location beside its scale": ([GaussianLikelihood("example"), "bernoulli"], ("tanh", None, None)),
+    "a location beside a logit": (["gaussian", "bernoulli"], ("sigmoid", None)),
+    "levels that are normalized": (["bernoulli", CategoricalLikelihood(2)], (None, "log_sigmoid", "log_sigmoid")),
+}
+SQUASHED_COLUMNS = {
+    "a logit": (["gaussian", "bernoulli"], (None, "sigmoid"), "Bernoulli"),
+    "a logit beside a location that may be": (["gaussian", "bernoulli"], ("tanh", "tanh"), "Bernoulli"),
+    "one logit of two": (["bernoulli", "bernoulli"], (None, "sigmoid"), "Bernoulli"),
+    "a scale": ([GaussianLikelihood("example"), "bernoulli"], (None, "softplus", None), "Gaussian"),
+    "a logit beside levels": (["bernoulli", CategoricalLikelihood(2)], ("log_sigmoid", None, None), "Bernoulli"),
+}
+
+
+@pytest.mark.parametrize("case", [*COLUMNS, *SQUASHED_COLUMNS])
+def test_what_may_be_squashed_goes_by_the_family_of_each_column(case):
+    columns, activations, *family = {**COLUMNS, **SQUASHED_COLUMNS}[case]
+    settings = {"likelihood": MixedLikelihood(columns), "decoder": by_columns(*activations)}
+    if not family:
+        assert IWAE(2, 2, (8,), **settings).generative.likelihood.head is None
+        return
+    with pytest.raises(ValueError, match=rf"`decoder`. Expected parameters of {family[0]}Likelihood, any numbers"):
+        IWAE(2, 2, (8,), **settings)
 
 
 def test_what_may_be_squashed():

@@ -103,6 +103,13 @@ class Likelihood(FixedArguments, keras.Layer):
         """Shape of all parameters of one event."""
         return self.event_shape if self.parameters == 1 else (*self.event_shape, int(self.parameters))
 
+    def numbers(self) -> list[tuple["Likelihood", bool]]:
+        """Of each number along the last axis of the parameters the family that it is of, and whether it is a location.
+
+        With one parameter for each entry that is one number, whatever the entries.
+        """
+        return [(self, self.has_location and index == 0) for index in range(int(self.parameters))]
+
     def build(self, features_shape):
         features, wanted = tuple(features_shape[1:]), self.parameter_shape
         if features != wanted or self._features:

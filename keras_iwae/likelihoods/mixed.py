@@ -95,6 +95,9 @@ class MixedLikelihood(Likelihood):
     def parameter_shape(self) -> tuple[int, ...]:
         return (sum(math.prod(family.parameter_shape) for family in self.families),)
 
+    def numbers(self) -> list[tuple[Likelihood, bool]]:
+        return [number for family, places in self.groups for _ in places for number in family.numbers()]
+
     def build(self, features_shape):
         super().build(features_shape)
         for family in self.families:

@@ -48,6 +48,15 @@ def _of_one(index: int, is_in: Callable[[np.ndarray], bool]) -> Callable[[np.nda
     return lambda given: is_in((one := given[..., index])[~np.isnan(one)])
 
 
+def _narrows(family: Likelihood, words: str) -> bool:
+    """Whether this range is too narrow for what a family makes of it."""
+    if words == _BELOW_0:
+        # Logits of levels mean the same when they are normalized.
+        return family.encoding != "one_hot"
+    # A scale beside a location may be kept within bounds.
+    return words != _WITHIN_2 or family.parameters == 1
+
+
 class Samples(NamedTuple):
     """Draws: `latents` `[N, D]`, and of p(x|z) the `mean` and the `events` that were drawn, `[N, *event_shape]`."""
 
@@ -145,28 +154,20 @@ class GenerativeModel(FixedArguments, GivesShapes, keras.Layer):
                 f"Received: {self.decoder.name}, which gives the same whatever they are"
             )
         # A location, of real numbers or grey levels, may be as narrow as the data are.
-        for index in range(int(self.likelihood.has_location), given.shape[-1]):
+        for index, (family, is_location) in enumerate(self.likelihood.numbers()):
             for is_in, words in _SQUASHED:
-                if not self._narrows(words):
+                if is_location or not _narrows(family, words):
                     continue
                 if _squashes(given[..., index], is_in) and self._always(_of_one(index, is_in)):
                     raise ValueError(
-                        f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__}, any numbers, as "
+                        f"{MARK}decoder`. Expected parameters of {type(family).__name__}, any numbers, as "
                         f"logits. Received: {self.decoder.name}, which gives {words}; leave out its last activation"
                     )
 
-    def _narrows(self, words: str) -> bool:
-        """Whether this range is too narrow for what the likelihood makes of it."""
-        if words == _BELOW_0:
-            # Logits of levels mean the same when they are normalized.
-            return "one_hot" not in self.likelihood.encoding
-        # A scale beside a location may be kept within bounds.
-        return words != _WITHIN_2 or self.likelihood.parameters == 1
-
     def _probed(self) -> np.ndarray:
-        """What the decoder gives at some draws of the latents, the parameters of each entry along the last axis."""
+        """What the decoder gives at some draws of the latents, the likelihood's `numbers` along the last axis."""
         given = keras.ops.convert_to_numpy(self(tf.random.stateless_normal([_PROBED, self.latent_dim], [0, 0])))
-        return given if self.likelihood.parameters > 1 else given[..., np.newaxis]
+        return given.reshape(_PROBED, -1, len(self.likelihood.numbers()))
 
     def _always(self, holds: Callable[[np.ndarray], bool]) -> bool:
         """Whether it holds of parameters for other weights too: else it does by chance or by training."""
