@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from test_likelihoods import FAMILIES, built
@@ -269,6 +270,13 @@ def test_pictures_of_a_table_have_each_column_by_itself():
     [
         ([], "columns"),
         ("gaussian", "columns"),
+        ({"gaussian", "bernoulli"}, "columns"),
+        ({"gaussian": 1, "bernoulli": 2}, "columns"),
+        (None, "columns"),
+        (5, "columns"),
+        (iter(["gaussian"]), "columns"),
+        (np.array("gaussian"), "columns"),
+        (np.array([["gaussian"]]), "columns"),
         (["gaussian", "normal"], r"columns\[1\]"),
         (["categorical"], r"columns\[0\]"),
         ([BernoulliLikelihood(seed=3)], r"columns\[0\]"),
@@ -278,6 +286,14 @@ def test_pictures_of_a_table_have_each_column_by_itself():
 def test_bad_columns_are_refused_by_name(columns, argument):
     with pytest.raises(ValueError, match=rf"Invalid value received for `{argument}`\. Expected .*\. Received: "):
         MixedLikelihood(columns)
+
+
+def test_columns_are_in_an_order():
+    for several in (tuple, np.array, pd.Series):
+        likelihood = MixedLikelihood(several(["gaussian", "bernoulli"]), several([1.0, 2.0]))
+        copy = MixedLikelihood.from_config(json.loads(json.dumps(likelihood.get_config())))
+        assert [type(family) for family in copy.families] == [GaussianLikelihood, BernoulliLikelihood]
+        assert copy.column_weights == [1.0, 2.0]
 
 
 def test_as_many_columns_as_the_table_has():
@@ -418,7 +434,13 @@ def test_weights_of_columns_are_of_training_alone_and_it_says_so():
 
 @pytest.mark.parametrize(
     ("weights", "argument"),
-    [([1.0], "column_weights"), ([1.0, 0.0], r"column_weights\[1\]"), ("ab", "column_weights")],
+    [
+        ([1.0], "column_weights"),
+        ([1.0, 0.0], r"column_weights\[1\]"),
+        ("ab", "column_weights"),
+        (np.array(1.0), "column_weights"),
+        ({1.0, 2.0}, "column_weights"),
+    ],
 )
 def test_bad_weights_are_refused_by_name(weights, argument):
     with pytest.raises(ValueError, match=rf"Invalid value received for `{argument}`\. Expected "):

@@ -29,7 +29,8 @@ class MixedLikelihood(Likelihood):
     level, which has a meaning where levels are in an order; `probabilities` has all levels.
 
     Args:
-        columns: for each column a name in `LIKELIHOODS`, or a likelihood that stands for its family and settings.
+        columns: a list, or an array, with a name in `LIKELIHOODS` for each column, or with a likelihood that stands for
+            its family and settings.
         column_weights: for each column what log p(x_d|z) is multiplied by in training, where some would otherwise not
             be heard; numbers above 0. What is climbed is then no bound of log p(x), and is reported as
             `weighted_bound`; every evaluation is of p(x) itself. `None` weighs none.
@@ -221,8 +222,8 @@ class MixedLikelihood(Likelihood):
 
 def _families(columns: Sequence[str | Likelihood]) -> list[Likelihood]:
     """The likelihood that stands for each column."""
-    if isinstance(columns, (str, Likelihood)) or not len(columns):
-        raise ValueError(f"{MARK}columns`. Expected a likelihood for each column of a table. Received: {columns!r}")
+    if not _in_order(columns) or not len(columns):
+        raise ValueError(f"{MARK}columns`. Expected a list of a likelihood for each column. Received: {columns!r}")
     families = [get(column, f"columns[{index}]") for index, column in enumerate(columns)]
     for index, family in enumerate(families):
         # Columns are made of it, as copies.
@@ -237,8 +238,13 @@ def _families(columns: Sequence[str | Likelihood]) -> list[Likelihood]:
     return families
 
 
+def _in_order(several: Any) -> bool:
+    """Whether it is a list, a tuple, or an array or a Series of one axis: a set has its own order in each process."""
+    return isinstance(several, (list, tuple)) or (hasattr(several, "__array__") and np.ndim(several) == 1)
+
+
 def _weights(weights: Sequence[float], count: int) -> list[float]:
-    if not isinstance(weights, (list, tuple, np.ndarray)):
+    if not _in_order(weights):
         raise ValueError(f"{MARK}column_weights`. Expected one for each of {count} columns. Received: {weights!r}")
     found = [check_positive(f"column_weights[{index}]", weight) for index, weight in enumerate(weights)]
     if len(found) != count:
