@@ -15,6 +15,7 @@ from keras_iwae.likelihoods import (
     CategoricalLikelihood,
     DiscretizedLogisticLikelihood,
     GaussianLikelihood,
+    MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
     StudentTLikelihood,
@@ -192,6 +193,22 @@ def test_numbers_of_numpys_are_taken_as_numbers(make, parameters):
     assert likelihood.head.units == 2 * parameters
     assert all(type(size) is int for size in likelihood.parameter_shape)
     assert likelihood(tf.zeros((3, 1, UNITS))).shape == (3, 1, *likelihood.parameter_shape)
+
+
+@pytest.mark.parametrize("seed", [True, 1.5, "a", -1, 2**40])
+def test_a_seed_is_one_that_a_key_holds(seed):
+    for make in (GaussianLikelihood, PoissonLikelihood, lambda seed: MixedLikelihood(["gaussian"], seed=seed)):
+        with pytest.raises(ValueError, match=r"Invalid value received for `seed`\. Expected an integer .*Received: "):
+            make(seed=seed)
+
+
+def test_a_seed_is_of_a_head():
+    kernels = [built(GaussianLikelihood(seed=seed), (2,), features=UNITS).head.kernel for seed in (np.int64(7), 7, 8)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.abs(kernels[1] - kernels[2]).max() > 0.1
+    for likelihood in (GaussianLikelihood(seed=7), MixedLikelihood(["gaussian"] * 2, seed=7)):
+        with pytest.raises(ValueError, match=r"`seed`\. Expected none of a likelihood without a head.*Received: 7"):
+            built(likelihood, (2,))
 
 
 def test_get_makes_a_new_one_of_a_name_and_leaves_an_object_as_it_is():

@@ -310,7 +310,7 @@ def test_configuration_survives_json():
     weighted = MixedLikelihood(["gaussian"] * 2, column_weights=np.array([1, 3]))
     assert MixedLikelihood.from_config(json.loads(json.dumps(weighted.get_config()))).column_weights == [1.0, 3.0]
     with pytest.raises(AttributeError, match="`columns`"):
-        built(copy, (3,)).columns = ["gaussian"] * 3
+        built(copy, (3,), features=5).columns = ["gaussian"] * 3
 
 
 TABLE = ["student_t", CategoricalLikelihood(3), "bernoulli", "negative_binomial", "student_t", CategoricalLikelihood(4)]

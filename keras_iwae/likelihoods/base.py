@@ -9,7 +9,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, ColumnSupports, FixedArguments, Support, check_integer, moment, shape_text
+from keras_iwae.foundation import (
+    MARK,
+    ColumnSupports,
+    FixedArguments,
+    Support,
+    check_integer,
+    check_seed,
+    moment,
+    shape_text,
+)
 from keras_iwae.likelihoods.scales import not_widened
 
 tfd = tfp.distributions
@@ -26,8 +35,12 @@ class Likelihood(FixedArguments, keras.Layer):
     no head. A subclass says what the numbers mean in `entries`.
 
     Args:
-        seed: seed of the head's initial kernel; `None` is the one of the model that it becomes a part of.
+        seed: seed of the head's initial kernel; `None` is the one of the model that it becomes a part of. Refused where
+            the decoder gives the parameters, and there is no head.
         **kwargs: passed to `keras.Layer`.
+
+    Raises:
+        ValueError: if `seed` is no integer from 0 to 2147483647.
 
     Attributes:
         support: the values that an entry may have.
@@ -55,7 +68,7 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
+        self.seed = None if seed is None else check_seed("seed", seed)
         self.event_shape: tuple[int, ...] = ()
         self.head: Any = None
         # Shape of the features of one event, or of its parameters, that it is built for.
@@ -126,6 +139,11 @@ class Likelihood(FixedArguments, keras.Layer):
                 name="head",
             )
             self.head.build((None, *features))
+        elif self.seed is not None:
+            raise ValueError(
+                f"{MARK}seed`. Expected none of a likelihood without a head, whose parameters the decoder gives. "
+                f"Received: {self.seed}"
+            )
         self._built_for = features
         self.built = True
 
