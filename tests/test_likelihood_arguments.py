@@ -11,6 +11,8 @@ import tensorflow as tf
 from test_likelihoods import FAMILIES, UNITS, built
 
 from keras_iwae import likelihoods
+from keras_iwae.bounds.objectives import Renyi
+from keras_iwae.evaluation.proposals import Proposal
 from keras_iwae.likelihoods import (
     CategoricalLikelihood,
     DiscretizedLogisticLikelihood,
@@ -20,6 +22,7 @@ from keras_iwae.likelihoods import (
     PoissonLikelihood,
     StudentTLikelihood,
 )
+from keras_iwae.networks.masked import MADE
 
 
 def support_of(name):
@@ -161,6 +164,22 @@ def test_every_option_is_in_the_configuration(name):
         (lambda: DiscretizedLogisticLikelihood(min_scale=0.1), "min_scale"),
         (lambda: CategoricalLikelihood(levels=1), "levels"),
         (lambda: CategoricalLikelihood(levels="17"), "levels"),
+        # No numbers of float32 that are above 0, or above 2.
+        (lambda: GaussianLikelihood(1e-46), "scale"),
+        (lambda: GaussianLikelihood(1e39), "scale"),
+        (lambda: GaussianLikelihood([1.0]), "scale"),
+        (lambda: GaussianLikelihood(min_scale=1e-60), "min_scale"),
+        (lambda: StudentTLikelihood(df=2.00000001, scale=1.0), "df"),
+        (lambda: StudentTLikelihood(df=1e39), "df"),
+        (lambda: StudentTLikelihood(df=None), "df"),
+        (lambda: NegativeBinomialLikelihood(1e-46), "dispersion"),
+        (lambda: DiscretizedLogisticLikelihood(min_scale=1e-46), "min_scale"),
+        (lambda: PoissonLikelihood(max_log_mean=1e-46), "max_log_mean"),
+        (lambda: MixedLikelihood(["gaussian"], [1e39]), r"column_weights\[0\]"),
+        (lambda: Renyi(1e300), "alpha"),
+        (lambda: Renyi(-1e38), "alpha"),
+        (lambda: Proposal(1e-46), "proposal_scale"),
+        (lambda: MADE(2, gain=1e39), "gain"),
         (lambda: likelihoods.get("normal"), "likelihood"),
         (lambda: likelihoods.get("categorical"), "likelihood"),
         (lambda: likelihoods.get(None), "likelihood"),
@@ -209,6 +228,26 @@ def test_a_seed_is_of_a_head():
     for likelihood in (GaussianLikelihood(seed=7), MixedLikelihood(["gaussian"] * 2, seed=7)):
         with pytest.raises(ValueError, match=r"`seed`\. Expected none of a likelihood without a head.*Received: 7"):
             built(likelihood, (2,))
+
+
+@pytest.mark.parametrize("given", [None, True, [1.0], "a", 0.0, 1e39])
+def test_an_error_says_all_that_a_scale_may_be(given):
+    expected = r"Expected 'dimension', 'example' or a number above {}, as float32 has it\. Received: "
+    with pytest.raises(ValueError, match=r"`scale`\. " + expected.format(0)):
+        GaussianLikelihood(given)
+    with pytest.raises(ValueError, match=r"`df`\. " + expected.format(2)):
+        StudentTLikelihood(given)
+
+
+def test_scales_are_widened_of_a_model_alone():
+    for likelihood in (
+        GaussianLikelihood(widened=True),
+        StudentTLikelihood(widened=True),
+        MixedLikelihood([GaussianLikelihood(widened=True)]),
+    ):
+        with pytest.raises(ValueError, match=r"`widen`\. Expected a likelihood that is of a model.*of none yet"):
+            likelihood.widen(2.0)
+        built(likelihood, (1,)).widen(2.0)
 
 
 def test_get_makes_a_new_one_of_a_name_and_leaves_an_object_as_it_is():

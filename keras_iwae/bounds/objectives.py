@@ -24,6 +24,8 @@ from keras_iwae.bounds.terms import Term, term_value
 from keras_iwae.foundation import check_boolean, check_integer, check_number, log_mean_exp
 
 _NUM_SAMPLES = 50
+# Times a difference of log weights float32 has no more.
+_LARGEST_ORDER = 1e30
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,8 @@ class Renyi(Objective):
     r"""Variational Renyi bound, $\frac{1}{1-\alpha} \log \frac{1}{K} \sum_k w_k^{1-\alpha}$; it falls as alpha grows.
 
     Args:
-        alpha: the order; 0 is IWAE, 1 the ELBO. With K samples it is a bound on log p(x) for alpha of 0 and more; below
-            0 it may pass it.
+        alpha: the order, of a size of up to 1e30; 0 is IWAE, 1 the ELBO. With K samples it is a bound on log p(x) for
+            alpha of 0 and more; below 0 it may pass it.
 
     For alpha in [0, 1) its mean over draws is the VR-IWAE bound, with the same alpha: below log p(x) for every K, where
     the variational Renyi bound of Li and Turner, to which it grows with K, is estimated with a bias.
@@ -203,6 +205,9 @@ class Renyi(Objective):
 
     def __post_init__(self):
         object.__setattr__(self, "alpha", check_number("alpha", self.alpha))
+        if abs(self.alpha) > _LARGEST_ORDER:
+            span = f"from {-_LARGEST_ORDER:g} to {_LARGEST_ORDER:g}"
+            raise ValueError(f"Invalid value received for `alpha`. Expected a number {span}. Received: {self.alpha}")
 
     def terms(self, num_samples, parameter=None):
         if self.alpha == 1.0:

@@ -53,6 +53,18 @@ def check_positive(argument: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def check_float32(argument: str, value: float) -> float:
+    """`value`, if float32 holds it; else a ValueError that names `argument`.
+
+    Below the smallest normal number processors take it for 0, and beyond the largest it is infinite.
+    """
+    kind = np.finfo(np.float32)
+    if value and not kind.tiny <= abs(value) <= kind.max:
+        span = f"0, or a number from {kind.tiny:.2g} to {kind.max:.2g}, or minus such a one, which float32 holds"
+        raise ValueError(f"{MARK}{argument}`. Expected {span}. Received: {value!r}")
+    return value
+
+
 def _is_number(value: object) -> bool:
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         # As a float it would be an error of Python's.

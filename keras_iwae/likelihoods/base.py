@@ -251,7 +251,7 @@ class Likelihood(FixedArguments, keras.Layer):
             factor: a number above 0; above 1 entries are less sure than the decoder is.
 
         Raises:
-            ValueError: if it is no number above 0, or the likelihood is not `widened`.
+            ValueError: if it is no number above 0, or the likelihood is not `widened` or of no model yet.
         """
         raise not_widened()
 

@@ -10,9 +10,10 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, check_positive
+from keras_iwae.foundation import MARK, check_boolean, check_float32, check_positive
 
 # In the units of the parameter, where none is given.
 _LEAST = 0.01
@@ -20,12 +21,22 @@ _LEAST = 0.01
 
 def check_bound(argument: str, value: float, below: float = 1.0) -> float:
     """A lower bound as a float, if it is above 0 and below what the parameter starts from."""
-    bound = check_positive(argument, value)
-    if bound >= below:
+    bound = _above(0.0, argument, value)
+    if bound is None or bound >= below:
         raise ValueError(
-            f"{MARK}{argument}`. Expected a number below {below:g}, where training starts. Received: {value!r}"
+            f"{MARK}{argument}`. Expected a number above 0, as float32 has it, and below {below:g}, where training "
+            f"starts. Received: {value!r}"
         )
     return bound
+
+
+def _above(least: float, argument: str, value: object) -> float | None:
+    """`value` as a float if it is a number that is above `least` in float32 too, else `None`."""
+    try:
+        found = check_float32(argument, check_positive(argument, value))
+    except ValueError:
+        return None
+    return found if np.float32(found) > least else None
 
 
 def positive(raw: tf.Tensor, least: float, start: float = 1.0) -> tf.Tensor:
@@ -49,19 +60,29 @@ class Scale:
 
     Args:
         argument: the name that the user knows it by.
-        how: a positive number, "dimension" (a weight for each entry of an event) or "example" (by the decoder).
+        how: a number above `above`, "dimension" (a weight for each entry of an event) or "example" (by the decoder).
         least: smallest value of a learned one; `None` is 0.01.
         start: where learning starts.
         widened: whether a learned one has a factor, a weight that is 1 until `widen` and that training leaves alone.
+        above: what a number is above.
 
     Raises:
         ValueError: if `how` is something else, or `least` is not between 0 and `start`, or given beside a number, or
             if a number is to be widened.
     """
 
-    def __init__(self, argument: str, how: float | str, least: float | None, start: float = 1.0, widened: bool = False):
-        if not isinstance(how, str):
-            how = check_positive(argument, how)
+    def __init__(
+        self,
+        argument: str,
+        how: float | str,
+        least: float | None,
+        start: float = 1.0,
+        widened: bool = False,
+        above: float = 0.0,
+    ):
+        fixed = None if isinstance(how, str) else _above(above, argument, how)
+        if fixed is not None:
+            how = fixed
             if least is not None:
                 raise ValueError(
                     f"{MARK}min_{argument}`. Expected none beside {argument}={how!r}, which is not learned. "
@@ -71,9 +92,10 @@ class Scale:
                 raise ValueError(
                     f"{MARK}widened`. Expected False beside {argument}={how!r}, which is not learned. Received: True"
                 )
-        elif how not in ("dimension", "example"):
+        elif not isinstance(how, str) or how not in ("dimension", "example"):
             raise ValueError(
-                f"{MARK}{argument}`. Expected 'dimension', 'example' or a positive number. Received: {how!r}"
+                f"{MARK}{argument}`. Expected 'dimension', 'example' or a number above {above:g}, as float32 has it. "
+                f"Received: {how!r}"
             )
         least = check_bound(f"min_{argument}", _LEAST if least is None else least, start)
         self.how, self.least, self.start, self.argument = how, least, start, argument
@@ -102,11 +124,17 @@ class Scale:
         """Set what the learned value is multiplied by, a number above 0.
 
         Raises:
-            ValueError: if it is none, or the value is not `widened`.
+            ValueError: if it is none, or the value is not `widened` or not built yet.
         """
         if not self.widened:
             raise not_widened()
-        self.factor.assign(check_positive("factor", factor))
+        found = check_float32("factor", check_positive("factor", factor))
+        if self.factor is None:
+            raise ValueError(
+                f"{MARK}widen`. Expected a likelihood that is of a model, which makes its weights. Received: one that "
+                "is of none yet"
+            )
+        self.factor.assign(found)
 
     def value(self, raw: tf.Tensor | None) -> tf.Tensor:
         """Its value, where `raw` is what the decoder gives for it, if it does."""

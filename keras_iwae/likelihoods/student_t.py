@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, Support
+from keras_iwae.foundation import Support
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.scales import Scale
 
@@ -56,11 +56,9 @@ class StudentTLikelihood(Likelihood):
     ):
         super().__init__(seed, **kwargs)
         self.df, self.scale, self.min_scale, self.widened = df, scale, min_scale, widened
-        self._df = Scale("df", df, _LEAST if isinstance(df, str) else None, _START)
+        self._df = Scale("df", df, _LEAST if isinstance(df, str) else None, _START, above=2.0)
         self._scale = Scale("scale", scale, min_scale, widened=widened)
         self.parameters = 1 + self._scale.by_decoder + self._df.by_decoder
-        if not isinstance(df, str) and df <= 2.0:
-            raise ValueError(f"{MARK}df`. Expected a number above 2, where there is a variance. Received: {df!r}")
 
     def get_config(self):
         own = {"df": self.df, "scale": self.scale, "min_scale": self.min_scale, "widened": self.widened}
