@@ -19,6 +19,7 @@ from keras_iwae import (
     load_saved_model,
     networks,
 )
+from keras_iwae.bounds.objectives import CIWAE, Objective
 from keras_iwae.evaluation import pruned
 from keras_iwae.experiments import ExperimentConfig, Jobs, paper_table, reproduction, sweep, tuning
 from keras_iwae.experiments.comparison import compare
@@ -28,7 +29,7 @@ from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood, SelfMasking
 from keras_iwae.models.stopping import StopWhereLossNotFinite
 from keras_iwae.posteriors import AutoregressivePosterior, HierarchicalPosterior, IAFPosterior, MAFPosterior
-from keras_iwae.priors import HierarchicalPrior
+from keras_iwae.priors import HierarchicalPrior, Prior
 from keras_iwae.tables import impute_file, score_file
 from keras_iwae.training import runs
 
@@ -62,6 +63,21 @@ class WholeEvents(Likelihood):
 
     def entries(self, parameters):
         return tfp.distributions.Bernoulli(tf.reduce_sum(parameters, -1), dtype=tf.float32)
+
+
+class LogProbAlone(Likelihood):
+    support = Support(0.0, 1.0)
+
+    def log_prob(self, x, features, mask=None):
+        return -tf.reduce_sum((x - self(features)) ** 2, axis=-1)
+
+
+class StartsFromNumpys(CIWAE):
+    learned = True
+    beta = np.float32(0.5)
+
+    def __init__(self):
+        pass
 
 
 class OwnLoss(IWAE):
@@ -118,6 +134,38 @@ REFUSED = {
         "`likelihood`. Expected .*`s",
     ),
     "no entries": (lambda m, f: IWAE(**SMALL, likelihood=WithoutEntries()), "`likelihood`. Expected .*`entries"),
+    "the class of all likelihoods": (
+        lambda m, f: IWAE(**SMALL, likelihood=Likelihood()),
+        "`likelihood`. Expected .*`supp.*Received: Likelihood",
+    ),
+    "of all objectives": (
+        lambda m, f: IWAE(**SMALL, objective=Objective()),
+        "`objective`. Expected .*`terms.*Objective",
+    ),
+    "of all priors": (
+        lambda m, f: IWAE(**SMALL, prior=Prior(2)),
+        "`prior`. Expected .*`distribution`.*Received: Prior",
+    ),
+    "an own coefficient of NumPy's": (
+        lambda m, f: IWAE(**SMALL, objective=StartsFromNumpys()),
+        "`objective`. Expected .*`beta`.*a float between 0 and 1.*float32",
+    ),
+    "an array for a likelihood": (
+        lambda m, f: IWAE(**SMALL, likelihood=np.array(["poisson", "gaussian"])),
+        "`likelihood`. Expected one of 'bernoulli'",
+    ),
+    "an array for an estimator": (
+        lambda m, f: IWAE(**SMALL, estimator=np.array(["auto", "rws"])),
+        "`estimator`. Expected one of 'reparameterized'",
+    ),
+    "an array for a missingness": (
+        lambda m, f: IWAE(**SMALL, missing="nan", missingness=np.array(["self_masking", "rws"])),
+        "`missingness`. Expected 'self_masking'",
+    ),
+    "weights of columns without entries": (
+        lambda m, f: IWAE(2, 2, (8,), likelihood=MixedLikelihood([LogProbAlone(), "gaussian"], [1.0, 2.0])),
+        "`likelihood`. Expected columns of classes with `entries.*Received: LogProbAlone",
+    ),
     "other entries": (
         lambda m, f: IWAE(**SMALL, likelihood=WholeEvents()),
         "`likelihood`. Expected .*shape .N, 6",

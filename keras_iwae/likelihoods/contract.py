@@ -33,7 +33,15 @@ def check_contract(likelihood: Likelihood, features_shape: tuple, features: bool
     if isinstance(likelihood, MixedLikelihood):
         for family in likelihood.families:
             check_contract(family, family.parameter_shape)
-    if not is_own_class(kind):
+            own = type(family)
+            says_no_entry = own.entries is Likelihood.entries and own.entry_log_prob is Likelihood.entry_log_prob
+            if likelihood.weighted and says_no_entry:
+                raise ValueError(
+                    f"{MARK}likelihood`. Expected columns of classes with `entries(parameters)` beside "
+                    f"`column_weights`, which are of each entry. Received: {own.__name__}, which has none"
+                )
+    # The base class itself says nothing yet.
+    if not is_own_class(kind) and kind is not Likelihood:
         return
     support = getattr(likelihood, "support", None)
     if not isinstance(support, (Support, ColumnSupports)):

@@ -35,7 +35,7 @@ def get(likelihood: str | Likelihood, argument: str = "likelihood") -> Likelihoo
     """
     if isinstance(likelihood, Likelihood):
         return likelihood
-    if likelihood == "categorical":
+    if isinstance(likelihood, str) and likelihood == "categorical":
         raise ValueError(
             f"{MARK}{argument}`. Expected CategoricalLikelihood(levels=...), which has to be told how many levels "
             "there are. Received: 'categorical'"

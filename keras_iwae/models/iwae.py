@@ -133,7 +133,7 @@ class IWAE(LatentModel):
         check_contract(objective, self.num_samples, backward_samples is not None)
         self.objective = objective
         asked, q = estimator, self.posterior
-        if estimator == "auto":
+        if isinstance(estimator, str) and estimator == "auto":
             estimator = estimators.automatic(objective, self.num_samples, q.reparameterized, q.total_only, q.stratified)
         self.estimator = estimators.get(estimator)
         drawn = backward_samples

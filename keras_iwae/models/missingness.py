@@ -12,10 +12,11 @@ def mechanism(missingness: str | SelfMasking | None, missing: str | None, estima
     """
     if missingness is None:
         return None
-    if missingness != "self_masking" and not isinstance(missingness, SelfMasking):
+    named = isinstance(missingness, str) and missingness == "self_masking"
+    if not named and not isinstance(missingness, SelfMasking):
         expected = "'self_masking', a SelfMasking or None"
         raise ValueError(f"{MARK}missingness`. Expected {expected}. Received: {missingness!r}")
-    if missing is None or estimator == "rws":
+    if missing is None or (isinstance(estimator, str) and estimator == "rws"):
         beside = "a model made without missing='nan'" if missing is None else "'rws', whose dreams are complete"
         raise ValueError(f"{MARK}missingness`. Expected None beside {beside}. Received: {missingness!r}")
     return missingness if isinstance(missingness, SelfMasking) else SelfMasking(name="missingness")
