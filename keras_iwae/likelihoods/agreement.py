@@ -107,11 +107,11 @@ def _statements(likelihood: Likelihood, features: tf.Tensor, x: tf.Tensor) -> It
     yield "distribution", lambda: likelihood.distribution(features).log_prob(x), summed
     if isinstance(likelihood.levels, int):
         levels = tf.reshape(tf.range(likelihood.levels, dtype=tf.float32), [-1, *[1] * (2 + len(axes))])
-        # Of one draw: there may be many levels.
+        # Of one event: there may be many levels.
         yield (
             "level_probabilities",
-            lambda: likelihood.level_probabilities(parameters[:1]),
-            lambda: np.moveaxis(tf.exp(likelihood.entries(parameters[:1]).log_prob(levels)).numpy(), 0, -1),
+            lambda: likelihood.level_probabilities(parameters[:1, :1]),
+            lambda: np.moveaxis(tf.exp(likelihood.entries(parameters[:1, :1]).log_prob(levels)).numpy(), 0, -1),
         )
     mean, stddev = _finite(entries.mean), _finite(entries.stddev)
     yield "moments_of", lambda: likelihood.moments_of(parameters)[0], mean
