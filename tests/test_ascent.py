@@ -70,6 +70,7 @@ def test_the_ascent_ends_at_the_best_gaussian(shift, stretch):
     assert np.min(np.subtract(late, last)) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_scale", [3.0, 5.0])
 def test_draws_that_go_too_far_out_make_a_gaussian_narrower(log_scale):
     """Rates of some of them, or of all, overflow, and the slopes of some counts less those of others are no numbers."""

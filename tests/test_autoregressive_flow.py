@@ -67,6 +67,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", CASES)
 def test_draws_and_gradients_are_those_through_all_rounds(settings):
     made, biases, x = parts(**settings)

@@ -109,6 +109,7 @@ def test_the_generative_model_sees_z_alone():
     np.testing.assert_array_equal(model.generative.log_joint(X, moved), model.generative.log_joint(X, draws))
 
 
+@pytest.mark.slow
 def test_latents_are_those_that_the_generative_model_sees():
     model = IWAE(SHAPE, hidden=(8,), posterior=make_posterior(3, 2), num_samples=4)
     found = latents(model, X, num_draws=5, seed=3)
@@ -124,6 +125,7 @@ def test_latents_are_those_that_the_generative_model_sees():
     np.testing.assert_allclose(found.kl, kl, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_any_reverse_leaves_the_mean_weight_at_the_evidence():
     """E_q w = p(x) whatever p(a|x, z) is; without it the mean weight is another number."""
     model = IWAE(SHAPE, hidden=(8,), posterior=make_posterior(), num_samples=4)

@@ -119,6 +119,7 @@ def test_averages_that_would_stay_in_the_model_are_refused_before_the_first_step
     assert int(model.optimizer.iterations) == 0
 
 
+@pytest.mark.slow
 def test_exchanging_twice_is_nothing(make_model, images):
     model = make_model()
     model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))

@@ -136,6 +136,7 @@ def test_flops_by_hand():
     assert _network.nll_flops(SMALL, 6) == 2 * 56 + 2 * 6 * 36 == 544
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drawn", [None, 2])
 def test_flops_are_those_of_the_graph(make_model, drawn):
     model = make_model(event_shape=3, hidden=(2, 5), latent_dim=4, num_samples=6, backward_samples=drawn)

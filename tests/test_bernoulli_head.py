@@ -127,6 +127,7 @@ def built(features=5, **kwargs):
     return likelihood
 
 
+@pytest.mark.slow
 def test_the_likelihood_takes_it_where_it_wins_and_only_there(monkeypatch):
     used = []
 

@@ -63,6 +63,7 @@ def test_the_oracle_refuses_wrong_formulas(mistake):
     assert np.any(np.abs(mean - oracle.log_evidence(x)) > 4.0 * error + 0.02)
 
 
+@pytest.mark.slow
 def test_all_bounds_are_the_evidence_where_q_is_the_true_posterior():
     oracle = LinearGaussian(shift=0.0, stretch=1.0)
     x = oracle.sample_data(6)
@@ -165,6 +166,7 @@ def test_iwae_gradient_is_the_sum_of_normalized_weights_times_gradients(make_mod
         assert np.abs(gradient - wrong).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["iwae", "elbo"])
 def test_gradient_against_finite_differences(make_model, images, objective):
     model = make_model(objective=objective)

@@ -40,6 +40,7 @@ def _write_letters(path, bits):
             file.write("\t".join(fields) + "\t\n")
 
 
+@pytest.mark.slow
 def test_omniglot_28x28_follows_the_papers_permutation_and_is_upright(data_dir, chardata):
     scipy.io.savemat(data_dir / "downloads" / "manual" / "chardata.mat", chardata)
     train, validation, test = (data.images("omniglot_28x28", split) for split in ("train", "validation", "test"))

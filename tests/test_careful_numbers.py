@@ -70,6 +70,7 @@ def test_a_jackknife_that_is_not_finite_is_no_bias_of_about_nan():
     assert verdict == "K = 50 cannot be judged: some weights leave the jackknife without a finite value."
 
 
+@pytest.mark.slow
 def test_log_weights_of_a_million_nats_are_not_judged():
     """Float32 has steps of 0.06 to 0.25 nats there, and log weights differ by some of them or by nothing."""
     model = make(likelihood=GaussianLikelihood(scale=1e-3))
@@ -149,6 +150,7 @@ def test_grey_levels_under_a_bernoulli_have_a_cross_entropy(name):
         assert "bits per dimension" in str(binary)
 
 
+@pytest.mark.slow
 def test_grey_levels_under_a_density_have_a_likelihood_and_no_bits():
     found = JUDGES["importance"](make(likelihood="continuous_bernoulli"), GREY)
     assert found.to_dict()["quantity"] == "negative log-likelihood"

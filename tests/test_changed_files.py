@@ -362,6 +362,7 @@ def tiny(**options):
     return IWAE((2, 3), num_samples=2, **{"latent_dim": 2, "hidden": (3,), **options})
 
 
+@pytest.mark.slow
 def test_weights_of_other_parts_are_no_start():
     model = tiny()
     changes = {

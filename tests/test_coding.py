@@ -80,6 +80,7 @@ def assert_same(found, frame, schema):
             assert list(one) == list(other)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(tables())
 def test_tables_come_back_as_they_were(table):
@@ -94,6 +95,7 @@ def test_tables_come_back_as_they_were(table):
     pd.testing.assert_frame_equal(coding.fill(frame, encoded), frame)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(tables(), st.randoms(use_true_random=False))
 def test_gaps_are_filled_in_the_dtype_and_nothing_else_is_touched(table, random):

@@ -246,6 +246,7 @@ def test_a_prior_beside_adversarial_training_is_refused():
         experiments.build(ExperimentConfig.of(**settings, prior="mixture"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["discretized_logistic", "categorical"])
 def test_levels_are_those_of_the_data_set_or_of_the_configuration(likelihood):
     config = ExperimentConfig.of(**SMALL, likelihood=likelihood)
@@ -410,6 +411,7 @@ def test_a_stored_binarization_of_what_is_binary_is_taken():
     assert ExperimentConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
+@pytest.mark.slow
 def test_pixels_that_are_missing_train_by_default(tmp_path):
     pixels = (np.random.default_rng(0).random((40, 6)) < 0.4).astype(np.float32)
     pixels[::3, 2] = np.nan

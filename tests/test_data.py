@@ -63,6 +63,7 @@ def test_mnist_holds_out_the_last_400_rows(real_data):
     assert train.mean() / 255 == pytest.approx(0.1307, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_mnist_rows_are_those_of_tfds_in_order(real_data):
     import tensorflow_datasets as tfds
 
@@ -135,6 +136,7 @@ def test_held_out_rows_are_the_last_5000(data_dir, name):
     np.testing.assert_array_equal(data.images(name, "test"), stored["test"])
 
 
+@pytest.mark.slow
 def test_emnist_letters_is_turned_upright_and_holds_out_a_tenth(data_dir):
     sizes = {"train": 40, "test": 3}
     stored = _prepare("emnist/letters", data_dir, sizes, lambda index: _numbered(index + 1).transpose(1, 0, 2))
@@ -145,6 +147,7 @@ def test_emnist_letters_is_turned_upright_and_holds_out_a_tenth(data_dir):
     np.testing.assert_array_equal(test[..., 0], [image[..., 0].T for image in stored["test"]])
 
 
+@pytest.mark.slow
 def test_binarized_mnist_keeps_its_own_split_and_uses_the_full_range(data_dir):
     draw = np.random.default_rng(0).integers(0, 2, (15, 28, 28, 1)).astype(np.uint8)
     sizes = {"train": 8, "validation": 4, "test": 3}
@@ -350,6 +353,7 @@ def test_importing_data_does_not_import_tfds():
 # Pipeline
 
 
+@pytest.mark.slow
 def test_batches_have_the_promised_shape_and_number(grey):
     train = data.load(grey, "train", batch_size=20)
     assert len(train) == 2
@@ -370,12 +374,14 @@ def test_one_epoch_shows_each_image_once_in_a_new_order(grey):
         np.testing.assert_allclose(np.sort(shown, 0), np.sort(grey / 255.0, 0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_dropped_row_comes_back_in_another_epoch(grey):
     dataset = data.load(grey, "train", batch_size=20, binarization="none")
     shown = {row.tobytes() for _ in range(12) for row in epoch(dataset)}
     assert len(shown) == 50
 
 
+@pytest.mark.slow
 def test_dynamic_draws_have_the_mean_and_the_variance_of_the_grey_level():
     # One image throughout, so that shuffling does not matter; 400 rows x 10 epochs draws of each pixel.
     level = np.array([0, 1, 64, 127, 128, 200, 254, 255], np.uint8)
@@ -400,6 +406,7 @@ def test_draws_of_pixels_of_different_batches_are_uncorrelated():
     assert abs(correlation) < 4 / np.sqrt(32 * 500)
 
 
+@pytest.mark.slow
 def test_the_same_seed_repeats_and_another_differs(grey):
     def two_epochs(seed, split="train"):
         dataset = data.load(grey, split, batch_size=10, seed=seed)
@@ -412,6 +419,7 @@ def test_the_same_seed_repeats_and_another_differs(grey):
     assert not np.array_equal(np.sort(first, 0), np.sort(second, 0)), "the pixels are drawn anew, not only shuffled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarization", ["dynamic", "static", "none"])
 def test_first_epoch_resumes_bit_for_bit(grey, binarization):
     def make(first):
@@ -474,6 +482,7 @@ def test_binary_images_are_never_changed(binarization):
     np.testing.assert_array_equal(np.sort(shown, 0), np.sort(bits, 0))
 
 
+@pytest.mark.slow
 def test_keras_fit_takes_one_epoch_at_each_pass(grey):
     class Recorder(keras.Model):
         def __init__(self):

@@ -220,6 +220,7 @@ def patterns():
     return np.where(rng.random(chosen.shape) < 0.02, ~chosen, chosen).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"latent_dim": (2, 1), "hidden": ((8,), (4,))}])
 def test_every_draw_is_held_against_every_image(options, patterns, monkeypatch):
     """In blocks that do not divide the draws, of which progress hears."""
@@ -291,6 +292,7 @@ class BiasedCoins(BernoulliPrior):
         return tfd.Independent(tfd.Bernoulli(logits=tf.fill([self.latent_dim], -2.0), dtype=tf.float32), 1)
 
 
+@pytest.mark.slow
 def test_against_coins_of_ones_own_there_is_no_kl_of_fair_ones(patterns):
     model = small_model(posterior="bernoulli", estimator="vimco", prior=BiasedCoins(3))
     found = latents(model, patterns, num_draws=4)
@@ -315,6 +317,7 @@ def test_upper_layers_means_are_averages_over_the_layer_below(patterns):
     assert np.abs((naive - many.means)[:, 3:]).mean() > 4.0 * np.sqrt(many.noise[:, 3:]).mean()
 
 
+@pytest.mark.slow
 def test_a_posterior_of_another_family_has_no_units(patterns):
     """A full covariance: draws stand for means, and only the KL of all latents together is there."""
     model = small_model()
@@ -333,6 +336,7 @@ def test_a_posterior_of_another_family_has_no_units(patterns):
         inference_gap(model, patterns[:2], num_samples=3, num_steps=4)
 
 
+@pytest.mark.slow
 def test_reconstructions_are_of_the_draws(patterns):
     model = small_model()
     found = latents(model, patterns, num_draws=5, seed=3)

@@ -29,6 +29,7 @@ def everything(kind):
     return [z, log_prob, *tape.gradient(total, [LOC, SCALE]), *together, *others, normal.mean(), normal.stddev()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [False, True])
 def test_it_is_tfps_to_the_last_bit(graph):
     both = [functools.partial(everything, kind) for kind in (DiagonalGaussian, TFP)]

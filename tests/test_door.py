@@ -156,6 +156,7 @@ def test_what_is_taken_at_once_may_be_of_any_kind(call, plain, method, way):
     np.testing.assert_array_equal(call(method, IN_MEMORY[way](X)), plain[method])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", IN_BATCHES)
 @pytest.mark.parametrize("method", AT_ONCE)
 def test_what_is_taken_at_once_is_refused_in_batches(call, method, way):
@@ -258,12 +259,14 @@ def test_a_number_that_float32_cannot_hold_is_refused():
         one_line(error, "x")
 
 
+@pytest.mark.slow
 def test_masked_entries_are_missing_ones():
     model, masked = make(run_eagerly=True, missing="nan"), np.ma.masked_array(X, np.arange(48).reshape(8, 6) % 5 == 0)
     expected = model.evaluate(masked.filled(np.nan), verbose=0)
     assert model.evaluate(masked, verbose=0) == expected != model.evaluate(X, verbose=0)
 
 
+@pytest.mark.slow
 def test_data_without_end_is_refused_where_it_would_be_waited_for(call):
     class Endless(Batches):
         num_batches = None
@@ -447,6 +450,7 @@ def test_what_compile_cannot_use_is_refused(argument, options):
     one_line(error, argument)
 
 
+@pytest.mark.slow
 def test_what_shuffles_does(call):
     """Batches of a PyDataset by default, as Keras does; an order that is asked for stays."""
     seen = []

@@ -328,6 +328,7 @@ def test_reweighted_wake_sleep(layers):
     assert_unbiased(estimated(model, IWAEBound(), "rws"), moments(both_phases))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["stl", "dreg"])
 def test_encoder_gradient_vanishes_where_q_is_the_true_posterior(estimator):
     """A decoder that ignores z makes the prior the true posterior; with q there no sample has anything to say."""

@@ -243,6 +243,7 @@ def test_a_defensive_weight_is_never_above_the_likelihood_over_its_share():
     assert abs(far.mean() - 0.1) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent_dims", [(3,), (3, 2)])
 def test_stretched_posteriors_of_one_and_two_layers(latent_dims, images):
     several = {"latent_dim": latent_dims, "hidden": ((8,), (6,))} if len(latent_dims) > 1 else {"latent_dim": 3}

@@ -62,6 +62,7 @@ def test_a_file_of_many_results_is_not_written_anew_for_each(make_model, images,
     np.testing.assert_array_equal(sums, many.reshape(70, -1).sum(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["settings", "weights", "images", "nothing"])
 def test_what_decides_the_result_is_compared(make_model, images, tmp_path, changed):
     model, partial, settings = make_model(), tmp_path / "partial.npz", (("k", 5),)

@@ -31,6 +31,7 @@ def direct_jackknife(log_weights):
     return count * whole - (count - 1) * np.mean(without, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 7, 40, 300])
 def test_largest_terms_equal_a_sort_of_all(chunk):
     log_weights = np.random.default_rng(0).normal(size=(201, 3)) * 5.0

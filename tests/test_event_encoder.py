@@ -82,6 +82,7 @@ def test_counts_that_a_half_float_does_not_hold():
     assert encoder.encoder.layers[1].compute_dtype == "float16"
 
 
+@pytest.mark.slow
 def test_a_model_of_half_floats_sees_counts_and_levels_as_they_are():
     counts = np.array([[1e6, 0.0, 70_000.0]], np.float32)
     model = IWAE(3, latent_dim=2, hidden=(4,), likelihood="poisson", dtype="mixed_float16")

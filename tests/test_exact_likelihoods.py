@@ -239,6 +239,7 @@ def test_bidirectional_bounds_hold_the_evidence_of_a_density_between_them():
     assert not result.lower - 0.1 < wrong.mean() < result.upper + 0.1
 
 
+@pytest.mark.slow
 def test_latents_of_counts_with_gaps():
     model = small_model("poisson", 2, missing="nan")
     x = with_gaps(model.sample(12, seed=3).events.numpy())

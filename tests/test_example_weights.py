@@ -108,6 +108,7 @@ def test_a_weight_is_as_many_examples_where_nothing_is_drawn():
         assert logs[name] == pytest.approx(value, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["reparameterized", "dreg"])
 def test_the_gradient_is_the_weighted_sum_of_each_example_s(estimator):
     model = make()
@@ -249,6 +250,7 @@ def test_grey_levels_without_weight_make_no_cross_entropy(model):
     assert fractional(weights + 1.0)
 
 
+@pytest.mark.slow
 def test_equal_weights_change_nothing():
     expected = fit(make(run_eagerly=True), X, batch_size=BATCH)
     found = fit(make(run_eagerly=True), X, batch_size=BATCH, sample_weight=np.full(8, 2.5))

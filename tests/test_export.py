@@ -135,6 +135,7 @@ def test_a_row_in_is_a_row_out(signatures, endpoint, rows):
     assert {len(value) for value in outputs.values()} == {rows}
 
 
+@pytest.mark.slow
 def test_no_random_op_keeps_state_and_decode_has_none_at_all(folder, signatures):
     proto = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graph = proto.meta_graphs[0].graph_def
@@ -307,6 +308,7 @@ BAD_IMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD_IMAGES)
 @pytest.mark.parametrize("endpoint", ["encode", "reconstruct", "log_likelihood"])
 def test_images_out_of_range_are_refused(session, signatures, endpoint, bad):
@@ -362,6 +364,7 @@ def test_a_list_in_the_place_of_a_number_is_named(signatures, endpoint, name):
         signatures[endpoint](**request)
 
 
+@pytest.mark.slow
 def test_limits_are_those_of_the_export():
     specs = tf.TensorSpec([None], tf.float32, "events"), tf.TensorSpec([], tf.int32, "num_samples")
     served = limited(Endpoint(lambda x, n: {"y": x * tf.cast(n, tf.float32)}, specs), max_rows=25, max_samples=200)
@@ -556,6 +559,7 @@ def test_a_notebook_is_told_of_no_folder_that_is_renamed_at_once(tiny, tmp_path,
     assert tf.get_logger().level == 20
 
 
+@pytest.mark.slow
 def test_versions_count_up_from_what_is_there(tiny, tmp_path):
     path = tmp_path / "new" / "serving"
     assert export_saved_model(tiny, path) == path / "1"
@@ -634,6 +638,7 @@ def test_a_version_that_cannot_be_read_is_named(folder, tmp_path, damage):
             load_saved_model(path)
 
 
+@pytest.mark.slow
 def test_loading_takes_a_version_too_and_says_what_is_missing(folder, tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ValueError, match=r"`path`. Expected a folder of versions"):

@@ -37,6 +37,7 @@ def test_the_posterior_is_under_forty_lines_and_the_model_is_made(names):
     assert names["model"].posterior is names["posterior"]
 
 
+@pytest.mark.slow
 def test_it_is_a_density_of_its_draws_with_gradients_and_is_saved(names, tmp_path):
     posterior = names["LaplacePosterior"](dense_encoder((6,), seed=1), 2, seed=2)
     model = IWAE(SHAPE, hidden=(6,), posterior=posterior, num_samples=5)
@@ -86,6 +87,7 @@ def train_once(**settings):
     model.train_on_batch(X)
 
 
+@pytest.mark.slow
 def test_draws_that_have_no_path_are_said_to_have_none():
     """Trained by their path, no weight of the posterior would move."""
     with pytest.raises(ValueError, match=r"`posterior`\. Expected `reparameterized = False` in a class .* a Coins"):

@@ -28,6 +28,7 @@ def test_a_fit_after_one_that_went_on_from_a_backup_has_all_its_epochs(make_mode
     assert model.fit(images, batch_size=4, epochs=4, initial_epoch=3, verbose=0).epoch == [3]
 
 
+@pytest.mark.slow
 def test_pictures_are_written_in_a_second_fit_too(make_model, images, tmp_path, monkeypatch):
     model, grids = make_model(), ImageGrids(tmp_path, images[:2])
     # The tests' own leaves them out.

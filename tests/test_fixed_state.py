@@ -96,6 +96,7 @@ def test_a_frozen_part_stays_frozen_and_training_goes_on(name, part, tmp_path):
     assert any(np.any(now != before) for now, before in zip(PARTS[part](free).get_weights(), kept, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [IWAE, AVB])
 def test_where_all_is_frozen_there_is_nothing_to_train(kind):
     model = make(kind)
@@ -256,6 +257,7 @@ def test_what_an_own_class_takes_out_of_its_arguments_is_its_own():
         Own(dense(), 2, colour="red", size=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [(np.float32(0.01),), (PaperSchedule(5, 0.01), np.float32(0.8))])
 def test_an_optimizer_of_numpy_s_numbers_is_saved(settings, tmp_path):
     model = make()
@@ -345,6 +347,7 @@ def test_no_method_can_be_set_on_an_object(name):
                 setattr(layer, method, lambda *_: None)
 
 
+@pytest.mark.slow
 def test_a_change_of_what_is_trainable_takes_effect_at_compile():
     for run_eagerly in (True, False):
         model = make()

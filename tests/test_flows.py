@@ -62,6 +62,7 @@ def test_inverse_undoes_it_and_has_the_inverse_derivative(name, scale):
         np.testing.assert_allclose(products, np.broadcast_to(np.eye(3), products.shape), atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BIJECTORS)
 def test_inverse_is_differentiable_in_the_parameters(name):
     """With f(g(z; p); p) = z for all p, the derivative of g is found from finite differences of g."""

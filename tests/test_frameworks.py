@@ -43,6 +43,7 @@ def test_a_process_imports_nothing_that_it_did_not_ask_for(started):
     assert started[0] == []
 
 
+@pytest.mark.slow
 def test_what_was_put_off_is_there_when_it_is_touched(started):
     *_, (wrapper, gallery, *drawn), then = started
     assert wrapper == "keras.src.wrappers.sklearn_wrapper"

@@ -64,6 +64,7 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_page(filled, monkeypatch):
     assert len(page.images) == 1
 
 
+@pytest.mark.slow
 def test_few_gaps_of_many_rows_are_drawn(filled, monkeypatch):
     """They were drawn as rarely as what was observed, and the page said that nothing was put in."""
     monkeypatch.setattr(imputation, "_VALUES", 40)

@@ -92,6 +92,7 @@ def test_keys_of_a_users_seed_are_made_in_one_place():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_each_purpose_is_used_in_one_place():
     uses = Counter(
         ast.unparse(node)

@@ -177,6 +177,7 @@ def test_log_prob_is_the_log_density(case):
     assert np.abs(case.likelihood.log_prob(np.roll(case.x, 1, axis=1), case.features) - found).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_density_sums_to_one(case):
     x, cells = case.grid()
     density = case.density(x)
@@ -229,6 +230,7 @@ def test_draws_are_as_frequent_as_the_density_says(case):
     np.testing.assert_array_equal(case.likelihood.sample(case.features[0], SEED)[1], again)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_log_density(case):
     """Every weight and the features, each along a direction of its own, against differences in float64."""
     features, rng = tf.constant(case.features), np.random.default_rng(6)
@@ -285,6 +287,7 @@ def test_extreme_parameters_and_events(name):
         assert np.all(np.isfinite(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["discretized_logistic", "discretized_logistic, few", "poisson", "categorical"])
 def test_whole_numbers_that_float32_has_not_kept_whole(name):
     """What `check` takes for a whole number has its probability."""
@@ -309,6 +312,7 @@ MEANS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_head_starts_from_a_mean(name):
     likelihood = built(FAMILIES[name].make(), (3,), features=UNITS)
@@ -386,6 +390,7 @@ def masked(name):
     return likelihood, case.x, tf.constant(case.likelihood(case.features)), mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_was_not_observed_has_no_part_in_anything(name):
     likelihood, x, parameters, mask = masked(name)
@@ -500,6 +505,7 @@ def test_a_start_at_a_mean_takes_no_memory_for_all_levels_of_all_entries():
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_support_without_zero_may_have_missing_entries():
     model = IWAE(3, latent_dim=1, hidden=(4,), num_samples=2, likelihood=LogNormalLikelihood(), missing="nan")
     x = tf.constant([[0.5, np.nan, 2.0]])

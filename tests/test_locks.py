@@ -126,6 +126,7 @@ def test_a_tuning_that_is_under_way_is_not_begun_beside_itself(tmp_path, impatie
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_a_tuning_that_is_refused_leaves_no_folder(tmp_path, monkeypatch):
     def refused(*_):
         raise ValueError("refused")

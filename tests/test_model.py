@@ -50,6 +50,7 @@ def test_fit_improves_the_bound_and_reports_its_parts(make_model, objective):
         assert 1.0 <= min(history["ess"]) <= max(history["ess"]) <= 5.0
 
 
+@pytest.mark.slow
 def test_reported_values_are_the_bound_itself_and_count_every_image_once(make_model):
     model = make_model()
     # The short last batch is made of other images, so that weighing batches alike would show.
@@ -175,6 +176,7 @@ def test_jit_compile_auto_is_saved_as_auto(make_model):
     assert make_model().get_compile_config()["jit_compile"] == "auto"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["iwae", "elbo", "ae"])
 def test_config_round_trip(make_model, objective):
     model = make_model(objective=objective, activation="relu")
@@ -185,6 +187,7 @@ def test_config_round_trip(make_model, objective):
         np.testing.assert_array_equal(variable.numpy(), value.numpy())
 
 
+@pytest.mark.slow
 def test_weights_file_round_trip(make_model, tmp_path):
     model, other = make_model(), make_model(seed=9)
     model.save_weights(tmp_path / "w.weights.h5")
@@ -219,6 +222,7 @@ def test_weights_that_are_loaded_go_on_as_if_training_had_never_stopped(tmp_path
         assert_same(model, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", ["set_weights", "load_weights"])
 def test_a_transfer_leaves_seed_and_warm_up_to_the_model_that_is_given_the_weights(transfer, tmp_path):
     """Both were those of the model that the weights are of: its steps were more than any warm-up."""
@@ -595,6 +599,7 @@ def test_a_file_of_another_ending_is_refused_when_saving(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{}, {"posterior": "iaf"}, {"objective": "ae"}, {"dtype": "mixed_bfloat16"}, {"missing": "nan"}],
@@ -609,6 +614,7 @@ def test_a_summary_has_the_shapes_of_what_the_parts_give(make_model, settings, i
     assert keras.tree.map_structure(lambda each: tuple(each.shape), given) == shapes
 
 
+@pytest.mark.slow
 def test_a_learned_beta_climbs_what_the_rest_climbs_in_a_warm_up():
     x = (np.random.default_rng(0).random((5, 6)) < 0.4).astype(np.float32)
     moved = {}

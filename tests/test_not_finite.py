@@ -110,6 +110,7 @@ def test_nothing_is_kept_where_the_first_epoch_fails(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_last_call_of_an_epoch_names_the_steps_that_there_were(tmp_path):
     """Four steps, three a call."""
     assert "epoch 1, step 4:" in trained_with(Poison(0, 3, bias), tmp_path, steps=3)
@@ -129,6 +130,7 @@ def test_the_end_of_an_epoch_is_looked_at_before_it_is_kept(tmp_path, name):
     assert all(np.isfinite(np.asarray(v)).all() for v in (*loaded.weights, *loaded.optimizer.variables))
 
 
+@pytest.mark.slow
 def test_a_plain_fit_ends_after_the_epoch_that_broke(tmp_path):
     model = make(keras.optimizers.SGD(0.1))
     saved = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
@@ -257,6 +259,7 @@ def test_every_script_refuses_such_a_run(broken_run, script, arguments):
     assert sorted(broken_run.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_report_names_it_on_its_page(broken_run):
     call("report", broken_run, cwd=broken_run)
     assert "Expected finite weights. Received: NaN or infinity" in (broken_run / "report.html").read_text()

@@ -101,6 +101,7 @@ def given_statistics(network):
     network.layers[0].set_weights([np.full(2, 3.0), np.full(2, 5.0), np.int32(1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [relu, lora, adapted, given_statistics])
 def test_what_a_layer_computes_otherwise_holds_from_compile_on(change):
     keras.utils.set_random_seed(0)
@@ -123,6 +124,7 @@ def test_what_a_layer_computes_otherwise_holds_from_compile_on(change):
     np.testing.assert_allclose(now, model.generative.mean(latents), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [3, 12])
 def test_what_the_likelihood_s_head_computes_otherwise_holds_for_any_number_of_samples(samples):
     """Of many samples a Bernoulli head is multiplied out, by its kernel and bias alone."""

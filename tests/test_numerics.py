@@ -110,6 +110,7 @@ def test_bernoulli_log_likelihood_gradients():
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     total=st.integers(1, 40),

@@ -137,6 +137,7 @@ def test_masks_of_numpy_are_missing_entries_wherever_they_come_in():
             door.array(np.ma.masked_array(values, np.eye(1, 6)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean"])
 def test_pandas_na_is_a_missing_entry(dtype):
     frame = pd.DataFrame(np.eye(2, 6)).astype(dtype)
@@ -164,6 +165,7 @@ def test_nan_in_a_pipeline_says_what_takes_it():
         model("bernoulli").fit(data.load(nan, "test"), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("binarization", ["dynamic", "static", "threshold"])
 def test_pixels_that_are_missing_are_not_binarized(binarization, split):
@@ -179,6 +181,7 @@ def test_pixels_that_are_missing_are_not_binarized(binarization, split):
     np.testing.assert_allclose(mean, np.nanmean(np.where(holes, np.nan, grey), axis=0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_observed_has_no_bits():
     result = importance_weighted_nll(model("bernoulli", missing="nan"), np.full((2, 6), np.nan), 30, verbose=False)
     assert result.bits_per_dimension is None

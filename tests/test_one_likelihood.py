@@ -109,6 +109,7 @@ def said(likelihood):
     return {name: np.asarray(value) for name, value in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES, ids=lambda kind: kind.__name__)
 def test_every_public_method_is_followed_or_refused(kind):
     walked = {name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))} - KERAS_OWN
@@ -220,6 +221,7 @@ def test_columns_of_a_table_are_held_to_it_too():
         SelfMasking().of_likelihood(built(MixedLikelihood, (["gaussian"] * 3 + [Laplace()],)))
 
 
+@pytest.mark.slow
 def test_a_model_trains_evaluates_and_shows_the_same():
     model = IWAE(D, latent_dim=1, hidden=(3,), num_samples=K, likelihood=HalfSure(), seed=2)
     model.compile("sgd", run_eagerly=True)
@@ -315,6 +317,7 @@ def by_quantiles(scale):
     return built(type("Odd", (GaussianLikelihood,), {"sample": sample}), ("example",))
 
 
+@pytest.mark.slow
 def test_draws_by_other_noise_are_of_the_same_law_or_of_another():
     check_contract(by_quantiles(1.0), (F,))
     for scale in (0.8, 1.25, -2.0):
@@ -338,6 +341,7 @@ class Located(Cauchy):
         return parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [False, True])
 def test_where_there_is_no_mean_the_class_says_what_is_shown(columns, eagerly):
     for kind in (Cauchy, Located):
@@ -368,6 +372,7 @@ class InTraining(GaussianLikelihood):
         return super().call(self.layer(features))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "refused"),
     [

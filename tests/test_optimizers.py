@@ -39,6 +39,7 @@ def test_the_same_as_kerass_adam(settings, jit_compile):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_comparison_would_see_another_epsilon():
     one, other = after(FusedAdam(0.1, epsilon=1e-2)), after(keras.optimizers.Adam(0.1, epsilon=2e-2))
     assert np.abs(one[0] - other[0]).max() > 1e-4

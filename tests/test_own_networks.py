@@ -205,6 +205,7 @@ def test_rows_of_a_batch_are_kept_apart(name):
         output_shape(keras.layers.Lambda(MIXING[name]), (None, 6), "encoder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["IWAE, encoder", "IWAE, decoder", "AVB, decoder", "EventEncoder"])
 def test_networks_that_mix_rows_are_refused_in_every_place(place):
     argument, inputs, model_with = PLACES[place]
@@ -213,6 +214,7 @@ def test_networks_that_mix_rows_are_refused_in_every_place(place):
         model_with(mixing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["IWAE, encoder", "AVB, encoder", "EventEncoder"])
 def test_features_of_more_axes_are_flattened(place):
     check_trains(PLACES[place][2], of_rank_3())
@@ -250,6 +252,7 @@ def test_penalties_of_activations_are_refused(place, name):
         model_with(REGULARIZED[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["IWAE, encoder", "IWAE, decoder", "AVB, encoder", "AVB, decoder"])
 def test_losses_that_a_network_adds_are_refused_before_a_step(place):
     argument, _, model_with = PLACES[place]
@@ -271,6 +274,7 @@ SHARING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARING)
 def test_a_layer_in_encoder_and_decoder_gets_the_gradients_of_both(name):
     """As two layers that start alike, whose gradients are added up."""
@@ -292,6 +296,7 @@ def test_a_layer_in_encoder_and_decoder_gets_the_gradients_of_both(name):
     assert min(np.abs(encoder).max(), np.abs(decoder).max()) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_decoder_gives_features_or_logits():
     """Of the shape of an event it is taken for logits, and else a head is put on it."""
     for decoder, has_head in ((keras.layers.Dense(6), False), (keras.layers.Dense(7, "sigmoid"), True)):
@@ -362,6 +367,7 @@ def test_what_may_be_squashed_goes_by_the_family_of_each_column(case):
         IWAE(2, 2, (8,), **settings)
 
 
+@pytest.mark.slow
 def test_what_may_be_squashed():
     """A location of real numbers, as of grey levels, is no logit; what else a likelihood wants of the decoder is."""
     loc = make(IWAE, decoder=SQUASHED["Dense"](6), likelihood=GaussianLikelihood(scale=0.1))
@@ -411,6 +417,7 @@ def test_a_last_activation_of_any_kind_is_seen(name, bias):
     generative(pairs(6, name, None), GaussianLikelihood(scale="example"))
 
 
+@pytest.mark.slow
 def test_a_decoder_that_ignores_the_latents_is_refused():
     for constant in (keras.ops.zeros_like, keras.ops.ones_like):
         decoder = keras.Sequential([keras.layers.Dense(6), keras.layers.Lambda(constant)])
@@ -489,6 +496,7 @@ def test_what_the_networks_that_are_given_do_not_use_is_refused(name):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_what_one_dense_network_uses_is_taken():
     made = IWAE(6, encoder=keras.layers.Dense(5), hidden=(8,), activation="relu", latent_dim=2)
     assert made.generative.decoder.layers[0].units == 8

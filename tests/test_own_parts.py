@@ -177,6 +177,7 @@ WITHOUT_DENSITY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITHOUT_DENSITY)
 def test_what_a_density_is_stood_in_for_by_is_looked_at(name):
     make, said = WITHOUT_DENSITY[name]
@@ -185,6 +186,7 @@ def test_what_a_density_is_stood_in_for_by_is_looked_at(name):
     AVB(6, hidden=(3,), posterior=gives(lambda loc: Draws(loc, "mean", "stddev"), density="none")())
 
 
+@pytest.mark.slow
 def test_draws_by_noise_of_its_own_are_taken_and_weights_stay_what_they_were():
     class Raising(Learned):
         """It has no log density once its width is another."""
@@ -241,6 +243,7 @@ def test_numbers_of_parameters_are_named(wrong):
         IWAE(6, latent_dim=2, hidden=(3,), likelihood=type("Odd", (Coins,), {"parameters": wrong})())
 
 
+@pytest.mark.slow
 def test_what_has_no_mistake_trains_and_a_path_that_nobody_knows_is_named():
     model = IWAE(6, hidden=(3,), num_samples=3, posterior=Own(), likelihood=Coins())
     model.compile("sgd", run_eagerly=True)
@@ -257,6 +260,7 @@ def squashed(base):
     return gives(lambda loc: tfd.TransformedDistribution(base(loc), tfp.bijectors.Sigmoid()))
 
 
+@pytest.mark.slow
 def test_the_resampled_backward_pass_trains_what_is_below_a_bijector():
     flow = squashed(lambda loc: tfd.MultivariateNormalDiag(loc, tf.exp(0.1 * loc)))
     model = IWAE(6, hidden=(3,), num_samples=5, posterior=flow(), backward_samples=4, estimator="dreg")
@@ -271,6 +275,7 @@ def test_the_resampled_backward_pass_trains_what_is_below_a_bijector():
         IWAE(6, hidden=(3,), num_samples=5, posterior=unknown(), backward_samples=4)
 
 
+@pytest.mark.slow
 def test_a_posterior_without_a_mean_says_what_predict_takes():
     for posterior in (squashed(diagonal), gives(lambda loc: Draws(loc, "log_prob"))):
         model = IWAE(6, hidden=(3,), num_samples=5, posterior=posterior())
@@ -407,6 +412,7 @@ def test_terms_that_ask_for_their_parameter_are_given_it(learned, estimator):
     assert (found[0][-1] != 0.5) is learned
 
 
+@pytest.mark.slow
 def test_the_posterior_climbs_its_own_bound_where_the_two_start_as_one():
     """beta and 1 - beta are the same at 1/2, and no more where beta has moved. Of a weight of 0 there is no share."""
     start, parameter = asks_for_what_it_learns(), tf.constant(0.0)

@@ -134,6 +134,7 @@ def test_so_it_is_with_coins_and_with_a_prior_of_two_layers(x):
         np.testing.assert_allclose(weighed(model, x, 4, defensive=0.4), whole, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_shards_that_begin_anywhere_are_joined(x):
     model = small()
     whole = importance_weighted_nll(model, x, 60, verbose=False)

@@ -49,6 +49,7 @@ def test_side_by_side_alternates():
     assert pairs[:, 0, 0, 0].tolist() == [0.0, 1.0] * 3
 
 
+@pytest.mark.slow
 def test_files_show_what_was_given(tmp_path):
     plots.save_grid(tmp_path / "grid.png", np.array([[0.0, 1.0, 1.0, 0.0]]), columns=1)
     picture = imread(tmp_path / "grid.png")[..., 0]
@@ -106,6 +107,7 @@ def test_a_text_is_cut_before_its_dollars_are_escaped():
     assert verbatim("$" * 6, 5) == r"\$" * 4 + "…"
 
 
+@pytest.mark.slow
 def test_dollars_of_a_user_are_shown_in_every_picture(tmp_path):
     """Two of them in a name were set as TeX, or ended the script after the work was done."""
     rng, shown = np.random.default_rng(0), {verbatim(text) for text in MONEY}
@@ -159,6 +161,7 @@ LABELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "turned"), LABELS.values(), ids=LABELS)
 def test_names_of_columns_do_not_run_into_each_other(names, turned):
     count = len(names)

@@ -114,6 +114,7 @@ def test_draws_are_as_frequent_as_the_density_says(case):
     assert right < 4.0 < 20.0 < of_another_image
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_density(case):
     mean = np.stack([case.expectation(GRID[..., unit]) for unit in range(2)], axis=-1)
     square = np.stack([case.expectation(GRID[..., unit] ** 2) for unit in range(2)], axis=-1)
@@ -126,6 +127,7 @@ def test_moments_are_those_of_the_density(case):
     np.testing.assert_allclose(case.posterior.mean(X[1:]), case.q.mean()[1:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_log_density_is_that_of_the_noise_less_the_log_determinant(case):
     noise = case.q.distribution.sample([5], seed=SEED)
     z = case.q.bijector.forward(noise)
@@ -146,6 +148,7 @@ def flat(gradients):
     return np.concatenate([np.ravel(gradient) for gradient in gradients])
 
 
+@pytest.mark.slow
 def test_reparameterize_is_the_draw_itself(case):
     variables = [variable.value for variable in case.posterior.trainable_variables]
 
@@ -237,6 +240,7 @@ def test_shapes_with_several_axes_of_draws(family):
     np.testing.assert_array_equal(z, q.sample([4, 2], seed=SEED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY)
 def test_one_latent_unit(family):
     z, log_q = make_posterior(family, latent_dim=1).sample_and_log_prob(X, 5, SEED)

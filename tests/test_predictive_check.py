@@ -54,6 +54,7 @@ def test_other_data_are_not(model):
     assert p_values["mean"] > 0.05
 
 
+@pytest.mark.slow
 def test_where_no_neighbours_were_observed_there_is_no_roughness(model):
     x = np.zeros((4, 4, 3, 1), np.float32)
     x[:, (np.add.outer(np.arange(4), np.arange(3)) % 2).astype(bool)] = NAN

@@ -55,6 +55,7 @@ def model(request):
     return model
 
 
+@pytest.mark.slow
 def test_densities_integrate_to_one_and_are_those_of_the_draws(model):
     prior, ends = model.generative.prior, 14.0
     axis = np.linspace(-ends, ends, 701).astype(np.float32)
@@ -176,6 +177,7 @@ def test_where_learned_priors_start():
     np.testing.assert_allclose(draws.var(axis=0), 1.0, atol=0.1)
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_start_as_examples_and_stay_in_the_support():
     model = model_with(LEARNED["vamp"]())
     model.initialize_pseudo_inputs(X, seed=2)
@@ -427,6 +429,7 @@ def test_what_is_made_of_one_model_is_not_of_another():
         IWAE(PIXELS, hidden=(4,), posterior=refined)
 
 
+@pytest.mark.slow
 def test_what_a_prior_of_ones_own_calls_its_top_is_its_own():
     for settings in ({}, {"objective": "ae", "num_samples": 1}):
         model = model_with(WithATop(2), **settings)
@@ -435,6 +438,7 @@ def test_what_a_prior_of_ones_own_calls_its_top_is_its_own():
         pruned(model, [True, False])
 
 
+@pytest.mark.slow
 def test_a_prior_of_ones_own_is_told_the_posterior_that_it_is_made_of():
     model, z = model_with(OfOneExample(2)), tf.ones([1, 1, 2])
     np.testing.assert_allclose(model.generative.log_prior(z), model.posterior.log_prob(z, np.zeros_like(X[:1])))

@@ -73,6 +73,7 @@ def test_pruned_model_is_the_smaller_model(big, small, keep):
     np.testing.assert_array_equal(log_weight(pruned(model, np.ones_like(keep)), z), log_weight(model, z))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_pruned_is_refused():
     model = IWAE(12, latent_dim=4, hidden=(6,), num_samples=2)
     with pytest.raises(ValueError, match=r"`keep`. Expected \[4\]"):

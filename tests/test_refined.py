@@ -308,6 +308,7 @@ def test_many_units_whose_posterior_is_no_gaussian_have_one_component_to_adapt(i
     assert np.isfinite(found.bound_per_example[10]).all()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fitted_is_refused(make_model, images):
     binary = make_model(posterior="bernoulli", estimator="vimco")
     with pytest.raises(ValueError, match=r"`proposal`\. Expected 'amortized' for discrete latents.*num_samples"):
@@ -323,6 +324,7 @@ def test_what_cannot_be_fitted_is_refused(make_model, images):
             nll(make_model(), images, **arguments)
 
 
+@pytest.mark.slow
 def test_what_a_result_says_of_its_proposal(bernoulli):
     model, images, _ = bernoulli
     found = nll(model, images, proposal="adapted", seed=3)
@@ -350,6 +352,7 @@ def test_what_was_fitted_with_another_effort_is_not_gone_on_from(bernoulli, monk
     assert first == again != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("units", "effort"), [(2, (8, 3)), (50, (2, 3)), (70, (1, 2))])
 def test_the_effort_that_is_said_is_made(units, effort, monkeypatch):
     made = []

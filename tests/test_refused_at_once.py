@@ -348,6 +348,7 @@ POSTERIORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_latents_of_another_width_are_refused(name):
     made = IWAE(**{**SMALL, **POSTERIORS[name]})
@@ -412,6 +413,7 @@ def test_a_layer_in_both_parts_trains_and_is_not_saved_apart(tmp_path):
         np.testing.assert_array_equal(one, two, err_msg=one.path)
 
 
+@pytest.mark.slow
 def test_a_gap_that_is_asked_for_and_is_not_there_is_refused(tmp_path):
     config = ExperimentConfig.of(
         dataset="digits", num_samples=2, hidden=((4,),), latent_dim=(2,), posterior="full_covariance"
@@ -459,6 +461,7 @@ def test_sequences_are_named_where_a_number_is_given():
                 call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [IWAE, AVB])
 def test_the_largest_seed_is_taken(kind):
     made = [kind(6, latent_dim=2, hidden=(8,), seed=2**31 - 1) for _ in range(2)]

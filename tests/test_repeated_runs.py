@@ -139,6 +139,7 @@ class OwnPosterior(Posterior):
         return tfp.distributions.MultivariateNormalDiag(self.network(x, training=training), tf.ones([2]))
 
 
+@pytest.mark.slow
 def test_a_density_of_another_mask_than_the_draw_s_is_refused():
     with pytest.raises(ValueError, match=r"`posterior`\. Expected a class .* OwnPosterior with culprit, a Dropout"):
         make(posterior=OwnPosterior(late=True, rate=0.5))

@@ -271,6 +271,7 @@ CURVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "ends", "less"), CURVES.values(), ids=CURVES)
 def test_what_is_said_of_curves_is_of_those_that_are_drawn(tmp_path, names, ends, less):
     """Without a bound the loss is drawn, of which more was said to be better."""
@@ -283,6 +284,7 @@ def test_what_is_said_of_curves_is_of_those_that_are_drawn(tmp_path, names, ends
     assert f"and more is better but for {less}." in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_unit", [True, False])
 def test_what_is_said_of_units_is_of_the_pictures_that_are_there(by_unit):
     """A flow has no KL by unit, and no picture of it on the left."""

@@ -72,6 +72,7 @@ def test_draws_have_the_moments_of_the_density(model, densities, num_samples):
     assert all(distance(other) > 8.0 for other in {1, 2, 200} - {num_samples})
 
 
+@pytest.mark.slow
 def test_the_seed_decides(model):
     first, again, other = (resampled_posterior(model, X, 5, 30, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

@@ -26,6 +26,7 @@ def test_rounded_logistic_keeps_its_digits_far_in_the_tails(levels, scale):
     assert levels < 256 or scale > 1.0 or np.isinf(tf.math.log(upper - lower)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [2, 4, 256])
 def test_rounded_logistic_moments_of_narrow_and_wide_ones(levels):
     largest = levels - 1.0

@@ -104,6 +104,7 @@ def test_each_endpoint_is_a_file(files):
 
 
 # K, n and D all differ, and a second request has other numbers of rows and samples.
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "samples"), [(3, 7), (5, 1)])
 def test_the_answers_are_those_of_the_model(model, files, rows, samples):
     x, z = events(rows), noise(rows, LATENT)
@@ -183,6 +184,7 @@ def test_models_of_every_kind(tmp_path, format, kind):
 # What is refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "endpoint", "why"),
     [
@@ -214,6 +216,7 @@ class LogisticNoise(GaussianPosterior):
         )
 
 
+@pytest.mark.slow
 def test_noise_of_another_law_is_seen():
     given = GaussianPosterior(networks.dense_encoder((5,)), LATENT)
     assert "log_likelihood" in noise_endpoints(small_model(posterior=given))[0]

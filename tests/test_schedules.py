@@ -33,6 +33,7 @@ def test_passes_add_up_as_in_the_paper():
             passes_of(stages)
 
 
+@pytest.mark.slow
 def test_every_step_has_its_stages_rate():
     steps = 7
     schedule = PaperSchedule(steps)
@@ -67,6 +68,7 @@ def test_schedule_goes_through_adam_and_json():
         PaperSchedule(0)
 
 
+@pytest.mark.slow
 def test_cosine_rises_falls_and_ends_at_zero():
     rates = np.array([float(warm_cosine(500, 0.02)(step)) for step in range(501)])
     assert rates.argmax() == 10
@@ -87,6 +89,7 @@ class Watch(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_fewer_samples_are_for_one_fit():
     """A fit that ends before they do, or is stopped, gives back K: the next one trains with all of them."""
     model = IWAE(6, latent_dim=1, hidden=(3,), num_samples=3)
@@ -103,6 +106,7 @@ def test_fewer_samples_are_for_one_fit():
         model.training_samples = 2
 
 
+@pytest.mark.slow
 def test_fewer_samples_that_would_be_none_are_refused():
     for name, wrong in (("num_samples", (0, -1, None, "3", 2.0)), ("epochs", (0, -1, None, "3", 2.0))):
         for value in wrong:

@@ -76,6 +76,7 @@ def workspace(tmp_path_factory):
     return folder, trained, process
 
 
+@pytest.mark.slow
 def test_help_answers_at_once_and_explains():
     for name in NAMES:
         begin = time.perf_counter()

@@ -703,6 +703,7 @@ def test_evaluations_are_those_of_the_examples_in_memory(trained, digits):
     assert record["images_sha256"] == other[1]["images_sha256"]
 
 
+@pytest.mark.slow
 def test_images_that_are_held_together_are_few(trained, monkeypatch):
     run, _ = trained
     monkeypatch.setattr("keras_iwae.experiments.evaluation_target._TOGETHER", 4 * 64 * 100)

@@ -53,6 +53,7 @@ def test_the_prior_passes_for_a_posterior_but_for_the_joint_density():
     np.testing.assert_array_equal(ranks(kind=BlindPosterior).off, [False, False, True])
 
 
+@pytest.mark.slow
 def test_values_that_are_equal_come_before_or_after_by_lot():
     """Of binary units nearly all are: half of them lie at one end, and ranks are as even as others."""
     model = IWAE(6, latent_dim=4, hidden=(5,), posterior="bernoulli", estimator="vimco", num_samples=4)
@@ -76,6 +77,7 @@ def test_the_seed_decides():
     assert (one[:15] != simulation_based_calibration(model, 130, 1, seed=1).ranks[100:115]).any()
 
 
+@pytest.mark.slow
 def test_a_test_of_even_ranks_rejects_as_often_as_it_says():
     rng = np.random.default_rng(0)
     for num_draws in (1, 6, 19):

@@ -123,6 +123,7 @@ def test_what_separates_columns(text, separator, columns, tmp_path):
     assert {name: [None if pd.isna(cell) else cell for cell in frame[name]] for name in frame} == columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minus", ["\u2212", "\u2013"])
 def test_a_minus_of_typography_is_one(minus, tmp_path):
     cells = [f"{minus}1.500,5", f"{minus}2,5", "3", f"4e{minus}1", ""]

@@ -112,6 +112,7 @@ def test_namibia_is_a_country(tmp_path):
     assert values(opened(tmp_path, ["DE", "US", "France", "NA"])) == ["DE", "US", "France", None]
 
 
+@pytest.mark.slow
 def test_a_dash_in_one_of_two_files_is_what_it_is_beside_the_others(tmp_path):
     old = opened(tmp_path, ["1", "2.5", "4"], "old.csv").path
     new = opened(tmp_path, ["1", "-"], "new.csv").path

@@ -104,6 +104,7 @@ def test_levels_of_another_spelling_are_said_to_be_such(cells, said, expected, t
         Schema.infer(frame, {"code": "ordinal(1<2)"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["ordinal", Column("code", "ordinal", (2**53, 2**53 + 1))])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_numbers_that_float64_does_not_tell_apart_are_no_levels(said, sign, tmp_path):
@@ -141,6 +142,7 @@ def test_numbers_of_late_rows_that_float64_does_not_tell_apart_are_numbers(tmp_p
     assert columns_of(table, sample, {})["code"].kind == "real"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_levels_beyond_the_rows_that_are_learned_from_are_known_where_they_are_said(name, tmp_path):
     cells = [f"w{n:03d}" for n in np.r_[np.resize(np.arange(5), 100), np.arange(90)]]

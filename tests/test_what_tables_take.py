@@ -39,6 +39,7 @@ class Asked(Exception):
     """Of the model, which need not answer."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [MASKED, list(MASKED), MASKED.astype(np.float32)], ids=["array", "rows", "float32"])
 @pytest.mark.parametrize(
     ("kind", "ask"),

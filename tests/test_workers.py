@@ -70,6 +70,7 @@ def shards(model, x):
     return [importance_weighted_nll(model, x[a:b], 30, first=a, **QUIET) for a, b in ((0, 2), (2, 6), (6, 7))]
 
 
+@pytest.mark.slow
 def test_shards_joined_are_the_whole(whole, shards):
     first, second, third = shards
     same(NLLResult.join([first, second, third]), whole)
@@ -261,6 +262,7 @@ class Scaled(GaussianLikelihood):
         return {**super().get_config(), "scales": self.scales}
 
 
+@pytest.mark.slow
 def test_numbers_of_an_array_and_of_a_dictionary_are_seen():
     given = [np.array([0.5, 1.0]), np.array([0.5, 9.0]), {"low": 0.5, "high": 1.0}, {"low": 0.5, "high": 9.0}]
     digests = [model_digest(IWAE(2, 2, (8,), likelihood=Scaled(scales))) for scales in given]
