@@ -119,6 +119,22 @@ def test_averages_that_would_stay_in_the_model_are_refused_before_the_first_step
     assert int(model.optimizer.iterations) == 0
 
 
+class Looks(keras.callbacks.Callback):
+    """At the weights of the last step, while the averages are in the model."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        exchange_averages(self.model)
+        exchange_averages(self.model)
+
+
+@pytest.mark.slow
+def test_who_looks_at_the_weights_while_the_averages_are_in_the_model_changes_nothing(make_model, images):
+    model, averages, seen = make_model(), AveragesAfterEpochs(), Seen()
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    model.fit(images, batch_size=4, epochs=2, callbacks=[averages, seen, Looks(), averages.ends], verbose=0)
+    np.testing.assert_array_equal(seen.begun[1], seen.steps[len(seen.steps) // 2 - 1])
+
+
 @pytest.mark.slow
 def test_exchanging_twice_is_nothing(make_model, images):
     model = make_model()

@@ -33,8 +33,9 @@ def exchange_averages(model: keras.Model) -> None:
         before = tf.identity(weight.value)
         weight.assign(average)
         average.assign(before)
-    # Whoever exchanges them by hand has undone what a stopped fit left.
-    optimizer._exchanged_in_fit = False
+    # Once by hand undoes what a fit did or left; twice, it is as it was.
+    done, undone = getattr(optimizer, "_exchanged_in_fit", False), getattr(optimizer, "_undone_by_hand", False)
+    optimizer._exchanged_in_fit, optimizer._undone_by_hand = undone, done
 
 
 def _with_averages(model: keras.Model) -> keras.optimizers.Optimizer:
@@ -93,4 +94,4 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
         optimizer = _with_averages(self.model)
         if exchanged != getattr(optimizer, "_exchanged_in_fit", False):
             exchange_averages(self.model)
-            optimizer._exchanged_in_fit = exchanged
+            optimizer._exchanged_in_fit, optimizer._undone_by_hand = exchanged, False
