@@ -323,6 +323,16 @@ def test_a_damaged_folder_is_refused_by_what_is_wrong_with_it(digits, tmp_path, 
         rows(data.load(folder, "test", 50))
 
 
+def test_training_data_that_cannot_be_read_are_refused_before_there_is_a_model(digits, tmp_path):
+    """That was TensorFlow's error, which scripts do not say in a line."""
+    folder = Path(shutil.copytree(digits, tmp_path / "damaged"))
+    for shard in folder.glob("train-*"):
+        shard.write_bytes(bytes(shard.stat().st_size))
+    config = experiments.ExperimentConfig.of(dataset=str(folder), hidden=((4,),), latent_dim=(2,))
+    with pytest.raises(ValueError, match=r"`dataset`.*train-0.*as convert.py wrote it"):
+        building.build(config)
+
+
 def test_a_wrong_folder_is_not_searched_to_its_end(tmp_path, monkeypatch):
     """Whoever gave the folder of a home, or a disk, waited until its last file was seen."""
     (tmp_path / "a.txt").touch()

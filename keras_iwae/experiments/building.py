@@ -14,7 +14,7 @@ from keras_iwae.bounds import estimators, objectives
 from keras_iwae.experiments.config import ExperimentConfig, check_config
 from keras_iwae.experiments.named_data import as_dataset
 from keras_iwae.experiments.sections import BINARIZATIONS, LEVELLED, ObjectiveConfig
-from keras_iwae.foundation import computing_settings
+from keras_iwae.foundation import computing_settings, value_errors
 from keras_iwae.likelihoods import Likelihood
 from keras_iwae.models import AVB, IWAE, encoder_inputs, with_inputs
 from keras_iwae.posteriors import GaussianPosterior, MixturePosterior, Posterior
@@ -26,8 +26,6 @@ _STEPS_A_CALL = 20
 # Log of the scales of a Gaussian posterior on gated layers, whose features have no bounds. No more than odd examples
 # come so far; -3 and 1, with which such networks were published, are where many units come, and end their gradient.
 _GATED_LOG_SCALES = (-6.0, 2.0)
-# Training examples that are looked at before a model is trained on all of them.
-_LOOKED_AT = 100
 
 
 @as_dataset()
@@ -98,7 +96,6 @@ def build(config: ExperimentConfig) -> IWAE | AVB:
             estimators.check_pair(
                 estimator, model.objective, climbed.early_samples, q.reparameterized, stratified=q.stratified
             )
-    _check_batch_size(config)
     _check_examples(config, model)
     if wanted.prior == "vamp":
         examples = data.before_draws(config.data.dataset, "train", config.binarization, wanted.levels)
@@ -166,21 +163,27 @@ def _prior(config: ExperimentConfig) -> str | Prior | None:
     return kind(wanted.latent_dim[-1], wanted.prior_components, config.run.seed)
 
 
-def _check_batch_size(config: ExperimentConfig) -> None:
-    count = data.num_examples(config.data.dataset, "train")
-    if config.data.batch_size > count:
-        raise ValueError(
-            f"Invalid value received for `batch_size`. Expected at most {count}, the training examples, as partial "
-            f"batches are dropped. Received: {config.data.batch_size}"
-        )
-
-
 def _check_examples(config: ExperimentConfig, model: IWAE | AVB) -> None:
-    """Refuse a binarization that does not make what the likelihood is of, before there is a run that cannot train."""
-    source, given, likelihood = config.data.dataset, config.binarization, config.model.likelihood
-    first = data.in_order(source, "train", _LOOKED_AT, _LOOKED_AT, given, config.run.seed, config.model.levels)
+    """Refuse, before there is a run that cannot train, fewer examples than are in a batch, and a binarization that does
+    not make what the likelihood is of.
+    """
+    source, given, likelihood, size = (
+        config.data.dataset,
+        config.binarization,
+        config.model.likelihood,
+        config.data.batch_size,
+    )
+    # Read once: a user's file may be large.
+    batches = data.in_order(source, "train", size, size, given, config.run.seed, config.model.levels)
+    with value_errors():
+        first = next(iter(batches))
+    if len(first) < size:
+        raise ValueError(
+            f"Invalid value received for `batch_size`. Expected at most {len(first)}, the training examples, as "
+            f"partial batches are dropped. Received: {size}"
+        )
     try:
-        model.door.array(next(iter(first)), "dataset")
+        model.door.array(first, "dataset")
     except ValueError as error:
         made_for, came = BINARIZATIONS[likelihood], str(error).rpartition("Received: ")[2]
         if given == made_for:
