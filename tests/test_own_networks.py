@@ -367,6 +367,15 @@ def test_what_may_be_squashed_goes_by_the_family_of_each_column(case):
         IWAE(2, 2, (8,), **settings)
 
 
+def test_columns_are_looked_at_together(monkeypatch):
+    """Each for itself made a run of the decoder for every other weights."""
+    probed = []
+    run = GenerativeModel._probed
+    monkeypatch.setattr(GenerativeModel, "_probed", lambda self: probed.append(1) or run(self))
+    IWAE(40, 2, (8,), likelihood=MixedLikelihood(["bernoulli"] * 40), decoder=keras.layers.Dense(40))
+    assert len(probed) <= 3
+
+
 @pytest.mark.slow
 def test_what_may_be_squashed():
     """A location of real numbers, as of grey levels, is no logit; what else a likelihood wants of the decoder is."""

@@ -1,6 +1,6 @@
 """The generative model p(x, z) = p(z) p(x|z): one of the priors, a decoder and one of the likelihoods."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae.foundation import MARK, FixedArguments, GivesShapes, check_width
 from keras_iwae.likelihoods import Likelihood, SelfMasking, check_contract
+from keras_iwae.models.narrow_parameters import SQUASHED, is_constant, narrows, of_one, squashes
 from keras_iwae.networks import check_layer, output_shape
 from keras_iwae.priors import Prior
 
@@ -21,40 +22,6 @@ _PROBED = 64
 _SHIFT = 1000.0
 # Times that all weights are changed at once: a few units of a ReLU may all be off.
 _TRIES = 8
-_BELOW_0 = "no number above 0, as of a log-sigmoid or log-softmax"
-_WITHIN_2 = "numbers between -2 and 2 only, as of a tanh that is scaled"
-_SQUASHED: tuple[tuple[Callable[[np.ndarray], bool], str], ...] = (
-    (lambda given: bool(((given >= 0.0) & (given <= 1.0)).all()), "numbers between 0 and 1 only, as of a sigmoid"),
-    (lambda given: bool((given >= 0.0).all()), "no number below 0, as of a ReLU, softplus or exponential"),
-    (lambda given: bool((np.abs(given) <= 1.0).all()), "numbers between -1 and 1 only, as of a tanh"),
-    (lambda given: bool((given <= 0.0).all()), _BELOW_0),
-    (lambda given: bool((np.abs(given) <= 2.0).all()), _WITHIN_2),
-)
-
-
-def _squashes(given: np.ndarray, is_in: Callable[[np.ndarray], bool]) -> bool:
-    """Whether all that is given is in a range, and not just 0, as of weights that start there."""
-    return bool(given.any()) and is_in(given)
-
-
-def _is_constant(given: np.ndarray) -> bool:
-    """Whether all draws of the latents, along the first axis, give the same."""
-    return bool(((given == given[:1]) | np.isnan(given)).all())
-
-
-def _of_one(index: int, is_in: Callable[[np.ndarray], bool]) -> Callable[[np.ndarray], bool]:
-    """The same of one parameter of all."""
-    # A variance below 0, as of a normalization, makes NaN, which is in no range.
-    return lambda given: is_in((one := given[..., index])[~np.isnan(one)])
-
-
-def _narrows(family: Likelihood, words: str) -> bool:
-    """Whether this range is too narrow for what a family makes of it."""
-    if words == _BELOW_0:
-        # Logits of levels mean the same when they are normalized.
-        return family.encoding != "one_hot"
-    # A scale beside a location may be kept within bounds.
-    return words != _WITHIN_2 or family.parameters == 1
 
 
 class Samples(NamedTuple):
@@ -148,31 +115,39 @@ class GenerativeModel(FixedArguments, GivesShapes, keras.Layer):
                 or all parameters are the same at all draws, whatever the decoder's weights.
         """
         given = self._probed()
-        if _is_constant(given) and self._always(_is_constant):
+        if is_constant(given) and self._always([is_constant]):
             raise ValueError(
                 f"{MARK}decoder`. Expected parameters of {type(self.likelihood).__name__} that depend on the latents. "
                 f"Received: {self.decoder.name}, which gives the same whatever they are"
             )
         # A location, of real numbers or grey levels, may be as narrow as the data are.
-        for index, (family, is_location) in enumerate(self.likelihood.numbers()):
-            for is_in, words in _SQUASHED:
-                if is_location or not _narrows(family, words):
-                    continue
-                if _squashes(given[..., index], is_in) and self._always(_of_one(index, is_in)):
-                    raise ValueError(
-                        f"{MARK}decoder`. Expected parameters of {type(family).__name__}, any numbers, as "
-                        f"logits. Received: {self.decoder.name}, which gives {words}; leave out its last activation"
-                    )
+        narrow = {
+            of_one(index, is_in): (family, words)
+            for index, (family, is_location) in enumerate(self.likelihood.numbers())
+            for is_in, words in SQUASHED
+            if not is_location and narrows(family, words) and squashes(given[..., index], is_in)
+        }
+        for found in self._always(narrow)[:1] if narrow else ():
+            family, words = narrow[found]
+            raise ValueError(
+                f"{MARK}decoder`. Expected parameters of {type(family).__name__}, any numbers, as logits. Received: "
+                f"{self.decoder.name}, which gives {words}; leave out its last activation"
+            )
 
     def _probed(self) -> np.ndarray:
         """What the decoder gives at some draws of the latents, the likelihood's `numbers` along the last axis."""
         given = keras.ops.convert_to_numpy(self(tf.random.stateless_normal([_PROBED, self.latent_dim], [0, 0])))
         return given.reshape(_PROBED, -1, len(self.likelihood.numbers()))
 
-    def _always(self, holds: Callable[[np.ndarray], bool]) -> bool:
-        """Whether it holds of parameters for other weights too: else it does by chance or by training."""
+    def _always(self, holds: Iterable[Callable[[np.ndarray], bool]]) -> list[Callable[[np.ndarray], bool]]:
+        """What holds of parameters for other weights too: the rest does by chance or by training."""
+        left = list(holds)
         with closing(self._probed_elsewhere()) as probed:
-            return all(map(holds, probed))
+            for given in probed:
+                left = [each for each in left if each(given)]
+                if not left:
+                    break
+        return left
 
     def _probed_elsewhere(self) -> Generator[np.ndarray, None, None]:
         """What is probed for other weights: each one shifted, then all of them at once."""
