@@ -11,6 +11,7 @@ from typing import Any
 from keras_iwae.experiments.building import build
 from keras_iwae.experiments.config import ExperimentConfig, difference
 from keras_iwae.experiments.inputs import Inputs
+from keras_iwae.experiments.processes import share_accelerators
 from keras_iwae.experiments.search_space import Domain
 from keras_iwae.foundation import MARK, remove_leftovers, write_json
 from keras_iwae.training import runs
@@ -41,6 +42,7 @@ def check_built(configs: Mapping[int, ExperimentConfig]) -> None:
     Raises:
         ValueError: that of the first.
     """
+    share_accelerators()
     errors = []
     for config in configs.values():
         try:

@@ -123,6 +123,11 @@ def check_count(workers: Any) -> int | None:
     return None if workers is None else check_integer("workers", workers)
 
 
+def share_accelerators() -> None:
+    """Leave room on a GPU to the processes that this one starts: TensorFlow takes nearly all of its memory at once."""
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
 def _environment(threads: int) -> dict[str, str]:
     """What a process is started with: its share of the cores, no more of a GPU than it needs, and this very package."""
     limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")}

@@ -16,6 +16,7 @@ from keras_iwae.experiments.config import ExperimentConfig, check_config
 from keras_iwae.experiments.evaluation_target import check_held_together, quantity_name
 from keras_iwae.experiments.jobs import RUNNING, WAITING, Job, Jobs, check_jobs
 from keras_iwae.experiments.kept_evaluation import kept_evaluation
+from keras_iwae.experiments.processes import share_accelerators
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import (
     check_boolean,
@@ -87,6 +88,8 @@ def sweep(
     configs = {k: config.replaced(num_samples=k) for k in ks}
     for k, wanted in configs.items():
         _check_folder(out / f"k{k}", wanted)
+    if jobs is not None:
+        share_accelerators()
     # What cannot be trained or evaluated is refused before another K is trained.
     for wanted in configs.values():
         build(wanted)
