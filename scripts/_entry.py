@@ -62,8 +62,8 @@ def parsed(parser: ArgumentParser) -> Namespace:
         argcomplete.autocomplete(parser)
     args = parser.parse_args()
     for action in parser._actions:
-        # Of --option=-- argparse leaves nothing, and takes that.
-        if action.option_strings and getattr(args, action.dest, None) == [] != action.default:
+        # Of --option=-- argparse leaves nothing, before Python 3.13, and takes that.
+        if action.option_strings and getattr(args, action.dest, None) in ([], "--") and action.default != []:
             parser.error(f"argument {action.option_strings[-1]}: expected something other than '--'")
     return args
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_iwae.tables import Coding, Schema, work
+from keras_iwae.tables import Coding, Column, Schema, work
 from keras_iwae.tables.codes import warn_of_codes
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.doubts import warn_of_doubts
@@ -846,6 +846,19 @@ def test_parquet_has_wider_floats_for_numbers_that_its_own_do_not_hold(dtype, tm
         np.testing.assert_allclose(found.astype(float), [1.0, 7.0, 3.0, factor * large], rtol=1e-3)
         own = pyarrow.from_numpy_dtype(np.dtype(wide))
         assert pyarrow.parquet.read_schema(tmp_path / "out.parquet").field("n").type == own
+
+
+@pytest.mark.parametrize("dtype", ["category", "object"])
+def test_floats_of_parquet_that_are_levels_stay_what_they_are(dtype, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"size": [0.5, 1.5, np.nan, 0.5], "k": range(4)})
+    frame.to_parquet(tmp_path / "in.parquet")
+    column = Column("size", "categorical", (0.5, 1.5), dtype=dtype)
+    table = open_table(tmp_path / "in.parquet", kinds={"size": column})
+    (cells, values), filled = next(table.chunks(4)), pd.Series([0.5, 1.5, 1.5, 0.5], dtype=dtype)
+    table.write_part(tmp_path / "part", cells, values.assign(size=filled))
+    table.join([tmp_path / "part"], tmp_path / "out.parquet")
+    assert pd.read_parquet(tmp_path / "out.parquet")["size"].tolist() == [0.5, 1.5, 1.5, 0.5]
 
 
 def test_parquet_has_wider_decimals_for_numbers_that_its_own_do_not_hold(tmp_path):

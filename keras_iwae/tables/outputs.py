@@ -1,5 +1,6 @@
 """The files that a filled-in table consists of, and where they may not be written."""
 
+import csv
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,12 +70,14 @@ def _stale(source: Path, out: Path, num_imputations: int) -> list[Path]:
 
 
 def _names(path: Path) -> Sequence | None:
-    """Where a file has the names of its columns, as it has them there."""
+    """The names of a file's columns, however it has them there: draws may have been saved by a spreadsheet since."""
     if is_parquet(path):
         return names_in(path)
     with open(path, "rb") as file:
-        first, second = file.readline(), file.readline()
-    return [first, second] if first.startswith(b"sep=") else [first]
+        lines = [file.readline().decode("utf-8-sig", "replace").replace("\0", "").strip() for _ in range(2)]
+    text = lines[1] if lines[0].startswith("sep=") else lines[0]
+    cells = next(csv.reader([text], delimiter=max(",;\t|", key=text.count)), [])
+    return [cell.strip() for cell in cells]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -40,7 +40,11 @@ def open_pair(
     table = opened(source, missing, ignore, kinds, "source")
     learned = opened(train, missing, ignore, kinds, "train")
     if table.names != learned.names:
-        raise ValueError(f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}")
+        index = sorted({*table.names}.symmetric_difference(learned.names).intersection(table.carried + learned.carried))
+        note = f"; ignore {index[0]!r}, which has gaps in one of them and names the rows of the other" if index else ""
+        raise ValueError(
+            f"{MARK}train`. Expected a file with the columns {table.names}. Received: {learned.names}{note}"
+        )
     for name in table.names:
         _read_alike(name, table, learned)
     check_seen(missing, table, learned)

@@ -161,7 +161,11 @@ class ParquetTable:
                 # As Polars writes text, of which Arrow chooses none.
                 plain = plain.cast(self._pyarrow.large_string())
             values = filled[field.name].astype(object).where(gap.to_numpy(zero_copy_only=False), None)
-            if self._pyarrow.types.is_integer(plain.type) or self._pyarrow.types.is_floating(plain.type):
+            floats = self._pyarrow.types.is_floating(plain.type)
+            # Numbers as levels may be of any type in the table.
+            if self._pyarrow.types.is_integer(plain.type) or (
+                floats and pd.api.types.is_float_dtype(filled[field.name].dtype)
+            ):
                 wide = self._pyarrow.from_numpy_dtype(numpy_dtype(filled[field.name].dtype))
                 plain, field = plain.cast(wide), field.with_type(wide)
             if self._pyarrow.types.is_decimal(plain.type):

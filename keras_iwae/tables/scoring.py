@@ -81,9 +81,10 @@ def score_file(
         train: the file that the model learns from, with the same columns; `None` is `source`.
         cells: whether to write log p(x_j | the other cells) of each cell too, and the column of the oddest, which is
             furthest below the median of its column: a density depends on the unit, and its differences do not. The
-            median is of what the model learns from, of 1,000 rows of `train` at most; a column of fewer than 20 cells
-            there has none, and is never the oddest. As much work for each cell as for a row. A column that is called
-            row, missing, log_likelihood or oddest is column_row there, and so on.
+            median is of what the model learns from, of 1,000 rows of `train` at most, or, of a column with fewer than
+            20 cells there, of the rows of `source`; one with fewer in both has none, and is never the oddest. As much
+            work for each cell as for a row. A column that is called row, missing, log_likelihood or oddest is
+            column_row there, and so on.
         kinds: what some columns are, by name: "real", "positive", "count", "binary", "categorical", "ordinal",
             "ordinal(low<mid<high)" or a `Column`. Levels that are said are those of a CSV file to the letter.
         ignore: names of columns that are not looked at.
@@ -160,7 +161,9 @@ def score_file(
             parts.append(path)
             bar.update(len(frame))
     if cells:
-        usual = _medians(parts, table) if usual is None else usual
+        if usual is None or np.isnan(usual).any():
+            own = _medians(parts, table)
+            usual = own if usual is None else np.where(np.isnan(usual), own, usual)
         if few := [name for name, median in zip(table.names, usual, strict=True) if np.isnan(median)]:
             warnings.warn(
                 f"{known}: too few cells say what is usual in {', '.join(map(repr, few))}, fewer than {_FEWEST} of "
