@@ -13,6 +13,7 @@ import scipy.io
 
 from keras_iwae import data
 from keras_iwae.data import catalog
+from keras_iwae.foundation import held_folder
 
 TRAIN_COLUMNS, TEST_COLUMNS = 1345 + 30, 12
 
@@ -190,6 +191,27 @@ def test_of_processes_that_begin_together_one_prepares(tmp_path, monkeypatch):
         found = list(pool.map(lambda _: catalog._prepared_builder("slow", tmp_path / "new"), range(3)))
     assert Slow.prepared == 1
     assert all(builder.is_prepared() for builder in found)
+
+
+def test_who_waited_holds_a_folder_that_is_there(tmp_path):
+    """What was held was the folder that whoever had it before had removed, and the next had another beside it."""
+    folder, entered, done = tmp_path / "new", threading.Event(), threading.Event()
+
+    def second():
+        with catalog._held(folder):
+            entered.set()
+            done.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        with catalog._held(folder):
+            waiting = pool.submit(second)
+            time.sleep(0.3)
+            folder.rmdir()
+        assert entered.wait(20)
+        with pytest.raises(ValueError, match="no other process is at work"), held_folder(folder, "out", 0.1):
+            pass
+        done.set()
+        waiting.result()
 
 
 def test_what_a_waiting_process_makes_is_not_removed_for_one_that_failed(tmp_path, monkeypatch):

@@ -287,7 +287,7 @@ def test_scripts_take_what_load_does_from_the_hub(packed, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         copy = library.run_of("hf://someone/digits")
-        assert copy == Path("saved_models/hub-someone-digits")
+        assert copy == Path("saved_models/hub-someone--digits")
     assert fetched == ["someone/digits"]
     assert {path.name for path in copy.iterdir()} == {path.name for path in packed[0].iterdir()}
     experiments.draw_samples(copy, 4, 2)
@@ -299,7 +299,7 @@ def test_scripts_take_what_load_does_from_the_hub(packed, tmp_path, monkeypatch)
     for ask in (library.run_of, runs.load_model):
         with pytest.raises(ValueError, match=r"`model`.*hf://someone/else, which cannot be fetched \(OSError: 404"):
             ask("hf://someone/else")
-    assert [path.name for path in Path("saved_models").iterdir()] == ["hub-someone-digits"]
+    assert [path.name for path in Path("saved_models").iterdir()] == ["hub-someone--digits"]
 
 
 def test_load_from_the_hub(packed, monkeypatch):

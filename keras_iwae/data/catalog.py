@@ -22,7 +22,7 @@ import math
 import os
 import socket
 import urllib.request
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -202,6 +202,25 @@ def _read_tfds(rule: _Tfds, rows: str, data_dir: Path) -> np.ndarray:
     return levels
 
 
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder that is made if it is not there, and made again where who was waited for has removed it."""
+    with contextlib.ExitStack() as held:
+        while not _is_held(folder, held):
+            held.close()
+        yield
+
+
+def _is_held(folder: Path, held: contextlib.ExitStack) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        before = folder.stat()
+        held.enter_context(held_folder(folder, "TFDS_DATA_DIR", math.inf))
+        return os.path.samestat(before, folder.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _prepared_builder(name: str, data_dir: Path):
     """Return the TFDS builder of a dataset that is on disk, after downloading or converting it if need be."""
     import tensorflow_datasets as tfds
@@ -214,11 +233,8 @@ def _prepared_builder(name: str, data_dir: Path):
     own = data_dir / name, data_dir / "downloads"
     there = data_dir.is_dir()
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
         # Of processes that begin together one prepares it, and the others wait.
-        with held_folder(data_dir, "TFDS_DATA_DIR", math.inf):
-            # Who was waited for may have failed, and left nothing.
-            data_dir.mkdir(parents=True, exist_ok=True)
+        with _held(data_dir):
             before = _folders(own)
             try:
                 builder = tfds.builder(name, data_dir=data_dir)

@@ -58,9 +58,10 @@ def check_float32(argument: str, value: float) -> float:
 
     Below the smallest normal number processors take it for 0, and beyond the largest it is infinite.
     """
-    kind = np.finfo(np.float32)
-    if value and not kind.tiny <= abs(value) <= kind.max:
-        span = f"0, or a number from {kind.tiny:.2g} to {kind.max:.2g}, or minus such a one, which float32 holds"
+    # Python's: NumPy would make a float32 of what they are compared with.
+    least, largest = (float(bound) for bound in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+    if value and not least <= abs(value) <= largest:
+        span = f"0, or a number from {least:.2g} to {largest:.2g}, or minus such a one, which float32 holds"
         raise ValueError(f"{MARK}{argument}`. Expected {span}. Received: {value!r}")
     return value
 

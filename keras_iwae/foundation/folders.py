@@ -40,6 +40,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
     unfinished = path / f".unfinished-{host}-{os.getpid()}-{uuid.uuid4().hex}"
     try:
         yield unfinished
+        # Windows gives no folder the name of another, an empty one neither.
+        with contextlib.suppress(OSError):
+            target.rmdir()
         try:
             unfinished.rename(target)
         except OSError as error:

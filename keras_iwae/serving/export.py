@@ -217,7 +217,8 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
             raise ValueError(f"{MARK}version`. Expected None beside the folder of one version. Received: {version!r}")
         return _read(path)
     if version is not None:
-        version = check_integer("version", version)
+        # Of 64 bits, as TF Serving has them.
+        version = check_integer("version", version, at_least=0, at_most=2**63 - 1)
     found = _versions(path)
     versions = {n: folder for n, folder in found.items() if (folder / "saved_model.pb").is_file()}
     if not versions:

@@ -58,7 +58,7 @@ def run_of(source: str | None) -> str | Path:
 
     What a script finds of a model goes into its folder, and where the package lies is not everybody's to write to: of a
     model in the box there is a copy in `saved_models/` first, in a clone the model itself. So there is of a packed one
-    on the Hugging Face Hub, as `saved_models/hub-USER-MODEL`; what Keras itself saved there is in no run folder.
+    on the Hugging Face Hub, as `saved_models/hub-USER--MODEL`; what Keras itself saved there is in no run folder.
 
     Raises:
         ValueError: if nothing is said and there is no run, or what is at an address cannot be fetched.
@@ -66,7 +66,8 @@ def run_of(source: str | None) -> str | Path:
     if source is None:
         return runs.newest()
     if is_address(source):
-        copy = runs.ROOT / source.replace("hf://", "hub-").replace("/", "-")
+        # The Hub has no names with two hyphens.
+        copy = runs.ROOT / source.replace("hf://", "hub-").replace("/", "--")
         if copy.exists():
             return copy
         folder = fetched(source, "model")
