@@ -264,7 +264,8 @@ def test_what_is_missing_is_for_the_model_to_know(tmp_path):
     values = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
     values[::3, 2] = np.nan
     np.save(tmp_path / "table.npy", values)
-    config = ExperimentConfig.of(**SMALL, likelihood="gaussian", missing="nan", mask_input=True)
+    wanted = {"likelihood": "gaussian", "missing": "nan", "mask_input": True, "batch_size": 20}
+    config = ExperimentConfig.of(**SMALL, **wanted)
     model = experiments.build(config.replaced(dataset=str(tmp_path / "table.npy")))
     assert (model.missing, model.get_config()["mask_input"]) == ("nan", True)
     batches = data.load(tmp_path / "table.npy", "train", 10, config.binarization)
