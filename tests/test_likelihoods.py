@@ -338,8 +338,8 @@ def test_the_head_starts_from_a_mean(name):
         (StudentTLikelihood("dimension", "example"), "df", 2.01, 5.0),
         (StudentTLikelihood("example", "dimension", 0.05), "scale", 0.05, 1.0),
         (StudentTLikelihood("example", "dimension"), "df", 2.01, 5.0),
-        (NegativeBinomialLikelihood("dimension", 0.05), "total_count", 0.05, 1.0),
-        (NegativeBinomialLikelihood("example", 0.05), "total_count", 0.05, 1.0),
+        (NegativeBinomialLikelihood("dimension", 0.05), "dispersion", 0.05, 1.0),
+        (NegativeBinomialLikelihood("example", 0.05), "dispersion", 0.05, 1.0),
         (DiscretizedLogisticLikelihood(11, 0.02), "scale", 0.2, 1.0),
     ],
 )

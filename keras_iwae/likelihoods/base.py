@@ -223,9 +223,9 @@ class Likelihood(FixedArguments, keras.Layer):
 
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """What an exported model says of p(x|z), by name, each `[..., *event_shape]`."""
-        return self.served_moments(self(features))
+        return self._served_moments(self(features))
 
-    def served_moments(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _served_moments(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         """The mean of each entry and, where there is one, its standard deviation, by name."""
         try:
             mean, stddev = self.moments_of(parameters)

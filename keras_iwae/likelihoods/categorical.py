@@ -79,7 +79,7 @@ class CategoricalLikelihood(Likelihood):
     def served(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """As everywhere, and `probabilities` of all levels, `[..., *event_shape, C]`."""
         parameters = self(features)
-        return {**self.served_moments(parameters), "probabilities": self.level_probabilities(parameters)}
+        return {**self._served_moments(parameters), "probabilities": self.level_probabilities(parameters)}
 
     def level_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
         if not self.says_as(CategoricalLikelihood):
