@@ -247,10 +247,12 @@ def test_a_folder_with_something_in_it_is_kept(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"`path`\. .*\. Received: \., in which this runs"):
         export_runtime(model, ".", "tflite")
-    (tmp_path / "decode.tflite").write_bytes(b"kept")
+    kept = tmp_path / "full" / "decode.tflite"
+    kept.parent.mkdir()
+    kept.write_bytes(b"kept")
     with pytest.raises(ValueError, match=r"`path`\. Expected a folder that is not there yet, or is empty"):
-        export_runtime(model, tmp_path, "tflite")
-    assert (tmp_path / "decode.tflite").read_bytes() == b"kept"
+        export_runtime(model, kept.parent, "tflite")
+    assert kept.read_bytes() == b"kept"
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
