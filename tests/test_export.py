@@ -159,6 +159,7 @@ def named(samples):
     return {"latents": samples.latents, "probabilities": samples.mean, "images": samples.events}
 
 
+@pytest.mark.slow
 def test_sample_is_the_models_own_sample_of_each_seed(model, signatures):
     seeds = requests()["sample"]["seed"]
     served = signatures["sample"](seed=seeds)

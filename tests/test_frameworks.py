@@ -52,6 +52,7 @@ def test_what_was_put_off_is_there_when_it_is_touched(started):
     assert {"sklearn", "matplotlib"} <= set(then)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_how_it_was_imported(started):
     _, watched, finders, *_ = started
     assert watched

@@ -196,6 +196,7 @@ APART = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MIXING, *APART])
 def test_rows_of_a_batch_are_kept_apart(name):
     if name in APART:

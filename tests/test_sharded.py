@@ -740,6 +740,7 @@ def test_the_best_and_the_worst_images_of_a_page_are_read_in_batches(trained, tm
     np.testing.assert_array_equal(asked[0], images[[*order[:8], *order[::-1][:8]]])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_held_together_is_refused_before_anything_is_trained(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_iwae.experiments.evaluation_target._TOGETHER", 4 * 64 * 100)
     said = r"`limit`. Expected at most 100 images .*Received: 101"
