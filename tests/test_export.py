@@ -646,7 +646,7 @@ def test_loading_takes_a_version_too_and_says_what_is_missing(folder, tmp_path):
             load_saved_model(path)
     with pytest.raises(ValueError, match=r"`version`. Expected one of 1. Received: 2"):
         load_saved_model(folder.parent, version=2)
-    for version in ([1], True, 1.0, "1", 0):
+    for version in ([1], True, 1.0, "1", -1):
         with pytest.raises(
             ValueError, match=r"`version`. Expected an integer from 0 to 9223372036854775807. Received: "
         ):
