@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_iwae.evaluation.paths import INITIALS, Path, sigmoidal_schedule
 from keras_iwae.evaluation.places import drawn_by_batch, key_of_batch
-from keras_iwae.foundation import Places, check_choice, check_float32, check_positive, having_rows
+from keras_iwae.foundation import Places, check_choice, check_positive_float32, having_rows
 from keras_iwae.models import IWAE
 
 # Beskos et al. (2013), Optimal tuning of the hybrid Monte Carlo algorithm.
@@ -104,7 +104,7 @@ class Annealer:
             ValueError: if there is no such f_0, `step_size` is not above 0, or they do not go with the model.
         """
         check_choice("initial", initial, INITIALS)
-        settings = (initial, num_leapfrog_steps, check_float32("step_size", check_positive("step_size", step_size)))
+        settings = (initial, num_leapfrog_steps, check_positive_float32("step_size", step_size))
         return model.kept(("annealer", *settings), lambda: cls(model, *settings))
 
     def key(self, key: tf.Tensor, first: int) -> tf.Tensor:

@@ -19,9 +19,8 @@ from keras_iwae.foundation import (
     DiagonalGaussian,
     Places,
     check_choice,
-    check_float32,
     check_number,
-    check_positive,
+    check_positive_float32,
     drawn_for_rows,
     having_rows,
     uniform_of_rows,
@@ -68,7 +67,7 @@ class Proposal:
 
     def __post_init__(self):
         check_choice("proposal", self.kind, KINDS)
-        check_float32("proposal_scale", check_positive("proposal_scale", self.scale))
+        check_positive_float32("proposal_scale", self.scale)
         if not 0.0 <= check_number("defensive", self.defensive) < 1.0:
             raise ValueError(
                 f"Invalid value received for `defensive`. Expected a number in [0, 1). Received: {self.defensive!r}"

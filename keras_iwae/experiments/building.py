@@ -164,17 +164,10 @@ def _prior(config: ExperimentConfig) -> str | Prior | None:
 
 
 def _check_examples(config: ExperimentConfig, model: IWAE | AVB) -> None:
-    """Refuse, before there is a run that cannot train, fewer examples than are in a batch, and a binarization that does
-    not make what the likelihood is of.
-    """
-    source, given, likelihood, size = (
-        config.data.dataset,
-        config.binarization,
-        config.model.likelihood,
-        config.data.batch_size,
-    )
+    """Refuse what cannot be trained: fewer examples than are in a batch, or others than the likelihood's."""
+    size, given, likelihood = config.data.batch_size, config.binarization, config.model.likelihood
     # Read once: a user's file may be large.
-    batches = data.in_order(source, "train", size, size, given, config.run.seed, config.model.levels)
+    batches = data.in_order(config.data.dataset, "train", size, size, given, config.run.seed, config.model.levels)
     with value_errors():
         first = next(iter(batches))
     if len(first) < size:

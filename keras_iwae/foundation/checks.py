@@ -53,17 +53,17 @@ def check_positive(argument: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def check_float32(argument: str, value: float) -> float:
-    """`value`, if float32 holds it; else a ValueError that names `argument`.
+def check_positive_float32(argument: str, value: object) -> float:
+    """As `check_positive`, of a number that float32 has.
 
     Below the smallest normal number processors take it for 0, and beyond the largest it is infinite.
     """
-    # Python's: NumPy would make a float32 of what they are compared with.
+    found = check_positive(argument, value)
     least, largest = (float(bound) for bound in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
-    if value and not least <= abs(value) <= largest:
-        span = f"0, or a number from {least:.2g} to {largest:.2g}, or minus such a one, which float32 holds"
+    if not least <= found <= largest:
+        span = f"a number from {least:.2g} to {largest:.2g}, which float32 holds"
         raise ValueError(f"{MARK}{argument}`. Expected {span}. Received: {value!r}")
-    return value
+    return found
 
 
 def _is_number(value: object) -> bool:

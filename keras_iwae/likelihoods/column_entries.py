@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.likelihoods.entry_distribution import EntryDistribution
 
-class ColumnEntries(tfp.distributions.Distribution):
+
+class ColumnEntries(EntryDistribution):
     """D independent entries, batch `[..., D]`, of which each group of columns is a distribution of its own.
 
     Args:
@@ -25,26 +27,13 @@ class ColumnEntries(tfp.distributions.Distribution):
         with tf.name_scope(name) as name:
             self._groups, self._columns = tuple(groups), [list(places) for places in columns]
             self._order = np.argsort(np.concatenate(self._columns))
-            super().__init__(
-                dtype=tf.float32,
-                reparameterization_type=tfp.distributions.NOT_REPARAMETERIZED,
-                validate_args=False,
-                allow_nan_stats=True,
-                parameters=parameters,
-                name=name,
-            )
+            super().__init__(parameters, name)
 
     def _batch_shape(self):
         return self._groups[0].batch_shape[:-1].concatenate([len(self._order)])
 
     def _batch_shape_tensor(self):
         return tf.concat([self._groups[0].batch_shape_tensor()[:-1], [len(self._order)]], axis=0)
-
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
 
     def _log_prob(self, value):
         parts = [tf.gather(value, places, axis=-1) for places in self._columns]

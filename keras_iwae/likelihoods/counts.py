@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, Support, check_float32, check_positive
+from keras_iwae.foundation import MARK, Support, check_positive_float32
 from keras_iwae.likelihoods.base import Likelihood
 
 # exp of it is what float32 holds, with room for a product of two.
@@ -38,7 +38,7 @@ class CountLikelihood(Likelihood):
 
     def __init__(self, max_log_mean: float = 20.0, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
-        self.max_log_mean = check_float32("max_log_mean", check_positive("max_log_mean", max_log_mean))
+        self.max_log_mean = check_positive_float32("max_log_mean", max_log_mean)
         if max_log_mean > _LARGEST:
             raise ValueError(f"{MARK}max_log_mean`. Expected at most {_LARGEST:g}. Received: {max_log_mean}")
         most = min(math.exp(_WITHIN_REACH * self.max_log_mean), self.largest_count)

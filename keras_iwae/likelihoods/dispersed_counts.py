@@ -5,6 +5,8 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.likelihoods.entry_distribution import EntryDistribution
+
 _Properties = tfp.util.ParameterProperties
 # Up to which a series stands for what would otherwise be a small difference.
 _NEAR = 0.25
@@ -14,7 +16,7 @@ _LARGE = 8.0
 _LEAST = 1e-10
 
 
-class DispersedCounts(tfp.distributions.Distribution):
+class DispersedCounts(EntryDistribution):
     r"""$P(X = x) = \frac{\Gamma(x + r)}{\Gamma(r) \, x!} (1 - p)^r p^x$ with $p = m / (m + r)$.
 
     As a sum of its factors it is a difference of numbers of the size of $x \log(m + r)$, of which float32 has no nat
@@ -38,24 +40,11 @@ class DispersedCounts(tfp.distributions.Distribution):
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             self._log_mean, self._dispersion = log_mean, dispersion
-            super().__init__(
-                dtype=tf.float32,
-                reparameterization_type=tfp.distributions.NOT_REPARAMETERIZED,
-                validate_args=False,
-                allow_nan_stats=True,
-                parameters=parameters,
-                name=name,
-            )
+            super().__init__(parameters, name)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
         return {"log_mean": _Properties(event_ndims=0), "dispersion": _Properties(event_ndims=0)}
-
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
 
     def _log_prob(self, value):
         # Of one shape, as the slopes are; counts have none.

@@ -11,7 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, ColumnSupports, Support, check_float32, check_kept, check_positive, shape_text
+from keras_iwae.foundation import (
+    MARK,
+    ColumnSupports,
+    Support,
+    check_kept,
+    check_positive_float32,
+    shape_text,
+)
 from keras_iwae.likelihoods.base import Likelihood
 from keras_iwae.likelihoods.bernoulli import BernoulliLikelihood
 from keras_iwae.likelihoods.column_entries import ColumnEntries
@@ -247,7 +254,7 @@ def _weights(weights: Sequence[float], count: int) -> list[float]:
     if not _in_order(weights):
         raise ValueError(f"{MARK}column_weights`. Expected one for each of {count} columns. Received: {weights!r}")
     names = [f"column_weights[{index}]" for index in range(len(weights))]
-    found = [check_float32(name, check_positive(name, weight)) for name, weight in zip(names, weights, strict=True)]
+    found = [check_positive_float32(name, weight) for name, weight in zip(names, weights, strict=True)]
     if len(found) != count:
         raise ValueError(f"{MARK}column_weights`. Expected one for each of {count} columns. Received: {len(found)}")
     return found

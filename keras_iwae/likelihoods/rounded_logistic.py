@@ -3,10 +3,12 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_iwae.likelihoods.entry_distribution import EntryDistribution
+
 _Properties = tfp.util.ParameterProperties
 
 
-class RoundedLogistic(tfp.distributions.Distribution):
+class RoundedLogistic(EntryDistribution):
     r"""$P(Y = y) = \sigma(a) - \sigma(b)$ with $a = (y + \frac12 - \mu) / s$, $b = (y - \frac12 - \mu) / s$.
 
     P(Y = 0) is $\sigma(a)$ and P(Y = C - 1) is $1 - \sigma(b)$. The difference of two numbers near 1 loses all digits;
@@ -22,24 +24,11 @@ class RoundedLogistic(tfp.distributions.Distribution):
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             self._loc, self._scale, self._levels = loc, scale, levels
-            super().__init__(
-                dtype=tf.float32,
-                reparameterization_type=tfp.distributions.NOT_REPARAMETERIZED,
-                validate_args=False,
-                allow_nan_stats=True,
-                parameters=parameters,
-                name=name,
-            )
+            super().__init__(parameters, name)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
         return {"loc": _Properties(event_ndims=0), "scale": _Properties(event_ndims=0)}
-
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
 
     def _log_prob(self, value):
         above = (value + 0.5 - self._loc) / self._scale

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_iwae.foundation import MARK, check_boolean, check_float32, check_positive
+from keras_iwae.foundation import MARK, check_boolean, check_positive_float32
 
 # In the units of the parameter, where none is given.
 _LEAST = 0.01
@@ -33,7 +33,7 @@ def check_bound(argument: str, value: float, below: float = 1.0) -> float:
 def _above(least: float, argument: str, value: object) -> float | None:
     """`value` as a float if it is a number that is above `least` in float32 too, else `None`."""
     try:
-        found = check_float32(argument, check_positive(argument, value))
+        found = check_positive_float32(argument, value)
     except ValueError:
         return None
     return found if np.float32(found) > least else None
@@ -128,7 +128,7 @@ class Scale:
         """
         if not self.widened:
             raise not_widened()
-        found = check_float32("factor", check_positive("factor", factor))
+        found = check_positive_float32("factor", factor)
         if self.factor is None:
             raise ValueError(
                 f"{MARK}widen`. Expected a likelihood that is of a model, which makes its weights. Received: one that "

@@ -10,9 +10,8 @@ import tensorflow as tf
 from keras_iwae.foundation import (
     FixedArguments,
     check_boolean,
-    check_float32,
     check_integer,
-    check_positive,
+    check_positive_float32,
     check_seed,
 )
 from keras_iwae.networks.dense import check_activation, checked_units
@@ -75,7 +74,7 @@ class MADE(FixedArguments, keras.Layer):
         self.hidden = tuple(checked_units(hidden))
         check_activation("activation", activation)
         self.activation, self.backwards = keras.activations.get(activation), check_boolean("backwards", backwards)
-        self.gain, self.seed = check_float32("gain", check_positive("gain", gain)), check_seed("seed", seed)
+        self.gain, self.seed = check_positive_float32("gain", gain), check_seed("seed", seed)
         self.masks = _masks(self.latent_dim, self.hidden, self.backwards)
 
     def get_config(self):

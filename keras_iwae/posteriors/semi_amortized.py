@@ -10,9 +10,8 @@ from keras_iwae.foundation import (
     DiagonalGaussian,
     antithetic_noise,
     check_boolean,
-    check_float32,
     check_integer,
-    check_positive,
+    check_positive_float32,
 )
 from keras_iwae.posteriors.gaussian import GaussianPosterior
 
@@ -82,7 +81,7 @@ class SemiAmortizedPosterior(GaussianPosterior):
             raise ValueError(
                 f"Invalid value received for `num_draws`. Expected an even number, for pairs. Received: {num_draws}"
             )
-        self.step_size = check_float32("step_size", check_positive("step_size", step_size))
+        self.step_size = check_positive_float32("step_size", step_size)
         self.differentiable = check_boolean("differentiable", differentiable)
         self._log_joint: LogJoint | None = None
         if self.differentiable:

@@ -1,11 +1,12 @@
 """The files that a filled-in table consists of, and where they may not be written."""
 
-import csv
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_iwae.foundation import MARK, check_target
+from keras_iwae.tables.csv_rows import strict_rows
+from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.files import is_parquet
 from keras_iwae.tables.parquet_files import names_in
 
@@ -59,25 +60,27 @@ def _stale(source: Path, out: Path, num_imputations: int) -> list[Path]:
         header = file.read(_LOOKED_AT).replace(b"\0", b"")
     if not all(name.encode() in header for name in VERDICTS):
         return []
-    ours, found = _names(out if out.is_file() else source), []
+    found = []
     for number in itertools.count(num_imputations + 1):
         path = draws_file(out, number)
-        if path.is_file() and not _same(path, source) and _names(path) == ours:
+        if path.is_file() and not _same(path, source):
             found.append(path)
         elif number >= _MOST_APART:
             break
-    return found
+    if not found:
+        return []
+    ours = _names(out if out.is_file() else source)
+    return [path for path in found if _names(path) == ours]
 
 
 def _names(path: Path) -> Sequence | None:
     """The names of a file's columns, however it has them there: draws may have been saved by a spreadsheet since."""
     if is_parquet(path):
         return names_in(path)
-    with open(path, "rb") as file:
-        lines = [file.readline().decode("utf-8-sig", "replace").replace("\0", "").strip() for _ in range(2)]
-    text = lines[1] if lines[0].startswith("sep=") else lines[0]
-    cells = next(csv.reader([text], delimiter=max(",;\t|", key=text.count)), [])
-    return [cell.strip() for cell in cells]
+    try:
+        return [name.strip() for name in next(strict_rows(path, Dialect.of(path)))[1]]
+    except ValueError:
+        return None
 
 
 def _same(one: Path, other: Path) -> bool:
