@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from oracles import rounded_logistic_log_prob
 
+from keras_iwae.likelihoods import rounded_logistic
 from keras_iwae.likelihoods.rounded_logistic import RoundedLogistic
 
 
@@ -39,3 +40,13 @@ def test_rounded_logistic_moments_of_narrow_and_wide_ones(levels):
     found = rounded(loc, scale, levels)
     np.testing.assert_allclose(found.mean(), mean, rtol=1e-5, atol=1e-5 * largest)
     np.testing.assert_allclose(found.stddev(), np.sqrt(variance), rtol=1e-3, atol=1e-5 * largest)
+
+
+def test_moments_of_many_levels_are_no_eager_steps_one_by_one(monkeypatch):
+    calls, sign = [], rounded_logistic.tf.sign
+    monkeypatch.setattr(rounded_logistic.tf, "sign", lambda x: calls.append(x) or sign(x))
+    # A shape that no other test has, so that it is traced here.
+    found = rounded([30_000.0] * 13, [3.0] * 13, 65_536)
+    np.testing.assert_allclose(found.mean(), 30_000.0)
+    np.testing.assert_allclose(found.stddev(), np.sqrt(np.pi**2 / 3 * 9 + 1 / 12), rtol=1e-4)
+    assert 0 < len(calls) < 20

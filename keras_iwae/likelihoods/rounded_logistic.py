@@ -48,19 +48,9 @@ class RoundedLogistic(EntryDistribution):
         They are sums over y of $P(Y \ge y)$ above c and of $P(Y < y)$ up to c, by 1 and $2 |y - c - \frac12|$: nothing
         of the size of a level's square is taken off another such number.
         """
-        centre = tf.clip_by_value(tf.round(self._loc), 0.0, self._levels - 1.0)
-
-        def add(y, first, second):
-            offset = y - centre - 0.5
-            side = tf.sign(offset)
-            beyond = tf.sigmoid(side * (self._loc + 0.5 - y) / self._scale)
-            return y + 1.0, first + side * beyond, second + 2.0 * tf.abs(offset) * beyond
-
-        zero = tf.zeros_like(centre)
-        _, first, second = tf.while_loop(
-            lambda y, *_: y < float(self._levels), add, (tf.constant(1.0), zero, zero), maximum_iterations=self._levels
-        )
-        return centre, first, second
+        # By eager steps, a number as small as a mean of thousands of levels would take a minute.
+        sums = _sums_in_a_graph if tf.executing_eagerly() else _sums
+        return sums(self._loc, self._scale, self._levels)
 
     def _mean(self):
         centre, first, _ = self._moments()
@@ -69,3 +59,22 @@ class RoundedLogistic(EntryDistribution):
     def _stddev(self):
         _, first, second = self._moments()
         return tf.sqrt(tf.maximum(second - first**2, 0.0))
+
+
+def _sums(loc: tf.Tensor, scale: tf.Tensor, levels: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    centre = tf.clip_by_value(tf.round(loc), 0.0, levels - 1.0)
+
+    def add(y, first, second):
+        offset = y - centre - 0.5
+        side = tf.sign(offset)
+        beyond = tf.sigmoid(side * (loc + 0.5 - y) / scale)
+        return y + 1.0, first + side * beyond, second + 2.0 * tf.abs(offset) * beyond
+
+    zero = tf.zeros_like(loc + scale)
+    _, first, second = tf.while_loop(
+        lambda y, *_: y < float(levels), add, (tf.constant(1.0), zero, zero), maximum_iterations=levels
+    )
+    return centre, first, second
+
+
+_sums_in_a_graph = tf.function(_sums, autograph=False, reduce_retracing=True)
