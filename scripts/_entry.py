@@ -21,10 +21,6 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
     # Of a GPU no more than is needed: by default a second program beside this one finds nothing left.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     name = Path(sys.argv[0]).name
-    for option, value in vars(args).items():
-        if value == "":
-            print(f"{name}: error: --{option.replace('_', '-')}: expected some text, received none", file=sys.stderr)
-            sys.exit(2)
     try:
         with quiet_stderr():
             import tensorflow as tf
@@ -62,8 +58,12 @@ def parsed(parser: ArgumentParser) -> Namespace:
         argcomplete.autocomplete(parser)
     args = parser.parse_args()
     for action in parser._actions:
+        given = getattr(args, action.dest, None)
+        if given == "" or (not action.option_strings and isinstance(given, list) and "" in given):
+            name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+            parser.exit(2, f"{parser.prog}: error: {name}: expected some text, received none\n")
         # Of --option=-- argparse leaves nothing, before Python 3.13, and takes that.
-        if action.option_strings and getattr(args, action.dest, None) in ([], "--") and action.default != []:
+        if action.option_strings and given in ([], "--") and action.default != []:
             parser.error(f"argument {action.option_strings[-1]}: expected something other than '--'")
     return args
 

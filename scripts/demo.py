@@ -43,7 +43,7 @@ numbers          {run / "metrics.json"}
 SavedModel       {served}
 
 Next, in this environment{activate}:
-  python scripts/train.py --dataset mnist --num-samples 50 --epochs 10    MNIST, as in the paper
+  python scripts/train.py --dataset mnist --num-samples 50 --epochs 10    MNIST, ten passes
   python scripts/train.py --dataset digits --objective elbo               a VAE to compare with
   tensorboard --logdir {run / "tensorboard"}
   {serve}""")

@@ -32,7 +32,7 @@ MAIN = ("data", "out", "imputations", "report", "kind", "ignore", "missing", "mi
 
 def parse() -> argparse.Namespace:
     parser = parser_with_main_options(__doc__, MAIN)
-    parser.add_argument("data", help="the file with gaps")
+    parser.add_argument("data", metavar="DATA", help="the file with gaps")
     parser.add_argument("--out", required=True, help="the file to write, of the same format")
     parser.add_argument(
         "--imputations", type=int, default=0, metavar="M", help="files with draws, OUT-01 and so on [0]"

@@ -4,8 +4,8 @@
 The folder works with every script, with `keras_iwae.load`, and on the Hugging Face Hub as it is.
 
 examples:
-  python scripts/pack.py --model saved_models/mnist-50 --out handed-on/mnist-iwae-k50
-  python scripts/pack.py --model saved_models/mnist-50 --out handed-on/mnist-iwae-k50-half --half
+  python scripts/pack.py --model saved_models/mnist-50 --out handed-on/mnist-50
+  python scripts/pack.py --model saved_models/mnist-50 --out handed-on/mnist-50-half --half
 """
 
 import argparse

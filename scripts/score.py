@@ -26,7 +26,7 @@ MAIN = ("data", "out", "train", "cells", "kind", "ignore", "missing", "seed")
 
 def parse() -> argparse.Namespace:
     parser = parser_with_main_options(__doc__, MAIN)
-    parser.add_argument("data", help="the file with the rows to score")
+    parser.add_argument("data", metavar="DATA", help="the file with the rows to score")
     parser.add_argument(
         "--out", metavar="SCORES.csv", help="the file to write [NAME-scores.csv beside DATA, NAME.csv or NAME]"
     )

@@ -69,8 +69,8 @@ SETTINGS: dict[str, dict[str, dict]] = {
             nargs="+",
             action="append",
             metavar="UNITS",
-            help="units of the encoder's layers, given once for each stochastic layer [200 200]; with conv for those "
-            "above the first alone",
+            help="units of the encoder's layers, given once for each stochastic layer [of one: 200 200]; with conv for "
+            "those above the first alone",
         ),
         "activation": dict(type=str, help="of these layers, where there are any [tanh]"),
     },

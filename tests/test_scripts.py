@@ -366,6 +366,8 @@ def test_the_table_of_options_is_the_configuration(monkeypatch):
         ("train", ["--dataset", "digits", "--out", "broken.keras/run"], "where broken.keras is a file"),
         ("train", ["--dataset", "digits", "--start", "nowhere"], "`start`. Expected a run folder"),
         ("train", ["--dataset", "digits", "--out", ""], "--out: expected some text, received none"),
+        ("impute", ["", "--out", "x.csv"], "DATA: expected some text, received none"),
+        ("compare", ["a", ""], "RUN: expected some text, received none"),
         ("sweep_k", ["--k", "1", "--dataset", "digits", "--out", "broken.keras"], "`out`. Expected a folder"),
         ("reproduce", ["--row", "digits-iwae-k5-l1", "--out", "broken.keras"], "`out`. Expected a folder"),
         ("train", ["--dataset", "missing.npz"], "missing.npz"),

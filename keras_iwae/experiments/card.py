@@ -13,7 +13,11 @@ from keras_iwae.foundation import number_text
 
 # Those that say what the model is; the rest are in config.json.
 _SAID = {
+    "binarization",
     "likelihood",
+    "levels",
+    "missing",
+    "mask_input",
     "posterior",
     "prior",
     "posterior_components",
@@ -23,6 +27,9 @@ _SAID = {
     "hidden",
     "activation",
     "objective",
+    "num_groups",
+    "beta",
+    "alpha",
     "num_samples",
     "early_samples",
     "estimator",
@@ -60,7 +67,8 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
         "```python",
         "import keras_iwae",
         "",
-        f'model = keras_iwae.load("{name}")',
+        # A bare name is that of a model in the box, where one has it.
+        f'model = keras_iwae.load("path/to/{name}")        # or "hf://USER/{name}", from the Hub',
         "model.sample(16, seed=0).mean        # [16, *event_shape]: means of what it draws",
         "```",
         "",
@@ -74,7 +82,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
         "",
         "## How it was made",
         "",
-        *_table(numbers.settings_rows({name: value for name, value in settings.items() if name in _SAID})),
+        *_table(numbers.settings_rows({name: settings[name] for name in settings if _is_said(name, settings)})),
         "",
         "## What it is not",
         "",
@@ -85,8 +93,9 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
         "",
         "## Licence",
         "",
-        "The weights: MIT, as keras_iwae. The data that they were trained on is not in it, and stays under the terms of"
-        " those who publish it.",
+        "Of the weights: not said yet. That is for whoever hands them on, here and as `license:` at the top, where the"
+        " Hub reads it. The data that they were trained on is not in it, and stays under the terms of those who publish"
+        " it.",
     ]
     return "\n".join(text) + "\n"
 
@@ -95,13 +104,17 @@ def _front_matter(dataset: str) -> list[str]:
     return [
         "---",
         "library_name: keras",
-        "license: mit",
         # A file of the user's own is nothing on the Hub.
         *([f"datasets: [{json.dumps(dataset)}]"] if dataset in data.names() else []),
         "tags: [iwae, vae, density-estimation, generative-model]",
         "---",
         "",
     ]
+
+
+def _is_said(name: str, settings: Mapping[str, Any]) -> bool:
+    # No gaps, no mask of them.
+    return name in _SAID and (name != "mask_input" or settings["missing"] is not None)
 
 
 def _public(dataset: Any) -> Any:

@@ -11,7 +11,7 @@ from keras_iwae.evaluation import LEVEL, paired_difference
 from keras_iwae.experiments.advice import evaluation_command, has_log_weights
 from keras_iwae.experiments.config import settings_of
 from keras_iwae.experiments.evaluation_target import quantity_name
-from keras_iwae.foundation import check_path, check_several, read_arrays
+from keras_iwae.foundation import MARK, check_path, check_several, read_arrays
 from keras_iwae.training import runs
 
 # What two evaluations share if their numbers are to be compared.
@@ -68,7 +68,7 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
         ValueError: if there is no evaluation, no array, or the two are of different evaluations.
     """
     if not check_path("folder", folder).exists():
-        raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
+        raise ValueError(f"{MARK}folder`. Expected a run folder. Received: {folder}, where there is none")
     run = runs.folder(folder)
     record = runs.read_metrics(run).get("nll_test")
     # Before evaluations wrote it by themselves, it was asked for under this name.
@@ -79,15 +79,17 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
         hint = "its posterior has no log weights, and annealed importance sampling is compared by paired_difference"
     if record is None or file is None:
         missing = "metrics.json with nll_test" if record is None else "per-example-test.npz"
-        raise ValueError(f"Expected {missing} in {run}. Received: none; {hint}")
+        raise ValueError(f"{MARK}folder`. Expected {missing} in {run}. Received: none; {hint}")
     if isinstance(record, dict) and not runs.is_current(run, record):
         raise ValueError(
-            f"Expected an evaluation of the model in {run} as it is now. Received: one from before it was trained "
-            f"further; {hint}"
+            f"{MARK}folder`. Expected an evaluation of the model in {run} as it is now. Received: one from before it "
+            f"was trained further; {hint}"
         )
     # A number that was not finite is null there.
     if not isinstance(record, dict) or None in (record.get("nll"), record.get("num_examples")):
-        raise ValueError(f"Expected a finite NLL as nll_test in {run / 'metrics.json'}. Received: none; {hint}")
+        raise ValueError(
+            f"{MARK}folder`. Expected a finite NLL as nll_test in {run / 'metrics.json'}. Received: none; {hint}"
+        )
     arrays = read_arrays(file)
     log_likelihood = arrays.get("log_likelihood", np.zeros(0))
     images = str(arrays["images_sha256"]) if "images_sha256" in arrays else None
@@ -95,8 +97,8 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     same = same and len(log_likelihood) == record["num_examples"]
     if not same or not np.isclose(-log_likelihood.mean(), record["nll"], 1e-4):
         raise ValueError(
-            f"Expected in {file} the log-likelihoods of the evaluation in metrics.json, of {record['num_examples']} "
-            f"images. Received: {len(log_likelihood)} of another; {hint}"
+            f"{MARK}folder`. Expected in {file} the log-likelihoods of the evaluation in metrics.json, of "
+            f"{record['num_examples']} images. Received: {len(log_likelihood)} of another; {hint}"
         )
     return Evaluated(run, record, log_likelihood, images)
 

@@ -31,8 +31,8 @@ class IWAE(LatentModel):
         latent_dim: number of latent units; several numbers are as many stochastic layers, the one next to the image
             first, as `(100, 50)` in the paper; `None` is 50.
         hidden: units of the encoder's dense layers; the decoder's are the same in reverse. With several stochastic
-            layers one such sequence for each, as `((200, 200), (100, 100))`; `None` is (200, 200). Beside an encoder
-            and a decoder that are given, only the layers above the first have one.
+            layers one such sequence for each, as `((200, 200), (100, 100))`: beside an encoder and a decoder that are
+            given, for the layers above the first alone. `None` is (200, 200), for one stochastic layer.
         activation: their Keras activation, by name or callable; `None` is "tanh".
         num_samples: K, importance samples of each example in training and in `evaluate`; `None` is 50, and 1 for "ae",
             which draws none.
@@ -53,7 +53,7 @@ class IWAE(LatentModel):
         mask_input: whether the encoder sees which entries were observed, besides zeros where they were not.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass, with a decoder that
             training neither randomizes nor moves otherwise than by gradients; `None` is all K.
-        kl_warmup_steps: steps over which the KL part of what is climbed grows from 0 to its full weight; they start
+        kl_warmup_steps: steps over which the KL part of what is climbed grows from 1/n to its full weight; they start
             anew where weights are loaded that are of a model with another number.
         encoder: a Keras layer or model from examples to features `[B, F]`, in place of the dense one.
         decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
