@@ -6,7 +6,7 @@ from test_report import Page
 from test_table_scripts import Quick
 
 from keras_iwae.experiments.report import imputation
-from keras_iwae.tables import Column, filling, impute_file
+from keras_iwae.tables import Column, filling, impute_file, trust
 
 
 @pytest.fixture
@@ -50,6 +50,32 @@ def test_a_file_that_was_filled_in_may_end_as_one_of_means_does(filled):
     files = filled({"who": ["a", "b", "c", "sum"], "x": [0, 0, 1, None]}, ignore=["who"], kinds={"x": "real"})
     assert "sum,1\n" in files.filled.read_text()
     assert len(page_of(files).images) == 3
+
+
+def test_no_row_is_called_steady_that_was_not_judged(filled):
+    # Of few importance samples there is no k-hat, and of a row of which nothing was observed none is asked.
+    text = page_of(filled({"x": numbers(30, 5), "y": numbers(30, 0)})).text
+    assert "was not judged: it takes more than 20 importance samples" in text
+    assert "none has numbers" not in text
+    assert "unsteady" not in text
+
+
+STEADY, UNSTEADY, PRIOR, UNKNOWN = trust.STEADY, trust.UNSTEADY, trust.FROM_PRIOR, trust.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ({}, "Nothing was missing"),
+        ({STEADY: 9}, "Of 9 rows with gaps, none"),
+        ({STEADY: 9, PRIOR: 2}, "Of 9 rows with gaps that were judged, none"),
+        ({STEADY: 3, UNSTEADY: 1, PRIOR: 2}, "1 of 4 rows with gaps that were judged (25.0 %)"),
+        ({PRIOR: 2}, "was not judged: nothing was observed"),
+        ({UNKNOWN: 9, PRIOR: 2}, "was not judged: it takes more than 20"),
+    ],
+)
+def test_the_sentence_is_of_the_rows_that_were_judged(verdicts, said):
+    assert said in imputation._judged(verdicts)
 
 
 def test_a_picture_that_cannot_be_drawn_leaves_the_page(filled, monkeypatch):

@@ -22,8 +22,8 @@ from keras_iwae.tables import Column, FilledFiles, TableFile, dialect_of, open_f
 _CHUNK = 5_000
 # Values of a column that are drawn, rows and patterns that are shown, and columns of a picture.
 _VALUES, _SHOWN, _PATTERNS, _PANELS, _COLUMNS = 20_000, 20, 12, 24, 40
-# What the verdict on a row whose numbers vary from seed to seed begins with.
-_UNSTEADY = "unsteady"
+# What verdicts on rows begin with: of those that were judged, and of those with too few samples for it.
+_STEADY, _UNSTEADY, _UNKNOWN = "steady", "unsteady", "not judged"
 
 
 def check_page(path: str | os.PathLike) -> Path:
@@ -92,9 +92,8 @@ def _contents(files: FilledFiles) -> dict:
     gaps = _Gaps(source, drawn)
     total, cells = int(gaps.missing.sum()), files.num_rows * len(source.names)
     verdicts, unsteady = _verdicts(files.rows, source)
-    incomplete = sum(verdicts.values())
+    incomplete, judged, verdict = sum(verdicts.values()), _count(verdicts, _STEADY, _UNSTEADY), _judged(verdicts)
     verdicts["complete: nothing was missing"] = files.num_rows - incomplete
-    unsteady_rows = sum(count for verdict, count in verdicts.items() if verdict.startswith(_UNSTEADY))
     return {
         "name": files.filled.name,
         "source": files.source.name,
@@ -105,9 +104,9 @@ def _contents(files: FilledFiles) -> dict:
         "headline": [
             Fact(f"{total:,}", "cells", "filled in"),
             Fact(f"{incomplete:,}", "rows", "had gaps"),
-            Fact(f"{unsteady_rows:,}", "rows", "unsteady"),
+            *([Fact(f"{_count(verdicts, _UNSTEADY):,}", "rows", "unsteady")] if judged else []),
         ],
-        "verdict": _judged(unsteady_rows, incomplete),
+        "verdict": verdict,
         "verdicts": [(verdict, f"{count:,}") for verdict, count in verdicts.items() if count],
         "unsteady": unsteady,
         "patterns": attempt(lambda: _patterns(source.names, gaps, files.num_rows)),
@@ -158,16 +157,32 @@ def _verdicts(path: Path, source: TableFile) -> tuple[dict[str, int], list[tuple
     ]
 
 
-def _judged(unsteady_rows: int, incomplete: int) -> str:
+def _count(verdicts: Mapping[str, int], *begin: str) -> int:
+    """How many rows have a verdict that begins so."""
+    return sum(count for verdict, count in verdicts.items() if verdict.startswith(begin))
+
+
+def _judged(verdicts: Mapping[str, int]) -> str:
+    """What the verdicts on rows with gaps say together."""
+    incomplete, judged = sum(verdicts.values()), _count(verdicts, _STEADY, _UNSTEADY)
     if not incomplete:
         return "Nothing was missing."
-    if not unsteady_rows:
+    if not judged and _count(verdicts, _UNKNOWN):
         return (
-            f"Of {incomplete:,} rows with gaps, none has numbers that vary much from seed to seed. Whether the model "
+            "Whether numbers vary from seed to seed was not judged: it takes more than 20 importance samples of a row "
+            "(--num-samples)."
+        )
+    if not judged:
+        return "Whether numbers vary from seed to seed was not judged: nothing was observed of any row with gaps."
+    rows = f"{judged:,} rows with gaps" if judged == incomplete else f"{judged:,} rows with gaps that were judged"
+    unsteady = _count(verdicts, _UNSTEADY)
+    if not unsteady:
+        return (
+            f"Of {rows}, none has numbers that vary much from seed to seed. Whether the model "
             "is right about them is another question, which cells that are known and left out would answer."
         )
     return (
-        f"{unsteady_rows:,} of {incomplete:,} rows with gaps ({_percent(unsteady_rows, incomplete)}) have numbers that "
+        f"{unsteady:,} of {rows} ({_percent(unsteady, judged)}) have numbers that "
         "vary from seed to seed: a few samples have nearly all of the weight. More samples may help; it does not say "
         "that the model is wrong about these rows."
     )
