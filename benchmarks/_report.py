@@ -85,6 +85,21 @@ def kept(args: argparse.Namespace, name: str) -> list[dict]:
     return [] if was_quick else rows
 
 
+def settle_rows(args: argparse.Namespace, name: str) -> None:
+    """Settle where the rows of the table `name` and their run folders go, those of a quick run into a temporary folder.
+
+    Raises:
+        ValueError: if a quick run would write among the rows that are published.
+    """
+    published = ROOT / "docs" / "results" / f"{name}.json"
+    if args.quick and args.json is not None and args.json.resolve() == published:
+        raise ValueError(f"--json: expected another file beside --quick than {args.json}, which holds results")
+    if args.quick and None in (args.json, args.out):
+        folder = Path(tempfile.mkdtemp(prefix="keras_iwae-"))
+        args.json, args.out = args.json or folder / f"{name}.json", args.out or folder / name
+    args.json, args.out = args.json or published, args.out or Path("saved_models") / name
+
+
 class Report:
     """Where a benchmark's results go.
 

@@ -7,16 +7,16 @@ Runs are kept in --out and rows in --json: a second start goes on where the firs
 examples:
   python benchmarks/ablations.py --passes 10 --limit 1000
   python benchmarks/ablations.py --changes "a mixture" "no prior of its own" --out saved_models/ablations
-  python benchmarks/ablations.py --quick --out /tmp/ablations --json /tmp/ablations.json
+  python benchmarks/ablations.py --quick
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _files import ending_in
+from _report import positive, run, settle, settle_rows
+
 WHOLE: dict = {
     "num_samples": 10,
     "schedule": "cosine",
@@ -43,22 +43,23 @@ CHANGES: dict[str, dict] = {
     "recipe: constant rate of 0.001": {"schedule": "constant", "learning_rate": 1e-3},
 }
 # A network and an amount of work of seconds, which show that the script works and nothing else.
-QUICK = {"dataset": "digits", "hidden": ((12,),), "latent_dim": (2,)}
+QUICK = {"hidden": ((12,),), "latent_dim": (2,)}
+FULL, SMALLEST = {"passes": 10, "dataset": "mnist", "limit": 1000}, {"passes": 2, "dataset": "digits", "limit": 20}
 
 
-def parse() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--passes", type=int, default=10, help="over the training images [10]")
-    parser.add_argument("--dataset", default="mnist", help="[mnist]")
-    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="first test images to judge by [1000]")
+    parser.add_argument("--passes", type=positive, help="over the training images [10]")
+    parser.add_argument("--dataset", help="[mnist]")
+    parser.add_argument("--limit", type=positive, metavar="N", help="first test images to judge by [1000]")
     parser.add_argument("--changes", nargs="+", metavar="TEXT", help="those that contain one of these [all]")
-    parser.add_argument("--out", type=Path, default=Path("saved_models/ablations"), help="[saved_models/ablations]")
-    json_file = ROOT / "docs" / "results" / "ablations.json"
-    parser.add_argument("--json", type=Path, default=json_file, help="[docs/results/ablations.json]")
-    parser.add_argument("--quick", action="store_true", help="small digits, two passes, few samples; no measurement")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="folder of the runs [saved_models/ablations]")
+    parser.add_argument("--json", type=ending_in(".json"), help="[docs/results/ablations.json]")
+    quick = "small digits, two passes, few samples, files in a temporary folder; no measurement"
+    parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
 
 
 def row(change: str, args: argparse.Namespace) -> dict[str, str]:
@@ -66,20 +67,20 @@ def row(change: str, args: argparse.Namespace) -> dict[str, str]:
     from keras_iwae import experiments
     from keras_iwae.experiments import inputs
 
-    run = args.out / f"{args.dataset}-{args.passes}-{change.replace(': ', '-').replace(', ', '-').replace(' ', '-')}"
+    folder = args.out / f"{args.dataset}-{args.passes}-{change.replace(': ', '-').replace(', ', '-').replace(' ', '-')}"
     settings = {**WHOLE, **CHANGES[change]}
     if args.quick:
         components = 5 if settings["prior_components"] else None
         settings.update(QUICK, prior_components=components)
     config = experiments.ExperimentConfig.of(**{"dataset": args.dataset, "epochs": args.passes, **settings})
-    if (run / "config.json").exists():
-        inputs.check_wanted(run, config)
-        experiments.resume(run)
+    if (folder / "config.json").exists():
+        inputs.check_wanted(folder, config)
+        experiments.resume(folder)
     else:
-        experiments.train(config, run)
+        experiments.train(config, folder)
     few = {"num_samples": 50 if args.quick else 5000, "limit": args.limit, "verbose": False}
-    _, record = experiments.evaluate(run, **few)
-    _, refined = experiments.evaluate(run, proposal="refined", **{**few, "num_samples": 50 if args.quick else 500})
+    _, record = experiments.evaluate(folder, **few)
+    _, refined = experiments.evaluate(folder, proposal="refined", **{**few, "num_samples": 50 if args.quick else 500})
     return {
         **key(change, args),
         "NLL, L_5000 (nats)": f"{record['nll']:.2f} ± {record['standard_error']:.2f}",
@@ -89,13 +90,21 @@ def row(change: str, args: argparse.Namespace) -> dict[str, str]:
 
 
 def key(change: str, args: argparse.Namespace) -> dict[str, str]:
-    return {"changed": change, "passes": str(args.passes), "test images": str(args.limit)}
+    """What a row is of: one that is there is not made again."""
+    return {
+        "changed": change,
+        "data set": args.dataset,
+        "passes": str(args.passes),
+        "test images": str(args.limit),
+    }
 
 
-def main() -> None:
-    args = parse()
-    if args.quick:
-        args.passes, args.limit = 2, 20
+def main(args: argparse.Namespace) -> None:
+    unknown = [text for text in args.changes or () if not any(text in change for change in CHANGES)]
+    if unknown:
+        raise ValueError(f"--changes: expected parts of {', '.join(CHANGES)}; received {', '.join(unknown)}")
+    settle(args, FULL, SMALLEST)
+    settle_rows(args, "ablations")
     from keras_iwae.foundation.storage import write_json
 
     rows = json.loads(args.json.read_text()) if args.json.exists() else []
@@ -109,7 +118,8 @@ def main() -> None:
         rows = sorted([*rows, made], key=lambda each: order.index(each["changed"]))
         write_json(args.json, rows)
         print(" ".join(made.values()), flush=True)
+    print(args.json)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, arguments())

@@ -6,6 +6,7 @@ import json
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -495,12 +496,11 @@ def test_detectors_find_rows_that_are_far_away(side):
 
 @pytest.mark.slow
 def test_the_table_of_posteriors_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    made = [{"posterior": "planar", "bound": bound, "passes": "2"} for bound in ("ELBO", "IWAE-5")]
+    made = [{"posterior": "planar", "bound": bound, "passes": "2", "test images": "20"} for bound in ("ELBO", "IWAE-5")]
     (tmp_path / "rows.json").write_text(json.dumps(made))
     monkeypatch.chdir(tmp_path)
-    command = ["posterior_table.py", "--quick", "--out", "runs", "--json", "rows.json"]
-    monkeypatch.setattr(sys, "argv", [*command, "--families", "planar", "adversarial"])
-    posterior_table.main()
+    command = ["--quick", "--out", "runs", "--json", "rows.json"]
+    posterior_table.main(posterior_table.arguments().parse_args([*command, "--families", "planar", "adversarial"]))
     *kept, row = json.loads((tmp_path / "rows.json").read_text())
     assert kept == made
     assert (row["posterior"], row["by"], row["test images"]) == ("adversarial", "AIS, 2 chains", "3")
@@ -509,14 +509,57 @@ def test_the_table_of_posteriors_goes_on_where_it_stopped(tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_the_table_of_ablations_is_of_one_change_at_a_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ["ablations.py", "--quick", "--out", "runs", "--json", "rows.json", "--changes", "nothing", "flow"]
+    command = ["--quick", "--out", "runs", "--json", "rows.json", "--changes", "nothing", "flow"]
     for changes in (command, [*command, "K = 1"]):
-        monkeypatch.setattr(sys, "argv", changes)
-        ablations.main()
+        ablations.main(ablations.arguments().parse_args(changes))
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [row["changed"] for row in rows] == ["nothing", "prior: a flow", "bound: K = 1, the VAE"]
     configs = [json.loads(path.read_text()) for path in sorted((tmp_path / "runs").glob("*/config.json"))]
     assert sorted(str(config["model"]["prior"]) for config in configs) == ["flow", "vamp", "vamp"]
+
+
+TABLES = {
+    ablations: (["--changes", "nothing"], ["--dataset", "digits"], ["--limit", "5000"], ["--passes", "3"]),
+    posterior_table: (["--families", "adversarial"], ["--annealed", "7"], ["--passes", "3"]),
+}
+
+
+@pytest.fixture
+def rows_of(tmp_path, monkeypatch):
+    """The rows of a table of which no model is trained, after a command; published ones are in a folder of the test."""
+
+    def rows(script, *given):
+        monkeypatch.setattr(script, "row", lambda *what: script.key(*what))
+        script.main(args := script.arguments().parse_args(given))
+        return json.loads(args.json.read_text())
+
+    monkeypatch.setattr(_report, "ROOT", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return rows
+
+
+@pytest.mark.parametrize("script", TABLES)
+def test_what_was_asked_for_otherwise_is_a_row_of_its_own(rows_of, tmp_path, script):
+    few, *others = TABLES[script]
+    for count, other in enumerate(([], *others), start=1):
+        for _ in range(2):
+            assert len(rows_of(script, *few, *other, "--json", str(tmp_path / "rows.json"))) == count
+
+
+@pytest.mark.parametrize("script", TABLES)
+def test_a_smoke_run_of_a_table_is_not_among_its_published_rows(rows_of, tmp_path, script):
+    (option, value), *_ = TABLES[script]
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    published = tmp_path / "docs" / "results" / ("ablations.json" if script is ablations else "posteriors.json")
+    published.write_text("[]")
+    assert [row["passes"] for row in rows_of(script, "--quick", option, value)] == ["2"]
+    assert [row["passes"] for row in rows_of(script, "--quick", option, value, "--passes", "3")] == ["3"]
+    with pytest.raises(ValueError, match="--json: expected another file beside --quick"):
+        rows_of(script, "--quick", option, value, "--json", str(published))
+    assert published.read_text() == "[]"
+    assert len(rows_of(script, option, value)) == len(json.loads(published.read_text())) == 1
+    with pytest.raises(ValueError, match=f"{option}: expected .* received no such"):
+        rows_of(script, option, value, "no such")
 
 
 def test_a_soak_sees_what_goes_wrong():
