@@ -14,11 +14,11 @@ kept in --out: a second start goes on.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _files import ending_in
+from _report import positive, run
+
 DREG = {"estimator": "dreg", "backward_samples": 8}
 # Of the -fast recipe, but for its rate.
 RISING = {**DREG, "learning_rate": 0.004, "early_samples": 10}
@@ -51,7 +51,9 @@ TRIALS: dict[str, dict] = {
 }
 
 
-def trained(run: Path, dataset: str, passes: int, first: dict | None = None, warm_passes: int = 0, **settings) -> float:
+def trained(
+    folder: Path, dataset: str, passes: int, first: dict | None = None, warm_passes: int = 0, **settings
+) -> float:
     """The NLL after so many passes in a run folder, of which what is `first` has two thirds in another.
 
     In the first `warm_passes` the KL part grows to its weight.
@@ -61,45 +63,57 @@ def trained(run: Path, dataset: str, passes: int, first: dict | None = None, war
     from keras_iwae.training import runs
 
     if first is not None:
-        before, start = passes * 2 // 3, run.with_name(f"{run.name}-first")
+        before, start = passes * 2 // 3, folder.with_name(f"{folder.name}-first")
         trained(start, dataset, before, **first)
         passes, settings = passes - before, {**settings, "start": str(start)}
     given = {"num_samples": 50, "schedule": "cosine", **settings}
     config = experiments.ExperimentConfig.of(dataset=dataset, epochs=passes, **given)
     config = config.replaced(kl_warmup_steps=warm_passes * config.steps_per_pass)
-    if (run / "config.json").exists():
-        inputs.check_wanted(run, config)
-        experiments.resume(run, curve=True)
+    if (folder / "config.json").exists():
+        inputs.check_wanted(folder, config)
+        experiments.resume(folder, curve=True)
     else:
-        experiments.train(config, run, curve=True)
-    (last,) = (row for row in runs.read_rows(run / "nll.csv", "passes", "nll") if row["passes"] == passes)
+        experiments.train(config, folder, curve=True)
+    (last,) = (row for row in runs.read_rows(folder / "nll.csv", "passes", "nll") if row["passes"] == passes)
     return last["nll"]
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--passes", type=int, default=6, help="over the training images [6]")
+    parser.add_argument("--passes", type=positive, default=6, help="over the training images [6]")
     parser.add_argument("--dataset", default="mnist", help="[mnist]")
     parser.add_argument("--out", type=Path, default=Path("saved_models/trials"), help="[saved_models/trials]")
     parser.add_argument("--only", default="", metavar="TEXT", help="trials that have this in their name [all]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, beside those of other trials")
-    args = parser.parse_args()
+    said = "write the rows there, beside those of other trials, data sets and passes"
+    parser.add_argument("--json", type=ending_in(".json"), metavar="FILE", help=said)
+    return parser
+
+
+def key(row: dict[str, str]) -> tuple[int, str, int]:
+    """By which a row is replaced, and rows are in order."""
+    return list(TRIALS).index(row["recipe"]), row["data set"], int(row["passes"])
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae.foundation.storage import write_json
+
     chosen = [name for name in TRIALS if args.only in name]
     if not chosen:
-        parser.error(f"argument --only: expected a part of a trial's name, received {args.only!r}")
+        raise ValueError(f"--only: expected a part of a trial's name, received {args.only!r}")
     rows = json.loads(args.json.read_text()) if args.json and args.json.exists() else []
-    found = {row["recipe"]: row for row in rows if row["recipe"] in TRIALS}
+    found = {key(row): row for row in rows if row["recipe"] in TRIALS}
     for name in chosen:
-        settings = TRIALS[name]
-        run = args.out / name.replace(", ", "-").replace(" ", "")
-        nll = trained(run, args.dataset, args.passes, **settings)
-        found[name] = {"recipe": name, "passes": str(args.passes), "validation NLL, K = 1000": f"{nll:.2f}"}
-        print(found[name], flush=True)
+        folder = args.out / f"{args.dataset}-{args.passes}-{name.replace(', ', '-').replace(' ', '')}"
+        nll = trained(folder, args.dataset, args.passes, **TRIALS[name])
+        row = {"recipe": name, "data set": args.dataset, "passes": str(args.passes)}
+        row["validation NLL, K = 1000"] = f"{nll:.2f}"
+        print(row, flush=True)
+        found[key(row)] = row
     if args.json:
-        args.json.write_text(json.dumps([found[name] for name in TRIALS if name in found], indent=2) + "\n")
+        write_json(args.json, [found[one] for one in sorted(found)])
 
 
 if __name__ == "__main__":
-    main()
+    run(main, arguments())

@@ -32,6 +32,7 @@ import imputation_page  # noqa: E402
 import jobs  # noqa: E402
 import posterior_table  # noqa: E402
 import recipe_minutes  # noqa: E402
+import recipe_trials  # noqa: E402
 import soak  # noqa: E402
 import step_cost  # noqa: E402
 import time_to_nll  # noqa: E402
@@ -560,6 +561,24 @@ def test_a_smoke_run_of_a_table_is_not_among_its_published_rows(rows_of, tmp_pat
     assert len(rows_of(script, option, value)) == len(json.loads(published.read_text())) == 1
     with pytest.raises(ValueError, match=f"{option}: expected .* received no such"):
         rows_of(script, option, value, "no such")
+
+
+def test_a_trial_of_other_data_or_passes_is_another(tmp_path, monkeypatch):
+    folders, file = [], tmp_path / "trials.json"
+
+    def trained(folder, dataset, passes, **settings):
+        folders.append(folder)
+        return float(len(folders))
+
+    monkeypatch.setattr(recipe_trials, "trained", trained)
+    for other in ([], ["--dataset", "digits"], ["--passes", "3"], []):
+        given = ["--only", "DReG, rate 0.002", "--json", str(file), *other]
+        recipe_trials.main(recipe_trials.arguments().parse_args(given))
+    rows = [(row["data set"], row["passes"], row["validation NLL, K = 1000"]) for row in json.loads(file.read_text())]
+    assert rows == [("digits", "6", "2.00"), ("mnist", "3", "3.00"), ("mnist", "6", "4.00")]
+    assert len(set(folders)) == 3
+    with pytest.raises(ValueError, match="--only: expected a part of a trial's name"):
+        recipe_trials.main(recipe_trials.arguments().parse_args(["--only", "no such"]))
 
 
 def test_a_soak_sees_what_goes_wrong():
