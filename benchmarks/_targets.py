@@ -37,6 +37,8 @@ def _steps(found: dict) -> list[list[str]]:
             for row in found["rows"]
             if (row["batch_size"], row["num_samples"], row["backward_samples"]) == wanted
             and row["side"].startswith("keras_iwae")
+            # Without a peer there is no ratio to one.
+            and key in row
         ]
         if own:
             best = max(own, key=lambda each: each["median"])
@@ -53,7 +55,10 @@ def _steps(found: dict) -> list[list[str]]:
 
 
 def _seconds(found: dict) -> list[list[str]]:
-    """To 90 nats: the fastest of ours next to the fastest of the peers, round by round."""
+    """To 90 nats: the fastest of ours next to the fastest of the peers, round by round; nothing without a peer."""
+    peers = {side for one in found["reached"] for side in one if not side.startswith("keras_iwae")}
+    if not peers or 90.0 not in found["settings"]["thresholds"]:
+        return []
 
     def quickest(one: dict, ours: bool) -> float | None:
         times = [at["90"]["seconds"] for side, at in one.items() if at["90"] and side.startswith("keras_iwae") == ours]
@@ -62,6 +67,8 @@ def _seconds(found: dict) -> list[list[str]]:
     what = "seconds to 90 nats, to the fastest peer's, at most"
     pairs = [(quickest(one, True), quickest(one, False)) for one in found["reached"]]
     shares = [ours / theirs for ours, theirs in pairs if ours and theirs]
+    if all(ours for ours, _ in pairs) and not all(theirs for _, theirs in pairs):
+        return [_row(what, "0.5", "no peer got there", True)]
     if len(shares) < len(pairs):
         return [_row(what, "0.5", f"not reached in {found['settings']['minutes']:g} min", False)]
     return [_row(what, "0.5", text(spread(shares)), spread(shares)["median"] <= 0.5)]

@@ -62,9 +62,27 @@ def at_90(seconds: float | None) -> dict:
 def test_seconds_to_a_likelihood_are_those_of_the_fastest_on_either_side(peer, reached, said):
     sides = {"keras_iwae": at_90(120.0), "keras_iwae, fast recipe": at_90(100.0), "Pyro": at_90(999.0)}
     one = sides | {"PyTorch": at_90(peer)} if peer else {name: at_90(None) for name in sides}
-    files = {"time_to_nll": {"reached": [one], "settings": {"minutes": 6.0}}}
+    files = {"time_to_nll": {"reached": [one], "settings": {"minutes": 6.0, "thresholds": [95.0, 90.0]}}}
     table = targets(files.get, []).splitlines()
     assert table[-1] == f"| seconds to 90 nats, to the fastest peer's, at most | 0.5 | {reached} | {said} |"
+
+
+def test_a_likelihood_that_no_peer_reached_is_reached_sooner():
+    one = {"keras_iwae": at_90(9.0), "PyTorch": at_90(None)}
+    files = {"time_to_nll": {"reached": [one], "settings": {"minutes": 6.0, "thresholds": [90.0]}}}
+    assert targets(files.get, []).splitlines()[-1].endswith("| 0.5 | no peer got there | yes |")
+
+
+def test_what_was_measured_without_a_peer_or_threshold_meets_and_misses_nothing():
+    settings, step = {"minutes": 6.0, "thresholds": [90.0]}, {"batch_size": 100, "num_samples": 50}
+    own = {"side": "keras_iwae", **step, "backward_samples": None, "share_of_products": {"median": 0.8}}
+    alone = {"train_step": {"rows": [own]}, "time_to_nll": {"reached": [{"keras_iwae": at_90(9.0)}]}}
+    alone["time_to_nll"]["settings"] = settings
+    assert len(targets(alone.get, []).splitlines()) == 3
+    assert "share of the matrix products' rate | 75% | 80% | yes |" in targets(alone.get, [])
+    others = {"reached": [{"keras_iwae": {"95": None}, "PyTorch": {"95": None}}]}
+    others["settings"] = settings | {"thresholds": [95.0]}
+    assert targets({"time_to_nll": others}.get, []) == "*Not run yet.*"
 
 
 def test_the_nll_is_held_against_the_fastest_peer():
