@@ -13,13 +13,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+from _files import ending_in
 from _page import of_records
+from _report import run as run_script
 
 
 def row(run: Path) -> dict[str, str]:
     metrics = json.loads((run / "metrics.json").read_text())
+    check_alike(run, [metrics[name] for name in ("nll_test", "ais_test", "nll_adapted_test") if name in metrics])
     whole, annealed = metrics["nll_test"], metrics["ais_test"]
-    sampled, checked = (log_likelihoods(run, name) for name in ("test", "ais-test"))
+    sampled, checked = log_likelihoods(run, "test", whole), log_likelihoods(run, "ais-test", annealed)
     n = len(checked)
     of = "all test images" if whole["limit"] is None else f"{whole['num_examples']} images"
     found = {
@@ -36,7 +39,7 @@ def row(run: Path) -> dict[str, str]:
     }
     if "nll_adapted_test" in metrics:
         adapted = metrics["nll_adapted_test"]
-        found["AIS less adapted"] = less(checked, log_likelihoods(run, "adapted-test")[:n])
+        found["AIS less adapted"] = less(checked, log_likelihoods(run, "adapted-test", adapted)[:n])
         found["k-hat above 0.7, adapted"] = f"{adapted['pareto_k']['share_above_0.7']:.0%}"
     return found
 
@@ -46,8 +49,27 @@ def _key(found: dict[str, str]) -> tuple[str, str, int]:
     return found["run"], found["chains from"], int(found["temperatures"].replace(",", ""))
 
 
-def log_likelihoods(run: Path, name: str) -> np.ndarray:
-    return np.load(run / f"per-example-{name}.npz")["log_likelihood"].astype(np.float64)
+def check_alike(run: Path, records: list[dict]) -> None:
+    """Refuse evaluations of which a difference image by image says nothing: of other images, or of another model."""
+    from keras_iwae.training import runs
+
+    for name in ("dataset", "seed", "model_digest"):
+        found = list(dict.fromkeys(str(record.get(name)) for record in records))
+        if len(found) > 1:
+            raise ValueError(f"expected evaluations in {run} of one {name}; received {' and '.join(found)}")
+    if not all(runs.is_current(run, record) for record in records):
+        raise ValueError(f"expected evaluations of the model in {run} as it is now; received those of an earlier one")
+
+
+def log_likelihoods(run: Path, name: str, record: dict) -> np.ndarray:
+    """Of each image, of the evaluation that has this record."""
+    found = np.load(run / f"per-example-{name}.npz")["log_likelihood"].astype(np.float64)
+    if not np.isclose(-found.mean(), record["nll"], 1e-4):
+        raise ValueError(
+            f"expected in {run}/per-example-{name}.npz the images of metrics.json, with an NLL of {record['nll']:.2f}; "
+            f"received others, with {-found.mean():.2f}"
+        )
+    return found
 
 
 def less(one: np.ndarray, other: np.ndarray) -> str:
@@ -55,22 +77,28 @@ def less(one: np.ndarray, other: np.ndarray) -> str:
     return f"{(other - one).mean():+.2f} ± {(other - one).std(ddof=1) / len(one) ** 0.5:.2f}"
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated by both methods")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there in place of Markdown")
-    args = parser.parse_args()
+    said = "write the rows there in place of Markdown"
+    parser.add_argument("--json", type=ending_in(".json"), metavar="FILE", help=said)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae.foundation.storage import write_json
+
     rows = [row(run) for run in args.runs]
     if args.json:
         named = {_key(found) for found in rows}
         before = json.loads(args.json.read_text()) if args.json.exists() else []
         rows = sorted([*(found for found in before if _key(found) not in named), *rows], key=_key)
-        args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        write_json(args.json, rows)
         return
     print(of_records(rows))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, arguments())

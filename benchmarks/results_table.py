@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """A row of Markdown for each run folder, from what its metrics.json and config.json say; nothing is typed in.
 
-Where every folder of several holds the per-example.npz of the same images (evaluate_nll.py --per-example), the last
+Where every folder of several holds the log-likelihoods of the same images, which evaluate_nll.py writes, the last
 column is the difference of the NLL to the first run's, image by image, with its standard error.
 
 python benchmarks/results_table.py saved_models/mnist-iwae-k50 saved_models/mnist-iwae-dreg-k50
@@ -12,17 +12,20 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
+from _files import ending_in
+from _report import run as run_script
 
 
 def difference(run: Path, first: Path) -> str:
-    """Mean difference of the NLL to another run's on the same images, and its standard error."""
-    found = [np.load(folder / "per-example.npz") for folder in (run, first)]
-    if len({str(arrays["images_sha256"]) for arrays in found}) > 1:
-        raise ValueError(f"expected two runs evaluated on the same images; received {run} and {first}")
-    one, other = (arrays["log_likelihood"] for arrays in found)
-    gaps = other - one
-    return f"{gaps.mean():+.2f} ± {gaps.std(ddof=1) / len(gaps) ** 0.5:.2f}"
+    """Mean difference of the NLL to another run's that was evaluated alike, and its standard error."""
+    from keras_iwae.experiments.comparison import compare
+
+    found = compare([first, run])["runs"][1]["difference"]
+    return f"{found['nll']:+.2f} ± {found['standard_error']:.2f}"
+
+
+def has_images(run: Path) -> bool:
+    return any((run / name).exists() for name in ("per-example-test.npz", "per-example.npz"))
 
 
 def row(run: Path, first: Path | None) -> dict[str, str]:
@@ -44,22 +47,28 @@ def row(run: Path, first: Path | None) -> dict[str, str]:
         "seed": str(config["run"]["seed"]),
         "training": f"{training['seconds'] / 60:.1f} min",
     }
-    if first is not None and all((folder / "per-example.npz").exists() for folder in (run, first)):
+    if first is not None and has_images(run) and has_images(first):
         cells["to the first row"] = "" if run == first else difference(run, first)
     return cells
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that were evaluated with evaluate_nll.py")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there in place of Markdown")
-    args = parser.parse_args()
+    said = "write the rows there in place of Markdown"
+    parser.add_argument("--json", type=ending_in(".json"), metavar="FILE", help=said)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from keras_iwae.foundation.storage import write_json
+
     first = args.runs[0] if len(args.runs) > 1 else None
     rows = [row(run, first) for run in args.runs]
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        write_json(args.json, rows)
         return
     print("| " + " | ".join(rows[0]) + " |\n|" + "-|" * len(rows[0]))
     for cells in rows:
@@ -67,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, arguments())

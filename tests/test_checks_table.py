@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import checks_table
+import results_table
+from test_comparing import make_run
 
 NLLS = {"test": [3.0, 5.0, 100.0], "ais-test": [2.0, 3.0], "adapted-test": [2.5, 3.5, 90.0]}
 
@@ -23,7 +25,7 @@ def run(tmp_path):
     sampled = {"nll": 36.0, "standard_error": 1.0, "num_samples": 5000, "num_examples": 3, "limit": None}
     metrics = {
         "nll_test": {**sampled, "pareto_k": {"share_above_0.7": 1.0}},
-        "nll_adapted_test": {**sampled, "pareto_k": {"share_above_0.7": 0.25}},
+        "nll_adapted_test": {**sampled, "nll": 32.0, "pareto_k": {"share_above_0.7": 0.25}},
         "ais_test": {
             "nll": 2.5,
             "standard_error": 0.5,
@@ -47,20 +49,51 @@ def test_differences_are_of_the_images_that_both_have(run):
     assert (row["k-hat above 0.7"], row["k-hat above 0.7, adapted"]) == ("100%", "25%")
 
 
-def test_rows_of_other_runs_temperatures_and_chains_from_elsewhere_stay(run, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["dataset", "seed", "model_digest"])
+@pytest.mark.parametrize("method", ["ais_test", "nll_adapted_test"])
+def test_evaluations_of_other_images_or_weights_have_no_difference(run, name, method):
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics[method][name] = "another"
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match=f"of one {name}; received None and another"):
+        checks_table.row(run)
+
+
+def test_evaluations_of_an_earlier_model_and_arrays_of_another_evaluation_are_refused(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    np.savez(run / "per-example-ais-test.npz", log_likelihood=np.array([-9.0, -9.0]))
+    with pytest.raises(
+        ValueError, match=r"per-example-ais-test\.npz the images of metrics\.json, with an NLL of 2\.50"
+    ):
+        checks_table.row(run)
+    (run / "metrics.json").write_text(json.dumps({name: {**r, "model_digest": "a"} for name, r in metrics.items()}))
+    (run / "model.keras").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"of the model in .* as it is now"):
+        checks_table.row(run)
+
+
+def test_a_table_of_results_compares_what_was_evaluated_alike(tmp_path):
+    values = -np.array([3.0, 5.0, 9.0])
+    first = make_run(tmp_path / "first", values, digest="d")
+    assert results_table.difference(make_run(tmp_path / "b", values - 1.0, digest="d"), first) == "+1.00 ± 0.00"
+    assert results_table.has_images(first)
+    for name, changes in {"seed": {"seed": 1}, "num_samples": {"num_samples": 5}}.items():
+        with pytest.raises(ValueError, match=rf"evaluated alike\. Received: {name}"):
+            results_table.difference(make_run(tmp_path / name, values, digest="d", **changes), first)
+
+
+def test_rows_of_other_runs_temperatures_and_chains_from_elsewhere_stay(run, tmp_path, capsys):
     file = tmp_path / "checks.json"
     kept = [("`a-run`", "posterior", "1,000", "0.80"), ("`a-run`", "prior", "4,000", "0.70")]
     before = [("`another`", "prior", "1,000", "0.50"), *kept, ("`a-run`", "prior", "1,000", "0.10")]
     names = "run", "chains from", "temperatures", "acceptance"
     file.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in before]))
-    monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run), "--json", str(file)])
-    checks_table.main()
+    checks_table.main(checks_table.arguments().parse_args([str(run), "--json", str(file)]))
     assert [tuple(row[name] for name in names) for row in json.loads(file.read_text())] == [
         kept[0],
         ("`a-run`", "prior", "1,000", "0.60"),
         kept[1],
         before[0],
     ]
-    monkeypatch.setattr(sys, "argv", ["checks_table.py", str(run)])
-    checks_table.main()
+    checks_table.main(checks_table.arguments().parse_args([str(run)]))
     assert "| `a-run` |" in capsys.readouterr().out
