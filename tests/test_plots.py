@@ -10,6 +10,7 @@ from keras_iwae import plots
 from keras_iwae.experiments import draw_samples
 from keras_iwae.experiments.report.imputation import check_page, write_imputation_report
 from keras_iwae.foundation import percent_text
+from keras_iwae.likelihoods import GaussianLikelihood
 from keras_iwae.plots import charts, tables, trial_charts
 from keras_iwae.plots.labels import verbatim
 
@@ -35,6 +36,11 @@ GRIDS_REFUSED = {
     "two channels": ("images", (np.zeros((5, 4, 6, 2)), 3)),
     "four channels": ("images", (np.zeros((5, 4, 6, 4)), 3)),
     "no channels": ("images", (np.zeros((5, 4, 6)), 3)),
+    "no pixels": ("images", (np.zeros((5, 0)), 3)),
+    "bytes": ("images", (np.array([[0, 64, 128, 255]], np.uint8), 1)),
+    "below 0": ("images", (np.array([[-0.5, 0.5]]), 1)),
+    "not a number": ("images", (np.array([[0.5, np.nan]]), 1)),
+    "texts": ("images", (np.array([["a", "b"]]), 1)),
 }
 
 
@@ -42,6 +48,15 @@ GRIDS_REFUSED = {
 def test_a_grid_of_nothing_or_of_another_shape_is_refused(name, given):
     with pytest.raises(ValueError, match=f"`{name}`\\. Expected"):
         plots.image_grid(*given)
+
+
+def test_levels_beyond_their_ends_by_rounding_are_shown():
+    assert plots.image_grid(np.array([[1.0 + 1e-6, -1e-6, True]]), 1).tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_whatever_a_model_gives_has_grey_levels():
+    grey = GaussianLikelihood().to_grey(np.array([[-1.0, 3.0, np.inf, -np.inf, np.nan]]))
+    assert grey.tolist() == [[0.0, 1.0, 1.0, 0.0, 0.5]]
 
 
 def test_side_by_side_alternates():

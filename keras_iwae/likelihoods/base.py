@@ -290,7 +290,7 @@ class Likelihood(FixedArguments, keras.Layer):
         if not self.support.bounded:
             observed = values[np.isfinite(values)]
             low, high = (observed.min(), observed.max()) if observed.size else (0.0, 1.0)
-        grey = np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.5)
+        grey = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.5), 0.0, 1.0)
         return grey if grey.ndim != 4 or grey.shape[-1] in (1, 3) else grey.mean(axis=-1, keepdims=True)
 
     def first_parameters(self, first: np.ndarray) -> np.ndarray:

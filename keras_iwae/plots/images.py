@@ -10,18 +10,23 @@ from keras_iwae.foundation import MARK, check_ending, check_integer, replacing
 from keras_iwae.plots.labels import verbatim
 
 _ZOOM = 4
+# Of grey levels beyond 0 and 1 that rounding leaves, in float16 too.
+_ROUNDING = 1e-3
 
 
 def as_pictures(images: np.ndarray) -> np.ndarray:
     """Images `[N, ...]` as `[N, H, W]` (grey) or `[N, H, W, 3]`; a flat image becomes the squarest rectangle.
 
     Args:
-        images: `[N, D]` or `[N, H, W, C]` with C of 1 or 3.
+        images: grey levels or colours in [0, 1], `[N, D]` or `[N, H, W, C]` with C of 1 or 3.
 
     Raises:
-        ValueError: if they have another shape.
+        ValueError: if they have another shape, no pixels, or other levels, as bytes up to 255.
     """
     images = np.asarray(images)
+    if 0 in images.shape[1:]:
+        raise ValueError(f"{MARK}images`. Expected at least one pixel. Received: {images.shape}")
+    _check_levels(images)
     if images.ndim == 2:
         size = images.shape[1]
         height = next(h for h in range(math.isqrt(size), 0, -1) if size % h == 0)
@@ -29,6 +34,15 @@ def as_pictures(images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"{MARK}images`. Expected [N, D], or [N, H, W, C] with C of 1 or 3. Received: {images.shape}")
     return images if images.shape[-1] == 3 else images[..., 0]
+
+
+def _check_levels(images: np.ndarray) -> None:
+    expected = f"{MARK}images`. Expected grey levels or colours in [0, 1], as bytes divided by 255"
+    if images.dtype.kind not in "biuf":
+        raise ValueError(f"{expected}. Received: {images.dtype}")
+    # Of NaN neither is true.
+    if images.size and not (images.min() >= -_ROUNDING and images.max() <= 1.0 + _ROUNDING):
+        raise ValueError(f"{expected}. Received: {images.dtype} from {images.min():g} to {images.max():g}")
 
 
 def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
@@ -42,7 +56,8 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
         `[rows * (H + 1) - 1, columns * (W + 1) - 1]`, and a last axis of 3 for colours.
 
     Raises:
-        ValueError: if there are no images, or of another shape, or `columns` is no integer of at least 1.
+        ValueError: if there are no images, or of another shape or other levels, or `columns` is no integer of at
+            least 1.
     """
     columns, pictures = check_integer("columns", columns), as_pictures(images)
     if not len(pictures):
