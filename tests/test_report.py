@@ -347,6 +347,24 @@ def test_older_metrics_and_those_of_other_methods_are_shown(diagnosed, tmp_path)
         assert text in page.text
 
 
+def test_a_damaged_file_costs_its_own_part_of_the_page(tmp_path):
+    config = {"data": {"dataset": "digits"}, "model": {"latent_dim": [3]}, "objective": {"objective": ["iwae"]}}
+    runs.write_json(tmp_path / "config.json", config)
+    (tmp_path / "history.csv").write_text("epoch,seconds\n1.0,2.0\n")
+    (tmp_path / "diagnosis.json").write_text('{"layers": [], "verdict": "v"}')
+    (tmp_path / "metrics.json").write_text('{"mine": {"a": Infinity}, "its": {"a": 1}}')
+    text = page_of(tmp_path).text
+    assert "a inf" in text
+    assert "a 1" in text
+    assert "latent units 3" in text
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"run"])
+def test_what_is_no_path_is_no_run(wrong):
+    with pytest.raises(ValueError, match=r"`run`\. Expected a path"):
+        write_report(wrong)
+
+
 @pytest.mark.parametrize("name", ["figures/samples.png", "metrics.json", "history.csv"])
 def test_nothing_outside_of_the_run_gets_into_the_page(tmp_path, name):
     run, secret = tmp_path / "run", tmp_path / "secret"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 T = TypeVar("T")
 # What files of a run raise that are damaged, half there, or of another version.
-_DAMAGED = (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile)
+_DAMAGED = (ValueError, OSError, LookupError, TypeError, AttributeError, ArithmeticError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)

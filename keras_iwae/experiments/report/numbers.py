@@ -55,7 +55,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        if value == int(value) and abs(value) < 1e6:
+        if value.is_integer() and abs(value) < 1e6:
             return f"{int(value):,}"
         return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.4g}"
     if isinstance(value, int):

@@ -17,7 +17,7 @@ from keras_iwae.experiments.report import numbers
 from keras_iwae.experiments.report.blocks import Missing, attempt, chart
 from keras_iwae.experiments.report.pictures import Pictures
 from keras_iwae.experiments.report.templates import rendered
-from keras_iwae.foundation import MARK, replacing
+from keras_iwae.foundation import MARK, check_path, replacing
 from keras_iwae.plots import charts
 from keras_iwae.training import runs
 
@@ -36,9 +36,10 @@ def write_report(run: str | os.PathLike) -> Path:
         the page.
 
     Raises:
-        ValueError: if there is nothing of a run in the folder, or what the page shows is a link out of it.
+        ValueError: if `run` is no path, if there is nothing of a run in the folder, or what the page shows is a link
+            out of it.
     """
-    folder = runs.folder(run)
+    folder = runs.folder(check_path("run", run))
     if not Path(run).exists() or not any((folder / name).is_file() for name in _FILES):
         raise ValueError(f"Invalid value received for `run`. Expected a run folder. Received: {run}, which is none")
     _check_its_own(folder)
@@ -70,7 +71,7 @@ def _contents(folder: Path) -> dict:
     known = {name: one for name, one in _known(metrics).items() if _is_of_now(folder, one)}
     if not _is_of_now(folder, latents):
         latents = Missing("The run was trained further after it was diagnosed.", diagnose)
-    evaluated = "nll_test" in _known(metrics)
+    evaluated, sentence = "nll_test" in _known(metrics), attempt(lambda: numbers.sentence(_known(config)))
     if not has_log_weights(settings):
         unevaluated = "has a posterior without log weights, and no L_k; what annealing said is below, where it ran"
     else:
@@ -80,7 +81,7 @@ def _contents(folder: Path) -> dict:
     return {
         "name": folder.resolve().name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
-        "sentence": numbers.sentence(_known(config)),
+        "sentence": "" if isinstance(sentence, Missing) else sentence,
         "headline": attempt(lambda: numbers.headline(known, _known(latents))),
         "config": _or(config, Missing("The run has no config.json."), numbers.settings_rows),
         "curves": attempt(lambda: _curves(folder)),
@@ -90,11 +91,7 @@ def _contents(folder: Path) -> dict:
             _nll,
         ),
         "others": [
-            (
-                numbers.readable(name),
-                record.get("verdict"),
-                numbers.rows(record, leave_out=("model", *numbers.DIGESTS, "bounds", "verdict")),
-            )
+            (numbers.readable(name), record.get("verdict"), attempt(partial(_rows, record)))
             for name, record in known.items()
             if isinstance(record, Mapping) and name not in ("training", "nll_test")
         ],
@@ -153,6 +150,10 @@ def _nll(record: Mapping) -> dict:
         if len(bounds) > 1
         else None,
     }
+
+
+def _rows(record: Mapping) -> list[tuple[str, str]]:
+    return numbers.rows(record, leave_out=("model", *numbers.DIGESTS, "bounds", "verdict"))
 
 
 def _latents(record: Mapping) -> dict:
