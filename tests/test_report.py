@@ -285,6 +285,26 @@ def test_what_is_said_of_curves_is_of_those_that_are_drawn(tmp_path, names, ends
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("climbed", "more"),
+    [
+        ({"objective": "jvi"}, False),
+        ({"objective": "renyi", "alpha": -1.0}, False),
+        ({"objective": "renyi", "alpha": 0.5}, True),
+        ({"objective": "iwae", "alpha": None}, True),
+    ],
+    ids=["jvi", "Renyi below 0", "Renyi", "IWAE"],
+)
+def test_more_is_better_of_bounds_from_below_alone(tmp_path, climbed, more):
+    config = {"data": {"dataset": "digits"}, "model": {"latent_dim": [3]}, "objective": climbed}
+    runs.write_json(tmp_path / "config.json", config)
+    (tmp_path / "history.csv").write_text("epoch,seconds,bound\n1,2,-3\n")
+    text = page_of(tmp_path).text
+    assert ("more is better" in text) == more
+    assert ("Its bound is an estimate, and no lower bound" in text) != more
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("by_unit", [True, False])
 def test_what_is_said_of_units_is_of_the_pictures_that_are_there(by_unit):
     """A flow has no KL by unit, and no picture of it on the left."""

@@ -104,8 +104,14 @@ def sentence(config: Mapping) -> str:
     samples = f" with K = {config['num_samples']}" if config["objective"] != "ae" and "num_samples" in config else ""
     units = config.get("latent_dim", [])
     latents = " + ".join(map(str, units if isinstance(units, list) else [units]))
-    estimate = " Its bound is an estimate, and no lower bound." if config["objective"] == "jvi" else ""
+    estimate = "" if more_is_better(config) else " Its bound is an estimate, and no lower bound."
     return f"{kind}{samples} on {config['dataset']}, {latents} latent units.{estimate}"
+
+
+def more_is_better(config: Mapping) -> bool:
+    """Whether more is better of what a run climbs, which is not so where it may pass log p(x)."""
+    alpha = config.get("alpha")
+    return config.get("objective") != "jvi" and not (isinstance(alpha, (int, float)) and alpha < 0.0)
 
 
 def headline(metrics: Mapping, diagnosis: Mapping) -> list[Fact]:

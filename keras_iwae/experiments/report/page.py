@@ -84,7 +84,7 @@ def _contents(folder: Path) -> dict:
         "sentence": "" if isinstance(sentence, Missing) else sentence,
         "headline": attempt(lambda: numbers.headline(known, _known(latents))),
         "config": _or(config, Missing("The run has no config.json."), numbers.settings_rows),
-        "curves": attempt(lambda: _curves(folder)),
+        "curves": attempt(lambda: _curves(folder, settings)),
         "nll": _or(
             metrics if isinstance(metrics, Missing) else known.get("nll_test"),
             Missing(f"The run {unevaluated}.", evaluate),
@@ -122,7 +122,7 @@ def _or(found, otherwise: Missing, show):
     return attempt(lambda: show(found)) if found else otherwise
 
 
-def _curves(folder: Path) -> dict:
+def _curves(folder: Path, settings: Mapping) -> dict:
     history = runs.read_history(folder)
     if not history:
         raise ValueError("The run has no history.csv.")
@@ -132,11 +132,12 @@ def _curves(folder: Path) -> dict:
     last = ", ".join(f"{numbers.readable(name)} {nats(columns[name][-1], '.1f')}" for name in ends)
     less = [name for name in ("kl", "loss") if name in charts.drawn_metrics(columns)]
     but = f" but for {' and '.join(f'the {numbers.readable(name)}' for name in less)}" if less else ""
+    more = f", and more is better{but}" if numbers.more_is_better(settings) else ""
     return {
         "picture": chart(
             charts.training_curves(columns), f"Training metrics up to epoch {history[-1]['epoch']:g}; at the end {last}"
         ),
-        "caption": f"Means over an epoch. Nats are per image, and more is better{but}.",
+        "caption": f"Means over an epoch. Nats are per image{more}.",
     }
 
 
