@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw images from a trained model's prior as a PNG grid; with two latent units, also the map of the latent plane.
+"""Draw images from a trained model's prior as a PNG grid; with two latent units, also a map of their plane.
 
 examples:
   python scripts/sample.py

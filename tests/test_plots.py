@@ -6,13 +6,14 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 
-from keras_iwae import plots
-from keras_iwae.experiments import draw_samples
+from keras_iwae import IWAE, plots
+from keras_iwae.experiments import draw_samples, samples
 from keras_iwae.experiments.report.imputation import check_page, write_imputation_report
 from keras_iwae.foundation import percent_text
 from keras_iwae.likelihoods import GaussianLikelihood
 from keras_iwae.plots import charts, tables, trial_charts
 from keras_iwae.plots.labels import verbatim
+from keras_iwae.training import runs
 
 
 def test_grid_tiles_row_by_row_and_fills_up_with_black():
@@ -99,6 +100,17 @@ def test_what_is_written_is_what_its_name_says(name, tmp_path):
         with pytest.raises(ValueError, match=rf"`{argument}`\. Expected a file name that ends in \.{ending}.*'"):
             write(tmp_path / wrong)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layers", "maps"), [((1, 1), 0), ((2,), 1)])
+def test_a_plane_is_of_two_units_that_are_decoded(layers, maps, tmp_path, monkeypatch):
+    """Of a unit in each of two layers one had no effect on the map."""
+    model = IWAE((2, 2, 1), latent_dim=layers, hidden=[(3,)] * len(layers))
+    monkeypatch.setattr(runs, "load_model", lambda _: model)
+    monkeypatch.setattr(samples, "path_of", lambda _: tmp_path)
+    assert len(draw_samples(out=tmp_path / "grid.png", num_samples=3)) == 1 + maps
+    assert len(list(tmp_path.iterdir())) == 1 + maps
 
 
 def as_drawn(figure):

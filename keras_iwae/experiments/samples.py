@@ -26,7 +26,7 @@ def draw_samples(
     drawn: bool = False,
     out: str | os.PathLike | None = None,
 ) -> list[Path]:
-    """Write a grid of images drawn from the prior; with two latent units, also the map of the latent plane.
+    """Write a grid of images drawn from the prior; with two latent units in one layer, also the map of their plane.
 
     Args:
         model: run folder or `.keras` file; `None` is the newest run.
@@ -53,7 +53,8 @@ def draw_samples(
     grid = Path(out or runs.folder(path) / "figures" / f"samples-seed{seed}{'-drawn' * drawn}.png")
     to_grey = trained.generative.likelihood.to_grey
     plots.save_grid(grid, to_grey(samples.events if drawn else samples.mean), columns)
-    if trained.latent_dim != 2:
+    # Of two layers of one unit each, one alone is decoded.
+    if trained.latent_dim != 2 or trained.generative.prior.decoded_dim != 2:
         return [grid]
     plane = grid.with_name(f"{grid.stem}-plane.png")
     plots.save_grid(plane, to_grey(latent_plane(trained)), _PLANE)
