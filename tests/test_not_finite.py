@@ -344,6 +344,7 @@ def test_a_likelihood_that_was_not_finite_is_said_so_in_every_table(tmp_path):
     assert "NoneType" not in (tmp_path / "one" / "report.html").read_text()
     row = {"k": 3, "validation_bound": -9.0, "nll": None, "nll_error": None, "reconstruction": -8.0}
     row |= {"squared_error": 0.1, "active_units": 1, "latent_dim": 2, "seconds_per_epoch": 0.1, "eval_k": 5}
+    row["objective"] = "iwae"
     assert "| 3 | -9.00 | - | -8.00 |" in sweep.table([row])
     charts.save(tmp_path / "sweep.png", charts.sweep([row, {**row, "k": 5, "nll": 9.0}]))
     name, paper_row = next(iter(ROWS.items()))

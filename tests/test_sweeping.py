@@ -137,7 +137,7 @@ def test_what_no_k_can_be_is_refused_before_anything_is_trained(tmp_path):
 
 def test_a_number_that_is_null_is_a_dash():
     row = dict.fromkeys(("validation_bound", "nll", "nll_error", "reconstruction", "squared_error"))
-    row |= {"k": 5, "eval_k": 20, "active_units": 0, "latent_dim": 3, "seconds_per_epoch": 0.3}
+    row |= {"k": 5, "objective": "iwae", "eval_k": 20, "active_units": 0, "latent_dim": 3, "seconds_per_epoch": 0.3}
     assert sweep.table([row]).splitlines()[-1] == "| 5 | - | - | - | - | 0 of 3 | 0.3 |"
 
 
@@ -146,11 +146,22 @@ def test_the_picture_calls_the_number_what_it_is(tmp_path, monkeypatch, quantity
     """A cross-entropy of grey levels was an NLL in it, beside a table that said what it was."""
     row = {"k": 5, "validation_bound": -9.0, "nll": 8.0, "nll_error": 0.1, "reconstruction": -7.0, "squared_error": 0.1}
     row |= {"eval_k": 20, "active_units": 1, "latent_dim": 3, "seconds_per_epoch": 0.3, "quantity": quantity}
+    row["objective"] = "iwae"
     model, figures = IWAE((2, 2, 1), latent_dim=2, hidden=(3,)), {}
     monkeypatch.setattr(runs, "load_model", lambda _: model)
     monkeypatch.setattr(charts, "save", lambda path, figure: figures.update({path.name: figure}))
     sweep._write(tmp_path, [row])
     assert [text.get_text() for text in figures["sweep.png"].legends[0].get_texts()][1].endswith(f"= {said}")
+
+
+@pytest.mark.parametrize(("objective", "said"), [("iwae", "L_K"), ("elbo", "of elbo"), ("jvi", "of jvi")])
+def test_a_validation_bound_is_that_of_the_objective(objective, said):
+    """Of whatever was climbed it was called L_K, which an ELBO is at no K."""
+    row = {"k": 5, "objective": objective, "validation_bound": -9.0, "nll": 8.0, "nll_error": 0.1, "eval_k": 20}
+    row |= {"reconstruction": -7.0, "squared_error": 0.1, "active_units": 1, "latent_dim": 3, "seconds_per_epoch": 0.3}
+    assert sweep.table([row]).split(" | ")[1] == f"validation bound {said}"
+    label = charts.sweep([row]).legends[0].get_texts()[0].get_text()
+    assert label.replace("$", "") == f"validation bound {said}"
 
 
 def test_time_left_is_a_line_in_k():

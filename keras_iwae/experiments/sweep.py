@@ -61,12 +61,13 @@ def sweep(
             after the other. The numbers are the same, but for those of time.
 
     Returns:
-        a row for each K, the smallest first, all in nats but where the name says otherwise: `k`, `validation_bound`
-        (L_K of training, on the validation images), `nll`, `nll_error`, `reconstruction`, `squared_error` (a pixel),
-        `active_units`, `latent_dim`, `seconds_per_epoch` (median), `epochs`, `eval_k` and `num_examples`.
+        a row for each K, the smallest first, all in nats but where the name says otherwise: `k`, `objective`,
+        `validation_bound` (of the objective, on the validation images: L_K if that is "iwae"), `nll`, `nll_error`,
+        `reconstruction`, `squared_error` (a pixel), `active_units`, `latent_dim`, `seconds_per_epoch` (median),
+        `epochs`, `eval_k` and `num_examples`.
 
     Raises:
-        ValueError: if a number is out of range, if training has no bound L_K to measure, or if a folder in `out` holds
+        ValueError: if a number is out of range, if training has no log weights, or if a folder in `out` holds
             a run with other settings or of other examples. Of jobs, when all have ended, if one of them ended with
             an error.
     """
@@ -115,7 +116,7 @@ def _one(
 ) -> tuple[dict, bool]:
     """The row of a K, and whether all of it was found here and now."""
     fresh = _finish_training(out / f"k{k}", configs[k])
-    row, measured = _measure(out / f"k{k}", k, eval_k, limit, verbose)
+    row, measured = _measure(out / f"k{k}", k, configs[k].settings["objective"], eval_k, limit, verbose)
     return row, fresh and measured
 
 
@@ -160,7 +161,7 @@ def _finish_training(run: Path, config: ExperimentConfig) -> bool:
     return False
 
 
-def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -> tuple[dict, bool]:
+def _measure(run: Path, k: int, objective: str, eval_k: int, limit: int | None, verbose: bool) -> tuple[dict, bool]:
     """A row of the table, and whether the NLL had to be found for it."""
     history = runs.read_history(run)
     if not history:
@@ -169,6 +170,7 @@ def _measure(run: Path, k: int, eval_k: int, limit: int | None, verbose: bool) -
     found = latents(runs.load_model(run), images[:_RECONSTRUCTED])
     row = {
         "k": k,
+        "objective": objective,
         "validation_bound": history[-1]["val_bound"],
         "nll": record["nll"],
         "quantity": record["quantity"],
@@ -218,7 +220,7 @@ def table(rows: Sequence[dict]) -> str:
     """The rows of a sweep as Markdown."""
     heads = [
         "K",
-        "validation bound L_K",
+        f"validation bound {'L_K' if rows[0]['objective'] == 'iwae' else 'of ' + rows[0]['objective']}",
         f"test {quantity_name(rows[0])}, K = {rows[0]['eval_k']}",
         "E_q log p(x\\|z)",
         "squared error",

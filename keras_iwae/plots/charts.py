@@ -190,12 +190,14 @@ def sweep(rows: Sequence[Mapping], quantity: str = "NLL") -> Figure:
     """Validation bound, test bounds and seconds an epoch against K, log axis, time on an axis of its own.
 
     Args:
-        rows: for each K `k`, `validation_bound` and `nll` in nats, `nll_error` and `seconds_per_epoch`.
+        rows: for each K `k`, `objective`, `validation_bound` and `nll` in nats, `nll_error`, `eval_k` and
+            `seconds_per_epoch`.
         quantity: what `nll` is called.
     """
     figure, (axes,) = _panels(1, 1, 6.6, 4.0)
     ks = [row["k"] for row in rows]
-    axes.plot(ks, [row["validation_bound"] for row in rows], "o-", color=_BLUE, label="validation bound $L_K$")
+    climbed = "$L_K$" if rows[0]["objective"] == "iwae" else f"of {verbatim(rows[0]['objective'])}"
+    axes.plot(ks, [row["validation_bound"] for row in rows], "o-", color=_BLUE, label=f"validation bound {climbed}")
     axes.errorbar(
         ks,
         # Null where it was not finite: a gap in the line.
