@@ -599,6 +599,22 @@ def test_a_soak_sees_what_goes_wrong():
     assert "refused without 'max_rows'" in soak.refused(refusing, "sample", request, "max_rows")
 
 
+def test_a_soak_that_leaks_or_goes_wrong_fails():
+    found = {"faults": [], "memory_warm_mib": 1000.0, "memory_end_mib": 1090.0}
+    soak.check(found, quick=False)
+    soak.check({**found, "memory_end_mib": 2000.0}, quick=True)
+    with pytest.raises(ValueError, match="memory grew from 1,000 MiB to 2,000 MiB"):
+        soak.check({**found, "memory_end_mib": 2000.0}, quick=False)
+    with pytest.raises(ValueError, match="1 kinds of requests went wrong: encode: not refused"):
+        soak.check({**found, "faults": ["encode: not refused"]}, quick=True)
+
+
+def test_bad_requests_are_of_flat_events_too():
+    shapes = [np.shape(value) for _, request, _ in soak.bad_requests((5,), 3, None) for value in request.values()]
+    assert (2, 5) in shapes
+    assert (2, 10) in shapes
+
+
 def test_jobs_are_held_to_the_numbers_and_the_time_of_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr(_timing, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(jobs, "products", lambda processes, threads, count: {1: 8.0, 2: 6.0}[processes])
