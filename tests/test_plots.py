@@ -65,6 +65,52 @@ def test_side_by_side_alternates():
     assert pairs[:, 0, 0, 0].tolist() == [0.0, 1.0] * 3
 
 
+DRAWING = {
+    "side_by_side": ("reconstructions", lambda: plots.side_by_side(np.zeros((2, 4)), np.zeros((3, 4)))),
+    "latent_map": ("images", lambda: charts.latent_map(np.zeros((3, 2)), np.zeros((2, 4)), ("a", "b"))),
+    "active_units, no layer": ("variances", lambda: charts.active_units([], 0.01)),
+    "active_units, threshold": ("threshold", lambda: charts.active_units([np.ones(3)], 0.0)),
+    "units": ("means", lambda: charts.units(None, [], [])),
+    "bounds": ("values", lambda: charts.bounds({})),
+    "sweep": ("rows", lambda: charts.sweep([])),
+    "sample_grids": ("images", lambda: charts.sample_grids({})),
+}
+
+
+@pytest.mark.parametrize(("name", "draw"), DRAWING.values(), ids=DRAWING)
+def test_what_there_is_nothing_to_draw_of_is_refused_by_name(name, draw):
+    with pytest.raises(ValueError, match=rf"`{name}`\. Expected"):
+        draw()
+
+
+NO_HISTORY = {
+    "nothing": {},
+    "no metric": {"epoch": [1.0], "seconds": [2.0]},
+    "no epochs": {"bound": []},
+    "other lengths": {"epoch": [1.0, 2.0], "bound": [-3.0]},
+    "no columns": None,
+}
+
+
+@pytest.mark.parametrize("history", NO_HISTORY.values(), ids=NO_HISTORY)
+def test_what_is_no_history_is_refused(history, tmp_path):
+    for draw in (charts.training_curves, lambda found: plots.save_curves(tmp_path / "x.png", found)):
+        with pytest.raises(ValueError, match=r"`history`\. Expected columns by name"):
+            draw(history)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_history_of_a_fit_is_drawn_from_epoch_1(tmp_path):
+    history = {"loss": [3.0, 2.0], "bound": [-3.0, -2.0], "val_bound": [-4.0, -3.0]}
+    (panel,) = charts.training_curves(history).axes
+    assert [line.get_xdata().tolist() for line in panel.lines] == [[1, 2]] * 2
+    for count, columns in ((1, history), (2, {"loss": [3.0], "elbo": [-3.0]})):
+        plots.save_curves(tmp_path / "x.png", columns)
+        assert imread(tmp_path / "x.png").shape == (320, 400 * count, 4)
+    assert charts.drawn_metrics({"discrimination": [-1.4], "elbo": [1.0]}) == ["elbo", "discrimination"]
+
+
 @pytest.mark.slow
 def test_files_show_what_was_given(tmp_path):
     plots.save_grid(tmp_path / "grid.png", np.array([[0.0, 1.0, 1.0, 0.0]]), columns=1)

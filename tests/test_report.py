@@ -264,9 +264,9 @@ CURVES = {
     "iwae": (["loss", "bound", "elbo", "kl"], "at the end bound -7.0 nats, validation bound -9.0 nats", "the KL"),
     "autoencoder": (["loss", "reconstruction"], "at the end loss -7.0 nats, validation loss -9.0 nats", "the loss"),
     "adversarial": (
-        ["loss", "elbo", "kl"],
+        ["loss", "elbo", "kl", "discrimination"],
         "at the end ELBO -7.0 nats, validation ELBO -9.0 nats",
-        "the KL and the loss",
+        "the KL, the discrimination and the loss",
     ),
 }
 

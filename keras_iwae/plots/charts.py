@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from keras_iwae.foundation import replacing
-from keras_iwae.plots.images import as_pictures, image_grid
+from keras_iwae.foundation import MARK, check_positive, check_several, replacing
+from keras_iwae.plots.images import as_pictures, curves_of, image_grid
 from keras_iwae.plots.labels import verbatim
 
 _INK, _BLUE, _RED, _GREY = "#222222", "#1f5a99", "#b5452c", "#9a9a9a"
@@ -21,6 +21,7 @@ _METRICS = {
     "elbo": "ELBO, nats",
     "reconstruction": "Reconstruction, nats",
     "kl": "KL, nats",
+    "discrimination": "Discrimination, nats",
     "ess": "Effective samples",
     "beta": "Beta",
     "loss": "Loss, nats",
@@ -49,12 +50,16 @@ def drawn_metrics(history: Mapping[str, Sequence[float]]) -> list[str]:
 
 
 def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Each training metric against epochs, with its validation value where there is one.
+    """The training metrics of this package's models against epochs, with their validation values where there are any.
 
     Args:
-        history: columns of the training history by name; `epoch` counts from 1, `val_NAME` goes with NAME.
+        history: columns of the training history by name, as `fit` gives them in its `history`; `epoch` counts from 1,
+            and does so without such a column, `val_NAME` goes with NAME.
+
+    Raises:
+        ValueError: if `history` has no metric to draw, or columns of different lengths.
     """
-    names = drawn_metrics(history)
+    history, names = curves_of(history, drawn_metrics)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, panels = _panels(rows, columns, 3.4 * columns, 2.3 * rows)
@@ -82,7 +87,7 @@ def bounds(values: Mapping[int, float]) -> Figure:
         values: L_k in nats for each k.
     """
     figure, (axes,) = _panels(1, 1, 5.2, 3.0)
-    ks = sorted(values)
+    ks = sorted(check_several("values", values))
     axes.plot(ks, [values[k] for k in ks], "o-", color=_BLUE, markersize=4)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -98,7 +103,11 @@ def active_units(variances: Sequence[np.ndarray], threshold: float) -> Figure:
     Args:
         variances: for each layer, the variance of each unit's posterior mean over images, `[D_l]`.
         threshold: the variance above which a unit is active.
+
+    Raises:
+        ValueError: if there is no layer, or `threshold` is no number above 0.
     """
+    threshold, variances = check_positive("threshold", threshold), check_several("variances", variances)
     figure, panels = _panels(1, len(variances), 4.2 * len(variances) + 1.0, 2.8)
     for i, (axes, layer) in enumerate(zip(panels, variances, strict=True)):
         # Units that do not move at all have no logarithm.
@@ -135,6 +144,7 @@ def units(kls: Sequence[np.ndarray] | None, means: Sequence[np.ndarray], stds: S
             the prior's mean.
         stds: for each layer their standard deviations, in prior standard deviations.
     """
+    check_several("means", means)
     figure, panels = _panels(1, 1 if kls is None else 2, 5.0 if kls is None else 9.2, 2.8)
     begin = 0
     for i, (mean, std) in enumerate(zip(means, stds, strict=True)):
@@ -165,7 +175,12 @@ def latent_map(points: np.ndarray, images: np.ndarray, labels: tuple[str, str]) 
         points: `[N, 2]`.
         images: grey levels in [0, 1], `[N, ...]`, flat or not.
         labels: what the two axes are.
+
+    Raises:
+        ValueError: if there are not as many images as points, or no points.
     """
+    if not len(points) or len(points) != len(images):
+        raise ValueError(f"{MARK}images`. Expected one for each of {len(points)} points. Received: {len(images)}")
     figure, (axes,) = _panels(1, 1, 6.4, 6.0)
     axes.scatter(points[:, 0], points[:, 1], s=3, color=_GREY, alpha=0.5, linewidths=0)
     pictures, spread = as_pictures(images), np.ptp(points, axis=0) + 1e-12
@@ -194,6 +209,7 @@ def sweep(rows: Sequence[Mapping], quantity: str = "NLL") -> Figure:
             `seconds_per_epoch`.
         quantity: what `nll` is called.
     """
+    rows = check_several("rows", rows)
     figure, (axes,) = _panels(1, 1, 6.6, 4.0)
     ks = [row["k"] for row in rows]
     climbed = "$L_K$" if rows[0]["objective"] == "iwae" else f"of {verbatim(rows[0]['objective'])}"
@@ -232,6 +248,7 @@ def sample_grids(images: Mapping[str, np.ndarray], columns: int = 8) -> Figure:
         images: for each title grey levels in [0, 1], `[N, ...]`.
         columns: images in a row of each grid.
     """
+    check_several("images", images)
     figure, panels = _panels(1, len(images), 2.6 * len(images), 2.9)
     for axes, (title, pictures) in zip(panels, images.items(), strict=True):
         axes.imshow(image_grid(pictures, columns), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")

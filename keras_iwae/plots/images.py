@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -83,21 +83,58 @@ def save_grid(path: str | os.PathLike, images: np.ndarray, columns: int = 10) ->
 
 
 def side_by_side(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """Each original followed by its reconstruction, `[2N, ...]`: in a grid of 2m columns, m pairs a row."""
+    """Each original followed by its reconstruction, `[2N, ...]`: in a grid of 2m columns, m pairs a row.
+
+    Raises:
+        ValueError: if they are not as many, of one shape.
+    """
+    if np.shape(originals) != np.shape(reconstructions):
+        expected = f"{MARK}reconstructions`. Expected as many as originals, of their shape"
+        raise ValueError(f"{expected}, {np.shape(originals)}. Received: {np.shape(reconstructions)}")
     return np.stack([originals, reconstructions], axis=1).reshape(-1, *np.shape(originals)[1:])
+
+
+def curves_of(
+    history: Mapping[str, Sequence[float]], select: Callable[[Mapping], list[str]]
+) -> tuple[dict[str, Sequence[float]], list[str]]:
+    """The columns of a history, with epochs counted from 1 where it has none, and the names that `select` draws of it.
+
+    Raises:
+        ValueError: if it has none to draw, or columns are of different lengths, or empty.
+    """
+    columns = {name: history[name] for name in history} if hasattr(history, "keys") else {}
+    lengths, names = {name: np.size(column) for name, column in columns.items()}, select(columns)
+    if not names or len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(
+            f"{MARK}history`. Expected columns by name, of a number for each epoch, a metric among them, as `fit` has "
+            f"them in its `history`. Received: {f'columns of lengths {lengths}' if lengths else repr(history)}"
+        )
+    return {"epoch": range(1, lengths[names[0]] + 1), **columns}, names
+
+
+def _metrics(columns: Mapping[str, Sequence[float]]) -> list[str]:
+    left_out = {"epoch", "seconds"} | ({"loss"} if "bound" in columns else set())
+    return [name for name in columns if name not in left_out and not name.startswith("val_")]
 
 
 def save_curves(path: str | os.PathLike, history: Mapping[str, Sequence[float]]) -> None:
     """Draw every training metric against epochs, with its validation value where `history` has one, as a PNG.
 
+    The loss is drawn where there is no bound alone.
+
     Args:
         path: the file to write.
-        history: columns of the training history by name; `epoch` counts from 1, `val_NAME` goes with NAME.
+        history: columns of the training history by name, as `fit` gives them in its `history`; `epoch` counts from 1,
+            and does so without such a column, `val_NAME` goes with NAME.
+
+    Raises:
+        ValueError: if `path` is no name of a PNG file, or `history` has no metric to draw, or columns of different
+            lengths.
     """
     from matplotlib.figure import Figure
 
     path = check_ending("path", path, ".png")
-    names = [name for name in history if name not in ("epoch", "seconds", "loss") and not name.startswith("val_")]
+    history, names = curves_of(history, _metrics)
     titles = {
         "bound": "bound (nats)",
         "elbo": "ELBO (nats)",

@@ -130,8 +130,9 @@ def _curves(folder: Path, settings: Mapping) -> dict:
     judged = next((name for name in ("bound", "elbo") if name in columns), "loss")
     ends = [name for name in (judged, f"val_{judged}") if name in columns]
     last = ", ".join(f"{numbers.readable(name)} {nats(columns[name][-1], '.1f')}" for name in ends)
-    less = [name for name in ("kl", "loss") if name in charts.drawn_metrics(columns)]
-    but = f" but for {' and '.join(f'the {numbers.readable(name)}' for name in less)}" if less else ""
+    names = ("kl", "discrimination", "loss")
+    less = [f"the {numbers.readable(name)}" for name in names if name in charts.drawn_metrics(columns)]
+    but = f" but for {' and '.join(filter(None, (', '.join(less[:-1]), less[-1])))}" if less else ""
     more = f", and more is better{but}" if numbers.more_is_better(settings) else ""
     return {
         "picture": chart(
