@@ -56,12 +56,14 @@ class CompiledModel(KeepsGraphs, keras.Model):
         """As `keras.Model.save`, of files that end in .keras: of the older format a model cannot be made again.
 
         Raises:
-            ValueError: which names `filepath`.
+            ValueError: which names `filepath`, or the part with a layer that no configuration says as it is now.
         """
         # To the Hub, or to a folder.
         elsewhere = str(filepath).startswith("hf://") or kwargs.get("zipped") is False
         if not elsewhere and not str(filepath).endswith(".keras"):
             raise ValueError(f"{MARK}filepath`. Expected a file that ends in .keras. Received: {filepath}")
+        # What is refused there is so before Keras opens the file, which it would leave behind.
+        self.get_config()
         return super().save(filepath, *args, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
@@ -100,7 +102,7 @@ class CompiledModel(KeepsGraphs, keras.Model):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
 
         What was done to a layer before, as another activation, `enable_lora` or `adapt`, holds for steps, evaluations
-        and exports from here on.
+        and exports from here on, and is saved of a network that was given; `save` refuses what it has no words for.
 
         Args:
             optimizer: a Keras optimizer, by name or object.

@@ -174,16 +174,6 @@ def check_inputs(posterior: Posterior, inputs: dict) -> None:
         )
 
 
-def as_config(part):
-    """A layer as it is saved; itself where it cannot be, which only matters to whoever saves it."""
-    if not isinstance(part, keras.Layer):
-        return part
-    try:
-        return keras.saving.serialize_keras_object(part)
-    except NotImplementedError:
-        return part
-
-
 def _plain(inputs: dict) -> bool:
     return inputs["encoding"] == "identity" and inputs["missing"] is None
 

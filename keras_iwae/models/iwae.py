@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_iwae.bounds import LogTerms, bound_gradients, check_contract, estimators, objectives
 from keras_iwae.foundation import check_integer, check_key, effective_sample_size, having_rows
 from keras_iwae.likelihoods import Likelihood, SelfMasking
-from keras_iwae.models.components import as_config
+from keras_iwae.models.as_made import as_given
 from keras_iwae.models.given import ELSEWHERE, build_at_once
 from keras_iwae.models.latent_model import LatentModel
 from keras_iwae.models.legal_training import check_backward_path, check_prior, check_samples, check_training
@@ -144,8 +144,8 @@ class IWAE(LatentModel):
             estimator=estimator,
             backward_samples=self.backward_samples,
             kl_warmup_steps=self.kl_warmup_steps,
-            missingness=as_config(missingness),
-            prior=as_config(prior),
+            missingness=as_given(missingness),
+            prior=as_given(prior),
         )
         check_training(self, estimator, asked)
         self.beta_logit = None

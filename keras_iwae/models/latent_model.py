@@ -21,8 +21,9 @@ from keras_iwae.foundation import (
     key_for,
 )
 from keras_iwae.likelihoods import Likelihood, SelfMasking
+from keras_iwae.models.as_made import AsMade, as_given
 from keras_iwae.models.compiled import refuse_unheard
-from keras_iwae.models.components import as_config, make_components
+from keras_iwae.models.components import make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.given import refuse_shared
@@ -127,12 +128,12 @@ class LatentModel(FixedArguments, StreamingModel):
             hidden=hidden,
             activation=activation and keras.activations.serialize(keras.activations.get(activation)),
             num_samples=self.num_samples,
-            posterior=as_config(posterior),
-            likelihood=as_config(likelihood),
+            posterior=as_given(posterior),
+            likelihood=as_given(likelihood),
             missing=missing,
             mask_input=mask_input,
-            encoder=as_config(encoder),
-            decoder=as_config(decoder),
+            encoder=as_given(encoder),
+            decoder=as_given(decoder),
             seed=self.seed,
         )
         self._start_stream()
@@ -154,6 +155,7 @@ class LatentModel(FixedArguments, StreamingModel):
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
         self.generative.build((None, self.latent_dim))
+        self._as_made = AsMade(self)
         check_contract(self.posterior, self.event_shape)
         priors.check_contract(self.generative.prior)
         self._check_kept()
@@ -274,12 +276,7 @@ class LatentModel(FixedArguments, StreamingModel):
 
     def get_config(self):
         refuse_shared(self)
-        # For a network that cannot be saved this raises what Keras has to say of it.
-        own = {
-            name: keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value
-            for name, value in vars(self._made_with).items()
-        }
-        config = {**super().get_config(), **own}
+        config = {**super().get_config(), **self._as_made.config(self)}
         if not all(layer.trainable for layer in self._flatten_layers()):
             config["trainable_layers"] = [bool(layer.trainable) for layer in self._flatten_layers()]
         return config

@@ -14,7 +14,7 @@ def refuse_activity_regularizers(model: keras.Model) -> None:
     Raises:
         ValueError: it names the part of the model and the layer.
     """
-    for argument, part in _parts(model):
+    for argument, part in parts_of(model):
         for layer in part._flatten_layers():
             if layer.activity_regularizer is not None:
                 raise _of_activations(argument, f"{layer.name} with an activity_regularizer")
@@ -26,7 +26,7 @@ def of_weights(model: keras.Model) -> tf.Tensor:
     Raises:
         ValueError: if a layer has added a loss in the forward pass; it names the part of the model and the layer.
     """
-    for argument, part in _parts(model):
+    for argument, part in parts_of(model):
         for layer in part._flatten_layers():
             # As the last call left them.
             if layer._losses:
@@ -34,7 +34,7 @@ def of_weights(model: keras.Model) -> tf.Tensor:
     return tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in model.losses)])
 
 
-def _parts(model: keras.Model) -> Iterator[tuple[str, keras.Layer]]:
+def parts_of(model: keras.Model) -> Iterator[tuple[str, keras.Layer]]:
     """What may hold layers of a user's own, by the name that the user knows it by, the narrowest first."""
     posterior, generative = model.posterior, model.generative
     encoder = getattr(posterior, "encoder", None)
