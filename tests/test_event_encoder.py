@@ -34,6 +34,14 @@ def test_units_of_each_encoding():
     np.testing.assert_array_equal(seen(full * np.float32(1.0 - 1e-6), encoding="one_hot", levels=4), hot)
 
 
+def test_an_encoder_that_encodes_already_is_taken_as_it_is():
+    given = EventEncoder(keras.layers.Dense(4), "log1p", missing="nan", mask_input=True)
+    settings = {"likelihood": "poisson", "missing": "nan", "mask_input": True}
+    model = IWAE(6, 2, (4,), num_samples=2, **settings, encoder=given)
+    assert model.posterior.encoder is given
+    assert IWAE.from_config(model.get_config()).posterior.encoder.encoder.units == 4
+
+
 def test_zeros_in_the_place_of_gaps_and_the_mask_behind_the_last_axis():
     np.testing.assert_array_equal(seen(missing="nan"), [[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])
     both = [[0.0, 1.0, 2.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, 3.0, 1.0]]

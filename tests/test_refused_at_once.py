@@ -170,6 +170,12 @@ REFUSED = {
         lambda m, f: IWAE(**SMALL, likelihood=WholeEvents()),
         "`likelihood`. Expected .*shape .N, 6",
     ),
+    "an encoder that encodes otherwise": (
+        lambda m, f: IWAE(
+            6, 2, (8,), likelihood="poisson", encoder=networks.EventEncoder(keras.layers.Dense(4), missing="nan")
+        ),
+        r"`encoder`. Expected the network alone, or an EventEncoder\(network, encoding='log1p'\).*missing='nan'",
+    ),
     "what is no model": (lambda m, f: export_saved_model(keras.Sequential(), f), "`model`. Expected an IWAE"),
     "a path that is a file": (lambda m, f: export_saved_model(m, f / "file"), "`path`. Expected a folder"),
     "a path below a file": (lambda m, f: export_saved_model(m, f / "file" / "a"), "`path`. Expected a folder"),

@@ -151,9 +151,15 @@ def encoder_inputs(likelihood: Likelihood, missing: str | None, mask_input: bool
 
 
 def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict) -> keras.Layer:
-    """The encoder behind what turns events into its inputs, where there is anything to turn, or features to flatten."""
-    plain = _plain(inputs)
-    if plain and len(networks.output_shape(encoder, (None, *event_shape), "encoder")) == 2:
+    """The encoder behind what turns events into its inputs, where there is anything to turn, or features to flatten.
+
+    Raises:
+        ValueError: if it is an `EventEncoder` that turns them into others.
+    """
+    if isinstance(encoder, networks.EventEncoder):
+        _check_seen("encoder", encoder, inputs, "the network alone, or an EventEncoder(network, ")
+        return encoder
+    if _plain(inputs) and len(networks.output_shape(encoder, (None, *event_shape), "encoder")) == 2:
         return encoder
     return networks.EventEncoder(encoder, **inputs, name="event_encoder")
 
@@ -165,12 +171,18 @@ def check_inputs(posterior: Posterior, inputs: dict) -> None:
         ValueError: which says how to wrap the encoder.
     """
     encoder = getattr(posterior, "encoder", None)
+    _check_seen("posterior", encoder, inputs, "one whose encoder is an EventEncoder(encoder, ")
+
+
+def _check_seen(argument: str, encoder: Any, inputs: dict, expected: str) -> None:
     seen = {name: getattr(encoder, name, None) for name in inputs}
     if not _plain(inputs) and seen != inputs:
         told = ", ".join(f"{name}={value!r}" for name, value in inputs.items() if value)
+        own = ", ".join(f"{name}={value!r}" for name, value in seen.items() if value)
+        received = f"the encoder {encoder.name}, with {own or 'none of these'}" if encoder is not None else "no encoder"
         raise ValueError(
-            "Invalid value received for `posterior`. Expected one whose encoder is an EventEncoder(encoder, "
-            f"{told}), as this likelihood and `missing` ask for. Received: one with the encoder {encoder!r}"
+            f"{MARK}{argument}`. Expected {expected}{told}), as this likelihood and `missing` ask for. "
+            f"Received: {received}"
         )
 
 
