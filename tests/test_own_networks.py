@@ -10,6 +10,7 @@ from keras_iwae import AVB, IWAE
 from keras_iwae.likelihoods import CategoricalLikelihood, GaussianLikelihood, MixedLikelihood, PoissonLikelihood
 from keras_iwae.models import GenerativeModel
 from keras_iwae.models.components import POSTERIORS
+from keras_iwae.models.output_bias import start_from
 from keras_iwae.networks import EventEncoder, output_shape
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
 from keras_iwae.priors import StandardNormalPrior
@@ -425,6 +426,26 @@ def test_a_last_activation_of_any_kind_is_seen(name, bias):
     with pytest.raises(ValueError, match=f"which gives {BOUNDED[name]}"):
         generative(pairs(6, None, name), GaussianLikelihood(scale="example"))
     generative(pairs(6, name, None), GaussianLikelihood(scale="example"))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [keras.layers.Dense(4, "tanh"), keras.layers.Dense(6, "sigmoid")],
+        [keras.layers.Dense(6, use_bias=False)],
+    ],
+)
+def test_what_is_no_output_bias_is_not_set_to_a_mean(layers):
+    latent_dim = 2 if len(layers) > 1 else 1
+    made = GenerativeModel(
+        keras.Sequential(layers), StandardNormalPrior(latent_dim), GaussianLikelihood(scale=0.1), (6,)
+    )
+    made.build((None, latent_dim))
+    before = made.get_weights()
+    with pytest.raises(ValueError, match=r"`decoder`. Expected .* a bias that nothing follows.*sequential"):
+        start_from(made, np.array([0.1, 0.2, 0.3, 0.05, 0.9, 0.5]))
+    for now, then in zip(made.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ class LatentModel(FixedArguments, StreamingModel):
 
         Raises:
             ValueError: if the shape is another, a mean lies outside the range of the values, or if a decoder that gives
-                the parameters itself has as its last trainable weight no bias of their size.
+                the parameters itself has as its last trainable weight no bias of their size that nothing follows.
 
         Example:
             >>> model = IWAE((8, 8, 1))

@@ -12,6 +12,9 @@ from keras_iwae.models.generative import GenerativeModel
 
 # Means at the ends of a range are moved inwards, in shares of it.
 _NEAR = 0.05
+# Draws of the latents that a decoder's parameters are looked at for, and how far half floats round these.
+_PROBED = 64
+_ROUNDING = 0.02
 
 
 def start_from(generative: GenerativeModel, mean_image: Any) -> None:
@@ -23,8 +26,8 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
 
     Raises:
         ValueError: if the shape is another, a mean lies outside the range of the values, or if a decoder that gives the
-            parameters itself has as its last trainable weight no bias of their size, or a likelihood of the user's own
-            has another mean.
+            parameters itself has as its last trainable weight no bias of their size that nothing follows, or a
+            likelihood of the user's own has another mean.
     """
     likelihood, shape = generative.likelihood, generative.event_shape
     given = np.asanyarray(mean_image)
@@ -47,7 +50,23 @@ def start_from(generative: GenerativeModel, mean_image: Any) -> None:
             f"{MARK}decoder`. Expected a last weight with {size} values, one for each parameter, as "
             f"`keras_iwae.networks.PixelBias` has. Received: {weights[-1].shape if weights else 'no weights'}"
         )
-    weights[-1].assign(likelihood.parameters_of_mean(mean).reshape(weights[-1].shape))
+    _assign_bias(generative, weights[-1], likelihood.parameters_of_mean(mean).reshape(weights[-1].shape))
+
+
+def _assign_bias(generative: GenerativeModel, weight: Any, value: np.ndarray) -> None:
+    """Give a weight this value, and the old one back where the parameters do not follow it, whatever the latents."""
+    old, latents = weight.numpy(), tf.random.stateless_normal([_PROBED, generative.latent_dim], [0, 0])
+    before = generative(latents).numpy()
+    weight.assign(value)
+    wanted = before + (value - old).reshape(before.shape[1:])
+    # Of what is in the weight by then: half floats round it.
+    if np.abs(generative(latents).numpy() - wanted).max() > _ROUNDING * max(np.abs(before).max(), np.abs(wanted).max()):
+        weight.assign(old)
+        raise ValueError(
+            f"{MARK}decoder`. Expected one whose last trainable weight is a bias that nothing follows, as "
+            "`keras_iwae.networks.PixelBias`: without a last activation, that is. Received: "
+            f"{generative.decoder.name}, whose parameters do not move as its {weight.name} does"
+        )
 
 
 def _check_start(likelihood: Any, mean: np.ndarray) -> None:
