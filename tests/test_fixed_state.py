@@ -10,12 +10,13 @@ import tensorflow as tf
 from keras_iwae import AVB, CIWAE, IWAE, MIWAE, PIWAE, Renyi, dense_decoder, dense_encoder
 from keras_iwae.likelihoods import (
     LIKELIHOODS,
+    BernoulliLikelihood,
     CategoricalLikelihood,
 )
 from keras_iwae.models.components import POSTERIORS
 from keras_iwae.networks import EventEncoder, conv_decoder, conv_encoder
 from keras_iwae.posteriors import GaussianPosterior, HierarchicalPosterior
-from keras_iwae.priors import StandardNormalPrior
+from keras_iwae.priors import FlowPrior, StandardNormalPrior
 from keras_iwae.training import FusedAdam, PaperSchedule
 
 X = (np.random.default_rng(0).random((8, 6)) < 0.4).astype(np.float32)
@@ -94,6 +95,29 @@ def test_a_frozen_part_stays_frozen_and_training_goes_on(name, part, tmp_path):
     # Control: training would have moved it.
     free.train_on_batch(X)
     assert any(np.any(now != before) for now, before in zip(PARTS[part](free).get_weights(), kept, strict=True))
+
+
+MADE_FROZEN = {
+    "posterior": lambda: {"posterior": GaussianPosterior(dense(), 2, trainable=False)},
+    "decoder": lambda: {"decoder": keras.Sequential([dense(), dense(4)], trainable=False)},
+    "likelihood": lambda: {"likelihood": BernoulliLikelihood(trainable=False)},
+    "prior": lambda: {"prior": FlowPrior(2, num_layers=2, hidden=(3,), trainable=False)},
+}
+
+
+@pytest.mark.parametrize("name", MADE_FROZEN)
+def test_a_part_that_is_made_frozen_is_frozen_to_its_last_layer(name):
+    model = make(**MADE_FROZEN[name]())
+    part = model.posterior if name == "posterior" else getattr(model.generative, name)
+    assert part.weights
+    assert not any(weight.trainable for weight in part.weights)
+    assert model.trainable_variables
+    assert trainable(type(model).from_config(model.get_config())) == trainable(model)
+    if name == "posterior":
+        kept = part.get_weights()
+        model.train_on_batch(X)
+        for now, before in zip(part.get_weights(), kept, strict=True):
+            np.testing.assert_array_equal(now, before)
 
 
 @pytest.mark.slow

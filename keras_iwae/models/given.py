@@ -42,6 +42,15 @@ def refuse_shared(model: Any) -> None:
             )
 
 
+def freeze_as_given(model: Any) -> None:
+    """Freeze all that is in a layer made with `trainable=False`, by which Keras freezes its own weights alone."""
+    for layer in model._flatten_layers():
+        if not layer.trainable:
+            # Keras passes over what is set to what it is already, and does not look below.
+            for below in layer._flatten_layers(include_self=False):
+                below.trainable = False
+
+
 def build_at_once(model: Any) -> None:
     """Build a model, whose class may have a `build` of its own.
 

@@ -26,7 +26,7 @@ from keras_iwae.models.compiled import refuse_unheard
 from keras_iwae.models.components import make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
-from keras_iwae.models.given import refuse_shared
+from keras_iwae.models.given import freeze_as_given, refuse_shared
 from keras_iwae.models.named_priors import start_pseudo_inputs
 from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
@@ -155,6 +155,7 @@ class LatentModel(FixedArguments, StreamingModel):
     def build(self, input_shape=None):
         self.posterior.build((None, *self.event_shape))
         self.generative.build((None, self.latent_dim))
+        freeze_as_given(self)
         self._as_made = AsMade(self)
         check_contract(self.posterior, self.event_shape)
         priors.check_contract(self.generative.prior)
