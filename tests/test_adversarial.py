@@ -122,6 +122,28 @@ def test_beside_a_frozen_posterior_the_discriminator_climbs():
     assert np.mean(history[-5:]) > np.mean(history[:5]) + 0.05
 
 
+class Unlearned(keras.layers.Layer):
+    """A penalized layer that no gradient of the bound reaches."""
+
+    def build(self, shape):
+        self.below, self.above = keras.layers.Dense(4, kernel_regularizer="l2"), keras.layers.Dense(4, "tanh")
+        self.below.build(shape)
+        self.above.build((None, 4))
+
+    def call(self, x):
+        return self.above(tf.stop_gradient(self.below(x)))
+
+
+def test_a_weight_without_a_gradient_pays_its_penalty():
+    model = AVB(6, 2, (4,), encoder=Unlearned())
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    kernel = model.posterior.encoder.below.kernel
+    before = kernel.numpy()
+    model.train_on_batch(X.reshape(6, 6))
+    # l2 is 0.01 times the sum of squares.
+    np.testing.assert_allclose(kernel, (1.0 - 0.1 * 2.0 * 0.01) * before, rtol=1e-5)
+
+
 def log_evidence(model):
     z = np.repeat(TICKS[:, np.newaxis, np.newaxis], 3, axis=1).astype(np.float32)
     return np.logaddexp.reduce(model.generative.log_joint(X, z).numpy().astype(np.float64), axis=0) + np.log(STEP)

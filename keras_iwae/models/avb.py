@@ -144,7 +144,9 @@ class AVB(LatentModel):
         by_variable: dict[int, tf.Tensor] = {}
         parts = ((self.generative, loss), (self.posterior, loss), (self.discriminator, confusion))
         for part, of in parts:
-            found = tape.gradient(of, [variable.value for variable in part.trainable_variables])
+            sources = [variable.value for variable in part.trainable_variables]
+            # None is no number that a penalty could be added to.
+            found = tape.gradient(of, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             # Of a layer in both of the first two, either gradient is the whole.
             by_variable |= {id(v): g for v, g in zip(part.trainable_variables, found, strict=True)}
         slopes = [by_variable[id(variable)] for variable in self.trainable_variables]
