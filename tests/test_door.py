@@ -388,6 +388,10 @@ def test_a_size_beside_batches_is_refused(call, method, way):
         ("steps_per_epoch", {"x": X, "steps_per_epoch": 0}),
         ("steps_per_epoch", {"x": X, "steps_per_epoch": 2.5}),
         ("validation_steps", {"x": X, "validation_data": X, "validation_steps": 0}),
+        ("validation_data", {"x": X, "validation_data": (X, np.ones(len(X)))}),
+        ("validation_data", {"x": X, "validation_data": ({"image": X}, np.ones(len(X)))}),
+        ("validation_data", {"x": X, "validation_data": (X.tolist(), np.ones(len(X)))}),
+        ("validation_data", {"x": X, "validation_data": [X.tolist(), np.ones(len(X))]}),
         ("x", {"x": {"image": X, "sample_weight": np.ones(len(X))}}),
     ],
 )

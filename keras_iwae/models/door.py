@@ -171,7 +171,7 @@ def _rank(spec: Any) -> int | None:
 def split(element: Any, argument: str) -> tuple[Any, Any]:
     """Examples and weights, `None` where there are none, of an element: x, (x,), (x, label), (x, label, weights)."""
     weight = None
-    if isinstance(element, (tuple, list)) and not _is_nested_numbers(element):
+    if isinstance(element, (tuple, list)) and not is_nested_numbers(element):
         if not 1 <= len(element) <= 3:
             raise ValueError(
                 f"{MARK}{argument}`. Expected elements (x), (x, label) or (x, label, weights). Received: "
@@ -182,7 +182,7 @@ def split(element: Any, argument: str) -> tuple[Any, Any]:
     return _of_mapping(element, argument) if isinstance(element, Mapping) else element, weight
 
 
-def _is_nested_numbers(element: tuple | list) -> bool:
+def is_nested_numbers(element: tuple | list) -> bool:
     """Whether a list is an array written out, and not the parts of an element."""
     return isinstance(element, list) and not any(hasattr(part, "shape") for part in element)
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_iwae.foundation import MARK, is_own_class, shape_text, value_errors
 from keras_iwae.models.compiled import CompiledModel
-from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, no_weight
+from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, is_nested_numbers, no_weight
 from keras_iwae.models.passes import (
     check_ends,
     check_passes,
@@ -242,7 +242,7 @@ class CheckedModel(CompiledModel):
         """Validation data as Keras takes it: batches, or a tuple of examples, labels and weights."""
         if data is None or not isinstance(data, (tuple, list)):
             return self.door.open(data, "validation_data") if data is not None else None
-        if len(data) > 1 and data[1] is not None and getattr(data[0], "shape", ())[1:] == self.event_shape:
+        if not is_nested_numbers(data) and 1 < len(data) <= 3 and data[1] is not None:
             raise ValueError(
                 f"{MARK}validation_data`. Expected examples, or a tuple of examples, None and weights: there are no "
                 f"labels. Received: a {type(data).__name__} whose second part is a {type(data[1]).__name__}"
