@@ -411,11 +411,18 @@ def test_steps_within_a_call_of_several_are_refused_for_a_call_takes_all_of_its_
         (model.fit, {"steps_per_epoch": 4, "validation_data": endless["x"], "validation_steps": 5}, "validation_steps"),
         (model.evaluate, {"steps": 6}, "steps"),
         (model.predict, {"steps": 1}, "steps"),
+        (model.fit, {"x": {"image": X}, "batch_size": 2, "steps_per_epoch": 3}, "steps_per_epoch"),
+        (model.evaluate, {"x": {"image": X}, "batch_size": 2, "steps": 3}, "steps"),
+        (
+            model.fit,
+            {"x": X, "validation_data": [X, None, np.ones(len(X))], "validation_batch_size": 2, "validation_steps": 3},
+            "validation_steps",
+        ),
     ):
         with pytest.raises(
             ValueError, match=r"Expected a multiple of steps_per_execution = 4, .* Received: \d$"
         ) as error:
-            method(**endless, **options)
+            method(**{**endless, **options})
         one_line(error, argument)
     assert int(model.optimizer.iterations) == 0
     model.fit(**endless, steps_per_epoch=8)

@@ -75,9 +75,6 @@ class CheckedModel(CompiledModel):
         _refuse_labels(y, class_weight)
         check_batch_size(x, batch_size)
         check_passes(epochs, initial_epoch)
-        check_steps(steps_per_epoch, x, batch_size, self.steps_per_execution, "steps_per_epoch")
-        rows = validation_batch_size or batch_size
-        check_steps(validation_steps, validation_data, rows, self.steps_per_execution, "validation_steps")
         check_split(validation_split, validation_data, x)
         check_ends(x, steps_per_epoch, "x", "steps_per_epoch", epochs - initial_epoch)
         if validation_data is None and not validation_split:
@@ -91,6 +88,9 @@ class CheckedModel(CompiledModel):
             with value_errors():
                 x, weights = self._opened(x, sample_weight, "x")
                 _refuse_nothing_observed(x)
+                check_steps(steps_per_epoch, x, batch_size, self.steps_per_execution, "steps_per_epoch")
+                validation, rows = self._validation(validation_data), validation_batch_size or batch_size
+                check_steps(validation_steps, validation, rows, self.steps_per_execution, "validation_steps")
                 # In the place of labels too: without labels Keras leaves out the weights.
                 return super().fit(
                     x,
@@ -100,7 +100,7 @@ class CheckedModel(CompiledModel):
                     verbose,
                     with_stopping(callbacks, self),
                     validation_split,
-                    self._validation(validation_data),
+                    validation,
                     shuffles(x, shuffle),
                     None,
                     weights,
@@ -131,7 +131,6 @@ class CheckedModel(CompiledModel):
             ValueError: for data that is not taken, weights of the model that are not finite, and after a pass in which
                 no example had a weight above 0.
         """
-        check_steps(steps, x, batch_size, self.steps_per_execution)
         options = {"steps": steps, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         # Keras' fit evaluates what it has checked already, in the shape that it keeps.
         if "_use_cached_eval_dataset" in kwargs:
@@ -148,6 +147,7 @@ class CheckedModel(CompiledModel):
         self.check_finite()
         with value_errors():
             x, weights = self._opened(x, sample_weight, "x")
+            check_steps(steps, x, batch_size, self.steps_per_execution)
             found = super().evaluate(x, weights, batch_size, verbose, weights, **options)
         self._check_weighed("x")
         return found
@@ -160,12 +160,13 @@ class CheckedModel(CompiledModel):
         """
         refuse_over_machines(self, "predict")
         check_callbacks(callbacks)
-        check_steps(steps, x, batch_size, self.steps_per_execution)
         check_batch_size(x, batch_size)
         check_ends(x, steps, "x", "steps")
         self.check_finite()
         with value_errors():
-            found = super().predict(self.door.open(x, "x"), batch_size, verbose, steps, callbacks)
+            x = self.door.open(x, "x")
+            check_steps(steps, x, batch_size, self.steps_per_execution)
+            found = super().predict(x, batch_size, verbose, steps, callbacks)
         return self._with_means(found)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):

@@ -30,7 +30,7 @@ def check_steps(steps: Any, x: Any, batch_size: Any, steps_a_call: int, argument
 
     Args:
         steps: how many batches a pass takes, `None` for all there are.
-        x: the data, as it was given.
+        x: the data, as the door opened it.
         batch_size: examples in a batch of data that does not come in batches; `None` is Keras' 32.
         steps_a_call: the model's `steps_per_execution`.
         argument: the name that the caller knows `steps` by.
