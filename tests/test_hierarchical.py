@@ -79,6 +79,13 @@ def test_log_densities_equal_float64_arithmetic(parts, images):
     np.testing.assert_allclose(parts.generative.log_likelihood(images, z), likelihood, rtol=1e-4)
 
 
+def test_latents_of_float64_have_a_log_density_of_float32(parts):
+    z = np.random.default_rng(0).normal(size=(2, 3, 5))
+    found = parts.generative.prior.log_prob(z)
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, parts.generative.prior.log_prob(z.astype(np.float32)))
+
+
 def test_three_layers_are_a_chain(images):
     parts = make_parts((3, 2, 4))
     z, log_q = parts.posterior.sample_and_log_prob(images, 5, SEED)

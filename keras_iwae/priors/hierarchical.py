@@ -97,7 +97,7 @@ class HierarchicalPrior(Prior):
             float32 `[...]`.
         """
         check_width("latents", z, self.latent_dim)
-        layers = tf.split(z, self.latent_dims, axis=-1)
+        layers = tf.split(tf.cast(z, tf.float32), self.latent_dims, axis=-1)
         terms = [self.top.log_prob(layers[-1], training)]
         for network, below, above in zip(self.networks, layers[:-1], layers[1:], strict=True):
             terms.append(DiagonalGaussian(*network.given(above, training)).log_prob(below))
