@@ -1,5 +1,6 @@
 """What is given to a method or an endpoint and cannot be meant is refused there, by its name, and not further down."""
 
+import functools
 from dataclasses import asdict
 
 import keras
@@ -36,6 +37,7 @@ from keras_iwae.training import runs
 X = (np.random.default_rng(0).random((3, 6)) < 0.4).astype(np.float32)
 SMALL = {"event_shape": (6,), "latent_dim": 2, "hidden": (8,), "num_samples": 4}
 SEED = tf.constant([0, 1])
+LAYERS = (3, 2), ((4,),)
 NAN = np.full_like(X, np.nan)
 
 
@@ -169,6 +171,23 @@ REFUSED = {
     "other entries": (
         lambda m, f: IWAE(**SMALL, likelihood=WholeEvents()),
         "`likelihood`. Expected .*shape .N, 6",
+    ),
+    "an activation of a convolution": (lambda m, f: networks.conv_encoder(activation="no"), "`activation`. Exp.*'no'"),
+    "an activation of layers above": (
+        lambda m, f: HierarchicalPosterior(keras.layers.Dense(3), *LAYERS, activation="no"),
+        "`activation`. Expected a Keras activation.*'no'",
+    ),
+    "an activation of layers below": (
+        lambda m, f: HierarchicalPrior(*LAYERS, activation="no"),
+        "`activation`. Expected a Keras activation.*'no'",
+    ),
+    "an activation that cannot be saved": (
+        lambda m, f: IWAE(**SMALL, activation=functools.partial(tf.nn.leaky_relu, alpha=0.3)),
+        "`activation`. Expected a Keras activation.*partial",
+    ),
+    "an activation that is a layer": (
+        lambda m, f: IWAE(**SMALL, activation=keras.layers.LeakyReLU(0.2)),
+        "`activation`. Expected .*no layer. Received: .*LeakyReLU",
     ),
     "an encoder that encodes otherwise": (
         lambda m, f: IWAE(

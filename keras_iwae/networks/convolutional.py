@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_iwae.foundation import MARK, FixedArguments, check_integer
-from keras_iwae.networks.dense import dense_layers
+from keras_iwae.networks.dense import check_activation, dense_layers
 from keras_iwae.networks.initializers import glorot
 
 
@@ -26,9 +26,10 @@ def conv_encoder(
         a Keras model from `[B, H, W, C]` to `[B, units]`.
 
     Raises:
-        ValueError: if `filters` or `units` are no positive integers.
+        ValueError: if `filters` or `units` are no positive integers, or there is no such activation.
     """
     filters, units = _filters(filters), check_integer("units", units)
+    check_activation("activation", activation)
     convolutions = [
         keras.layers.Conv2D(f, 3, 2, "same", activation=activation, kernel_initializer=glorot(seed, i), dtype=dtype)
         for i, f in enumerate(filters)
@@ -61,7 +62,8 @@ def conv_decoder(
         a Keras model from `[N, D]` to the parameters of a likelihood, `[N, H, W, C]`, or `[N, H, W, C, P]` for P > 1.
 
     Raises:
-        ValueError: if `event_shape` is not `(H, W, C)`, or another number is no positive integer.
+        ValueError: if `event_shape` is not `(H, W, C)`, another number is no positive integer, or there is no such
+            activation.
     """
     sizes = tuple(event_shape) if np.iterable(event_shape) else ()
     if len(sizes) != 3:

@@ -10,17 +10,21 @@ from keras_iwae.networks.initializers import glorot
 
 
 def check_activation(argument: str, activation: object) -> None:
-    """Refuse what Keras takes for no activation.
+    """Refuse what Keras takes for no activation or cannot save, and a layer, which all that it is given to would share.
 
     Raises:
         ValueError: which names `argument`.
     """
     try:
-        keras.activations.get(activation)
-    except (ValueError, TypeError) as error:
+        keras.activations.serialize(keras.activations.get(activation))
+        known = not isinstance(activation, keras.Layer)
+    except (ValueError, TypeError):
+        known = False
+    if not known:
         raise ValueError(
-            f"{MARK}{argument}`. Expected a Keras activation, by name or callable. Received: {activation!r}"
-        ) from error
+            f"{MARK}{argument}`. Expected a Keras activation, by name or callable: a function, and no layer. Received: "
+            f"{activation!r}"
+        )
 
 
 def checked_units(hidden: Sequence[int]) -> list[int]:
@@ -58,7 +62,7 @@ def dense_encoder(
         a Keras model from `[B, *event_shape]` to `[B, hidden[-1]]`.
 
     Raises:
-        ValueError: if `hidden` is empty or holds anything but positive integers.
+        ValueError: if `hidden` is empty or holds anything but positive integers, or there is no such activation.
 
     Example:
         >>> dense_encoder((200, 100))(np.zeros((5, 28, 28, 1))).shape
@@ -84,7 +88,7 @@ def dense_decoder(
         a Keras model from `[N, D]` to features `[N, hidden[-1]]`.
 
     Raises:
-        ValueError: if `hidden` is empty or holds anything but positive integers.
+        ValueError: if `hidden` is empty or holds anything but positive integers, or there is no such activation.
 
     Example:
         >>> dense_decoder((100, 200))(np.zeros((5, 50))).shape

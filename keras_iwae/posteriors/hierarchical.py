@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_iwae.foundation import DiagonalGaussian, check_integer
-from keras_iwae.networks import GaussianNetwork, checked_networks, checked_sizes, dense_gaussians
+from keras_iwae.networks import GaussianNetwork, check_activation, checked_networks, checked_sizes, dense_gaussians
 from keras_iwae.posteriors.base import Posterior
 
 tfd = tfp.distributions
@@ -129,7 +129,8 @@ class HierarchicalPosterior(Posterior):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, or a size is no positive integer.
+        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, a size is no positive integer, or there
+            is no such activation.
 
     Example:
         >>> posterior = HierarchicalPosterior(dense_encoder(), (100, 50), ((100, 100),))
@@ -156,6 +157,7 @@ class HierarchicalPosterior(Posterior):
         self.latent_dims = tuple(check_integer("latent_dims", size) for size in checked_sizes(latent_dims))
         self.latent_dim = sum(self.latent_dims)
         self.hidden, self.seed = checked_networks(hidden), seed
+        check_activation("activation", activation)
         self.activation = keras.activations.get(activation)
         self.bottom = GaussianNetwork(encoder, self.latent_dims[0], seed, dtype=self.dtype_policy, name="bottom")
         self.networks = tuple(dense_gaussians(self.latent_dims[1:], self.hidden, activation, seed, self.dtype_policy))

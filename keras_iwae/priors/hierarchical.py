@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, DiagonalGaussian, check_integer, check_width
-from keras_iwae.networks import checked_networks, checked_sizes, dense_gaussians
+from keras_iwae.networks import check_activation, checked_networks, checked_sizes, dense_gaussians
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.standard_normal import StandardNormalPrior
 
@@ -26,8 +26,8 @@ class HierarchicalPrior(Prior):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, a size is no positive integer, or `top` is
-            no prior of D_L units, or made of the posterior.
+        ValueError: if `hidden` is not one tuple shorter than `latent_dims`, a size is no positive integer, there
+            is no such activation, or `top` is no prior of D_L units, or made of the posterior.
 
     Example:
         >>> prior = HierarchicalPrior((100, 50), ((100, 100),))
@@ -54,6 +54,7 @@ class HierarchicalPrior(Prior):
         super().__init__(sum(sizes), **kwargs)
         self.latent_dims, self.decoded_dim = sizes, sizes[0]
         self.hidden, self.seed = checked_networks(hidden), seed
+        check_activation("activation", activation)
         self.activation = keras.activations.get(activation)
         self.networks = tuple(dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy))
         self._given = top
