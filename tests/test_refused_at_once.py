@@ -28,16 +28,17 @@ from keras_iwae.experiments.many_rows import reproduce_rows
 from keras_iwae.experiments.search_space import Domain
 from keras_iwae.foundation import Support
 from keras_iwae.likelihoods import BernoulliLikelihood, GaussianLikelihood, Likelihood, MixedLikelihood, SelfMasking
+from keras_iwae.models import GenerativeModel
 from keras_iwae.models.stopping import StopWhereLossNotFinite
 from keras_iwae.posteriors import AutoregressivePosterior, HierarchicalPosterior, IAFPosterior, MAFPosterior
-from keras_iwae.priors import HierarchicalPrior, Prior
+from keras_iwae.priors import HierarchicalPrior, Prior, StandardNormalPrior
 from keras_iwae.tables import impute_file, score_file
 from keras_iwae.training import runs
 
 X = (np.random.default_rng(0).random((3, 6)) < 0.4).astype(np.float32)
 SMALL = {"event_shape": (6,), "latent_dim": 2, "hidden": (8,), "num_samples": 4}
 SEED = tf.constant([0, 1])
-LAYERS = (3, 2), ((4,),)
+ONE, LAYERS = StandardNormalPrior(2), ((3, 2), ((4,),))
 NAN = np.full_like(X, np.nan)
 
 
@@ -172,6 +173,8 @@ REFUSED = {
         lambda m, f: IWAE(**SMALL, likelihood=WholeEvents()),
         "`likelihood`. Expected .*shape .N, 6",
     ),
+    "sizes within sizes": (lambda m, f: IWAE((28, (28, 1))), r"`event_shape`. Expected an integer.*\(28, 1\)"),
+    "units within units": (lambda m, f: IWAE(6, (2, (3, 4))), r"`latent_dim`. Expected an integer.*\(3, 4\)"),
     "an activation of a convolution": (lambda m, f: networks.conv_encoder(activation="no"), "`activation`. Exp.*'no'"),
     "an activation of layers above": (
         lambda m, f: HierarchicalPosterior(keras.layers.Dense(3), *LAYERS, activation="no"),
@@ -188,6 +191,29 @@ REFUSED = {
     "an activation that is a layer": (
         lambda m, f: IWAE(**SMALL, activation=keras.layers.LeakyReLU(0.2)),
         "`activation`. Expected .*no layer. Received: .*LeakyReLU",
+    ),
+    "no top": (lambda m, f: HierarchicalPrior(*LAYERS, top=0), "`top`. Expected a prior.*: 0"),
+    "a gain below 0": (
+        lambda m, f: networks.ConditionalGaussian(3, vector_gain=-1),
+        "`vector_gain`. Expected a number",
+    ),
+    "a gain of NaN": (lambda m, f: networks.ConditionalGaussian(3, head_gain=np.nan), "`head_gain`. Expected a number"),
+    "a gain in words": (lambda m, f: networks.ConditionalGaussian(3, head_gain="a"), "`head_gain`. Expected a number"),
+    "another word for gaps": (
+        lambda m, f: GenerativeModel(keras.layers.Dense(4), ONE, BernoulliLikelihood(), (6,), "no"),
+        "`missing`. Expected one of",
+    ),
+    "a part's prior by name": (
+        lambda m, f: GenerativeModel(keras.layers.Dense(4), "standard_normal", BernoulliLikelihood(), (6,)),
+        "`prior`. Expected a layer of keras_iwae.priors.*'standard_normal'",
+    ),
+    "a part's likelihood by name": (
+        lambda m, f: GenerativeModel(keras.layers.Dense(4), ONE, "bernoulli", (6,)),
+        "`likelihood`. Expected a layer of keras_iwae.likelihoods.*'bernoulli'",
+    ),
+    "a part's events by half": (
+        lambda m, f: GenerativeModel(keras.layers.Dense(4), ONE, BernoulliLikelihood(), 6.5),
+        "`event_shape`. Expected an integer.*6.5",
     ),
     "an encoder that encodes otherwise": (
         lambda m, f: IWAE(

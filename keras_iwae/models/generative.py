@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae.foundation import MARK, FixedArguments, GivesShapes, check_width
+from keras_iwae.foundation import MARK, FixedArguments, GivesShapes, check_choice, check_width
 from keras_iwae.likelihoods import Likelihood, SelfMasking, check_contract
 from keras_iwae.models.narrow_parameters import SQUASHED, is_constant, narrows, of_one, squashes
+from keras_iwae.models.sizes import sizes
 from keras_iwae.networks import check_layer, output_shape
 from keras_iwae.priors import Prior
 
@@ -49,6 +50,9 @@ class GenerativeModel(FixedArguments, GivesShapes, keras.Layer):
         missingness: p(s|x) of which entries s are observed; `None` where that says nothing of the others.
         **kwargs: passed to `keras.Layer`.
 
+    Raises:
+        ValueError: if a part is no such layer, a size is no positive integer, or `missing` is another word.
+
     Example:
         >>> generative = GenerativeModel(dense_decoder(), StandardNormalPrior(50), BernoulliLikelihood(), (784,))
         >>> generative.build((None, 50))
@@ -73,9 +77,15 @@ class GenerativeModel(FixedArguments, GivesShapes, keras.Layer):
     ):
         super().__init__(**kwargs)
         check_layer(decoder, "decoder")
+        for name, part, kind in (("prior", prior, Prior), ("likelihood", likelihood, Likelihood)):
+            if not isinstance(part, kind):
+                raise ValueError(
+                    f"{MARK}{name}`. Expected a layer of keras_iwae.{kind.__module__.split('.')[1]}. Received: {part!r}"
+                )
+        check_choice("missing", missing, (None, "nan"))
         self.missingness = missingness
         self.decoder, self.prior, self.likelihood = decoder, prior, likelihood
-        self.event_shape, self.missing, self.seed = tuple(event_shape), missing, seed
+        self.event_shape, self.missing, self.seed = sizes("event_shape", event_shape), missing, seed
         self._given_features, self._auxiliary_dim = features, 0
         likelihood.describe_events(self.event_shape, seed, features)
 

@@ -1,6 +1,6 @@
 """How large a model's parts are: what was given, or the defaults; and what would have no effect is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -17,7 +17,8 @@ LATENT_DIM, HIDDEN, ACTIVATION = 50, (200, 200), "tanh"
 
 def sizes(argument: str, given: Any) -> tuple[int, ...]:
     """One integer or several, of Python's or NumPy's, as a tuple."""
-    found = tuple(check_integer(argument, size) for size in (given if np.ndim(given) else [given]))
+    several = np.iterable(given) and not isinstance(given, (str, bytes, Mapping, Set))
+    found = tuple(check_integer(argument, size) for size in (given if several else [given]))
     if not found:
         raise ValueError(f"{MARK}{argument}`. Expected at least one integer. Received: {given!r}")
     return found

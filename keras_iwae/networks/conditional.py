@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_iwae.foundation import FixedArguments, check_integer
+from keras_iwae.foundation import FixedArguments, check_integer, check_positive_float32
 from keras_iwae.networks.initializers import glorot
 
 
@@ -22,7 +22,7 @@ class ConditionalGaussian(FixedArguments, keras.Layer):
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if `size` or `units` is no positive integer.
+        ValueError: if `size` or `units` is no positive integer, or a gain no number above 0.
     """
 
     parts = ("of_features", "of_vector", "loc_head", "log_scale_head")
@@ -39,16 +39,17 @@ class ConditionalGaussian(FixedArguments, keras.Layer):
         # Float32 under mixed precision too: what it gives makes log densities.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.size, self.units, self.seed = check_integer("size", size), check_integer("units", units), seed
-        self.vector_gain, self.head_gain = vector_gain, head_gain
+        self.vector_gain = check_positive_float32("vector_gain", vector_gain)
+        self.head_gain = check_positive_float32("head_gain", head_gain)
 
         def dense(units, index, name, gain=1.0, **options):
             kernel = glorot(seed, index, gain)
             return keras.layers.Dense(units, kernel_initializer=kernel, dtype="float32", name=name, **options)
 
         self.of_features = dense(self.units, 0, "of_features")
-        self.of_vector = dense(self.units, 1, "of_vector", vector_gain, use_bias=False)
-        self.loc_head = dense(self.size, 2, "loc", head_gain)
-        self.log_scale_head = dense(self.size, 3, "log_scale", head_gain)
+        self.of_vector = dense(self.units, 1, "of_vector", self.vector_gain, use_bias=False)
+        self.loc_head = dense(self.size, 2, "loc", self.head_gain)
+        self.log_scale_head = dense(self.size, 3, "log_scale", self.head_gain)
 
     def get_config(self):
         names = "size", "units", "seed", "vector_gain", "head_gain"

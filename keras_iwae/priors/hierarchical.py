@@ -58,7 +58,7 @@ class HierarchicalPrior(Prior):
         self.activation = keras.activations.get(activation)
         self.networks = tuple(dense_gaussians(self.latent_dims[:-1], self.hidden, activation, seed, self.dtype_policy))
         self._given = top
-        top = top or StandardNormalPrior(sizes[-1], name="top")
+        top = StandardNormalPrior(sizes[-1], name="top") if top is None else top
         if not isinstance(top, Prior) or top.decoded_dim != top.latent_dim or top.latent_dim != sizes[-1]:
             raise ValueError(f"{MARK}top`. Expected a prior of {sizes[-1]} units of one layer. Received: {top!r}")
         if top.through_posterior:
