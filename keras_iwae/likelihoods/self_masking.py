@@ -39,7 +39,7 @@ class SelfMasking(FixedArguments, keras.Layer):
     Args:
         columns: numbers of the columns that have such a mechanism; `None` is all. That one of the others is missing
             says nothing of its value.
-        **kwargs: passed to `keras.Layer`.
+        **kwargs: passed to `keras.Layer`, but for `dtype`: it is float32, whatever is given.
 
     Raises:
         ValueError: if there is no such column, or one of a family that is neither Gaussian nor of levels.

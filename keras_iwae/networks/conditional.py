@@ -19,7 +19,7 @@ class ConditionalGaussian(FixedArguments, keras.Layer):
         seed: seed of the initial kernels.
         vector_gain: multiplies what W_u starts with: with a small one the vector hardly matters at first.
         head_gain: multiplies what the kernels of mu and sigma start with: with a small one it is N(0, I) at first.
-        **kwargs: passed to `keras.Layer`.
+        **kwargs: passed to `keras.Layer`, but for `dtype`: it is float32, whatever is given.
 
     Raises:
         ValueError: if `size` or `units` is no positive integer, or a gain no number above 0.

@@ -17,7 +17,7 @@ class Discriminator(FixedArguments, keras.Layer):
         latent_dim: D, dimensions of z.
         units: units of each of the two hidden layers.
         seed: seed of the initial kernels.
-        **kwargs: passed to `keras.Layer`.
+        **kwargs: passed to `keras.Layer`, but for `dtype`: it is float32, whatever is given.
 
     Raises:
         ValueError: if a size is no positive integer, or the encoder no Keras layer that gives vectors.

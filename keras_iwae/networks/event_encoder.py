@@ -29,7 +29,7 @@ class EventEncoder(FixedArguments, keras.Layer):
         levels: C, for "levels" and "one_hot" alone; a sequence where `encoding` is one, `None` where there is none.
         missing: "nan" where NaN stands for an entry that was not observed; `None` where all are.
         mask_input: whether the encoder sees the mask too, 1 where an entry was observed, behind the last axis.
-        **kwargs: passed to `keras.Layer`.
+        **kwargs: passed to `keras.Layer`, but for `dtype`: it is float32, whatever is given.
 
     Raises:
         ValueError: if an argument is none of these, or the encoder is no Keras layer.

@@ -41,7 +41,7 @@ class MADE(FixedArguments, keras.Layer):
         backwards: whether the units are run through from the last to the first: output i depends on $z_{>i}$.
         gain: multiplies what the weights of the outputs start with.
         seed: seed of the initial kernels.
-        **kwargs: passed to `keras.Layer`.
+        **kwargs: passed to `keras.Layer`, but for `dtype`: it is float32, whatever is given.
 
     Raises:
         ValueError: if `latent_dim` or a number of units is no positive integer, `hidden` is empty, or another argument
