@@ -49,8 +49,8 @@ class Posterior(TakesFloat32, FixedArguments, GivesShapes, keras.Layer):
     def reparameterize(self, distribution, z: tf.Tensor) -> tf.Tensor:
         """The values of z `[..., B, D]` as a differentiable function of the parameters, the noise they came of held.
 
-        As it stands it is for a TFP distribution of noise without parameters, transformed by bijectors: the normal
-        ones with a location and a scale, and every flow, of these too.
+        As it stands it is for a TFP distribution of noise without parameters, transformed by bijectors: a
+        `MultivariateNormalDiag` or `MultivariateNormalTriL`, and every flow, of these too.
         """
         if isinstance(distribution, DiagonalGaussian):
             return distribution.reparameterize(z)
