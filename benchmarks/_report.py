@@ -100,6 +100,16 @@ def settle_rows(args: argparse.Namespace, name: str) -> None:
     args.json, args.out = args.json or published, args.out or Path("saved_models") / name
 
 
+def check_images(record: dict, option: str) -> None:
+    """Refuse a row of more test images than there are: it would say so many, and be made again each time.
+
+    Raises:
+        ValueError: which names `option`.
+    """
+    if record["num_examples"] < record["limit"]:
+        raise ValueError(f"{option}: expected at most {record['num_examples']} test images; received {record['limit']}")
+
+
 class Report:
     """Where a benchmark's results go.
 

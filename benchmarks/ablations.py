@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from _files import ending_in
-from _report import positive, run, settle, settle_rows
+from _report import check_images, positive, run, settle, settle_rows
 
 WHOLE: dict = {
     "num_samples": 10,
@@ -81,6 +81,7 @@ def row(change: str, args: argparse.Namespace) -> dict[str, str]:
     few = {"num_samples": 50 if args.quick else 5000, "limit": args.limit, "verbose": False}
     _, record = experiments.evaluate(folder, **few)
     _, refined = experiments.evaluate(folder, proposal="refined", **{**few, "num_samples": 50 if args.quick else 500})
+    check_images(record, "--limit")
     return {
         **key(change, args),
         "NLL, L_5000 (nats)": f"{record['nll']:.2f} ± {record['standard_error']:.2f}",

@@ -54,7 +54,8 @@ def check_alike(run: Path, records: list[dict]) -> None:
     from keras_iwae.training import runs
 
     for name in ("dataset", "seed", "model_digest"):
-        found = list(dict.fromkeys(str(record.get(name)) for record in records))
+        # Records from before there were digests have none.
+        found = list(dict.fromkeys(str(record[name]) for record in records if record.get(name) is not None))
         if len(found) > 1:
             raise ValueError(f"expected evaluations in {run} of one {name}; received {' and '.join(found)}")
     if not all(runs.is_current(run, record) for record in records):

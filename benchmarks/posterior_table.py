@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 
 from _files import ending_in
-from _report import positive, run, settle, settle_rows
+from _report import check_images, positive, run, settle, settle_rows
 
 OBJECTIVES = {"elbo": "ELBO", "iwae": "IWAE-5"}
 # A network and an amount of work of seconds, which show that the script works and nothing else.
@@ -58,10 +58,10 @@ def judged(folder: Path, family: str, args: argparse.Namespace) -> dict[str, str
         _, record = experiments.evaluate_annealed(folder, limit=args.annealed, verbose=False, **few)
         means = np.asarray(runs.load_model(folder).posterior.mean(evaluation_images(folder, args.limit, seed=0)))
         how, active = f"AIS, {record['num_chains']} chains", int(diagnostics.active_units(means).sum())
+    check_images(record, "--annealed" if family == "adversarial" else "--limit")
     return {
         "NLL (nats)": f"{record['nll']:.2f} ± {record['standard_error']:.2f}",
         "by": how,
-        "test images": str(record["num_examples"]),
         "active units": str(active),
     }
 

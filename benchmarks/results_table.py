@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """A row of Markdown for each run folder, from what its metrics.json and config.json say; nothing is typed in.
 
-Where every folder of several holds the log-likelihoods of the same images, which evaluate_nll.py writes, the last
-column is the difference of the NLL to the first run's, image by image, with its standard error.
+Where folders hold log-likelihoods of each image, which evaluate_nll.py writes, the last column is the difference of the
+NLL to the first run's, image by image, with its standard error, or why there is none.
 
 python benchmarks/results_table.py saved_models/mnist-iwae-k50 saved_models/mnist-iwae-dreg-k50
 python benchmarks/results_table.py saved_models/table-* --json docs/results/bounds.json
@@ -20,8 +20,13 @@ def difference(run: Path, first: Path) -> str:
     """Mean difference of the NLL to another run's that was evaluated alike, and its standard error."""
     from keras_iwae.experiments.comparison import compare
 
-    found = compare([first, run])["runs"][1]["difference"]
-    return f"{found['nll']:+.2f} ± {found['standard_error']:.2f}"
+    try:
+        found = compare([first, run])["runs"][1]["difference"]
+    except ValueError as error:
+        # Of other images, say: the rest of the table stands.
+        return f"none: {' '.join(str(error).split())}".replace("|", r"\|")
+    error = found["standard_error"]
+    return f"{found['nll']:+.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
 def has_images(run: Path) -> bool:

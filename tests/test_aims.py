@@ -67,10 +67,19 @@ def test_seconds_to_a_likelihood_are_those_of_the_fastest_on_either_side(peer, r
     assert table[-1] == f"| seconds to 90 nats, to the fastest peer's, at most | 0.5 | {reached} | {said} |"
 
 
-def test_a_likelihood_that_no_peer_reached_is_reached_sooner():
-    one = {"keras_iwae": at_90(9.0), "PyTorch": at_90(None)}
-    files = {"time_to_nll": {"reached": [one], "settings": {"minutes": 6.0, "thresholds": [90.0]}}}
-    assert targets(files.get, []).splitlines()[-1].endswith("| 0.5 | no peer got there | yes |")
+@pytest.mark.parametrize(
+    ("rounds", "reached"),
+    [
+        ([(9.0, None)], "no peer got there in 6 min | yes"),
+        # Of a peer that takes 361 seconds, more than half.
+        ([(9.0, None), (200.0, None)], "no peer got there in 6 min | no"),
+        ([(100.0, 60.0), (100.0, None)], "not reached in 6 min | no"),
+    ],
+)
+def test_a_likelihood_that_no_peer_reached_is_reached_sooner(rounds, reached):
+    rounds = [{"keras_iwae": at_90(ours), "PyTorch": at_90(theirs)} for ours, theirs in rounds]
+    files = {"time_to_nll": {"reached": rounds, "settings": {"minutes": 6.0, "thresholds": [90.0]}}}
+    assert targets(files.get, []).splitlines()[-1].endswith(f"| 0.5 | {reached} |")
 
 
 def test_what_was_measured_without_a_peer_or_threshold_meets_and_misses_nothing():

@@ -563,6 +563,12 @@ def test_a_smoke_run_of_a_table_is_not_among_its_published_rows(rows_of, tmp_pat
         rows_of(script, option, value, "no such")
 
 
+def test_a_row_of_more_images_than_there_are_is_refused():
+    _report.check_images({"num_examples": 20, "limit": 20}, "--limit")
+    with pytest.raises(ValueError, match="--limit: expected at most 359 test images; received 400"):
+        _report.check_images({"num_examples": 359, "limit": 400}, "--limit")
+
+
 def test_a_trial_of_other_data_or_passes_is_another(tmp_path, monkeypatch):
     folders, file = [], tmp_path / "trials.json"
 

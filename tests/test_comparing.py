@@ -198,7 +198,7 @@ def test_an_evaluation_of_other_weights_is_refused(tmp_path, values):
     first, other = (make_run(tmp_path / name, values, model_digest=f"of {name}") for name in ("first", "other"))
     compare([first, other])
     (other / "model.keras").write_bytes(b"trained further")
-    with pytest.raises(ValueError, match=r"`folder`\. .*model in .*other as it is now\. .*evaluate_nll\.py"):
+    with pytest.raises(ValueError, match=r"`folders`\. .*model in .*other as it is now\. .*evaluate_nll\.py"):
         compare([first, other])
 
 
@@ -213,7 +213,7 @@ def test_runs_without_the_numbers_are_refused(tmp_path, values):
     first = make_run(tmp_path / "first", values)
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        ValueError, match=r"`folder`\. Expected metrics.json with nll_test .*empty.*evaluate_nll.py --k 5000"
+        ValueError, match=r"`folders`\. Expected metrics.json with nll_test .*empty.*evaluate_nll.py --k 5000"
     ):
         compare([first, tmp_path / "empty"])
     # Not the command that is refused for such a run.
@@ -225,7 +225,7 @@ def test_runs_without_the_numbers_are_refused(tmp_path, values):
         compare([first, tmp_path / "nowhere"])
     without = make_run(tmp_path / "without", values)
     (without / "per-example-test.npz").unlink()
-    with pytest.raises(ValueError, match=r"`folder`\. Expected per-example-test.npz in .*without"):
+    with pytest.raises(ValueError, match=r"`folders`\. Expected per-example-test.npz in .*without"):
         compare([first, without])
     # Arrays of another evaluation than the one in metrics.json: of fewer images, or of other numbers.
     for name, changes in (("fewer", {"num_examples": 10_000}), ("other", {"nll": 95.0})):

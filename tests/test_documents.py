@@ -167,8 +167,10 @@ def test_the_gains_of_the_networks_are_those_of_their_file():
 
 
 def test_what_ingredients_buy_is_of_the_ablations():
+    # Those of the published table: others may lie beside them.
+    of = {"data set": "mnist", "passes": "10", "test images": "1000"}
     rows = {
-        row["changed"]: row for row in json.loads((RESULTS / "ablations.json").read_text()) if row["passes"] == "10"
+        row["changed"]: row for row in json.loads((RESULTS / "ablations.json").read_text()) if of.items() <= row.items()
     }
     nll = {changed: float(row["NLL, L_5000 (nats)"].split()[0]) for changed, row in rows.items()}
 

@@ -160,7 +160,9 @@ def test_a_validation_bound_is_that_of_the_objective(objective, said):
     row = {"k": 5, "objective": objective, "validation_bound": -9.0, "nll": 8.0, "nll_error": 0.1, "eval_k": 20}
     row |= {"reconstruction": -7.0, "squared_error": 0.1, "active_units": 1, "latent_dim": 3, "seconds_per_epoch": 0.3}
     assert sweep.table([row]).split(" | ")[1] == f"validation bound {said}"
-    label = charts.sweep([row]).legends[0].get_texts()[0].get_text()
+    figure = charts.sweep([row])
+    assert ("more is better" in figure.axes[0].get_ylabel()) == (objective != "jvi")
+    label = figure.legends[0].get_texts()[0].get_text()
     assert label.replace("$", "") == f"validation bound {said}"
 
 

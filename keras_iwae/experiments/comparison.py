@@ -43,7 +43,7 @@ def compare(folders: Sequence[str | os.PathLike]) -> dict:
         ValueError: if a run has no such evaluation, or it was on other images, with another K or another seed, which
             binarizes images anew, or two of the runs are one.
     """
-    first, *others = (per_example(folder) for folder in check_several("folders", folders))
+    first, *others = (_evaluated(folder) for folder in check_several("folders", folders))
     rows: list[dict] = [_row(first)]
     for other in others:
         _check_same(first, other)
@@ -61,6 +61,16 @@ def compare(folders: Sequence[str | os.PathLike]) -> dict:
     return {**evaluation, "num_images": len(first.log_likelihood), "level": LEVEL, "runs": rows}
 
 
+def _evaluated(folder: str | os.PathLike) -> Evaluated:
+    """As `per_example`, whose sentences are for a page about the run too, with the argument's name."""
+    try:
+        return per_example(folder)
+    except ValueError as error:
+        if str(error).startswith("Expected"):
+            raise ValueError(f"{MARK}folders`. {error}") from error
+        raise
+
+
 def per_example(folder: str | os.PathLike) -> Evaluated:
     """What a run folder knows of each test image.
 
@@ -68,7 +78,7 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
         ValueError: if there is no evaluation, no array, or the two are of different evaluations.
     """
     if not check_path("folder", folder).exists():
-        raise ValueError(f"{MARK}folder`. Expected a run folder. Received: {folder}, where there is none")
+        raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
     run = runs.folder(folder)
     record = runs.read_metrics(run).get("nll_test")
     # Before evaluations wrote it by themselves, it was asked for under this name.
@@ -79,17 +89,15 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
         hint = "its posterior has no log weights, and annealed importance sampling is compared by paired_difference"
     if record is None or file is None:
         missing = "metrics.json with nll_test" if record is None else "per-example-test.npz"
-        raise ValueError(f"{MARK}folder`. Expected {missing} in {run}. Received: none; {hint}")
+        raise ValueError(f"Expected {missing} in {run}. Received: none; {hint}")
     if isinstance(record, dict) and not runs.is_current(run, record):
         raise ValueError(
-            f"{MARK}folder`. Expected an evaluation of the model in {run} as it is now. Received: one from before it "
+            f"Expected an evaluation of the model in {run} as it is now. Received: one from before it "
             f"was trained further; {hint}"
         )
     # A number that was not finite is null there.
     if not isinstance(record, dict) or None in (record.get("nll"), record.get("num_examples")):
-        raise ValueError(
-            f"{MARK}folder`. Expected a finite NLL as nll_test in {run / 'metrics.json'}. Received: none; {hint}"
-        )
+        raise ValueError(f"Expected a finite NLL as nll_test in {run / 'metrics.json'}. Received: none; {hint}")
     arrays = read_arrays(file)
     log_likelihood = arrays.get("log_likelihood", np.zeros(0))
     images = str(arrays["images_sha256"]) if "images_sha256" in arrays else None
@@ -97,7 +105,7 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     same = same and len(log_likelihood) == record["num_examples"]
     if not same or not np.isclose(-log_likelihood.mean(), record["nll"], 1e-4):
         raise ValueError(
-            f"{MARK}folder`. Expected in {file} the log-likelihoods of the evaluation in metrics.json, of "
+            f"Expected in {file} the log-likelihoods of the evaluation in metrics.json, of "
             f"{record['num_examples']} images. Received: {len(log_likelihood)} of another; {hint}"
         )
     return Evaluated(run, record, log_likelihood, images)

@@ -53,8 +53,8 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """The training metrics of this package's models against epochs, with their validation values where there are any.
 
     Args:
-        history: columns of the training history by name, as `fit` gives them in its `history`; `epoch` counts from 1,
-            and does so without such a column, `val_NAME` goes with NAME.
+        history: columns of the training history by name, as `fit` gives them in its `history` where it validates after
+            every epoch, or never; `epoch` counts from 1, and does so without such a column, `val_NAME` goes with NAME.
 
     Raises:
         ValueError: if `history` has no metric to draw, or columns of different lengths.
@@ -228,7 +228,8 @@ def sweep(rows: Sequence[Mapping], quantity: str = "NLL") -> Figure:
     axes.set_xticks(ks, [str(k) for k in ks])
     axes.minorticks_off()
     axes.set_xlabel("K in training")
-    axes.set_ylabel("nats, more is better")
+    # Of these some are no lower bounds.
+    axes.set_ylabel("nats" if rows[0]["objective"] in ("jvi", "renyi") else "nats, more is better")
     time = axes.twinx()
     time.spines["top"].set_visible(False)
     time.plot(ks, [row["seconds_per_epoch"] for row in rows], "^:", color=_GREY, label="seconds an epoch")

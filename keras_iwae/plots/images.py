@@ -105,9 +105,10 @@ def curves_of(
     columns = {name: history[name] for name in history} if hasattr(history, "keys") else {}
     lengths, names = {name: np.size(column) for name, column in columns.items()}, select(columns)
     if not names or len(set(lengths.values())) != 1 or 0 in lengths.values():
+        received = f"columns of lengths {lengths}" if lengths else repr(history)
         raise ValueError(
             f"{MARK}history`. Expected columns by name, of a number for each epoch, a metric among them, as `fit` has "
-            f"them in its `history`. Received: {f'columns of lengths {lengths}' if lengths else repr(history)}"
+            f"them in its `history` where it validates after every epoch. Received: {received}"
         )
     return {"epoch": range(1, lengths[names[0]] + 1), **columns}, names
 
@@ -124,8 +125,8 @@ def save_curves(path: str | os.PathLike, history: Mapping[str, Sequence[float]])
 
     Args:
         path: the file to write.
-        history: columns of the training history by name, as `fit` gives them in its `history`; `epoch` counts from 1,
-            and does so without such a column, `val_NAME` goes with NAME.
+        history: columns of the training history by name, as `fit` gives them in its `history` where it validates after
+            every epoch, or never; `epoch` counts from 1, and does so without such a column, `val_NAME` goes with NAME.
 
     Raises:
         ValueError: if `path` is no name of a PNG file, or `history` has no metric to draw, or columns of different
