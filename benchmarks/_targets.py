@@ -79,6 +79,8 @@ def _seconds(found: dict) -> list[list[str]]:
 
 def _resampled(bounds: list[dict]) -> list[list[str]]:
     behind = [row["to the first row"] for row in bounds if row["estimator"] == "reparameterized, m = 8"]
+    # Of one that could not be compared, the cell says why.
+    behind = [each for each in behind if not each.startswith("none")]
     what = "NLL of m = 8 above exact's after ten passes, nats, at most"
     return [_row(what, "0.1", each, float(each.split()[0]) <= 0.1) for each in behind]
 

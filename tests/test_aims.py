@@ -82,6 +82,15 @@ def test_a_likelihood_that_no_peer_reached_is_reached_sooner(rounds, reached):
     assert targets(files.get, []).splitlines()[-1].endswith(f"| 0.5 | {reached} |")
 
 
+def test_what_could_not_be_compared_meets_and_misses_nothing():
+    rows = [
+        {"estimator": "reparameterized, m = 8", "to the first row": text}
+        for text in ("none: other images", "0.07 ± 0.02")
+    ]
+    assert targets({}.get, rows).splitlines()[2:] == targets({}.get, rows[1:]).splitlines()[2:]
+    assert targets({}.get, rows[:1]) == "*Not run yet.*"
+
+
 def test_what_was_measured_without_a_peer_or_threshold_meets_and_misses_nothing():
     settings, step = {"minutes": 6.0, "thresholds": [90.0]}, {"batch_size": 100, "num_samples": 50}
     own = {"side": "keras_iwae", **step, "backward_samples": None, "share_of_products": {"median": 0.8}}

@@ -3,10 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
 
 from keras_iwae import AVB, IWAE
 from keras_iwae.evaluation import pruned
-from keras_iwae.posteriors import GaussianPosterior
+from keras_iwae.posteriors import AmortizedPosterior, GaussianPosterior
+
+tfd = tfp.distributions
 
 X = np.random.default_rng(0).integers(0, 2, (8, 6)).astype(np.float32)
 
@@ -52,8 +56,36 @@ class Scaled(keras.layers.Layer):
         return cls(**{**config, "inner": keras.saving.deserialize_keras_object(config["inner"])})
 
 
+@keras.saving.register_keras_serializable("tests")
+class Gated(AmortizedPosterior):
+    """A posterior of a user's own: a layer is made in `build`, and others when they are called first."""
+
+    def __init__(self, encoder, latent_dim, fill=float("nan"), **kwargs):
+        super().__init__(encoder, latent_dim, **kwargs)
+        self.gate, self.fill = keras.Sequential([keras.layers.Dense(5), keras.layers.Dense(2)]), fill
+
+    def build(self, shape):
+        super().build(shape)
+        self.loc = keras.layers.Dense(2)
+        self.loc.build((None, 5))
+
+    def call(self, x, training=None):
+        features = self.encoder(x)
+        return self.loc(features) + self.gate(features)
+
+    def distribution(self, x, training=None):
+        return tfd.MultivariateNormalDiag(self(x), tf.ones([2]))
+
+    def get_config(self):
+        return {**super().get_config(), "fill": self.fill}
+
+
 def double(model):
     model.posterior.encoder.factor = 2.0
+
+
+def as_measured(model):
+    model.posterior.encoder.factor = np.float32(1.5)
 
 
 GIVEN = {
@@ -61,6 +93,8 @@ GIVEN = {
     "an activation, in a posterior": (lambda: {"posterior": GaussianPosterior(dense(), 2), "hidden": (4,)}, relu),
     "a share that is dropped": (lambda: {"encoder": dense(), "hidden": (4,)}, less_dropout),
     "a setting of an own class": (lambda: {"encoder": Scaled(keras.layers.Dense(5)), "hidden": (4,)}, double),
+    "a number of NumPy's": (lambda: {"encoder": Scaled(keras.layers.Dense(5)), "hidden": (4,)}, as_measured),
+    "in an own posterior": (lambda: {"posterior": Gated(dense(), 2), "hidden": (4,)}, relu),
 }
 
 
@@ -78,6 +112,24 @@ def test_a_network_that_was_given_is_saved_as_it_is(name, tmp_path):
     else:
         assert np.abs(loaded(X) - before).max() > 1e-3
     assert model.get_config() != made
+
+
+@pytest.mark.parametrize("given", [{}, {"encoder": dense}])
+def test_what_acts_on_weights_is_saved_in_them(given, tmp_path):
+    model = make(hidden=(4,), **{name: network() for name, network in given.items()})
+    made, layer = model.get_config(), model.posterior.encoder.layers[1]
+    layer.kernel_regularizer = keras.regularizers.L2(0.1)
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones_like(layer.lora_kernel_b))
+    model.save(tmp_path / "model.keras")
+    assert model.get_config() == made
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "model.keras")(X), model(X), rtol=1e-5)
+
+
+def test_a_part_that_makes_layers_when_it_is_called_is_saved(tmp_path):
+    model = make(posterior=Gated(dense(), 2), hidden=(4,))
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(X), model(X))
 
 
 def test_what_is_pruned_is_a_copy_of_the_model_as_it_is():
@@ -118,10 +170,6 @@ def discriminator(model):
     next(each for each in layers if type(each) is keras.layers.Dense).activation = keras.activations.relu
 
 
-def lora(model):
-    model.posterior.encoder.layers[1].enable_lora(2)
-
-
 DESCRIBED = {
     "encoder": (lambda: make(hidden=(4,)), relu, "encoder`.*dense.* in `activation`"),
     "decoder": (lambda: make(hidden=(4,)), decoder, "decoder`.* in `activation`"),
@@ -133,8 +181,6 @@ DESCRIBED = {
     ),
     "head of the likelihood": (lambda: make(hidden=(4,)), likelihood_head, "likelihood`.* in `activation`"),
     "discriminator": (lambda: make(AVB, hidden=(4,)), discriminator, "model`.* in `activation`"),
-    "LoRA": (lambda: make(hidden=(4,)), lora, "encoder`.*LoRA.*rank 2"),
-    "LoRA in what was given": (lambda: make(hidden=(4,), encoder=dense()), lora, "encoder`.*LoRA.*rank 2"),
 }
 
 

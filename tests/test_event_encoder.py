@@ -42,6 +42,12 @@ def test_an_encoder_that_encodes_already_is_taken_as_it_is():
     assert IWAE.from_config(model.get_config()).posterior.encoder.encoder.units == 4
 
 
+def test_an_encoder_that_flattens_alone_is_encoded_for():
+    given = EventEncoder(keras.layers.Conv2D(2, 3))
+    model = IWAE((8, 8, 1), 2, (4,), num_samples=2, likelihood="poisson", encoder=given)
+    assert (model.posterior.encoder.encoding, model.posterior.encoder.encoder) == ("log1p", given)
+
+
 def test_zeros_in_the_place_of_gaps_and_the_mask_behind_the_last_axis():
     np.testing.assert_array_equal(seen(missing="nan"), [[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])
     both = [[0.0, 1.0, 2.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, 3.0, 1.0]]

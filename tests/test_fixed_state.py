@@ -120,6 +120,24 @@ def test_a_part_that_is_made_frozen_is_frozen_to_its_last_layer(name):
             np.testing.assert_array_equal(now, before)
 
 
+def test_a_layer_that_was_thawed_in_a_frozen_network_is_trained():
+    encoder = keras.Sequential([dense(), dense(4)])
+    encoder.build((None, 6))
+    encoder.trainable = False
+    encoder.layers[-1].trainable = True
+    model = make(encoder=encoder)
+    assert len([weight for weight in encoder.weights if any(weight is each for each in model.trainable_weights)]) == 2
+
+
+def test_a_part_that_was_made_frozen_and_is_trained_since_stays_so(tmp_path):
+    model = make(**MADE_FROZEN["posterior"]())
+    model.posterior.trainable = True
+    model.compile("sgd")
+    assert trainable(type(model).from_config(model.get_config())) == trainable(model)
+    model.save(tmp_path / "model.keras")
+    assert trainable(keras.saving.load_model(tmp_path / "model.keras")) == trainable(model)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [IWAE, AVB])
 def test_where_all_is_frozen_there_is_nothing_to_train(kind):

@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 
-from keras_iwae.foundation import MARK
+from keras_iwae.foundation import MARK, is_own_class, plain
 from keras_iwae.models.penalties import parts_of
 
 # Of any layer, and no more than that it has variables, or what they are called.
 _OF_ANY = "self", "name", "trainable", "dtype", "args", "kwargs"
+# They act when variables are made, or add to the kernel, in which they are saved.
+_OF_VARIABLES = "_initializer", "_regularizer", "_constraint", "lora_rank", "lora_alpha"
 _PLAIN = bool, int, float, str, type(None)
 
 
@@ -32,19 +34,23 @@ def as_given(part: Any) -> Any:
 
 
 class AsMade:
-    """The settings of a model's layers when it was built."""
+    """The settings of a model's layers when it was built, and whether one was frozen."""
 
     def __init__(self, model: keras.Model):
-        self._settings = {id(layer): _settings(layer) for layer in model._flatten_layers(include_self=False)}
+        layers = model._flatten_layers(include_self=False)
+        self._settings = {id(layer): _settings(layer) for layer in layers}
+        self._was_frozen = not all(layer.trainable for layer in layers)
 
     def config(self, model: Any) -> dict[str, Any]:
         """What the model was made with; a network that was given, and changed since, as it is now.
 
         Raises:
-            ValueError: which names the part of the model whose layer no configuration says as it is now.
+            ValueError: which names the part of the model whose layer no configuration says as it is now, but for one of
+                a user's own class, which says what it wants to.
         """
-        _refuse_lora(model)
-        changed = {id(layer): (layer, name) for layer, name in self._changes(model)}
+        changed = dict[int, list[str]]()
+        for layer, name in self._changes(model):
+            changed.setdefault(id(layer), []).append(name)
         found, said = dict(vars(model._made_with)), list[dict]()
         for argument, part in found.items():
             if isinstance(part, Given):
@@ -52,34 +58,29 @@ class AsMade:
                 if part.config is None or any(id(layer) in changed for layer in part.layer._flatten_layers()):
                     # Of a network that cannot be saved, Keras says why.
                     found[argument] = keras.saving.serialize_keras_object(part.layer)
+                    # It is built with the model, and not before.
+                    found[argument].pop("build_config", None)
                     said += _configs(found[argument])
-        for layer, name in changed.values():
-            if not any(_says(config, layer, name) for config in said):
+        for layer, name in self._changes(model):
+            if not is_own_class(type(layer)) and not any(_says(config, layer, name) for config in said):
                 raise ValueError(
                     f"{MARK}{_part_of(model, layer)}`. Expected layers as they were made, in a model that is saved or "
                     "copied, unless they are of a network that was given: give one of your own, or save the weights, "
                     f"with save_weights. Received: {layer.name}, changed in `{name}`"
                 )
-        return found
+        flags = [bool(layer.trainable) for layer in model._flatten_layers()]
+        # Of what was made frozen and is trained since, what it was made with says that it is frozen.
+        return found if all(flags) and not self._was_frozen else {**found, "trainable_layers": flags}
 
     def _changes(self, model: keras.Model) -> Iterator[tuple[keras.Layer, str]]:
-        """Layers that are not what they were made as, and the name of a setting that each has otherwise."""
+        """Layers that are not what they were made as, with the name of each setting that is another."""
         for layer in model._flatten_layers(include_self=False):
-            before, now = self._settings.get(id(layer)), _settings(layer)
-            if before is None:
-                yield layer, "name"
-            elif names := sorted(name for name in before.keys() & now if before[name] != now[name]):
-                yield layer, names[0]
-
-
-def _refuse_lora(model: Any) -> None:
-    for layer in model._flatten_layers():
-        if getattr(layer, "lora_enabled", False):
-            raise ValueError(
-                f"{MARK}{_part_of(model, layer)}`. Expected no LoRA in a model that is saved or copied: Keras adds it "
-                "to the kernel, and nothing of it would be trained from there on; save the weights, with save_weights, "
-                f"and load them into a model without. Received: {layer.name}, of rank {layer.lora_rank}"
-            )
+            # One that a layer made at its first call has none.
+            before, now = self._settings.get(id(layer), {}), _settings(layer)
+            for name in sorted(before.keys() & now):
+                # NaN is what it is, and not equal to itself.
+                if before[name] is not now[name] and before[name] != now[name]:
+                    yield layer, name
 
 
 def _part_of(model: Any, layer: keras.Layer) -> str:
@@ -89,7 +90,8 @@ def _part_of(model: Any, layer: keras.Layer) -> str:
 @cache
 def _arguments(kind: type) -> frozenset[str]:
     makers = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base) and base is not object]
-    return frozenset(name for maker in makers for name in inspect.signature(maker).parameters) - {*_OF_ANY}
+    names = frozenset(name for maker in makers for name in inspect.signature(maker).parameters) - {*_OF_ANY}
+    return frozenset(name for name in names if not name.endswith(_OF_VARIABLES))
 
 
 def _settings(layer: keras.Layer) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _settings(layer: keras.Layer) -> dict[str, Any]:
     They are attributes and not its configuration: to ask for one while a file is written changes what is written.
     """
     kind: Any = type(layer)
-    values = {name: vars(layer).get(name) for name in _arguments(kind)}
+    values = {name: plain(vars(layer).get(name)) for name in _arguments(kind)}
     # Lists may be changed where they are.
     values = {name: tuple(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()}
     return {"dtype": layer.dtype_policy.name, **{name: value for name, value in values.items() if _is_setting(value)}}

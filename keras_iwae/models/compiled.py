@@ -102,7 +102,8 @@ class CompiledModel(KeepsGraphs, keras.Model):
         """As `keras.Model.compile`, without losses and metrics of predictions: the objective is the loss.
 
         What was done to a layer before, as another activation, `enable_lora` or `adapt`, holds for steps, evaluations
-        and exports from here on, and is saved of a network that was given; `save` refuses what it has no words for.
+        and exports from here on. Settings of layers are saved of a network that was given, and where `save` has no
+        words for one it refuses it; LoRA is saved in the kernel, all of which a loaded model trains.
 
         Args:
             optimizer: a Keras optimizer, by name or object.

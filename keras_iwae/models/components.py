@@ -156,7 +156,8 @@ def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict
     Raises:
         ValueError: if it is an `EventEncoder` that turns them into others.
     """
-    if isinstance(encoder, networks.EventEncoder):
+    # One that flattens features alone is a network as any other.
+    if isinstance(encoder, networks.EventEncoder) and (_plain(inputs) or not _plain(encoder.get_config())):
         _check_seen("encoder", encoder, inputs, "the network alone, or an EventEncoder(network, ")
         return encoder
     if _plain(inputs) and len(networks.output_shape(encoder, (None, *event_shape), "encoder")) == 2:

@@ -43,12 +43,16 @@ def refuse_shared(model: Any) -> None:
 
 
 def freeze_as_given(model: Any) -> None:
-    """Freeze all that is in a layer made with `trainable=False`, by which Keras freezes its own weights alone."""
+    """Freeze all that is in a layer made with `trainable=False`, by which Keras freezes its own weights alone.
+
+    Where some of it is frozen and some is not, somebody has chosen, as by thawing a layer of a frozen network.
+    """
     for layer in model._flatten_layers():
-        if not layer.trainable:
+        below = layer._flatten_layers(include_self=False)
+        if not layer.trainable and all(each.trainable for each in below):
             # Keras passes over what is set to what it is already, and does not look below.
-            for below in layer._flatten_layers(include_self=False):
-                below.trainable = False
+            for each in below:
+                each.trainable = False
 
 
 def build_at_once(model: Any) -> None:

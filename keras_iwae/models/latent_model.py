@@ -156,9 +156,9 @@ class LatentModel(FixedArguments, StreamingModel):
         self.posterior.build((None, *self.event_shape))
         self.generative.build((None, self.latent_dim))
         freeze_as_given(self)
-        self._as_made = AsMade(self)
         check_contract(self.posterior, self.event_shape)
         priors.check_contract(self.generative.prior)
+        self._as_made = AsMade(self)
         self._check_kept()
         refuse_unheard(self)
         refuse_activity_regularizers(self)
@@ -277,10 +277,7 @@ class LatentModel(FixedArguments, StreamingModel):
 
     def get_config(self):
         refuse_shared(self)
-        config = {**super().get_config(), **self._as_made.config(self)}
-        if not all(layer.trainable for layer in self._flatten_layers()):
-            config["trainable_layers"] = [bool(layer.trainable) for layer in self._flatten_layers()]
-        return config
+        return {**super().get_config(), **self._as_made.config(self)}
 
     @classmethod
     def from_config(cls: Any, config):
