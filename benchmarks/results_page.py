@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """docs/results.md from results files and a page of prose; no number of its tables is typed in.
 
-Every JSON file in docs/results/ that has the name of a row is what `scripts/reproduce.py` wrote for it; train and
-bounds, checks, trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and
+Every JSON file in docs/results/ that has the name of a row, or of one with another training seed, is what
+`scripts/reproduce.py` wrote for it; train and bounds, checks, trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and
 posterior_table.py with --json, docs/benchmarks/step_cost.json from step_cost.py. docs/results/text.md is the prose: a
 word such as $mnist in it stands for a table. Figures go to docs/images/.
 
@@ -13,6 +13,8 @@ examples:
 
 import argparse
 import json
+import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -113,6 +115,45 @@ def lecture(record: dict) -> list:
 LECTURE_HEADS = ["row", "objective", "NLL, K = 5000", "active units", "passes", "training"]
 
 
+def seeds(records: list[dict], others: list[dict]) -> str:
+    """Rows that were trained with several seeds: each one's numbers, in the order of seeds, and their spread."""
+    lines = []
+    for first in records:
+        own = [each for each in others if each["row"].startswith(f"{first['row']}-seed")]
+        alike = [first, *sorted((each for each in own if _judged(each) == _judged(first)), key=_seed)]
+        if len(alike) > 1:
+            both = [[each[name]["nll"] for each in alike if name in each] for name in ("nll_test", "nll_adapted")]
+            minutes = ", ".join(f"{each['seconds_training'] / 60:.0f}" for each in alike)
+            lines.append(
+                [
+                    f"`{first['row']}`",
+                    ", ".join(str(_seed(each)) for each in alike),
+                    *(spread(nlls) for nlls in both),
+                    ", ".join(units(each["active_units"]) for each in alike),
+                    recipe(first),
+                    f"{minutes} min",
+                ]
+            )
+    return markdown(SEED_HEADS, lines) if lines else "*Not run yet.*"
+
+
+SEED_HEADS = ["row", "training seeds", "NLL, K = 5000", "adapted", "active units", "passes", "training"]
+
+
+def spread(nlls: list[float]) -> str:
+    """Each number, and the mean with the standard deviation over seeds."""
+    text = ", ".join(f"{nll:.2f}" for nll in nlls)
+    return text if len(nlls) < 2 else f"{text}: {statistics.fmean(nlls):.2f}, sd {statistics.stdev(nlls):.2f}"
+
+
+def _judged(record: dict) -> list:
+    return [record[name] for name in ("complete", "passes", "num_samples", "limit")]
+
+
+def _seed(record: dict) -> int:
+    return record["config"]["run"]["seed"]
+
+
 # What step_cost.py calls a row of results_table.py: its objective and its estimator.
 SIDES = {
     ("iwae", "reparameterized"): "IWAE-50",
@@ -209,8 +250,11 @@ def main() -> None:
     args = parser.parse_args()
     from keras_iwae.experiments.paper_table import ROWS
 
-    order = list(ROWS)
-    found = [json.loads(path.read_text()) for path in args.results.glob("*.json") if path.stem in ROWS]
+    order, files = list(ROWS), sorted(args.results.glob("*.json"))
+    found = [json.loads(path.read_text()) for path in files if path.stem in ROWS]
+    # Of a seed of its own a row has its name and -seedN.
+    others = [json.loads(path.read_text()) for path in files if re.sub(r"-seed\d+$", "", path.stem) in ROWS]
+    others = [record for record in others if record["row"] not in ROWS]
     records = sorted(found, key=lambda record: order.index(record["row"]))
     judged = [record for record in records if "active_units" in record and not record["row"].startswith("lecture")]
     published = {record["row"]: ROWS[record["row"]].published for record in records}
@@ -228,7 +272,8 @@ def main() -> None:
     for name, first in (("bounds", "IWAE-50"), ("posteriors", "the first row")):
         tables[name] = stored(with_cost(read(args.results / f"{name}.json"), costs, first))
     tables["aims"], tables["waiting"] = aims(records), not_run(records, order)
-    tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in records))
+    tables["seeds"] = seeds(records, others)
+    tables["commands"] = "\n".join(dict.fromkeys(record["command"] for record in (*records, *others)))
     images = args.out.parent / "images"
     if judged:
         draw_curves(judged, images / "nll-curves.png")

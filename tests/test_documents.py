@@ -33,6 +33,20 @@ def test_values_of_proposals_that_were_fitted_otherwise_than_today_have_a_star()
         assert f"adapted {said}" in results_page.adapted({"nll_test": tails, "nll_adapted": found})
 
 
+def test_seeds_are_put_together_where_they_were_judged_alike():
+    def record(seed, nll, **changes):
+        of = {"row": "digits-iwae-k50-l1-fast" + (f"-seed{seed}" if seed else ""), "complete": True, "stage": None}
+        of |= {"passes": 4, "passes_planned": 4, "num_samples": 9, "limit": None, "seconds_training": 60.0 * seed}
+        return {**of, "nll_test": {"nll": nll}, "active_units": [seed], "config": {"run": {"seed": seed}}, **changes}
+
+    others = [record(10, 22.0, nll_adapted={"nll": 21.0}), record(2, 24.0)]
+    others += [record(3, 9.0, limit=5), record(4, 9.0, passes=1)]
+    (line,) = results_page.seeds([record(0, 20.0)], others).splitlines()[2:]
+    nlls = "20.00, 24.00, 22.00: 22.00, sd 2.00 | 21.00"
+    assert line == f"| `digits-iwae-k50-l1-fast` | 0, 2, 10 | {nlls} | 0, 2, 10 | 4 | 0, 2, 10 min |"
+    assert results_page.seeds([record(0, 20.0)], others[2:]) == "*Not run yet.*"
+
+
 @pytest.mark.slow
 def test_the_results_page_is_made_of_its_files(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
