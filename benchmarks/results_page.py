@@ -2,9 +2,9 @@
 """docs/results.md from results files and a page of prose; no number of its tables is typed in.
 
 Every JSON file in docs/results/ that has the name of a row, or of one with another training seed, is what
-`scripts/reproduce.py` wrote for it; train and bounds, checks, trials and posteriors there are from results_table.py, checks_table.py, recipe_trials.py and
-posterior_table.py with --json, docs/benchmarks/step_cost.json from step_cost.py. docs/results/text.md is the prose: a
-word such as $mnist in it stands for a table. Figures go to docs/images/.
+`scripts/reproduce.py` wrote for it; train and bounds, checks, trials and posteriors there are from results_table.py,
+checks_table.py, recipe_trials.py and posterior_table.py with --json, docs/benchmarks/step_cost.json from step_cost.py.
+docs/results/text.md is the prose: a word such as $mnist in it stands for a table. Figures go to docs/images/.
 
 examples:
   cp saved_models/reproduce/results/*.json docs/results/
