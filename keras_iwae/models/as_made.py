@@ -48,9 +48,8 @@ class AsMade:
             ValueError: which names the part of the model whose layer no configuration says as it is now, but for one of
                 a user's own class, which says what it wants to.
         """
-        changed = dict[int, list[str]]()
-        for layer, name in self._changes(model):
-            changed.setdefault(id(layer), []).append(name)
+        changes = list(self._changes(model))
+        changed = {id(layer) for layer, _ in changes}
         found, said = dict(vars(model._made_with)), list[dict]()
         for argument, part in found.items():
             if isinstance(part, Given):
@@ -61,7 +60,7 @@ class AsMade:
                     # It is built with the model, and not before.
                     found[argument].pop("build_config", None)
                     said += _configs(found[argument])
-        for layer, name in self._changes(model):
+        for layer, name in changes:
             if not is_own_class(type(layer)) and not any(_says(config, layer, name) for config in said):
                 raise ValueError(
                     f"{MARK}{_part_of(model, layer)}`. Expected layers as they were made, in a model that is saved or "
