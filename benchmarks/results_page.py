@@ -205,10 +205,12 @@ def draw_curves(records: list[dict], path: Path) -> None:
     names = [name for name in DATASETS if any(dataset_of(r) == name and r["curve"] for r in records)]
     figure = Figure(figsize=(5.2 * len(names), 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for record in records:
-            if dataset_of(record) == name and record["curve"] and not record["from"]:
-                x, y = zip(*((point["passes"], point["nll"]) for point in record["curve"]), strict=True)
-                axes.plot(x, y, marker="o", markersize=3, label=record["row"].removeprefix(f"{name}-"))
+        drawn = [record for record in records if dataset_of(record) == name and record["curve"] and not record["from"]]
+        for place, record in enumerate(drawn):
+            x, y = zip(*((point["passes"], point["nll"]) for point in record["curve"]), strict=True)
+            # There are ten colours.
+            line = {"linestyle": "-" if place < 10 else "--", "marker": "o", "markersize": 3}
+            axes.plot(x, y, label=record["row"].removeprefix(f"{name}-"), **line)
         axes.set(title=name, xlabel="passes over the training images", xscale="log", yscale="log")
         axes.set_ylabel("validation NLL, K = 1000 (nats)")
         # Of a logarithmic axis Matplotlib labels the powers of ten, and there is none in some panels.
