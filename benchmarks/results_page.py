@@ -76,7 +76,7 @@ def row(record: dict, published) -> list:
         f"{record['nll_train']['nll']:.2f} ({record['nll_train']['num_examples']})",
         change(record.get("pruned")),
         f"{record['seconds_training'] / 60:.0f} min",
-        record["config"]["run"]["seed"],
+        _seed(record),
         record["date"],
     ]
 
@@ -253,11 +253,10 @@ def main() -> None:
     from keras_iwae.experiments.paper_table import ROWS
 
     order, files = list(ROWS), sorted(args.results.glob("*.json"))
-    found = [json.loads(path.read_text()) for path in files if path.stem in ROWS]
-    # Of a seed of its own a row has its name and -seedN.
-    others = [json.loads(path.read_text()) for path in files if re.sub(r"-seed\d+$", "", path.stem) in ROWS]
-    others = [record for record in others if record["row"] not in ROWS]
-    records = sorted(found, key=lambda record: order.index(record["row"]))
+    # With another training seed a row has its name and -seedN.
+    found = [json.loads(path.read_text()) for path in files if re.sub(r"-seed\d+$", "", path.stem) in ROWS]
+    others = [record for record in found if record["row"] not in ROWS]
+    records = sorted((each for each in found if each["row"] in ROWS), key=lambda record: order.index(record["row"]))
     judged = [record for record in records if "active_units" in record and not record["row"].startswith("lecture")]
     published = {record["row"]: ROWS[record["row"]].published for record in records}
     tables = {

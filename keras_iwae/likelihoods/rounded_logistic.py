@@ -48,7 +48,7 @@ class RoundedLogistic(EntryDistribution):
         They are sums over y of $P(Y \ge y)$ above c and of $P(Y < y)$ up to c, by 1 and $2 |y - c - \frac12|$: nothing
         of the size of a level's square is taken off another such number.
         """
-        # By eager steps, a number as small as a mean of thousands of levels would take a minute.
+        # Outside a graph the steps of the loop are eager, and thousands of levels would take seconds for each mean.
         sums = _sums_in_a_graph if tf.executing_eagerly() else _sums
         return sums(self._loc, self._scale, self._levels)
 

@@ -53,8 +53,8 @@ class IWAE(LatentModel):
         mask_input: whether the encoder sees which entries were observed, besides zeros where they were not.
         backward_samples: m, samples drawn for the backward pass by the resampled backward pass, with a decoder that
             training neither randomizes nor moves otherwise than by gradients; `None` is all K.
-        kl_warmup_steps: steps over which the KL part of what is climbed grows from 1/n to its full weight; they start
-            anew where weights are loaded that are of a model with another number.
+        kl_warmup_steps: n, steps over which the weight of the KL part of what is climbed grows from 1/n to 1; they
+            start anew where weights are loaded that are of a model with another number.
         encoder: a Keras layer or model from examples to features `[B, F]`, in place of the dense one.
         decoder: a Keras layer or model from latents to features `[N, F]`, in place of the dense one, or to the
             likelihood's parameters themselves (logits `[N, *event_shape]` for a Bernoulli).
