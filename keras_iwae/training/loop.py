@@ -84,7 +84,7 @@ def fit_over_machines(
     )
     # For what it checks, and the optimizer's variables.
     model.make_train_function()
-    test, model.stop_training = _over(machines, model.test_step), False
+    test, model.stop_training = _over(machines, model.test_step, held_out), False
     steps: dict[int | None, Callable] = {}
     called.on_train_begin()
     try:
@@ -93,7 +93,7 @@ def fit_over_machines(
                 called.on_epoch_begin(epoch)
                 # Of K, which a callback may have changed.
                 samples = getattr(model, "training_samples", None)
-                steps[samples] = steps.get(samples) or _over(machines, model.train_step)
+                steps[samples] = steps.get(samples) or _over(machines, model.train_step, batches)
                 begin, end = called.on_train_batch_begin, called.on_train_batch_end
                 logs = _pass(machines, model, steps[samples], batches, begin, end, "training")
                 called.on_test_begin()
@@ -120,14 +120,20 @@ def _opened(model: IWAE | AVB, batches: tf.data.Dataset, argument: str) -> tf.da
     return model.door.open(batches, argument)
 
 
-def _over(machines: Machines, step: Callable) -> Callable:
-    """A step of all replicas, each on what it has of the rows of its process."""
+def _over(machines: Machines, step: Callable, batches: tf.data.Dataset) -> Callable:
+    """A step of all replicas, each on what it has of the rows of its process; one graph for any number of them."""
 
+    def any_rows(spec: tf.TensorSpec) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+
+    # What is Python's in a step is decided once, as in `fit`: converting it takes longer than the tracing.
+    @tf.autograph.experimental.do_not_convert
     def of_replica(rows: Any) -> Any:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return step(_part(rows, replica % machines.replicas, machines.replicas))
 
-    return tf.function(lambda rows: machines.strategy.run(of_replica, (rows,)))
+    takes = [tf.nest.map_structure(any_rows, batches.element_spec)]
+    return tf.function(lambda rows: machines.strategy.run(of_replica, (rows,)), takes, autograph=False)
 
 
 def _pass(

@@ -142,6 +142,14 @@ class Machines:
         self.strategy, self.index, self.count, self.first = strategy, index, count, index == 0
         self.replicas = strategy.num_replicas_in_sync // count
 
+        @tf.autograph.experimental.do_not_convert
+        def of_replica(row: tf.Tensor) -> tf.Tensor:
+            # The argument of a graph is on no device, and what is gathered has to be.
+            return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
+
+        # One for all that is asked: of each length it is traced once.
+        self._gather = tf.function(lambda row: strategy.run(of_replica, (row,)), autograph=False)
+
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
         """What a model is made or loaded in.
@@ -187,14 +195,9 @@ class Machines:
 
     def _of_all(self, mine: Sequence[float]) -> np.ndarray:
         """Of the N numbers `mine` those of each process, `[processes, N]`."""
-        row = tf.constant([mine])
-
-        @tf.function
-        def gathered() -> tf.Tensor:
-            return self.strategy.run(lambda: tf.distribute.get_replica_context().all_gather(row, axis=0))
-
         with others_going_on():
-            return self.strategy.experimental_local_results(gathered())[0].numpy()[:: self.replicas]
+            found = self._gather(tf.constant([mine]))
+            return self.strategy.experimental_local_results(found)[0].numpy()[:: self.replicas]
 
 
 @contextlib.contextmanager
