@@ -7,6 +7,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", TF_ENABLE_ONEDNN_OPTS="0")
 # Compiling it takes longer than running it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Ray's processes give way to all others, as a laptop's owner would have it; here a test waits for them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import functools
 import gc

@@ -5,6 +5,8 @@ TF_CONFIG=... python tests/machine_fits.py
 
 import hashlib
 import json
+import sys
+from pathlib import Path
 
 import keras
 import many_graphs
@@ -62,6 +64,18 @@ def _fit(name: str) -> dict:
     }
 
 
+class Traced(IWAE):
+    """Which files its steps were traced from: AutoGraph would write one of its own."""
+
+    def __init__(self, *given, **settings):
+        super().__init__(*given, **settings)
+        self.files: list[str] = []
+
+    def train_step(self, data):
+        self.files.append(Path(sys._getframe().f_code.co_filename).name)
+        return super().train_step(data)
+
+
 class Once(keras.callbacks.Callback):
     """Ends training after the first epoch, in the last process alone."""
 
@@ -100,9 +114,11 @@ if __name__ == "__main__":
     many_graphs.prepare()
     found: dict = {name: _fit(name) for name in CASES}
     with TOGETHER.scope():
-        ended = _compiled("weights")
+        ended = Traced(6, **SMALL)
+        ended.compile(FusedAdam(1e-3))
     given = {"epochs": 3, "callbacks": [Once()], "verbose": 0}
     found["epochs"] = len(fit_over_machines(TOGETHER, ended, _batches("weights"), _batches("weights"), **given).epoch)
+    found["files"] = list(ended.files)
     given["callbacks"] = [FewerSamplesFirst(2, 9)]
     fit_over_machines(TOGETHER, ended, _batches("weights"), _batches("weights"), **given)
     found["samples"] = ended.training_samples

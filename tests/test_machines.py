@@ -90,6 +90,11 @@ def test_what_stops_one_stops_all(of_three):
 
 
 @pytest.mark.slow
+def test_steps_are_traced_once_for_batches_of_any_size_and_as_they_are_written(of_three):
+    assert [of_one["files"] for of_one in of_three] == 3 * [["machine_fits.py"]]
+
+
+@pytest.mark.slow
 def test_samples_of_a_fit_end_with_it(of_three):
     assert [of_one["samples"] for of_one in of_three] == [4, 4, 4]
 
