@@ -138,6 +138,18 @@ def test_a_posterior_of_ones_own_has_to_see_events_as_the_likelihood_says():
     IWAE((3, 1), hidden=(4,), posterior=GaussianPosterior(wrapped, latent_dim=2), likelihood=likelihood)
 
 
+def test_a_network_with_an_encoding_within_it_is_not_given_another():
+    """Events would be encoded twice."""
+    told = {"encoding": "one_hot", "levels": 4}
+    within = keras.Sequential([EventEncoder(keras.layers.Flatten(), **told, name="own"), keras.layers.Dense(4)])
+    settings = {"latent_dim": 2, "hidden": (4,), "encoder": within}
+    with pytest.raises(ValueError, match=r"`encoder`\. Expected the network alone.*with the EventEncoder own within it"):
+        IWAE((3, 1), likelihood=CategoricalLikelihood(levels=4), **settings)
+    # Bits are encoded by nothing else.
+    model = IWAE((3, 1), **settings)
+    assert model.posterior.encoder is within
+
+
 def test_levels_of_columns_may_be_an_array():
     encoder = EventEncoder(keras.layers.Flatten(), ("levels", "one_hot"), np.array([3, 4]))
     assert encoder.levels == (3, 4)

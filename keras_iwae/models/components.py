@@ -154,7 +154,7 @@ def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict
     """The encoder behind what turns events into its inputs, where there is anything to turn, or features to flatten.
 
     Raises:
-        ValueError: if it is an `EventEncoder` that turns them into others.
+        ValueError: if it is an `EventEncoder` that turns them into others, or has one within it.
     """
     # One that flattens features alone is a network as any other.
     if isinstance(encoder, networks.EventEncoder) and (_plain(inputs) or not _plain(encoder.get_config())):
@@ -162,6 +162,7 @@ def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict
         return encoder
     if _plain(inputs) and len(networks.output_shape(encoder, (None, *event_shape), "encoder")) == 2:
         return encoder
+    _check_alone(encoder, inputs)
     return networks.EventEncoder(encoder, **inputs, name="event_encoder")
 
 
@@ -185,6 +186,17 @@ def _check_seen(argument: str, encoder: Any, inputs: dict, expected: str) -> Non
             f"{MARK}{argument}`. Expected {expected}{told}), as this likelihood and `missing` ask for. "
             f"Received: {received}"
         )
+
+
+def _check_alone(encoder: keras.Layer, inputs: dict) -> None:
+    """Refuse a network within which events would be turned once more."""
+    for layer in encoder._flatten_layers(include_self=False):
+        if isinstance(layer, networks.EventEncoder) and not (_plain(inputs) or _plain(layer.get_config())):
+            raise ValueError(
+                f"{MARK}encoder`. Expected the network alone, or an EventEncoder around all of it, as this likelihood "
+                f"and `missing` ask for one. Received: {encoder.name}, with the EventEncoder {layer.name} within it, "
+                "to which events would come encoded"
+            )
 
 
 def _plain(inputs: dict) -> bool:
