@@ -150,6 +150,13 @@ def test_a_network_with_an_encoding_within_it_is_not_given_another():
     assert model.posterior.encoder is within
 
 
+@pytest.mark.parametrize("encoder", [lambda x: x, "dense", 3, keras.layers.Dense])
+def test_what_is_no_layer_is_refused_by_name_whatever_the_likelihood(encoder):
+    for likelihood in ("bernoulli", "poisson"):
+        with pytest.raises(ValueError, match="Invalid value received for `encoder`"):
+            IWAE((3,), latent_dim=2, hidden=(4,), encoder=encoder, likelihood=likelihood)
+
+
 def test_levels_of_columns_may_be_an_array():
     encoder = EventEncoder(keras.layers.Flatten(), ("levels", "one_hot"), np.array([3, 4]))
     assert encoder.levels == (3, 4)

@@ -190,7 +190,7 @@ def _check_seen(argument: str, encoder: Any, inputs: dict, expected: str) -> Non
 
 def _check_alone(encoder: keras.Layer, inputs: dict) -> None:
     """Refuse a network within which events would be turned once more."""
-    for layer in encoder._flatten_layers(include_self=False):
+    for layer in encoder._flatten_layers(include_self=False) if isinstance(encoder, keras.Layer) else ():
         if isinstance(layer, networks.EventEncoder) and not (_plain(inputs) or _plain(layer.get_config())):
             raise ValueError(
                 f"{MARK}encoder`. Expected the network alone, or an EventEncoder around all of it, as this likelihood "
