@@ -162,8 +162,9 @@ def with_inputs(encoder: keras.Layer, event_shape: tuple[int, ...], inputs: dict
         return encoder
     if _plain(inputs) and len(networks.output_shape(encoder, (None, *event_shape), "encoder")) == 2:
         return encoder
+    found = networks.EventEncoder(encoder, **inputs, name="event_encoder")
     _check_alone(encoder, inputs)
-    return networks.EventEncoder(encoder, **inputs, name="event_encoder")
+    return found
 
 
 def check_inputs(posterior: Posterior, inputs: dict) -> None:
@@ -190,7 +191,7 @@ def _check_seen(argument: str, encoder: Any, inputs: dict, expected: str) -> Non
 
 def _check_alone(encoder: keras.Layer, inputs: dict) -> None:
     """Refuse a network within which events would be turned once more."""
-    for layer in encoder._flatten_layers(include_self=False) if isinstance(encoder, keras.Layer) else ():
+    for layer in encoder._flatten_layers(include_self=False):
         if isinstance(layer, networks.EventEncoder) and not (_plain(inputs) or _plain(layer.get_config())):
             raise ValueError(
                 f"{MARK}encoder`. Expected the network alone, or an EventEncoder around all of it, as this likelihood "
