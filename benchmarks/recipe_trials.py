@@ -4,8 +4,9 @@
 The rows are those that the -fast recipe of keras_iwae/experiments/paper_table.py was chosen among. Every trial has the
 paper's network, batches of 100 unless it says otherwise, a rate that rises and then falls to 0 unless it is constant,
 and seed 0; the NLL is minus L_1000 on the 400 validation images, the same draws of one binarization. What is trained
-with another bound first has two thirds of the passes for that, and a rate that rises and falls in each part. Runs are
-kept in --out: a second start goes on.
+with another bound first has two thirds of the passes for that, and a rate that rises and falls in each part; that with free
+bits is the ELBO of one draw, but for units that say less than so many nats (benchmarks/_free_bits.py). Runs are kept in
+--out: a second start goes on.
 
   python benchmarks/recipe_trials.py --passes 6 --json docs/results/trials.json
   python benchmarks/recipe_trials.py --passes 6 --only "warm-up" --json docs/results/trials.json
@@ -48,6 +49,14 @@ TRIALS: dict[str, dict] = {
         "learning_rate": 0.004,
         "first": {"learning_rate": 0.004, "objective": "ciwae", "num_samples": 10, "estimator": "reparameterized"},
     },
+    **{
+        f"ELBO with {nats:g} free nats a unit first, then DReG with K = 50": {
+            **DREG,
+            "learning_rate": 0.004,
+            "first": {"learning_rate": 0.004, "free_nats": nats},
+        }
+        for nats in (0.0, 0.05, 0.2, 0.5)
+    },
 }
 
 
@@ -64,7 +73,11 @@ def trained(
 
     if first is not None:
         before, start = passes * 2 // 3, folder.with_name(f"{folder.name}-first")
-        trained(start, dataset, before, **first)
+        if "free_nats" in first:
+            start = folder.with_name(f"{folder.name}-first.keras")
+            with_free_bits(start, dataset, before, **first)
+        else:
+            trained(start, dataset, before, **first)
         passes, settings = passes - before, {**settings, "start": str(start)}
     given = {"num_samples": 50, "schedule": "cosine", **settings}
     config = experiments.ExperimentConfig.of(dataset=dataset, epochs=passes, **given)
@@ -76,6 +89,27 @@ def trained(
         experiments.train(config, folder, curve=True)
     (last,) = (row for row in runs.read_rows(folder / "nll.csv", "passes", "nll") if row["passes"] == passes)
     return last["nll"]
+
+
+def with_free_bits(file: Path, dataset: str, passes: int, free_nats: float, learning_rate: float) -> None:
+    """Write a model that was trained so, unless it is there."""
+    from _free_bits import FreeBits
+
+    from keras_iwae import data, experiments
+    from keras_iwae.experiments import building
+    from keras_iwae.training import runs
+
+    if file.exists():
+        return
+    config = experiments.ExperimentConfig.of(
+        dataset=dataset, epochs=passes, num_samples=1, schedule="cosine", learning_rate=learning_rate
+    )
+    model = building.build(config)
+    free = FreeBits(model, free_nats)
+    free.compile(model.optimizer)
+    images = data.load(dataset, "train", config.data.batch_size, config.binarization, seed=config.run.seed)
+    free.fit(images, epochs=passes, shuffle=False, verbose=2)
+    runs.save_model(model, file)
 
 
 def arguments() -> argparse.ArgumentParser:

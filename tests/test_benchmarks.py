@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import _files  # noqa: E402
+import _free_bits  # noqa: E402
 import _network  # noqa: E402
 import _peers  # noqa: E402
 import _rates  # noqa: E402
@@ -585,6 +587,52 @@ def test_a_trial_of_other_data_or_passes_is_another(tmp_path, monkeypatch):
     assert len(set(folders)) == 3
     with pytest.raises(ValueError, match="--only: expected a part of a trial's name"):
         recipe_trials.main(recipe_trials.arguments().parse_args(["--only", "no such"]))
+
+
+@pytest.mark.statistical
+def test_free_bits_are_the_elbo_but_for_units_that_say_little():
+    """Against the model's own ELBO of many draws, where nothing is free, and TFP's divergence of each unit."""
+    model = IWAE(event_shape=6, latent_dim=3, hidden=(8,), num_samples=1000, objective="elbo", seed=3)
+    model.compile()
+    x = np.random.default_rng(0).integers(0, 2, (20, 6)).astype("float32")
+    model(x)
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_variables:
+        weight.assign(rng.normal(0.0, 0.5, weight.shape))
+    q = model.posterior.distribution(x)
+    units = tfp.distributions.Normal(q.mean(), q.stddev())
+    says = np.mean(units.kl_divergence(tfp.distributions.Normal(0.0, 1.0)), 0)
+
+    def losses(nats, draws):
+        trained = _free_bits.FreeBits(model, nats)
+        return np.array([trained.compute_loss(y_pred=trained(x)) for _ in range(draws)])
+
+    def differs(found, expected):
+        return (found.mean() - expected) / (found.std(ddof=1) / np.sqrt(len(found)))
+
+    nothing_free = losses(0.0, 100)
+    assert abs(differs(nothing_free, -model.evaluate(x, verbose=0, return_dict=True)["elbo"])) < 4.0
+    # One unit below, two above; all that a unit may say for nothing is paid in full.
+    free = np.sort(says)[:2].mean()
+    expected = nothing_free.mean() + free - says.min()
+    assert abs(differs(losses(free, 100), expected)) < 5.0 < abs(differs(nothing_free, expected))
+
+
+def test_a_unit_that_says_little_is_not_pulled_to_the_prior():
+    model = IWAE(event_shape=6, latent_dim=3, hidden=(8,), seed=3)
+    x = np.ones((4, 6), "float32")
+    trained = _free_bits.FreeBits(model, 0.0)
+    trained(x)
+
+    def slopes(nats):
+        trained.nats = nats
+        with tf.GradientTape() as tape:
+            # What is fitted is not looked at.
+            loss = trained.compute_loss(y_pred=(tf.zeros([4]), trained(x)[1]))
+        return tape.gradient(loss, model.posterior.trainable_variables)
+
+    assert max(np.abs(slope).max() for slope in slopes(0.0)) > 0.0
+    assert max(np.abs(slope).max() for slope in slopes(100.0)) == 0.0
 
 
 def test_a_soak_sees_what_goes_wrong():
