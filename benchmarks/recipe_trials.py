@@ -4,9 +4,9 @@
 The rows are those that the -fast recipe of keras_iwae/experiments/paper_table.py was chosen among. Every trial has the
 paper's network, batches of 100 unless it says otherwise, a rate that rises and then falls to 0 unless it is constant,
 and seed 0; the NLL is minus L_1000 on the 400 validation images, the same draws of one binarization. What is trained
-with another bound first has two thirds of the passes for that, and a rate that rises and falls in each part; that with free
-bits is the ELBO of one draw, but for units that say less than so many nats (benchmarks/_free_bits.py). Runs are kept in
---out: a second start goes on.
+with another bound first has two thirds of the passes for that, and a rate that rises and falls in each part; that with
+free bits is the ELBO of one draw, but for units that say less than so many nats (benchmarks/_free_bits.py). Runs are
+kept in --out: a second start goes on.
 
   python benchmarks/recipe_trials.py --passes 6 --json docs/results/trials.json
   python benchmarks/recipe_trials.py --passes 6 --only "warm-up" --json docs/results/trials.json
