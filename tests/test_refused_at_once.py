@@ -368,6 +368,31 @@ def test_what_is_kept_of_each_image_has_a_folder(tmp_path):
             evaluate("run", per_example=tmp_path / "no" / "a.npz")
 
 
+WRITERS = {
+    "path": lambda model, out: export_saved_model(model, out),
+    "out": lambda model, out: experiments.train(ExperimentConfig.of(dataset="digits", epochs=1), out),
+    "source": lambda model, out: impute_file(out, "filled.csv"),
+    "resume": lambda model, out: evaluation.importance_weighted_nll(model, X, resume=f"{out}/kept.npz"),
+}
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/model", "https://example.org/model", "S3://bucket"])
+@pytest.mark.parametrize("argument", WRITERS)
+def test_an_address_is_no_folder_of_that_name(argument, address, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = rf"^Invalid value received for `{argument}`\. Expected a path on a disk .*Received: .*{address}"
+    with pytest.raises(ValueError, match=expected):
+        WRITERS[argument](model, address)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_exported_to_where_models_are_read_from(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"`path`\. Expected a path on a disk .*hf://user/model"):
+        export_saved_model(model, "hf://user/model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_several_layers_of_a_posterior_that_has_one_are_named():
     for kind, options in ((AVB, {}), (IWAE, {"posterior": "iaf"}), (IWAE, {"posterior": "bernoulli"})):
         for hidden in (None, (5,), ((5,), (4,))):

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -91,12 +92,22 @@ def check_path(argument: str, path: object) -> Path:
     """`path` as a Path if it is a name of a file or folder; else a ValueError that names `argument`."""
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"{MARK}{argument}`. Expected a path. Received: {path!r}")
+    # Models are read from there.
+    if not str(path).startswith("hf://"):
+        _refuse_address(argument, path)
     return Path(path)
+
+
+def _refuse_address(argument: str, path: object) -> None:
+    """Refuse what would be taken for the name of a folder here: a bucket, or a page."""
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+://", str(path)):
+        raise ValueError(f"{MARK}{argument}`. Expected a path on a disk of this machine. Received: {path!r}")
 
 
 def check_target(argument: str, path: object) -> Path:
     """`path` as a Path if a file can be put there, in a new folder too; else a ValueError that names `argument`."""
     found = check_path(argument, path)
+    _refuse_address(argument, path)
     files = [part for part in found.parents if part.exists() and not part.is_dir()]
     if files or found.is_dir():
         why = f"where {files[0]} is no folder" if files else "which is a folder"
@@ -110,12 +121,13 @@ def check_ending(argument: str, path: str | os.PathLike, *endings: str) -> Path:
     if found.suffix.lower() not in endings:
         expected = " or ".join(endings)
         raise ValueError(f"{MARK}{argument}`. Expected a file name that ends in {expected}. Received: {str(path)!r}")
-    return check_target(argument, found)
+    return check_target(argument, path)
 
 
 def check_folder(argument: str, path: str | os.PathLike) -> Path:
     """`path` as a Path if it is a folder or one can be made there; else a ValueError that names `argument`."""
     found = check_path(argument, path)
+    _refuse_address(argument, path)
     files = [part for part in (found, *found.parents) if part.exists() and not part.is_dir()]
     if files or not str(path):
         received = f"{found}, where {files[0]} is a file" if files else "an empty name"

@@ -24,6 +24,9 @@ from keras_iwae.serving.warmup import prediction_log, write_warmup_requests
 if TYPE_CHECKING:
     from keras_iwae.tables import TableEstimator
 
+# Of 64 bits, as TF Serving has versions.
+_NEWEST = 2**63 - 1
+
 
 def _versions(path: Path) -> dict[int, Path]:
     """Version folders by number, lowest first; other names are ignored, as TF Serving does."""
@@ -100,7 +103,7 @@ def export_saved_model(
     most = MAX_SAMPLES if max_samples is None else check_integer("max_samples", max_samples)
     limits = check_integer("max_rows", max_rows), most
     existing = _versions(path)
-    number = max(existing, default=0) + 1 if version is None else check_integer("version", version)
+    number = max(existing, default=0) + 1 if version is None else check_integer("version", version, at_most=_NEWEST)
     target = path / str(number)
     if number in existing or target.exists():
         raise ValueError(
@@ -217,8 +220,7 @@ def load_saved_model(path: str | os.PathLike, version: int | None = None):
             raise ValueError(f"{MARK}version`. Expected None beside the folder of one version. Received: {version!r}")
         return _read(path)
     if version is not None:
-        # Of 64 bits, as TF Serving has them.
-        version = check_integer("version", version, at_least=0, at_most=2**63 - 1)
+        version = check_integer("version", version, at_least=0, at_most=_NEWEST)
     found = _versions(path)
     versions = {n: folder for n, folder in found.items() if (folder / "saved_model.pb").is_file()}
     if not versions:
