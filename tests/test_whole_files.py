@@ -13,6 +13,7 @@ import pytest
 
 from keras_iwae import IWAE
 from keras_iwae.foundation import check_replaceable, folders, replacing, storage, write_arrays, write_json
+from keras_iwae.tables.work import Work
 from keras_iwae.training import runs
 
 
@@ -84,6 +85,18 @@ def test_an_error_without_a_number_is_named_too(tmp_path):
         raise OSError("Unable to write (no space)")
     with pytest.raises(OSError, match="elsewhere"), replacing(tmp_path / "model.keras"):
         raise OSError(errno.ENOENT, "No such file", "elsewhere")
+
+
+def test_an_error_is_about_the_file_that_was_named(tmp_path):
+    """And not about the one beside it, whose longer name does not fit, or a folder there."""
+    path = tmp_path / f"{250 * 'a'}.json"
+    with pytest.raises(OSError, match="name too long") as error:
+        write_json(path, {})
+    assert error.value.filename == str(path)
+    # Where nobody can make a folder.
+    path = Path("/proc/nowhere/filled.csv")
+    with pytest.raises(OSError, match=re.escape(str(path))):
+        Work(path, {}).kept("first", dict)
 
 
 def test_a_process_is_running_or_not(dead):

@@ -44,13 +44,16 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is not None:
+        # A name that nobody gave says nothing to who reads it.
+        if error.filename is not None and str(error.filename) != str(temporary):
             raise
         # Libraries that write by themselves, as HDF5 does, have no number to their error.
         named = (error.errno, error.strerror, str(path)) if error.errno is not None else (f"{error}: {path}",)
         raise OSError(*named) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # What could not be written need not be removable, and its error is the one to see.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def remove_leftovers(path: Path) -> None:

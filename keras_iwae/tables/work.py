@@ -52,7 +52,10 @@ class Work:
     def _hold(self) -> None:
         """Keep other processes out of the folder, and make it where it is not there."""
         while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._out)) from error
             place = self._place()
             if place in _HELD:
                 return
