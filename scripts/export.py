@@ -12,7 +12,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from _entry import command, parsed, said
+from _entry import command, parsed, quiet_stderr, said
 
 FORMATS = ("savedmodel", "onnx", "tflite", "openvino")
 ENDPOINTS = ("decode", "encode", "reconstruct", "sample", "log_likelihood")
@@ -57,7 +57,10 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError("--out: expected a folder to export to, as the model lies in none. Received: none")
     out = args.out or runs.folder(run) / ("serving" if args.format == "savedmodel" else args.format)
     if args.format != "savedmodel":
-        files = serving.export_runtime(runs.load_model(run), out, args.format, args.endpoints)
+        model = runs.load_model(run)
+        # What a converter cannot express it writes there in its own words too.
+        with quiet_stderr():
+            files = serving.export_runtime(model, out, args.format, args.endpoints)
         for file in files.values():
             print(f"exported  {file}")
         if args.endpoints is None and (left_out := [name for name in ENDPOINTS if name not in files]):

@@ -315,6 +315,16 @@ def test_an_option_without_effect_is_refused(tmp_path, arguments, said):
 
 
 @pytest.mark.slow
+def test_the_script_says_in_one_line_what_a_converter_cannot_express(tmp_path, capfd):
+    """The converter writes pages about it, from C++."""
+    small_model(prior="mixture", posterior="gaussian").save(tmp_path / "model.keras")
+    given = "--model", "model.keras", "--format", "tflite", "--endpoints", "log_likelihood", "--out", "files"
+    (line,) = call("export", *given, cwd=tmp_path, status=2).stderr.splitlines()
+    assert line.startswith("export.py: error: Invalid value received for `endpoints`")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
 def test_the_script_writes_files_and_says_what_it_left_out(tmp_path):
     small_model(posterior="bernoulli", estimator="vimco").save(tmp_path / "model.keras")
     printed = call("export", "--model", "model.keras", "--format", "tflite", "--out", "files", cwd=tmp_path).stdout
