@@ -149,6 +149,25 @@ def test_every_page_is_in_the_navigation_once():
     assert sorted(pages(SETTINGS["nav"])) == sorted(shown | set(elsewhere.values()))
 
 
+def test_links_lead_to_what_the_site_has():
+    """A file of the repository alone is there where the page is read in it, and not on the site, whose build fails."""
+    root, elsewhere = DOCS.parent, SETTINGS["extra"]["elsewhere"]
+    hidden = tuple(f"docs/{line}" for line in SETTINGS["exclude_docs"].split() if line.endswith("/"))
+    nowhere = []
+    for page in [*DOCS.rglob("*.md"), *(root / path for path in elsewhere)]:
+        if str(page.relative_to(root)).startswith(hidden):
+            continue
+        for link in re.findall(r"\]\(([^)\s#:]+)(?=[)#])", page.read_text()):
+            target = (page.parent / link).resolve()
+            path = str(target.relative_to(root))
+            # Of a folder the site has the name.
+            if path in elsewhere or target.is_dir():
+                continue
+            if not path.startswith("docs/") or path.startswith(hidden) or path.endswith(".json"):
+                nowhere.append((page.name, link))
+    assert not nowhere
+
+
 def test_each_page_of_the_reference_is_in_its_table():
     assert {f"{page}.md" for page in re.findall(r"\]\((\w+)\.md\)", REFERENCE["index.md"])} == set(REFERENCE) - {
         "index.md"
