@@ -223,4 +223,6 @@ def test_a_learned_coefficient_is_reported_as_of_before_the_step():
     assert logs["bound"] == pytest.approx(bounds[0], rel=1e-5)
     assert abs(bounds[1] - bounds[0]) > 1e-2
     assert logs["beta"] == pytest.approx(0.3, rel=1e-5)
+    # Keras before 3.13 goes on with the means of the batch before.
+    model.reset_metrics()
     assert model.test_on_batch(X, return_dict=True)["beta"] == pytest.approx(after, rel=1e-5)

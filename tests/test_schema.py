@@ -144,7 +144,7 @@ REFUSED = {
     "free text": (many_words(60), "text of at most 50 levels that repeat.*60 different texts in 60 rows.*'answer 0'"),
     "identifiers": (many_words(12), "at most 50 levels that repeat.*12 different texts in 12 rows"),
     "infinite": ([1.0, np.inf], r"finite numbers.*Received: 1 that are infinite"),
-    "beyond float64": ([-(10**400), 1.0], r"finite numbers.*Received: 1 that are infinite"),
+    "beyond float64": (pd.Series([-(10**400), 1.0], dtype=object), r"finite numbers.*Received: 1 that are infinite"),
     "infinite objects": (np.array([1.0, -np.inf, None], object), "finite numbers"),
     "complex": ([1j, 2.0], "real numbers"),
     "lists": ([[1], [2]], r"numbers, text or booleans\. Received: list"),

@@ -28,6 +28,16 @@ from keras_iwae.priors.mixture import NUM_COMPONENTS
 _of_thread = threading.local()
 
 
+class _Within(keras.constraints.Constraint):
+    """What keeps pseudo-inputs within a support. Keras before 3.13 takes no function for it."""
+
+    def __init__(self, support: Support):
+        self._support = support
+
+    def __call__(self, w):
+        return keras.ops.clip(w, self._support.low, self._support.high)
+
+
 @keras.saving.register_keras_serializable("keras_iwae")
 class VampPrior(Prior):
     r"""$p(z) = \frac1M \sum_{m=1}^M q(z|u_m)$, the posterior of the model at M pseudo-inputs u, which are learned.
@@ -85,13 +95,11 @@ class VampPrior(Prior):
         noise = keras.initializers.RandomUniform(0.0, 1.0, derived_seed(self.seed, 0))
         if not support.bounded:
             noise = keras.initializers.RandomNormal(seed=derived_seed(self.seed, 0), stddev=1.0)
+        within = _Within(support)
 
         def start(shape, dtype):
             values = noise(shape, dtype)
             return within(support.low + (support.high - support.low) * values if support.bounded else values)
-
-        def within(values):
-            return keras.ops.clip(values, support.low, support.high)
 
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *event_shape),
