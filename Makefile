@@ -2,6 +2,7 @@
 # make test   the same environment, then every test; TFDS_DATA_DIR says where MNIST and Omniglot are, if they are
 # make quick  lint, types and the fast tests, about a minute and a half on two cores
 # make check  lint and types
+# make lowest every test with the oldest packages that pyproject.toml takes, in .venv-lowest
 # make docs   the documentation site, into site/; open site/index.html, or serve it for its search: python -m http.server -d site
 # make smoke  the smallest run of every benchmark, to see that it works; measures nothing
 
@@ -17,7 +18,7 @@ BENCHMARKS = train_step nll workers time_to_nll input_pipeline sampling runtimes
 OTHERS = imputation anomaly likelihood_example soak jobs large_data
 SMOKES = $(addprefix smoke-,$(BENCHMARKS) gpu $(OTHERS))
 
-.PHONY: demo test quick check smoke docs $(SMOKES)
+.PHONY: demo test quick lowest check smoke docs $(SMOKES)
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
@@ -28,6 +29,9 @@ test: $(VENV)/.installed
 # These wait for nothing, and each process imports TensorFlow.
 quick: check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not statistical"
+
+lowest: .venv-lowest/.installed
+	$(MAKE) test VENV=.venv-lowest
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -53,6 +57,13 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	@$(BIN)/python -m pip install -qq --editable ".[dev]"
+	@touch $@
+
+# pip has no way to take the oldest.
+.venv-lowest/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip install -qq --upgrade pip uv
+	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable ".[dev,parquet]"
 	@touch $@
 
 # Apart from the rest, for tests do without.

@@ -33,9 +33,8 @@ def check_contract(objective: Objective, num_samples: int, resampled: bool = Fal
     if objective.learned:
         start = getattr(objective, "beta", None)
         if not isinstance(start, float) or not 0.0 < start < 1.0:
-            raise _wrong(
-                objective, "`beta`, where the learned coefficient starts, a float between 0 and 1", f"{start!r}"
-            )
+            expected = "`beta`, where the learned coefficient starts, a float between 0 and 1"
+            raise _wrong(objective, expected, f"{start!r}, a {type(start).__name__}")
     for method in ("terms", "inference_terms"):
         for term in _tried(objective, method, num_samples, start):
             _check_term(objective, method, term, num_samples, resampled)

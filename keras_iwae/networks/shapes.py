@@ -107,6 +107,8 @@ def _check_rows_apart(network: keras.Layer, rows: np.ndarray, tried: Any, argume
 
 def _agree(first: np.ndarray, other: np.ndarray) -> bool:
     """Whether features are the same, but for the rounding of half floats."""
+    # NumPy before 2 does not compare bfloat16 with its own floats.
+    first, other = first.astype(np.float64), other.astype(np.float64)
     scale = float(np.abs(np.nan_to_num(first)).max())
     return bool(np.allclose(first, other, rtol=0.0, atol=_ROUNDING * scale, equal_nan=True))
 
