@@ -6,13 +6,19 @@ import re
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 
-def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: str = "stopped") -> None:
+def command(
+    main: Callable[[Namespace], None],
+    args: Namespace,
+    when_stopped: str = "stopped",
+    options: Mapping[str, str] | None = None,
+) -> None:
     """Run `main(args)` and exit: 0 when it is done, 2 with one line on bad input, 130 and `when_stopped` on Ctrl-C.
 
+    An error names arguments of functions; `options` has what the script calls those that have other names there.
     TensorFlow is imported here and not at the top of a script, so that `--help` and usage errors answer at once.
     """
     # A clone works without being installed.
@@ -43,7 +49,10 @@ def command(main: Callable[[Namespace], None], args: Namespace, when_stopped: st
         # python -X dev shows where an error came from.
         if sys.flags.dev_mode:
             raise
-        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        for argument, option in (options or {}).items():
+            text = text.replace(f"`{argument}`", f"`{option}`")
+        print(f"{name}: error: {text}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\n{name}: {when_stopped}", file=sys.stderr)

@@ -146,4 +146,5 @@ def evaluated(args: argparse.Namespace, workers) -> tuple[str, object, dict]:
 
 
 if __name__ == "__main__":
-    command(main, parse(), "stopped; the same command continues")
+    names = {argument: f"--{option.replace('_', '-')}" for of in METHODS.values() for option, argument in of.items()}
+    command(main, parse(), "stopped; the same command continues", {**names, "data": "--dataset"})

@@ -83,4 +83,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse())
+    command(main, parse(), options={"path": "--out"})

@@ -35,4 +35,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse())
+    command(main, parse(), options={"run": "--model"})

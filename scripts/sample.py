@@ -36,4 +36,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse())
+    command(main, parse(), options={"num_samples": "--num"})

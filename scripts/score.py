@@ -54,4 +54,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse(), when_stopped="stopped; the same command continues")
+    command(main, parse(), when_stopped="stopped; the same command continues", options={"source": "DATA"})

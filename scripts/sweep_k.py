@@ -69,4 +69,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    command(main, parse(), when_stopped="stopped; the same command goes on from the last whole epoch")
+    command(
+        main,
+        parse(),
+        "stopped; the same command goes on from the last whole epoch",
+        dict.fromkeys(("num_samples", "ks", "k"), "--k"),
+    )

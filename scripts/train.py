@@ -175,8 +175,10 @@ def main(args: argparse.Namespace) -> None:
     from keras_iwae import experiments
     from keras_iwae.experiments.advice import evaluation_command
     from keras_iwae.experiments.config import settings_of
-    from keras_iwae.training import runs
+    from keras_iwae.training import library, runs
 
+    if args.start is not None:
+        args.start = str(library.run_of(args.start))
     if args.resume:
         run = experiments.resume(args.out or runs.newest(), args.epochs, devices=args.devices)
     else:

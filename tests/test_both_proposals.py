@@ -123,7 +123,7 @@ def test_without_a_k_hat_it_says_so_and_prints_no_nan():
             line.split() for line in text.split("\n\n")[2].splitlines() if line.startswith("Pareto k-hat, median")
         ]
         assert row[3:] == ["1.90" if amortized.num_samples > 1 else "-", "-"]
-    assert "Neither error is to be trusted: an unknown share and an unknown share of the images" in text
+    assert "Neither error is to be trusted: there are too few samples of each image for a k-hat. Both are" in text
     assert "No k-hat of L_1, amortized and L_20, adapted: it needs at least 21 samples of each image." in text
 
 
@@ -136,6 +136,9 @@ def test_no_table_of_a_result_prints_nan():
         **{name: np.ones(1) for name in ("ess_per_example", "entries_per_example")},
         means_per_example=np.zeros([1, 2]),
     )
+    # Nor is there a variance over images, by which units are counted.
+    assert "active units        -\n" in str(one)
+    assert one.active_units is one.to_dict()["active_units"] is None
     values, gone = np.array([-90.0]), np.array([np.nan])
     texts = [
         str(each)

@@ -212,6 +212,7 @@ def test_a_run_is_not_compared_with_itself(tmp_path, values):
 def test_runs_without_the_numbers_are_refused(tmp_path, values):
     first = make_run(tmp_path / "first", values)
     (tmp_path / "empty").mkdir()
+    runs.write_json(tmp_path / "empty" / "metrics.json", {})
     with pytest.raises(
         ValueError, match=r"`folders`\. Expected metrics.json with nll_test .*empty.*evaluate_nll.py --k 5000"
     ):

@@ -29,6 +29,8 @@ def test_flat_and_coloured_images():
     assert plots.as_pictures(np.zeros((5, 784))).shape == (5, 28, 28)
     assert plots.as_pictures(np.zeros((5, 128))).shape == (5, 8, 16)
     assert plots.image_grid(np.zeros((5, 4, 6, 3)), columns=5).shape == (4, 5 * 7 - 1, 3)
+    # No wider than there are images.
+    assert plots.image_grid(np.zeros((3, 4, 6, 1)), columns=2**31 - 1).shape == (4, 3 * 7 - 1)
 
 
 GRIDS_REFUSED = {

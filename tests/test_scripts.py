@@ -18,7 +18,7 @@ from matplotlib.image import imread
 
 from keras_iwae import experiments, serving
 from keras_iwae.experiments import diagnosis, sweep, tuning
-from keras_iwae.training import runs
+from keras_iwae.training import library, runs
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 NAMES = sorted(path.stem for path in SCRIPTS.glob("[!_]*.py"))
@@ -227,6 +227,49 @@ def test_a_count_of_none_is_refused_by_its_options_name(tmp_path, beside, option
 def test_a_number_out_of_range_is_refused_by_its_options_name(tmp_path, options, name):
     few = ["--model", "digits-iwae-k50", "--k", 5, "--limit", 3]
     assert f"`{name}`" in error_line("evaluate_nll", *few, *options, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "name"),
+    [
+        ("sample", ["--model", "digits-iwae-k50", "--num", "0"], "--num"),
+        ("sample", ["--model", "digits-iwae-k50", "--seed", "-1"], "seed"),
+        ("evaluate_nll", ["--model", "digits-iwae-k50", "--k", "99999999999999"], "--k"),
+        ("evaluate_nll", ["--model", "digits-iwae-k50", "--dataset", "other.npy"], "--dataset"),
+        ("reproduce", ["--row", "digits-iwae-k5-l1", "--k", "99999999999999"], "--k"),
+        ("reproduce", ["--list", "--out", "file"], "out"),
+        ("sweep_k", ["--dataset", "digits", "--k", "5", "5"], "--k"),
+        ("score", ["nowhere.csv"], "DATA"),
+        ("score", ["table.csv", "--out", "folder"], "out"),
+        ("impute", ["nowhere.csv", "--out", "filled.csv"], "DATA"),
+        ("export", ["--model", "digits-iwae-k50", "--out", "file"], "--out"),
+        ("pack", ["--model", "nowhere", "--out", "packed"], "--model"),
+        ("compare", ["file", "folder"], "RUN"),
+        ("train", ["--dataset", "digits", "--epsilon", "1e-50"], "epsilon"),
+        ("train", ["--dataset", "digits", "--learning-rate", "1e-320"], "learning_rate"),
+        ("train", ["--dataset", "digits", "--activation", "glu"], "activation"),
+    ],
+)
+def test_an_error_names_what_was_given(tmp_path, monkeypatch, script, arguments, name):
+    monkeypatch.setattr(library.runs, "ROOT", tmp_path / "saved_models")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    np.save(tmp_path / "other.npy", np.ones((40, 6), np.float32))
+    assert f": error: Invalid value received for `{name}`. Expected" in error_line(script, *arguments, cwd=tmp_path)
+
+
+def test_a_start_may_be_a_model_in_the_box(tmp_path, monkeypatch):
+    monkeypatch.setattr(library.runs, "ROOT", tmp_path / "saved_models")
+    taken = []
+
+    def train(config, *_, **__):
+        taken.append(config.run.start)
+        raise ValueError("taken")
+
+    monkeypatch.setattr(experiments, "train", train)
+    error_line("train", "--dataset", "digits", "--start", "digits-iwae-k50", cwd=tmp_path)
+    assert (Path(taken[0]) / "model.keras").is_file()
 
 
 @pytest.mark.parametrize(

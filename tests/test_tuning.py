@@ -175,6 +175,11 @@ def test_draws_are_of_the_seed_the_number_and_the_setting():
     assert {one["prior"] for one in drawn} == {None, "mixture"}
 
 
+def test_trials_beyond_count_are_refused_before_they_are_drawn():
+    with pytest.raises(ValueError, match=r"`trials`\. Expected an integer from 1 to 10000\. Received: 2000000000"):
+        draw_trials({"learning_rate": Domain("uniform", (0.1, 0.2))}, 2_000_000_000, 0)
+
+
 def test_no_two_trials_are_the_same():
     space = parse_space({"latent_dim": {"integers": [2, 4]}, "prior": {"choice": [None, "mixture"]}})
     drawn = draw_trials(space, 6, seed=0)

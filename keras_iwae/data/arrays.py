@@ -1,7 +1,5 @@
 """A user's own data: arrays as they are, or a `.npz` or `.npy` file with a split of its own or a fixed one."""
 
-import zipfile
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -125,8 +123,13 @@ def _read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             return {"train": "x"}, {"x": content}
         with content:
             named = named_splits(content.files, path)
-            return named, {name: content[name] for name in named.values()}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = {name: content[name] for name in named.values()}
+            # Of a member that is no array NumPy gives the bytes.
+            if foreign := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{', '.join(foreign)} is no array")
+            return named, arrays
+    # Of a damaged header or archive, or one with a password, there is no end of what they raise.
+    except Exception as error:
         if str(error).startswith(MARK):
             raise
         raise ValueError(

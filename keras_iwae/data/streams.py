@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -83,8 +82,12 @@ def _of_archive(path: Path) -> dict[str, Stream]:
 
 
 def _of_array(argument: str, opened: Callable[[], IO[bytes]]) -> Stream:
-    with opened() as file:
-        shape, dtype = _header(argument, file)
+    try:
+        with opened() as file:
+            shape, dtype = _header(argument, file)
+    # Of an archive in a format that Python does not read, or with a password.
+    except (NotImplementedError, RuntimeError, OSError, zipfile.BadZipFile) as error:
+        raise _unreadable(argument, error) from error
     size = dtype.itemsize * math.prod(shape[1:])
 
     def blocks() -> Iterator[np.ndarray]:
@@ -95,7 +98,7 @@ def _of_array(argument: str, opened: Callable[[], IO[bytes]]) -> Stream:
                 count = min(rows, shape[0] - begin)
                 try:
                     content = file.read(count * size)
-                except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                except Exception as error:
                     raise _unreadable(argument, error) from error
                 if len(content) < count * size:
                     raise ValueError(
@@ -112,7 +115,8 @@ def _header(argument: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, by_columns, dtype = read[np.lib.format.read_magic(file)](file)
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    # Of a damaged header there is no end of what NumPy raises.
+    except Exception as error:
         raise _unreadable(argument, error) from error
     if dtype.hasobject or dtype.kind not in "fbiu":
         raise ValueError(f"{MARK}source`. Expected numbers in {argument}. Received: dtype {dtype}")

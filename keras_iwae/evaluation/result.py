@@ -137,8 +137,10 @@ class NLLResult:
         return self.bound_per_example[self.num_samples]
 
     @property
-    def active_units(self) -> int:
-        """Latent units whose posterior mean, as `means_per_example` has it, varies over the images."""
+    def active_units(self) -> int | None:
+        """Latent units whose posterior mean, as `means_per_example` has it, varies over the images; `None` of one."""
+        if self.num_examples < 2:
+            return None
         return int((variances_of(self.means_per_example, weights=self.weights) > ACTIVE_UNIT_THRESHOLD).sum())
 
     @property
@@ -265,7 +267,7 @@ class NLLResult:
                 ),
             ),
             ("Pareto k-hat", "-" if share == "-" else f"median {middle}, above {UNRELIABLE_K} for {share}"),
-            ("active units", f"{self.active_units} of {self.latent_dim}"),
+            ("active units", "-" if self.active_units is None else f"{self.active_units} of {self.latent_dim}"),
         ]
         if self.proposal.fitted:
             rows.append(("proposal", self.proposal.kind))

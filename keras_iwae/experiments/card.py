@@ -142,7 +142,8 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         what = f"{quantity_name(record)}{_method(record)}{before}; {of}"
         error = record.get("standard_error")
         found.append((what, number_text(record["nll"]) + (f" ± {number_text(error)}" if error else "") + " nats"))
-        if "active_units" in record:
+        # Of a single image there are none.
+        if record.get("active_units") is not None:
             found.append(
                 (
                     f"latent units active, {record.get('split')} images",

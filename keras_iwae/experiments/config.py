@@ -186,4 +186,8 @@ def settings_of(run: str | os.PathLike) -> dict[str, Any]:
     Raises:
         ValueError: if the file is damaged.
     """
-    return flattened(runs.read_json(Path(run) / "config.json"))
+    path = Path(run) / "config.json"
+    found = flattened(runs.read_json(path))
+    if not isinstance(dataset := found.get("dataset", ""), str):
+        raise ValueError(f"Expected a name or a file as `dataset` in {path}. Received: {dataset!r}")
+    return found

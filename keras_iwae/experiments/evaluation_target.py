@@ -16,14 +16,12 @@ from keras_iwae import data
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.config import ExperimentConfig, settings_of
 from keras_iwae.experiments.named_data import as_dataset
-from keras_iwae.foundation import MARK, check_path, storage, value_errors
+from keras_iwae.foundation import MARK, check_choice, check_path, storage, value_errors
 from keras_iwae.models import IWAE
 from keras_iwae.training import in_the_box, runs
 
 # Bytes of images that are held together, where a folder of shards may have any number.
 _TOGETHER = 2**31
-# Of an evaluation, by which it takes its time.
-_COUNTS = "num_examples", "num_samples", "num_estimates", "num_chains", "num_temperatures", "num_leapfrog_steps"
 _OF_NO_MODEL = (
     "A plain autoencoder was not trained as a model of p(x): neither the scale of its posterior nor the fit of its "
     "latents to the prior. This number judges it as one all the same."
@@ -37,6 +35,8 @@ def dataset_of(path: str | os.PathLike) -> str:
         ValueError: if there is no run, or its `config.json` does not say, as beside a model that was saved by hand.
     """
     folder, expected = Path(path), f"{MARK}model`. Expected a run folder or a .keras file"
+    if folder.is_file() and folder.suffix != ".keras":
+        raise ValueError(f"{expected}. Received: {path}, which is another file")
     if not folder.exists():
         boxed = f", or a model in the box: {', '.join(in_the_box())}"
         raise ValueError(f"{expected}{boxed}. Received: {path}, where there is none")
@@ -70,7 +70,7 @@ def is_less(run: Path, key: str, record: Mapping) -> bool:
     before = runs.read_metrics(run).get(key)
     if not isinstance(before, Mapping) or not runs.is_current(run, before):
         return False
-    counts = [name for name in _COUNTS if None not in (before.get(name), record.get(name))]
+    counts = [name for name in runs.COUNTS if None not in (before.get(name), record.get(name))]
     if all(before[name] <= record[name] for name in counts):
         return False
     stays = all(before[name] >= record[name] for name in counts)
@@ -148,6 +148,7 @@ def evaluation_batches(
     """
     source = dataset_of(path) if dataset is None else dataset
     binarization, levels = _reading(path)
+    check_choice("split", split, inputs.SPLITS)
     if dataset is None:
         remedy = f"evaluate_nll.py --dataset {shlex.quote(source)} judges it on these"
         if split not in inputs.Inputs.of(runs.folder(path)).data:

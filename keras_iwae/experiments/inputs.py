@@ -129,6 +129,10 @@ def check_data(run: str | os.PathLike, splits: Sequence[str], remedy: str) -> No
         ValueError: if there are others, or they cannot be read.
     """
     stored, settings = Inputs.of(run).data, settings_of(run)
+    if lacking := [name for name in ("dataset", "binarization", "levels") if name not in settings and stored]:
+        raise ValueError(
+            f"Expected `{lacking[0]}` in {Path(run) / 'config.json'}, as the run began with. Received: none"
+        )
     if "dataset" in settings:
         check_there(run, settings["dataset"])
     for split in splits:

@@ -52,7 +52,8 @@ def pack(run: str | os.PathLike, out: str | os.PathLike, half: bool = False) -> 
     check_boolean("half", half)
     config = runs.read_json(run / "config.json")
     if not config:
-        raise ValueError(f"{MARK}run`. Expected a run folder. Received: {run}, which has no config.json")
+        what = "which has no config.json" if run.exists() else "where there is none"
+        raise ValueError(f"{MARK}run`. Expected a run folder. Received: {run}, {what}")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{MARK}out`. Expected a new folder. Received: {out}, which holds files; name another")
     model = runs.load_model(run, "run")

@@ -39,10 +39,12 @@ class BothProposals:
         gain, error = higher.nll - lower.nll, math.hypot(first.monte_carlo_error, second.monte_carlo_error)
         trusted = [result for result in finite if result.share_unreliable <= TOLERATED_SHARE]
         if not trusted:
+            seen = f"{_share(first)} and {_share(second)} of the images have a Pareto k-hat above {UNRELIABLE_K}"
+            if math.isnan(first.share_unreliable) and math.isnan(second.share_unreliable):
+                seen = "there are too few samples of each image for a k-hat"
             return (
-                f"Neither error is to be trusted: {_share(first)} and {_share(second)} of the images have a Pareto "
-                f"k-hat above {UNRELIABLE_K}. Both are upper bounds of the NLL on average, and {lower.name} is the "
-                f"tighter by {gain:.2f} nats."
+                f"Neither error is to be trusted: {seen}. Both are upper bounds of the NLL on average, and "
+                f"{lower.name} is the tighter by {gain:.2f} nats."
             )
         if len(trusted) == 1:
             better, worse = (first, second) if trusted[0] is first else (second, first)

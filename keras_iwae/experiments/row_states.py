@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keras_iwae.experiments.paper_table import ROWS, Row, find_row
-from keras_iwae.foundation import number_text
+from keras_iwae.foundation import check_folder, number_text
 from keras_iwae.training import STAGES, runs, stage_of
 
 ROOT = runs.ROOT / "reproduce"
@@ -79,7 +79,12 @@ def _spread(row: Row, how: tuple, nlls: Sequence[float]) -> str:
 
 
 def table(root: str | os.PathLike = ROOT) -> Iterator[str]:
-    """The lines of all rows, below each those of its other training seeds that were begun, and the spread."""
+    """The lines of all rows, below each those of its other training seeds that were begun, and the spread.
+
+    Raises:
+        ValueError: if `root` cannot be a folder.
+    """
+    check_folder("out", root)
     yield HEAD
     names = {path.stem for path in (Path(root) / "results").glob("*.json")}
     names |= {path.parent.name for path in Path(root).glob("*/config.json")}

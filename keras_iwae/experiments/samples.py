@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from keras_iwae import plots
 from keras_iwae.experiments.evaluation_target import path_of
-from keras_iwae.foundation import Purpose, check_boolean, check_ending, check_integer, key_for
+from keras_iwae.foundation import Purpose, check_boolean, check_ending, check_integer, check_seed, key_for
 from keras_iwae.models import IWAE
 from keras_iwae.priors import Prior, StandardNormalPrior
 from keras_iwae.training import runs
@@ -44,7 +44,7 @@ def draw_samples(
             file.
     """
     check_boolean("drawn", drawn)
-    columns = check_integer("columns", columns)
+    columns, seed = check_integer("columns", columns), check_seed("seed", seed)
     if out is not None:
         check_ending("out", out, ".png")
     path = path_of(model)

@@ -21,6 +21,7 @@ from keras_iwae.experiments.config import ExperimentConfig
 from keras_iwae.experiments.sections import SECTION_OF
 from keras_iwae.foundation import MARK, check_integer, check_number, check_path, check_positive, check_seed
 
+_MOST_TRIALS = 10_000
 _OF_OTHER_DATA = "trials are compared by their validation bounds, and this changes what they are bounds of"
 _ANOTHER_BOUND = "trials are compared by their validation bounds, and this changes which bound that is"
 # Why a setting may not vary.
@@ -87,10 +88,11 @@ def read_space(path: str | os.PathLike) -> dict[str, Domain]:
     """
     path = check_path("space", path)
     if not path.is_file():
-        raise ValueError(f"{MARK}space`. Expected a file of JSON. Received: {path}, where there is none")
+        what = "which is none" if path.exists() else "where there is none"
+        raise ValueError(f"{MARK}space`. Expected a file of JSON. Received: {path}, {what}")
     try:
         found = json.loads(path.read_text(), object_pairs_hook=_once)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{MARK}space`. Expected a file of JSON. Received: {path}: {error}") from error
     return parse_space(found)
 
@@ -218,7 +220,8 @@ def draw_trials(space: Mapping[str, Domain], trials: int, seed: int) -> list[dic
         >>> draw_trials({"latent_dim": Domain("integers", (5, 6))}, 2, seed=0)
         [{'latent_dim': 6}, {'latent_dim': 5}]
     """
-    trials, seed = check_integer("trials", trials), check_seed("seed", seed)
+    # All are drawn, and built to be checked, before the first is trained.
+    trials, seed = check_integer("trials", trials, at_most=_MOST_TRIALS), check_seed("seed", seed)
     size = math.prod(domain.size for domain in space.values())
     if trials > size:
         raise ValueError(f"{MARK}trials`. Expected at most {size}, all that the space has. Received: {trials}")

@@ -18,7 +18,7 @@ from keras_iwae.foundation import (
     check_choice,
     check_integer,
     check_number,
-    check_positive,
+    check_positive_float32,
     check_seed,
 )
 from keras_iwae.models import ACTIVATION, POSTERIORS, PRIORS
@@ -224,12 +224,12 @@ class OptimizerConfig:
     def __post_init__(self):
         check_choice("schedule", self.schedule, SCHEDULES)
         if self.global_clipnorm is not None:
-            settle(self, global_clipnorm=check_positive("global_clipnorm", self.global_clipnorm))
+            settle(self, global_clipnorm=check_positive_float32("global_clipnorm", self.global_clipnorm))
         settle(
             self,
-            learning_rate=check_positive("learning_rate", self.learning_rate),
+            learning_rate=check_positive_float32("learning_rate", self.learning_rate),
             beta_1=check_number("beta_1", self.beta_1),
-            epsilon=check_positive("epsilon", self.epsilon),
+            epsilon=check_positive_float32("epsilon", self.epsilon),
             ema=None if self.ema is None else check_number("ema", self.ema),
         )
         if not 0.0 <= self.beta_1 < 1.0:

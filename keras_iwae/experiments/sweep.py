@@ -19,6 +19,7 @@ from keras_iwae.experiments.kept_evaluation import kept_evaluation
 from keras_iwae.experiments.processes import share_accelerators
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import (
+    MARK,
     check_boolean,
     check_folder,
     check_integer,
@@ -80,7 +81,9 @@ def sweep(
             )
     refuse_several_machines()
     out = check_folder("out", out)
-    ks = sorted({check_integer("k", k) for k in check_several("ks", ks)})
+    ks = sorted(check_integer("k", k) for k in check_several("ks", ks))
+    if len({*ks}) < len(ks):
+        raise ValueError(f"{MARK}ks`. Expected each K once. Received: {ks}")
     eval_k = check_integer("eval_k", eval_k)
     check_boolean("verbose", verbose)
     check_jobs(jobs)
@@ -235,7 +238,7 @@ def table(rows: Sequence[dict]) -> str:
             f"{number_text(row['nll'])}{error}",
             number_text(row["reconstruction"]),
             number_text(row["squared_error"], ".4f"),
-            f"{row['active_units']} of {row['latent_dim']}",
+            "-" if row["active_units"] is None else f"{row['active_units']} of {row['latent_dim']}",
             f"{row['seconds_per_epoch']:.1f}",
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")

@@ -16,6 +16,7 @@ _EIGHT_BITS = 255.0
 _ROUNDING = 1e-3
 # Its square, and sums of a few of those, are within float32.
 _LARGEST = 1e15
+_FAR = f" up to {_LARGEST:g}, whose squares float32 holds; standardize them"
 # What is said of NumPy's kinds that are no numbers.
 _NO_NUMBERS = {"U": "text, ", "S": "text, ", "c": "complex numbers, ", "M": "dates, ", "m": "spans of time, "}
 _NO_NAN = "; NaN is for a model whose argument `missing` says so"
@@ -122,17 +123,16 @@ class Support:
             values = _snapped(values)
         # As what they become: a large float64 is no float32.
         with np.errstate(over="ignore"):
-            low, high = (float(np.float32(end)) for end in (values.min(), values.max()))
+            ends = [(float(np.float32(end)), float(end)) for end in (values.min(), values.max())]
+        # One that is finite, and no float32, is named as it came.
+        low, high = (own if math.isinf(become) else become for become, own in ends)
         if not (self.low <= low and high <= self.high and math.isfinite(low) and math.isfinite(high)):
             return f"Expected {self}{self._hint(low, high)}. Received: values in [{low:.9g}, {high:.9g}]"
         if not self.bounded and max(abs(low), abs(high)) > self.most:
             if self.most < _LARGEST:
                 remedy = "divide them, or model them as real numbers"
                 return f"Expected {self}; {remedy}. Received: values in [{low:.9g}, {high:.9g}]"
-            return (
-                f"Expected {self} up to {_LARGEST:g}, whose squares float32 holds; standardize them. "
-                f"Received: values in [{low:g}, {high:g}]"
-            )
+            return f"Expected {self}{_FAR}. Received: values in [{low:g}, {high:g}]"
         if self.integers and (values != np.round(values)).any():
             return f"Expected {self}{self._hint(low, high)}. Received: fractions in [{low:g}, {high:g}]"
         return ""
@@ -168,10 +168,14 @@ class Support:
             valid = tf.logical_and(valid, tf.equal(values, tf.round(values)))
         if missing:
             valid = tf.logical_or(valid, tf.math.is_nan(values))
-        low, high = tf.reduce_min(values), tf.reduce_max(values)
+        # A float64 that is finite, and no float32, is named as it came.
+        own = events if events.dtype == tf.float64 else values
+        low, high = tf.reduce_min(own), tf.reduce_max(own)
+        far = tf.reduce_any(tf.math.is_inf(values) & tf.math.is_finite(own))
         message = tf.strings.join(
             [
                 f"{MARK}{argument}`. Expected {self}",
+                tf.where(far, _FAR if not self.bounded else "", ""),
                 tf.where(_within(low, high, 0.0, 1.0), self._hint(0.0, 1.0), ""),
                 tf.where(_within(low, high, 0.0, _EIGHT_BITS) & (high > 1.0), self._hint(0.0, _EIGHT_BITS), ""),
                 tf.where(tf.reduce_any(tf.math.is_nan(values)) & (not missing), _NO_NAN, ""),

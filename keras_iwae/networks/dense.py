@@ -10,16 +10,20 @@ from keras_iwae.networks.initializers import glorot
 
 
 def check_activation(argument: str, activation: object) -> None:
-    """Refuse what Keras takes for no activation or cannot save, and a layer, which all that it is given to would share.
+    """Refuse what Keras takes for no activation of each unit or cannot save, and a layer, which all would share.
 
     Raises:
         ValueError: which names `argument`.
     """
     try:
-        keras.activations.serialize(keras.activations.get(activation))
+        found = keras.activations.get(activation)
+        keras.activations.serialize(found)
         known = not isinstance(activation, keras.Layer)
     except (ValueError, TypeError):
         known = False
+    # As "glu", which makes half as many of them.
+    if known and tuple(found(keras.ops.zeros((1, 2))).shape) != (1, 2):
+        raise ValueError(f"{MARK}{argument}`. Expected one of as many units as it is given. Received: {activation!r}")
     if not known:
         raise ValueError(
             f"{MARK}{argument}`. Expected a Keras activation, by name or callable: a function, and no layer. Received: "

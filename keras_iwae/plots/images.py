@@ -50,7 +50,7 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
 
     Args:
         images: grey levels in [0, 1], `[N, D]` or `[N, H, W, C]` with C of 1 or 3.
-        columns: images in a row; the last row is filled up with black.
+        columns: images in a row, no more than there are; the last row is filled up with black.
 
     Returns:
         `[rows * (H + 1) - 1, columns * (W + 1) - 1]`, and a last axis of 3 for colours.
@@ -62,6 +62,7 @@ def image_grid(images: np.ndarray, columns: int) -> np.ndarray:
     columns, pictures = check_integer("columns", columns), as_pictures(images)
     if not len(pictures):
         raise ValueError(f"{MARK}images`. Expected at least one. Received: none")
+    columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     missing = rows * columns - len(pictures)
     padding = [(0, missing), (0, 1), (0, 1)] + [(0, 0)] * (pictures.ndim - 3)

@@ -96,11 +96,15 @@ def kinds_text(columns: Iterable[Column]) -> str:
     parts = []
     for kind in KINDS:
         ours = [column for column in columns if column.kind == kind]
-        levels = [f" ({len(column.categories)} levels)" if column.categories else "" for column in ours]
+        levels = [f" ({_counted(len(column.categories))})" if column.categories else "" for column in ours]
         names = [f"{column.name}{of}" for column, of in zip(ours, levels, strict=True)]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         parts += [f"{kind}: {', '.join(names[:_SHOWN])}{more}"] if names else []
     return "; ".join(parts)
+
+
+def _counted(levels: int) -> str:
+    return "1 level" if levels == 1 else f"{levels} levels"
 
 
 _FIELDS = {field.name for field in fields(Column)}

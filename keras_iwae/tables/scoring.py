@@ -15,11 +15,11 @@ from keras_iwae.tables.density import IWAEDensity
 from keras_iwae.tables.dialect import Dialect
 from keras_iwae.tables.doubts import warn_of_doubts
 from keras_iwae.tables.files import (
+    CSV,
     TableFile,
     check_cells,
     columns_of,
     dialect_of,
-    is_parquet,
     opened_alone,
     sampled,
 )
@@ -107,8 +107,8 @@ def score_file(
     """
     source, out = check_path("source", source), check_path("out", out)
     known = check_path("train", train) if train is not None else source
-    if is_parquet(out, "out"):
-        raise ValueError(f"{MARK}out`. Expected a CSV file. Received: {out}")
+    if out.suffix.lower() not in CSV:
+        raise ValueError(f"{MARK}out`. Expected a CSV file, whose name ends in one of {CSV}. Received: {out}")
     check_target("out", out)
     for path in (source, known):
         if out.exists() and path.exists() and out.samefile(path):

@@ -82,7 +82,7 @@ def read_json(path: str | os.PathLike) -> dict:
         value = json.loads(Path(path).read_text())
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"Expected a JSON object in {path}. Received: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"Expected a JSON object in {path}. Received: {type(value).__name__}")
@@ -91,6 +91,9 @@ def read_json(path: str | os.PathLike) -> dict:
 
 # How names of what is written by this package begin.
 _RECORDS = "training", "rounding", "nll", "ais", "bdmc", "sumo"
+# Of an evaluation, by which it takes its time.
+COUNTS = "num_examples", "num_samples", "num_estimates", "num_chains", "num_temperatures", "num_leapfrog_steps"
+_NUMBERS = "nll", "standard_error", "epoch", "seconds", *COUNTS
 
 
 def read_metrics(run: str | os.PathLike) -> dict:
@@ -106,7 +109,7 @@ def read_metrics(run: str | os.PathLike) -> dict:
             continue
         if not isinstance(record, dict):
             raise ValueError(f"Expected an object {name!r} in {path}. Received: {record!r}")
-        for key in ("nll", "standard_error", "epoch", "seconds"):
+        for key in _NUMBERS:
             if isinstance(record.get(key), (str, list, dict)):
                 raise ValueError(f"Expected a number {key!r} of {name!r} in {path}. Received: {record[key]!r}")
     return found
@@ -141,7 +144,7 @@ def check_goes_on(run: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             held = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError):
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError):
         # Said where it is loaded.
         return
     if not held.get("compile_config"):

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_iwae.foundation import check_integer, check_positive
+from keras_iwae.foundation import check_integer, check_positive_float32
 
 STAGES = 8
 
@@ -48,7 +48,7 @@ class PaperSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, steps_per_pass: int, initial_learning_rate: float = 1e-3):
         super().__init__()
-        self.initial_learning_rate = check_positive("initial_learning_rate", initial_learning_rate)
+        self.initial_learning_rate = check_positive_float32("initial_learning_rate", initial_learning_rate)
         self.steps_per_pass = check_integer("steps_per_pass", steps_per_pass)
 
     def __call__(self, step):
@@ -72,7 +72,7 @@ def warm_cosine(total_steps: int, peak: float) -> keras.optimizers.schedules.Cos
     Raises:
         ValueError: if `total_steps` is no positive integer, or `peak` not above 0.
     """
-    total_steps, peak = check_integer("total_steps", total_steps), check_positive("peak", peak)
+    total_steps, peak = check_integer("total_steps", total_steps), check_positive_float32("peak", peak)
     warmup = max(1, total_steps // 50)
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(1, total_steps - warmup), warmup_target=peak, warmup_steps=warmup

@@ -128,7 +128,7 @@ def headline(metrics: Mapping, diagnosis: Mapping) -> list[Fact]:
     if layers:
         active, units = (" + ".join(str(layer[name]) for layer in layers) for name in ("active", "units"))
         facts.append(Fact(active, f"of {units}", "latent units active"))
-    elif "active_units" in nll:
+    elif nll.get("active_units") is not None:
         facts.append(Fact(str(nll["active_units"]), f"of {nll.get('latent_dim')}", "latent units active"))
     if "seconds" in training:
         passes = f"training, {shown(training.get('epoch'))} passes"
