@@ -1,5 +1,7 @@
 """IWAE as a Keras user meets it: fit, evaluate, predict, save, load, callbacks, precision, custom parts, bad input."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -103,6 +105,16 @@ def test_log_weights_are_asked_for_by_numbers(make_model):
         with pytest.raises(ValueError, match=f"`{name}`"):
             model.log_weights(X, samples, seed)
     assert model.log_weights(X, 3, [0, 1]).shape == (3, len(X))
+
+
+def test_what_is_reported_is_made_of_floats(step_by_step):
+    """As of Keras 3.15; before, they were tensors, of which JSON is not made."""
+    model = IWAE(6, latent_dim=2, hidden=(3,), num_samples=2)
+    model.compile("adam")
+    x = np.zeros((4, 6), np.float32)
+    for method in (functools.partial(model.evaluate, verbose=0), model.test_on_batch, model.train_on_batch):
+        for reported in (method(x, return_dict=True).values(), method(x)):
+            assert {type(value) for value in reported} == {float}
 
 
 @pytest.mark.slow

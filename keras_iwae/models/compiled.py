@@ -243,3 +243,8 @@ def _thawed(received: str) -> ValueError:
         f"{MARK}trainable`. Expected no change since `compile`, at which it takes effect: compile again, with a new "
         f"optimizer. Received: {received}"
     )
+
+
+def as_floats(reported: dict | list | float) -> dict | list | float:
+    """What was reported, as Python's floats: those of older releases of Keras are tensors, or arrays of no axis."""
+    return keras.tree.map_structure(float, reported)

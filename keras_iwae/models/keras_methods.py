@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_iwae.foundation import MARK, is_own_class, shape_text, value_errors
-from keras_iwae.models.compiled import CompiledModel
+from keras_iwae.models.compiled import CompiledModel, as_floats
 from keras_iwae.models.door import SMALLEST_WEIGHT, Door, check_batch_size, check_weights, is_nested_numbers, no_weight
 from keras_iwae.models.passes import (
     check_ends,
@@ -150,7 +150,7 @@ class CheckedModel(CompiledModel):
             check_steps(steps, x, batch_size, self.steps_per_execution)
             found = super().evaluate(x, weights, batch_size, verbose, weights, **options)
         self._check_weighed("x")
-        return found
+        return as_floats(found)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`: E[x|z] at the posterior mean of each example, `[N, *event_shape]`.
@@ -180,7 +180,7 @@ class CheckedModel(CompiledModel):
         x, weights = self._opened_batch(x, sample_weight)
         found = super().train_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
         check_batch(self, "train_on_batch", keras.ops.convert_to_numpy(self._trackers["loss"].result()))
-        return found
+        return as_floats(found)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch`, on examples that are checked; weights that are not finite are refused."""
@@ -188,7 +188,7 @@ class CheckedModel(CompiledModel):
         _refuse_labels(y)
         self.check_finite()
         x, weights = self._opened_batch(x, sample_weight)
-        return super().test_on_batch(x, weights, sample_weight=weights, return_dict=return_dict)
+        return as_floats(super().test_on_batch(x, weights, sample_weight=weights, return_dict=return_dict))
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`, on examples that are checked; weights not finite are refused."""
