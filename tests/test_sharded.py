@@ -368,6 +368,12 @@ def test_what_cannot_be_converted_is_refused_and_leaves_nothing(tmp_path):
     refused(tmp_path, "`shards`. Expected at most 90, the examples of the train split. Received: 91", x, shards=91)
     refused(tmp_path, "`shards`. Expected an integer from 1 to 128", x, shards=129)
     refused(tmp_path, "`validation`. Expected a number above 0", x, validation=0.0)
+    refused(
+        tmp_path,
+        "`validation`. Expected a share of 90 examples that some are. Received: 1e-300",
+        x,
+        validation=1e-300,
+    )
     refused(tmp_path, "`validation`. Expected shares below 1 together.*0.5 and 0.6", x, validation=0.5, test=0.6)
     refused(tmp_path, "`test`. Expected none for a source that has this split. Received: 0.1", "digits", test=0.1)
     refused(tmp_path, "`seed`", x, seed=-1)

@@ -107,7 +107,12 @@ def convert(
                     bar.update(len(block))
         # How many were cut is known now.
         for split in SPLITS:
-            _check_enough(split, writing.tallies[split].count if split in writing.tallies else 0, shards)
+            count = writing.tallies[split].count if split in writing.tallies else 0
+            if not count and split in cut:
+                raise ValueError(
+                    f"{MARK}{split}`. Expected a share of {total:,} examples that some are. Received: {cut[split]:g}"
+                )
+            _check_enough(split, count, shards)
         named = str(source) in names()
         bits = not named and writing.dtype == np.uint8 and max(each.high for each in writing.tallies.values()) <= 1
         training = writing.tallies["train"]

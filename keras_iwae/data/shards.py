@@ -103,7 +103,7 @@ class Shards:
         except FileNotFoundError:
             # A folder that was meant for another may have millions of files, which are not all looked at for this.
             some = itertools.islice(folder.rglob("*"), _LOOKED_AT)
-            inside = sorted({file.suffix for file in some if file.is_file()})[:5]
+            inside = sorted({file.suffix or file.name for file in some if file.is_file()})[:5]
             raise ValueError(f"{expected}. Received: {folder}, with {', '.join(inside) or 'no'} files") from None
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{expected}. Received: {folder}, whose {INFO} cannot be read ({error})") from error
