@@ -85,6 +85,25 @@ def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(mak
 
 
 @pytest.mark.slow
+def test_weights_that_are_loaded_after_a_stop_are_what_the_next_fit_begins_with(make_model, images, tmp_path):
+    model, averages = make_model(), AveragesAfterEpochs()
+    model.save_weights(tmp_path / "other.weights.h5")
+    expected = [weight.numpy() for weight in model.trainable_variables]
+    model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))
+    options = {"batch_size": 4, "validation_data": images[:4], "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(images, callbacks=[averages, StoppedInValidation(), averages.ends], **options)
+    model.load_weights(tmp_path / "other.weights.h5")
+    begun = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: begun.append([weight.numpy() for weight in model.trainable_variables])
+    )
+    model.fit(images, callbacks=[averages, look, averages.ends], **options)
+    for found, wanted in zip(begun[0], expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.slow
 def test_averages_of_a_mixed_precision_s_optimizer_are_those_within_it(images):
     model = keras_iwae.IWAE(images.shape[1:], latent_dim=2, hidden=(4,), num_samples=2, dtype="mixed_float16")
     model.compile(FusedAdam(0.01, use_ema=True, ema_momentum=DECAY))

@@ -8,6 +8,8 @@ goes on from as the optimizer's averages: whoever loads it has the model that wa
 the one to go on with, to the last bit.
 """
 
+import hashlib
+
 import keras
 import tensorflow as tf
 
@@ -55,7 +57,8 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
 
     It comes first, and what it has at `ends`, another callback, last: what lies between the two sees the averages when
     an epoch ends. Keras itself leaves the averages in the model when `fit` does. A fit that was stopped while the model
-    was judged leaves them in it too; the next one with such a callback goes on from the weights.
+    was judged leaves them in it too; the next one with such a callback goes on from the weights, or from others that
+    were given to the model since.
 
     Raises:
         ValueError: from `fit`, if the optimizer has no `use_ema`, or `ends` is not among the callbacks behind it.
@@ -71,8 +74,10 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._has_ends = False
-        _with_averages(self.model)
-        # Of a fit that was stopped while it was judged.
+        optimizer = _with_averages(self.model)
+        # Of a fit that was stopped while it was judged; weights that were loaded since are not its averages.
+        if getattr(optimizer, "_exchanged_in_fit", False) not in (False, _digest(optimizer)):
+            optimizer._exchanged_in_fit = False
         self._set(False)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -92,6 +97,15 @@ class AveragesAfterEpochs(keras.callbacks.Callback):
     def _set(self, exchanged: bool) -> None:
         # Kept where the averages are: the next fit may have another callback.
         optimizer = _with_averages(self.model)
-        if exchanged != getattr(optimizer, "_exchanged_in_fit", False):
+        if exchanged != bool(getattr(optimizer, "_exchanged_in_fit", False)):
             exchange_averages(self.model)
-            optimizer._exchanged_in_fit, optimizer._undone_by_hand = exchanged, False
+            optimizer._exchanged_in_fit = exchanged and _digest(optimizer)
+            optimizer._undone_by_hand = False
+
+
+def _digest(optimizer: keras.optimizers.Optimizer) -> str:
+    """Of the weights that are in the model."""
+    found = hashlib.sha256()
+    for weight in optimizer._trainable_variables:
+        found.update(keras.ops.convert_to_numpy(weight).tobytes())
+    return found.hexdigest()
