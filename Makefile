@@ -51,12 +51,16 @@ $(SMOKES): smoke-%: $(VENV)/.installed
 		|| { cat $$said; rm $$said; exit 1; }; \
 	rm $$said
 
+# An editable install comes after folders: in the one that this clone lies in, its name would be taken for the package's.
+by_path = echo "$(CURDIR)" > "$$($(1)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/keras_iwae_clone.pth"
+
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11, 3.12 or 3.13, and none was found; make PYTHON=/path/to/python"; exit 2; }
 	@echo "Installing into $(VENV): TensorFlow and the rest take a minute or more, and about 2.5 GB of disk"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	@$(BIN)/python -m pip install -qq --editable ".[dev]"
+	@$(call by_path,$(BIN))
 	@touch $@
 
 # pip has no way to take the oldest.
@@ -64,6 +68,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip install -qq --upgrade pip uv
 	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable ".[dev,parquet]"
+	@$(call by_path,.venv-lowest/bin)
 	@touch $@
 
 # Apart from the rest, for tests do without.

@@ -101,6 +101,14 @@ def test_a_shell_is_told_how_words_may_go_on(typed, completions):
     assert [word.strip() for word in done.stdout.split("\013")] == completions, done.stderr
 
 
+def test_a_folder_of_the_package_s_name_is_not_taken_for_it(tmp_path):
+    """As a clone is, in the folder that it lies in, to an editable install that `make` did not complete."""
+    (tmp_path / "keras_iwae" / "keras_iwae").mkdir(parents=True)
+    asked = "import importlib.util; print(importlib.util.find_spec('keras_iwae').origin)"
+    found = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()) == ROOT / "keras_iwae" / "__init__.py"
+
+
 def test_every_package_is_installed():
     listed = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), flags=re.M | re.S).group(1)
     found = [
