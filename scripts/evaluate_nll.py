@@ -146,5 +146,6 @@ def evaluated(args: argparse.Namespace, workers) -> tuple[str, object, dict]:
 
 
 if __name__ == "__main__":
-    names = {argument: f"--{option.replace('_', '-')}" for of in METHODS.values() for option, argument in of.items()}
-    command(main, parse(), "stopped; the same command continues", {**names, "data": "--dataset"})
+    given = {option: argument for of in METHODS.values() for option, argument in of.items()}
+    others = {argument: f"--{option.replace('_', '-')}" for option, argument in given.items() if option != argument}
+    command(main, parse(), "stopped; the same command continues", {**others, "data": "--dataset"})

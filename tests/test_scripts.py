@@ -437,7 +437,7 @@ def test_bad_input_is_one_line_and_status_two(workspace, script, arguments, mess
 def test_nothing_but_the_error_is_said_by_a_process(workspace):
     folder, _, _ = workspace
     process = run("sample", "--num", "0", cwd=folder, status=2)
-    assert "`num_samples`" in one_line("sample", process.stderr)
+    assert "`--num`" in one_line("sample", process.stderr)
     assert process.stdout == ""
 
 

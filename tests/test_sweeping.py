@@ -28,7 +28,7 @@ OPTIONS += ["--learning-rate", 0.01, "--eval-k", 20, "--limit", 60]
 @pytest.fixture(scope="module")
 def process(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    return folder, call("sweep_k", "--k", 4, 1, 4, *OPTIONS, "--out", "sweep", cwd=folder)
+    return folder, call("sweep_k", "--k", 4, 1, *OPTIONS, "--out", "sweep", cwd=folder)
 
 
 @pytest.fixture(scope="module")
