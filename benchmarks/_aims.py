@@ -12,6 +12,8 @@ AIMS = (
     ("", "mnist-iwae-k50-l2-long", "nll_test", 83.0),
     ("one layer, gated, VampPrior", "mnist-iwae-k50-vamp-fast", "nll_test", 81.9),
     ("the same, adapted", "mnist-iwae-k50-vamp-fast", "nll_adapted", 81.7),
+    ("", "mnist-iwae-k50-vamp-long", "nll_test", 81.9),
+    ("the same, adapted", "mnist-iwae-k50-vamp-long", "nll_adapted", 81.7),
     ("Omniglot, one layer", "omniglot_28x28-iwae-k50-l1-fast", "nll_test", 104.3),
     ("", "omniglot_28x28-iwae-k50-l1-long", "nll_test", 104.3),
     ("OCR letters, one layer: Deep NADE's", "ocr_letters-iwae-k50-l1-fast", "nll_test", 27.22),
