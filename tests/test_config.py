@@ -3,6 +3,9 @@
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, asdict, fields
 from pathlib import Path
 
@@ -50,6 +53,23 @@ def test_each_field_is_reached_by_its_name_alone(name):
     config, section = ExperimentConfig.of(**OTHERS), SECTION_OF[name]
     assert getattr(getattr(config, section), name) == OTHERS[name] != asdict(ExperimentConfig())[section][name]
     assert config.settings[name] == OTHERS[name]
+
+
+def test_settings_are_read_before_tensorflow_begins():
+    # Devices and machines are set after them, which TensorFlow takes before anything else alone.
+    given = (
+        "from test_config import OTHERS, ExperimentConfig; from keras_iwae.training import over_devices\n"
+        "ExperimentConfig.of(**OTHERS)\nover_devices(2)"
+    )
+    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", given],
+        env={**os.environ, "PYTHONPATH": folders, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_all_but_the_replaced_stays():

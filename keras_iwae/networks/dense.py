@@ -1,12 +1,20 @@
 """Dense encoder and decoder, the paper's by default."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.networks.initializers import glorot
+
+
+def _shape_after(activation: Callable) -> tuple[int | None, ...]:
+    """Of two units; "glu" makes one of them."""
+    # In a graph: settings are read before devices and machines are set, which TensorFlow takes before its first step.
+    with tf.Graph().as_default():
+        return tuple(activation(tf.zeros((1, 2))).shape)
 
 
 def check_activation(argument: str, activation: object) -> None:
@@ -21,8 +29,7 @@ def check_activation(argument: str, activation: object) -> None:
         known = not isinstance(activation, keras.Layer)
     except (ValueError, TypeError):
         known = False
-    # As "glu", which makes half as many of them.
-    if known and tuple(found(keras.ops.zeros((1, 2))).shape) != (1, 2):
+    if known and _shape_after(found) != (1, 2):
         raise ValueError(f"{MARK}{argument}`. Expected one of as many units as it is given. Received: {activation!r}")
     if not known:
         raise ValueError(
