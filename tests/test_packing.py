@@ -139,7 +139,7 @@ def test_the_card_says_by_which_method_and_what_the_number_is(run):
     }
     text = card("m", config, metrics, [])
     for said in (
-        "NLL by AIS, 16 chains of 1000 temperatures;",
+        "NLL by AIS, 16 chains of 1,000 temperatures;",
         "NLL by SUMO, 30 estimates;",
         "cross-entropy, L_50, amor",
     ):

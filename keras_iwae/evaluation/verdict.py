@@ -9,9 +9,9 @@ from keras_iwae.foundation import percent_text
 TOLERATED_SHARE = 0.05
 TOLERATED_BIAS = 0.1
 _REMEDIES = {
-    "amortized": "Check it by annealed importance sampling, raise K, widen the proposal or fit one to each image, as "
-    "proposal='adapted' does",
-    "refined": "Check it by annealed importance sampling, raise K or take proposal='adapted'",
+    "amortized": "Check it by annealed importance sampling, raise K, widen the proposal or fit one to each image, "
+    'as the proposal "adapted" is',
+    "refined": 'Check it by annealed importance sampling, raise K or take the proposal "adapted"',
     "adapted": "Check it by annealed importance sampling, or raise K",
     # Which have no slopes.
     "of discrete latents": "Raise K, or let a share of the draws come from the prior (`defensive`)",

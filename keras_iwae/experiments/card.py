@@ -125,7 +125,7 @@ def _public(dataset: Any) -> Any:
 def _method(record: Mapping[str, Any]) -> str:
     """By what an evaluation found its number."""
     if "num_temperatures" in record:
-        return f" by AIS, {record['num_chains']} chains of {record['num_temperatures']} temperatures"
+        return f" by AIS, {record['num_chains']:,} chains of {record['num_temperatures']:,} temperatures"
     if "num_estimates" in record:
         return f" by SUMO, {record['num_estimates']} estimates"
     return f", L_{record.get('num_samples')}, {record.get('proposal', 'amortized')}"
@@ -163,7 +163,7 @@ def _training(metrics: Mapping[str, Any], history: list[dict[str, float]]) -> li
     passes = training.get("epoch", history[-1]["epoch"] if history else None)
     seconds = training.get("seconds", sum(row["seconds"] for row in history))
     return (
-        [("passes over the training data", f"{passes:g}"), ("minutes of training", f"{seconds / 60:.0f}")]
+        [("passes over the training data", f"{passes:,.12g}"), ("minutes of training", f"{seconds / 60:.0f}")]
         if passes
         else []
     )
