@@ -17,6 +17,7 @@ from keras_iwae.evaluation import Proposal
 from keras_iwae.foundation import DiagonalGaussian, Support, is_known
 from keras_iwae.likelihoods import Likelihood, MixedLikelihood
 from keras_iwae.models.latent_model import LatentModel
+from keras_iwae.models.starting import StartingModel
 from keras_iwae.posteriors import Posterior
 from keras_iwae.priors import Prior, StandardNormalPrior
 from keras_iwae.serving.endpoints import endpoints
@@ -466,11 +467,12 @@ PUBLIC = {
     Objective: {"terms", "inference_terms", "get_config", "from_config"},
     Prior: {"distribution", "log_prob", "sample", "of_noise", "worked_out", "decoded", "build", "get_config"},
     LatentModel: {
-        *("door", "metrics", "build", "call", "initialize_output_bias", "initialize_pseudo_inputs"),
+        *("door", "metrics", "build", "call"),
         *("check_finite", "get_config", "from_config"),
         # Refused.
         *("sample", "export"),
     },
+    StartingModel: {"initialize_output_bias", "initialize_pseudo_inputs", "restart_unused_pseudo_inputs"},
     IWAE: {
         *("training_samples", "deterministic", "beta", "train_step", "test_step"),
         # Refused.

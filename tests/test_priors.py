@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_iwae import AVB, IWAE, export_saved_model, importance_weighted_nll
+from keras_iwae import AVB, IWAE, export_saved_model, importance_weighted_nll, load
 from keras_iwae.evaluation import annealed_nll, conditional, inference_gap
 from keras_iwae.evaluation.latents import latents
 from keras_iwae.evaluation.places import drawn_by_batch
 from keras_iwae.evaluation.pruning import pruned
-from keras_iwae.experiments import samples
+from keras_iwae.experiments import ExperimentConfig, resume, samples, train
 from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
 from keras_iwae.networks import dense_encoder, gated_encoder
 from keras_iwae.posteriors import SemiAmortizedPosterior
@@ -24,6 +24,7 @@ from keras_iwae.priors import (
     StandardNormalPrior,
     VampPrior,
 )
+from keras_iwae.training import RestartUnusedPseudoInputs
 
 tfd = tfp.distributions
 PIXELS = 6
@@ -193,6 +194,98 @@ def test_pseudo_inputs_start_as_examples_and_stay_in_the_support():
         model.initialize_pseudo_inputs(X[:3])
     with pytest.raises(ValueError, match=r"`model`. Expected one with the prior 'vamp'"):
         model_with("flow").initialize_pseudo_inputs(X)
+
+
+NUMBERS = np.random.default_rng(3).normal(size=(40, PIXELS)).astype(np.float32)
+
+
+def model_of_numbers(unused=()):
+    """A VampPrior's, where posteriors of numbers far away are far away, too."""
+    model = model_with(VampPrior(2, num_components=5), likelihood="gaussian", activation="relu")
+    model.initialize_pseudo_inputs(NUMBERS)
+    pseudo_inputs = model.generative.prior.pseudo_inputs.numpy()
+    pseudo_inputs[list(unused)] = 20.0
+    model.generative.prior.pseudo_inputs.assign(pseudo_inputs)
+    return model, pseudo_inputs
+
+
+def test_pseudo_inputs_that_nothing_needs_begin_anew_as_examples():
+    model, before = model_of_numbers(unused=(1, 3))
+    prior, z = model.generative.prior, model.posterior.distribution(NUMBERS).sample(20, seed=1)
+    log_prob, far = prior.log_prob(z).numpy(), np.abs(prior.sample(1000, tf.constant([1, 2]))).max(axis=1) > 30.0
+    assert far.mean() == pytest.approx(0.4, abs=0.05)
+    # A mask is no example, and one that is not whole is none either.
+    some = np.concatenate([NUMBERS, np.full((30, PIXELS), np.nan, np.float32)])
+    given = model_with(VampPrior(2, num_components=5), likelihood="gaussian", activation="relu", missing="nan")
+    given.set_weights(model.get_weights())
+    assert given.restart_unused_pseudo_inputs(some, seed=4) == 2
+    assert model.restart_unused_pseudo_inputs(NUMBERS, seed=4) == 2
+    after = prior.pseudo_inputs.numpy()
+    np.testing.assert_array_equal(after[[0, 2, 4]], before[[0, 2, 4]])
+    assert all((row == NUMBERS).all(axis=1).any() for row in after)
+    assert not np.array_equal(after[1], after[3])
+    # Log p(z) falls where next to no latents are.
+    gained = prior.log_prob(z).numpy() - log_prob
+    assert (gained < 0.0).mean() < 0.01
+    assert gained.mean() > 0.3
+    assert np.abs(prior.sample(1000, tf.constant([1, 2]))).max() < 30.0
+    # Again, and of a model that uses all, there is nothing to do.
+    assert model.restart_unused_pseudo_inputs(NUMBERS, seed=5) == 0
+    np.testing.assert_array_equal(prior.pseudo_inputs, after)
+
+
+def test_how_many_examples_a_pseudo_input_holds(monkeypatch):
+    """Those restart, and those alone, that hold less than the threshold by TFP's densities."""
+    model, before = model_of_numbers()
+    of_examples = model.posterior.distribution(NUMBERS)
+    z = of_examples.loc + of_examples.scale.diag * np.random.default_rng(6).standard_normal((40, 2), np.float32)
+    of_inputs = model.posterior.distribution(before)
+    each = tfd.MultivariateNormalDiag(of_inputs.loc, of_inputs.scale.diag).log_prob(z[:, tf.newaxis])
+    held = tf.reduce_sum(tf.nn.softmax(each, axis=1), axis=0).numpy()
+    threshold = np.sort(held)[1:3].mean()
+    assert np.sort(held)[2] - np.sort(held)[1] > 0.1
+    monkeypatch.setattr("keras_iwae.priors.vamp._UNUSED", threshold)
+    monkeypatch.setattr("keras_iwae.priors.vamp._ROWS", 40)
+    assert model.restart_unused_pseudo_inputs(NUMBERS, seed=6) == 2
+    changed = (model.generative.prior.pseudo_inputs.numpy() != before).any(axis=1)
+    np.testing.assert_array_equal(changed, held < threshold)
+
+
+@pytest.mark.slow
+def test_a_fit_restarts_them_before_each_epoch_but_the_first():
+    model, before = model_of_numbers(unused=(2,))
+    model.compile("adam")
+    seen, pseudo_inputs = [], model.generative.prior.pseudo_inputs
+    looks = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: seen.append(pseudo_inputs.numpy()))
+    model.fit(NUMBERS, batch_size=20, epochs=2, verbose=0, callbacks=[RestartUnusedPseudoInputs(NUMBERS), looks])
+    np.testing.assert_array_equal(seen[0], before)
+    assert (seen[1][2] == NUMBERS).all(axis=1).any()
+    flow = model_with("flow")
+    flow.compile("adam")
+    for of, wrong in ((model, NUMBERS[:4]), (model, NUMBERS[:, :5]), (flow, X)):
+        with pytest.raises(ValueError, match=r"`examples`. Expected|`model`. Expected one with the prior 'vamp'"):
+            of.fit(X, batch_size=20, epochs=2, verbose=0, callbacks=[RestartUnusedPseudoInputs(wrong)])
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_restarts_the_same_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_iwae.priors.vamp._UNUSED", 14.0)
+    config = ExperimentConfig.of(
+        **dict(dataset="digits", hidden=((9,),), latent_dim=(2,), num_samples=3, batch_size=200, epochs=3),
+        **dict(prior="vamp", prior_components=90),
+    )
+    restarted, restart = [], VampPrior.restart_unused
+    monkeypatch.setattr(
+        VampPrior, "restart_unused", lambda *given: (restarted.append(restart(*given)), restarted[-1])[1]
+    )
+    weights = [load(train(config, tmp_path / "whole")).get_weights()]
+    train(config.replaced(epochs=1), tmp_path / "stopped")
+    weights.append(load(resume(tmp_path / "stopped", epochs=3)).get_weights())
+    assert len(restarted) == 4
+    assert 0 < restarted[0] < 90
+    assert restarted[:2] == restarted[2:]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow

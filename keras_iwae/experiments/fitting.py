@@ -20,6 +20,7 @@ from keras_iwae.training import (
     ImageGrids,
     Machines,
     NLLCurve,
+    RestartUnusedPseudoInputs,
     RunCheckpoint,
     StopWhereNotFinite,
     fit_over_machines,
@@ -83,6 +84,9 @@ def fit_run(
             # Of weights that the next epoch replaces: no evaluation would find its own there again.
             for partial in run.glob("partial-*.npz"):
                 partial.unlink()
+    if config.model.prior == "vamp":
+        examples = data.before_draws(config.data.dataset, "train", config.binarization, config.model.levels)
+        callbacks.append(RestartUnusedPseudoInputs(examples, config.run.seed))
     callbacks += further
     if config.optimizer.ema is not None:
         averages = AveragesAfterEpochs()

@@ -137,7 +137,7 @@ def _row(dataset: str, model: str, num_samples: int, layers: str, recipe: str) -
     name = f"{dataset}-{model}-k{num_samples}-{layers}"
     protocol = _PAPER if recipe == "paper" else _recipe(dataset, model, num_samples, recipe)
     if recipe == "long" and layers == "l2":
-        # Each costs twice as much.
+        # Each takes nearly twice as long.
         protocol["epochs"] //= 2
     config = ExperimentConfig.of(
         dataset=dataset, objective=_MODELS[model], num_samples=num_samples, **_LAYERS[layers], **protocol

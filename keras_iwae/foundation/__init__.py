@@ -32,7 +32,7 @@ from keras_iwae.foundation.fixed import FixedArguments, plain
 from keras_iwae.foundation.float32_products import float32_products
 from keras_iwae.foundation.float_inputs import ReadsWeightsAsTheyAre, TakesFloat32
 from keras_iwae.foundation.folders import whole_folder
-from keras_iwae.foundation.gaussian_mixture import gaussian_mixture_log_prob
+from keras_iwae.foundation.gaussian_mixture import gaussian_log_probs, gaussian_mixture_log_prob
 from keras_iwae.foundation.kept_arguments import check_kept, computing_settings, is_own_class
 from keras_iwae.foundation.keys import Purpose, key_for, seed_of_keys
 from keras_iwae.foundation.laws import same_law
@@ -116,6 +116,7 @@ __all__ = [
     "drawn_for_rows",
     "effective_sample_size",
     "float32_products",
+    "gaussian_log_probs",
     "gaussian_mixture_log_prob",
     "having_rows",
     "held_file",

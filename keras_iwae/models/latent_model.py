@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_iwae import likelihoods, priors
@@ -27,20 +26,18 @@ from keras_iwae.models.components import make_components
 from keras_iwae.models.door import Door
 from keras_iwae.models.generative import Samples
 from keras_iwae.models.given import freeze_as_given, refuse_shared
-from keras_iwae.models.named_priors import start_pseudo_inputs
-from keras_iwae.models.output_bias import start_from
 from keras_iwae.models.penalties import of_weights, refuse_activity_regularizers
 from keras_iwae.models.repeated_runs import refuse_differing_runs
 from keras_iwae.models.replicas import Batch
 from keras_iwae.models.sizes import settle_hidden, settle_latent_dims, sizes
+from keras_iwae.models.starting import StartingModel
 from keras_iwae.models.stopping import first_not_finite
-from keras_iwae.models.stream import StreamingModel
 from keras_iwae.models.trackers import update_trackers
 from keras_iwae.posteriors import Posterior, check_contract
 from keras_iwae.priors import Prior
 
 
-class LatentModel(FixedArguments, StreamingModel):
+class LatentModel(FixedArguments, StartingModel):
     """A posterior and a generative model with samples, reconstructions and seeds; a subclass trains them.
 
     `objects` names what else in the configuration is an object, `always_dense` whether there is a third dense network.
@@ -179,43 +176,6 @@ class LatentModel(FixedArguments, StreamingModel):
         """`Samples(latents, mean, events)` from the prior, decoded; the same seed gives the same draws."""
         self.check_finite()
         return self.generative.sample(check_integer("num_samples", num_samples), key_for(Purpose.SAMPLES, seed))
-
-    def initialize_output_bias(self, mean_image: np.ndarray) -> None:
-        r"""Let the decoder start from the mean of the training examples; for pixels, a bias of $\log \frac{m}{1 - m}$.
-
-        Args:
-            mean_image: mean of each entry over the training examples, of shape `event_shape`; clipped to
-                [0.001, 0.999] for a Bernoulli likelihood.
-
-        Raises:
-            ValueError: if the shape is another, a mean lies outside the range of the values, or if a decoder that gives
-                the parameters itself has as its last trainable weight no bias of their size that nothing follows.
-
-        Example:
-            >>> model = IWAE((8, 8, 1))
-            >>> model.initialize_output_bias(keras_iwae.data.mean_image("digits"))
-
-        References:
-            The IWAE paper's released code; the paper gives the networks only.
-        """
-        start_from(self.generative, mean_image)
-
-    def initialize_pseudo_inputs(self, examples: np.ndarray, seed: int = 0) -> None:
-        """Let the pseudo-inputs of a `VampPrior` start as some of the training examples, drawn without replacement.
-
-        Args:
-            examples: `[N, *event_shape]`, at least as many without gaps as there are pseudo-inputs; images that are
-                binarized anew in every epoch as their grey levels in [0, 1].
-            seed: seed of the draw.
-
-        Raises:
-            ValueError: if the prior is another, or the examples are too few or none of the model's.
-
-        Example:
-            >>> model = IWAE((8, 8, 1), prior="vamp")
-            >>> model.initialize_pseudo_inputs(keras_iwae.data.images("digits", "train") / 255.0)
-        """
-        start_pseudo_inputs(self.generative.prior, self.door.array(examples, "examples"), check_seed("seed", seed))
 
     def _loss_scale(self) -> tf.Tensor:
         """What gradients are multiplied by: a loss-scaling optimizer's factor."""

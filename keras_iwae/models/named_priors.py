@@ -1,7 +1,5 @@
 """Which prior a model has: by name or as the user made it, and how it is joined to the posterior."""
 
-import numpy as np
-
 from keras_iwae import networks
 from keras_iwae.foundation import MARK, Support
 from keras_iwae.likelihoods import Likelihood
@@ -116,14 +114,3 @@ def _no_mixture_of(posterior: Posterior) -> ValueError:
         f"{MARK}prior`. Expected another than 'vamp', which is a mixture of Gaussians q(z|u), beside a "
         f"{type(posterior).__name__}; 'mixture' and 'flow' go with every one. Received: a VampPrior"
     )
-
-
-def start_pseudo_inputs(prior: Prior, examples: np.ndarray, seed: int) -> None:
-    """Let the pseudo-inputs of a prior be some of the examples; see `LatentModel.initialize_pseudo_inputs`.
-
-    Raises:
-        ValueError: if it has none, or there are fewer examples.
-    """
-    if not isinstance(prior, VampPrior):
-        raise ValueError(f"{MARK}model`. Expected one with the prior 'vamp'. Received: a {type(prior).__name__}")
-    prior.start_from(examples, seed)

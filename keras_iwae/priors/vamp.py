@@ -15,6 +15,7 @@ from keras_iwae.foundation import (
     check_integer,
     check_seed,
     check_width,
+    gaussian_log_probs,
     gaussian_mixture_log_prob,
     is_known,
     normal_of_rows,
@@ -24,6 +25,9 @@ from keras_iwae.networks import derived_seed
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.mixture import NUM_COMPONENTS
 
+# A component is unused that holds less of all examples than this, of one; and examples that are encoded at a time.
+_UNUSED = 0.01
+_ROWS = 1000
 # TensorFlow traces each replica in a thread of its own.
 _of_thread = threading.local()
 
@@ -46,7 +50,7 @@ class VampPrior(Prior):
     examples. The encoder has a gradient through the prior too, whose pseudo-inputs it sees as at evaluation: without
     dropout, and with the statistics that it has kept. Pseudo-inputs stay within the support of the likelihood,
     and may lie between its whole numbers. Without `LatentModel.initialize_pseudo_inputs`, by which they start as
-    training examples, they start as noise.
+    training examples, they start as noise. `restart_unused_pseudo_inputs` has those that nothing holds begin anew.
 
     Args:
         latent_dim: D, the number of latent units.
@@ -114,14 +118,33 @@ class VampPrior(Prior):
 
     def start_from(self, examples: np.ndarray, seed: int) -> None:
         """Let the pseudo-inputs be examples that are drawn without replacement, float32 `[N, *event_shape]`."""
+        chosen = np.random.default_rng(seed).choice(self._whole(examples), self.num_components, replace=False)
+        self.pseudo_inputs.assign(examples[np.sort(chosen)])
+
+    def restart_unused(self, examples: np.ndarray, seed: int) -> int:
+        """See `LatentModel.restart_unused_pseudo_inputs`."""
+        whole, rng, components = self._whole(examples), np.random.default_rng(seed), self._components()
+        held = np.zeros(self.num_components)
+        for rows in np.split(whole, range(_ROWS, len(whole), _ROWS)):
+            q = self._of_model()[0](tf.constant(examples[rows]))
+            z = q.loc + q.scale.diag * rng.standard_normal(q.loc.shape, np.float32)
+            each = gaussian_log_probs(z, components.loc, tf.math.log(components.scale.diag))
+            held += tf.reduce_sum(tf.nn.softmax(each), axis=0).numpy()
+        unused, pseudo_inputs = np.flatnonzero(held < _UNUSED), self.pseudo_inputs.numpy()
+        if unused.size:
+            pseudo_inputs[unused] = examples[rng.choice(whole, unused.size, replace=False)]
+            self.pseudo_inputs.assign(pseudo_inputs)
+        return unused.size
+
+    def _whole(self, examples: np.ndarray) -> np.ndarray:
+        """Which examples have no gaps; enough of them."""
         whole = np.flatnonzero(~np.isnan(examples.reshape(len(examples), -1)).any(axis=1))
         if len(whole) < self.num_components:
             raise ValueError(
                 f"{MARK}examples`. Expected at least as many without gaps as the VampPrior has components, "
                 f"{self.num_components}. Received: {len(whole)}"
             )
-        chosen = np.random.default_rng(seed).choice(whole, self.num_components, replace=False)
-        self.pseudo_inputs.assign(examples[np.sort(chosen)])
+        return whole
 
     def _of_model(self):
         if self._posterior is None:

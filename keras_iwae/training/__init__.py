@@ -7,6 +7,7 @@ from keras_iwae.training.callbacks import (
     FewerSamplesFirst,
     ImageGrids,
     NLLCurve,
+    RestartUnusedPseudoInputs,
     RunCheckpoint,
     StopWhereNotFinite,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Machines",
     "NLLCurve",
     "PaperSchedule",
+    "RestartUnusedPseudoInputs",
     "RunCheckpoint",
     "StopWhereNotFinite",
     "exchange_averages",

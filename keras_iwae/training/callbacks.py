@@ -9,13 +9,16 @@ import tensorflow as tf
 
 from keras_iwae import plots
 from keras_iwae.evaluation import importance_weighted_nll
-from keras_iwae.foundation import MARK, check_integer, check_positive
+from keras_iwae.foundation import MARK, check_integer, check_positive, check_seed
 from keras_iwae.models import IWAE, StopWhereLossNotFinite
+from keras_iwae.networks import derived_seed
 from keras_iwae.training import runs
 
 _GRID = 10
 # Samples of each image in the NLL that is followed during training: enough to rank, a second for 400 images.
 CURVE_SAMPLES = 1000
+# Examples that tell which components of a prior hold none.
+_HELD = 10_000
 
 
 class RunCheckpoint(keras.callbacks.Callback):
@@ -134,6 +137,36 @@ class FewerSamplesFirst(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model._train_with(self.num_samples if epoch < self.epochs else self.model.num_samples)
+
+
+class RestartUnusedPseudoInputs(keras.callbacks.Callback):
+    """Before each epoch but the first, let pseudo-inputs of a `VampPrior` that no example needs begin anew.
+
+    What `IWAE.restart_unused_pseudo_inputs` does, with up to 10,000 of the examples, the same in every epoch.
+
+    Args:
+        examples: training examples, as `IWAE.initialize_pseudo_inputs` takes them.
+        seed: seed of the draws.
+
+    Raises:
+        ValueError: from `fit`, if the prior is another, or the examples are too few or none of the model's.
+
+    Example:
+        >>> images = keras_iwae.data.images("digits", "train") / 255.0
+        >>> model.fit(train, epochs=20, callbacks=[RestartUnusedPseudoInputs(images)])
+    """
+
+    def __init__(self, examples: np.ndarray, seed: int = 0):
+        super().__init__()
+        self.seed = check_seed("seed", seed)
+        self.examples = examples
+        if isinstance(examples, np.ndarray) and len(examples) > _HELD:
+            self.examples = examples[np.random.default_rng(self.seed).choice(len(examples), _HELD, replace=False)]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # A function of the weights and the epoch: a run that was stopped before it goes on as if it had not been.
+        if epoch:
+            self.model.restart_unused_pseudo_inputs(self.examples, derived_seed(self.seed, epoch))
 
 
 class NLLCurve(keras.callbacks.Callback):
