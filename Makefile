@@ -54,17 +54,22 @@ $(SMOKES): smoke-%: $(VENV)/.installed
 # An editable install comes after folders: in the one that this clone lies in, its name would be taken for the package's.
 by_path = echo "$(CURDIR)" > "$$($(1)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/keras_iwae_clone.pth"
 
+a_python = test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11, 3.12 or 3.13, and none was found; make PYTHON=/path/to/python"; exit 2; }
+
+ifneq ($(VENV),.venv-lowest)
 $(VENV)/.installed: requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "keras_iwae needs Python 3.10, 3.11, 3.12 or 3.13, and none was found; make PYTHON=/path/to/python"; exit 2; }
+	@$(a_python)
 	@echo "Installing into $(VENV): TensorFlow and the rest take a minute or more, and about 2.5 GB of disk"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --upgrade pip
 	@$(BIN)/python -m pip install -qq --editable ".[dev]"
 	@$(call by_path,$(BIN))
 	@touch $@
+endif
 
 # pip has no way to take the oldest.
 .venv-lowest/.installed: requirements.txt pyproject.toml
+	@$(a_python)
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip install -qq --upgrade pip uv
 	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable ".[dev,parquet]"

@@ -281,6 +281,10 @@ def test_an_archive_of_other_images_than_the_record_s_is_no_evaluation(tmp_path)
         np.savez(tmp_path / "per-example-test.npz", log_likelihood=[-1.0, -3.0], images_sha256=np.array(digest))
         if taken:
             assert per_example(tmp_path).images == digest
+            # The file that lies there names the folder too.
+            (tmp_path / "model.keras").touch()
+            assert per_example(tmp_path / "model.keras").images == digest
+            (tmp_path / "model.keras").unlink()
         else:
             with pytest.raises(ValueError, match="Received: 2 of another"):
                 per_example(tmp_path)

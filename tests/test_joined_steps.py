@@ -153,3 +153,17 @@ def test_steps_that_keras_has_to_run_are_left_to_it():
 def test_a_step_of_a_users_own_logs_what_it_says():
     model = made(3, OwnStep)
     assert model.fit(ROWS, batch_size=4, verbose=0).history["one"] == [1.0]
+
+
+class Vectors(IWAE):
+    def train_step(self, data):
+        return {**super().train_step(data), "each": tf.range(3.0)}
+
+
+@pytest.mark.slow
+def test_a_step_of_a_users_own_may_report_more_than_numbers():
+    model = Vectors(6, 2, [4])
+    model.compile("adam")
+    reported = model.train_on_batch(ROWS[:4], return_dict=True)
+    np.testing.assert_array_equal(reported.pop("each"), [0.0, 1.0, 2.0])
+    assert all(type(value) is float for value in reported.values())

@@ -551,6 +551,19 @@ def test_units_are_named(wrong):
 def test_what_is_no_activation_is_named():
     with pytest.raises(ValueError, match=r"`activation`\. Expected a Keras activation.*Received: 'reluu'"):
         IWAE(6, activation="reluu")
+    # What takes more than one tensor, gives none, or is no part of a graph.
+    for wrong in ("threshold", "glu", lambda x: None, lambda x: x[:, :1]):
+        with pytest.raises(ValueError, match=r"`activation`\. Expected one of a tensor alone, and of as many units"):
+            IWAE(6, activation=wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [tf.constant, tf.Variable, keras.Variable])
+def test_an_activation_may_have_a_tensor_of_its_own(kind):
+    slope = kind(0.3)
+    model = IWAE(6, activation=lambda x: tf.tanh(x) * tf.convert_to_tensor(slope), hidden=(5,), latent_dim=2)
+    model.compile("adam")
+    assert np.isfinite(model.fit(np.ones((4, 6), np.float32), verbose=0).history["bound"][-1])
 
 
 def test_what_is_no_posterior_is_named():

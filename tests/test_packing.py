@@ -129,6 +129,15 @@ def test_the_card_says_what_it_is(packed):
     assert "| passes over the training data | 2 |" in text
 
 
+def test_the_card_says_whether_examples_may_be_among_the_weights():
+    plain, vamp = (
+        card("m", asdict(ExperimentConfig.of(dataset="digits", prior=prior)), {}, []) for prior in (None, "vamp")
+    )
+    assert "The data that they were trained on is not in it" in plain
+    assert "is not in it" not in vamp
+    assert "Pseudo-inputs of the prior began as examples of it" in vamp
+
+
 def test_the_card_says_by_which_method_and_what_the_number_is(run):
     config = runs.read_json(run / "config.json")
     of = {"nll": 12.0, "standard_error": 0.5, "split": "test", "dataset": "digits", "num_examples": 20}

@@ -248,6 +248,7 @@ def test_a_number_out_of_range_is_refused_by_its_options_name(tmp_path, options,
         ("train", ["--dataset", "digits", "--epsilon", "1e-50"], "epsilon"),
         ("train", ["--dataset", "digits", "--learning-rate", "1e-320"], "learning_rate"),
         ("train", ["--dataset", "digits", "--activation", "glu"], "activation"),
+        ("train", ["--dataset", "digits", "--activation", "threshold"], "activation"),
     ],
 )
 def test_an_error_names_what_was_given(tmp_path, monkeypatch, script, arguments, name):

@@ -45,6 +45,14 @@ _SAID = {
 }
 
 
+# Whether the prior has pseudo-inputs.
+_DATA = {
+    False: "The data that they were trained on is not in it, and stays under the terms of those who publish it.",
+    True: "The data that they were trained on stays under the terms of those who publish it. Pseudo-inputs of the prior"
+    " began as examples of it, which training has moved, and may look like them still.",
+}
+
+
 def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], history: list[dict[str, float]]) -> str:
     """The text of README.md, with the front matter of the Hugging Face Hub.
 
@@ -94,8 +102,7 @@ def card(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], histo
         "## Licence",
         "",
         "Of the weights: not said yet. That is for whoever hands them on, here and as `license:` at the top, where the"
-        " Hub reads it. The data that they were trained on is not in it, and stays under the terms of those who publish"
-        " it.",
+        f" Hub reads it. {_DATA[settings.get('prior') == 'vamp']}",
     ]
     return "\n".join(text) + "\n"
 

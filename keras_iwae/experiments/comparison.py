@@ -79,9 +79,9 @@ def per_example(folder: str | os.PathLike) -> Evaluated:
     """
     if not check_path("folder", folder).exists():
         raise ValueError(f"Expected a run folder. Received: {folder}, where there is none")
-    if not any((Path(folder) / name).is_file() for name in ("model.keras", "config.json", "metrics.json")):
-        raise ValueError(f"Expected a run folder. Received: {folder}, which is none")
     run = runs.folder(folder)
+    if not any((run / name).is_file() for name in ("model.keras", "config.json", "metrics.json")):
+        raise ValueError(f"Expected a run folder. Received: {folder}, which is none")
     record = runs.read_metrics(run).get("nll_test")
     # Before evaluations wrote it by themselves, it was asked for under this name.
     file = next((run / name for name in ("per-example-test.npz", "per-example.npz") if (run / name).is_file()), None)

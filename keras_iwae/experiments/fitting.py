@@ -85,8 +85,11 @@ def fit_run(
             for partial in run.glob("partial-*.npz"):
                 partial.unlink()
     if config.model.prior == "vamp":
-        examples = data.before_draws(config.data.dataset, "train", config.binarization, config.model.levels)
-        callbacks.append(RestartUnusedPseudoInputs(examples, config.run.seed))
+        callbacks.append(_restarts(config))
+        if together is not None:
+            # Each process decides which, by sums that another kind of processor may round otherwise.
+            same = lambda *_: together.check_same(pseudo_inputs=_pseudo_inputs(model))  # noqa: E731
+            callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=same))
     callbacks += further
     if config.optimizer.ema is not None:
         averages = AveragesAfterEpochs()
@@ -111,6 +114,15 @@ def fit_run(
         # Until all is written: who ends first ends the others too.
         together.wait()
     return run
+
+
+def _restarts(config: ExperimentConfig) -> RestartUnusedPseudoInputs:
+    examples = data.before_draws(config.data.dataset, "train", config.binarization, config.model.levels)
+    return RestartUnusedPseudoInputs(examples, config.run.seed)
+
+
+def _pseudo_inputs(model: IWAE) -> bytes:
+    return keras.ops.convert_to_numpy(model.generative.prior.pseudo_inputs).tobytes()
 
 
 def _conclude(run: Path, model: IWAE, shown: np.ndarray, history: list[dict[str, float]]) -> None:

@@ -247,4 +247,12 @@ def _thawed(received: str) -> ValueError:
 
 def as_floats(reported: dict | list | float) -> dict | list | float:
     """What was reported, as Python's floats: those of older releases of Keras are tensors, or arrays of no axis."""
-    return keras.tree.map_structure(float, reported)
+
+    def as_float(value):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            # A step of a user's own may report more than numbers.
+            return value
+
+    return keras.tree.map_structure(as_float, reported)

@@ -10,11 +10,22 @@ from keras_iwae.foundation import MARK, check_integer
 from keras_iwae.networks.initializers import glorot
 
 
-def _shape_after(activation: Callable) -> tuple[int | None, ...]:
-    """Of two units; "glu" makes one of them."""
-    # In a graph: settings are read before devices and machines are set, which TensorFlow takes before its first step.
-    with tf.Graph().as_default():
-        return tuple(activation(tf.zeros((1, 2))).shape)
+def _makes_two_of_two(activation: Callable) -> bool:
+    """Whether it is of as many units as it is given; "glu" makes half as many."""
+
+    def found() -> bool:
+        return tuple(activation(tf.zeros((1, 2))).shape) == (1, 2)
+
+    try:
+        # In a graph: settings are read before devices and machines are set, which has to come before all else.
+        with tf.Graph().as_default():
+            return found()
+    except Exception:
+        # One of a user's own may have a tensor of its own in it, or branch on values, or take what no layer gives it.
+        try:
+            return found()
+        except Exception:
+            return False
 
 
 def check_activation(argument: str, activation: object) -> None:
@@ -29,8 +40,11 @@ def check_activation(argument: str, activation: object) -> None:
         known = not isinstance(activation, keras.Layer)
     except (ValueError, TypeError):
         known = False
-    if known and _shape_after(found) != (1, 2):
-        raise ValueError(f"{MARK}{argument}`. Expected one of as many units as it is given. Received: {activation!r}")
+    if known and not _makes_two_of_two(found):
+        raise ValueError(
+            f"{MARK}{argument}`. Expected one of a tensor alone, and of as many units as it is given. Received: "
+            f"{activation!r}"
+        )
     if not known:
         raise ValueError(
             f"{MARK}{argument}`. Expected a Keras activation, by name or callable: a function, and no layer. Received: "

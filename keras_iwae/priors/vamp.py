@@ -25,8 +25,11 @@ from keras_iwae.networks import derived_seed
 from keras_iwae.priors.base import Prior
 from keras_iwae.priors.mixture import NUM_COMPONENTS
 
-# A component is unused that holds less of all examples than this, of one; and examples that are encoded at a time.
+# A component is unused that holds less of all examples than this, of one. Two that are made of one lie apart by so much
+# of the spread of the examples.
 _UNUSED = 0.01
+_APART = 0.01
+# Examples that are encoded at a time.
 _ROWS = 1000
 # TensorFlow traces each replica in a thread of its own.
 _of_thread = threading.local()
@@ -50,7 +53,7 @@ class VampPrior(Prior):
     examples. The encoder has a gradient through the prior too, whose pseudo-inputs it sees as at evaluation: without
     dropout, and with the statistics that it has kept. Pseudo-inputs stay within the support of the likelihood,
     and may lie between its whole numbers. Without `LatentModel.initialize_pseudo_inputs`, by which they start as
-    training examples, they start as noise. `restart_unused_pseudo_inputs` has those that nothing holds begin anew.
+    training examples, they start as noise. `restart_unused_pseudo_inputs` moves those that hold none.
 
     Args:
         latent_dim: D, the number of latent units.
@@ -118,12 +121,12 @@ class VampPrior(Prior):
 
     def start_from(self, examples: np.ndarray, seed: int) -> None:
         """Let the pseudo-inputs be examples that are drawn without replacement, float32 `[N, *event_shape]`."""
-        chosen = np.random.default_rng(seed).choice(self._whole(examples), self.num_components, replace=False)
+        chosen = np.random.default_rng(seed).choice(self.whole(examples), self.num_components, replace=False)
         self.pseudo_inputs.assign(examples[np.sort(chosen)])
 
-    def restart_unused(self, examples: np.ndarray, seed: int) -> int:
-        """See `LatentModel.restart_unused_pseudo_inputs`."""
-        whole, rng, components = self._whole(examples), np.random.default_rng(seed), self._components()
+    def restart_unused(self, examples: np.ndarray, seed: int) -> np.ndarray:
+        """See `LatentModel.restart_unused_pseudo_inputs`; which they were."""
+        whole, rng, components = self.whole(examples), np.random.default_rng(seed), self._components()
         held = np.zeros(self.num_components)
         for rows in np.split(whole, range(_ROWS, len(whole), _ROWS)):
             q = self._of_model()[0](tf.constant(examples[rows]))
@@ -132,11 +135,13 @@ class VampPrior(Prior):
             held += tf.reduce_sum(tf.nn.softmax(each), axis=0).numpy()
         unused, pseudo_inputs = np.flatnonzero(held < _UNUSED), self.pseudo_inputs.numpy()
         if unused.size:
-            pseudo_inputs[unused] = examples[rng.choice(whole, unused.size, replace=False)]
-            self.pseudo_inputs.assign(pseudo_inputs)
-        return unused.size
+            split = np.resize(np.argsort(-held)[: len(held) - unused.size], unused.size)
+            spread = _APART * examples[whole].std(axis=0)
+            pseudo_inputs[unused] = pseudo_inputs[split] + spread * rng.standard_normal(pseudo_inputs[split].shape)
+            self.pseudo_inputs.assign(_Within(self._of_model()[2])(pseudo_inputs))
+        return unused
 
-    def _whole(self, examples: np.ndarray) -> np.ndarray:
+    def whole(self, examples: np.ndarray) -> np.ndarray:
         """Which examples have no gaps; enough of them."""
         whole = np.flatnonzero(~np.isnan(examples.reshape(len(examples), -1)).any(axis=1))
         if len(whole) < self.num_components:

@@ -12,6 +12,7 @@ from keras_iwae.evaluation import importance_weighted_nll
 from keras_iwae.foundation import MARK, check_integer, check_positive, check_seed
 from keras_iwae.models import IWAE, StopWhereLossNotFinite
 from keras_iwae.networks import derived_seed
+from keras_iwae.priors import VampPrior
 from keras_iwae.training import runs
 
 _GRID = 10
@@ -142,7 +143,8 @@ class FewerSamplesFirst(keras.callbacks.Callback):
 class RestartUnusedPseudoInputs(keras.callbacks.Callback):
     """Before each epoch but the first, let pseudo-inputs of a `VampPrior` that no example needs begin anew.
 
-    What `IWAE.restart_unused_pseudo_inputs` does, with up to 10,000 of the examples, the same in every epoch.
+    What `IWAE.restart_unused_pseudo_inputs` does, with as many examples as suffice, the same in every epoch: 10,000, or
+    twenty for each pseudo-input, if there are more without gaps.
 
     Args:
         examples: training examples, as `IWAE.initialize_pseudo_inputs` takes them.
@@ -158,10 +160,21 @@ class RestartUnusedPseudoInputs(keras.callbacks.Callback):
 
     def __init__(self, examples: np.ndarray, seed: int = 0):
         super().__init__()
-        self.seed = check_seed("seed", seed)
-        self.examples = examples
-        if isinstance(examples, np.ndarray) and len(examples) > _HELD:
-            self.examples = examples[np.random.default_rng(self.seed).choice(len(examples), _HELD, replace=False)]
+        self.examples, self.seed = examples, check_seed("seed", seed)
+
+    def on_train_begin(self, logs=None):
+        prior = getattr(getattr(self.model, "generative", None), "prior", None)
+        if not isinstance(prior, VampPrior):
+            raise ValueError(
+                f"{MARK}callbacks`. Expected no RestartUnusedPseudoInputs for a model without a VampPrior. Received: "
+                f"one for a {type(self.model).__name__} with {'none' if prior is None else type(prior).__name__}"
+            )
+        examples = self.model.door.array(self.examples, "examples")
+        whole, enough = prior.whole(examples), max(_HELD, 20 * prior.num_components)
+        if len(whole) > enough:
+            whole = np.random.default_rng(self.seed).choice(whole, enough, replace=False)
+        # The rest need not be kept.
+        self.examples = examples[whole]
 
     def on_epoch_begin(self, epoch, logs=None):
         # A function of the weights and the epoch: a run that was stopped before it goes on as if it had not been.
