@@ -152,7 +152,8 @@ def test_draws_are_those_of_their_seeds(imputer, served, monkeypatch):
     assert answer["income"].numpy()[0] != answer["income"].numpy()[2]
     # The same request, and a row whatever comes with it.
     again = draw(**cells(rows[2:3]), seed=tf.constant(seeds[2:3]))
-    np.testing.assert_array_equal(again["income"].numpy(), answer["income"].numpy()[2:3])
+    # One row at a time is rounded otherwise than several, in the last bit.
+    np.testing.assert_allclose(again["income"].numpy(), answer["income"].numpy()[2:3], rtol=1e-14)
 
 
 @pytest.mark.parametrize(

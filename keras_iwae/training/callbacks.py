@@ -155,7 +155,9 @@ class RestartUnusedPseudoInputs(keras.callbacks.Callback):
 
     Example:
         >>> images = keras_iwae.data.images("digits", "train") / 255.0
-        >>> model.fit(train, epochs=20, callbacks=[RestartUnusedPseudoInputs(images)])
+        >>> model = IWAE((8, 8, 1), prior="vamp")
+        >>> model.compile("adam")
+        >>> model.fit(images, epochs=20, callbacks=[RestartUnusedPseudoInputs(images)])
     """
 
     def __init__(self, examples: np.ndarray, seed: int = 0):
