@@ -211,7 +211,7 @@ def model_of_numbers(unused=()):
     return model, pseudo_inputs
 
 
-def test_pseudo_inputs_that_nothing_needs_begin_anew_as_examples():
+def test_pseudo_inputs_that_nothing_needs_begin_anew_beside_others():
     model, before = model_of_numbers(unused=(1, 3))
     prior, z = model.generative.prior, model.posterior.distribution(NUMBERS).sample(20, seed=1)
     log_prob, lost = prior.log_prob(z).numpy(), model.posterior.distribution(FAR[np.newaxis]).loc.numpy()
@@ -327,6 +327,18 @@ def test_averages_of_what_begins_anew_begin_anew():
     np.testing.assert_allclose(judged[0][2], before[2], atol=0.1)
     assert np.abs(judged[1][2] - FAR).max() > 2.0
     np.testing.assert_allclose(judged[1][[0, 1, 3, 4]], before[[0, 1, 3, 4]], atol=0.1)
+
+
+@pytest.mark.slow
+def test_frozen_ones_have_no_averages_to_begin_anew():
+    model, before = model_of_numbers(unused=(2,))
+    model.generative.prior.trainable = False
+    model.compile(keras.optimizers.Adam(1e-3, use_ema=True))
+    model.fit(NUMBERS, batch_size=20, verbose=0)
+    assert model.restart_unused_pseudo_inputs(NUMBERS) == 1
+    assert (model.generative.prior.pseudo_inputs.numpy() != before).any(axis=1).tolist() == [False, False, True] + 2 * [
+        False
+    ]
 
 
 @pytest.mark.slow

@@ -88,8 +88,7 @@ def fit_run(
         callbacks.append(_restarts(config))
         if together is not None:
             # Each process decides which, by sums that another kind of processor may round otherwise.
-            same = lambda *_: together.check_same(pseudo_inputs=_pseudo_inputs(model))  # noqa: E731
-            callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=same))
+            callbacks.append(_agreement(together, model))
     callbacks += further
     if config.optimizer.ema is not None:
         averages = AveragesAfterEpochs()
@@ -121,8 +120,11 @@ def _restarts(config: ExperimentConfig) -> RestartUnusedPseudoInputs:
     return RestartUnusedPseudoInputs(examples, config.run.seed)
 
 
-def _pseudo_inputs(model: IWAE) -> bytes:
-    return keras.ops.convert_to_numpy(model.generative.prior.pseudo_inputs).tobytes()
+def _agreement(together: Machines, model: IWAE) -> keras.callbacks.Callback:
+    pseudo_inputs = model.generative.prior.pseudo_inputs
+    return keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: together.check_same(pseudo_inputs=pseudo_inputs.numpy().tobytes())
+    )
 
 
 def _conclude(run: Path, model: IWAE, shown: np.ndarray, history: list[dict[str, float]]) -> None:

@@ -88,10 +88,11 @@ class StartingModel(StreamingModel):
         if len(restarted) and getattr(optimizer, "use_ema", False) and optimizer.built:
             # Which of the two is in the model hangs on where a fit is; both are what they were, but for these.
             pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
-            average = next(mean for weight, mean in pairs if weight is prior.pseudo_inputs)
-            values, now = average.numpy(), prior.pseudo_inputs.numpy()
-            values[restarted] = now[restarted]
-            average.assign(values)
+            # Of frozen ones there is none.
+            for average in (mean for weight, mean in pairs if weight is prior.pseudo_inputs):
+                values, now = average.numpy(), prior.pseudo_inputs.numpy()
+                values[restarted] = now[restarted]
+                average.assign(values)
         return len(restarted)
 
     def _vamp_prior(self) -> VampPrior:

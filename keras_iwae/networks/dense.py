@@ -17,7 +17,7 @@ def _makes_two_of_two(activation: Callable) -> bool:
         return tuple(activation(tf.zeros((1, 2))).shape) == (1, 2)
 
     try:
-        # In a graph: settings are read before devices and machines are set, which has to come before all else.
+        # In a graph: settings are read before devices and machines are set, and that before TensorFlow has begun.
         with tf.Graph().as_default():
             return found()
     except Exception:
