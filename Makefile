@@ -1,5 +1,6 @@
 # make demo   a virtual environment, then train, evaluate, draw and export on data that comes with the package
-# make test   the same environment, then every test; TFDS_DATA_DIR says where MNIST and Omniglot are, if they are
+# make test   the same environment, then the tests, about ten minutes on two cores; TFDS_DATA_DIR says where MNIST and Omniglot are, if they are
+# make test-long  the rest: runs of several processes and devices, and others that take many seconds
 # make quick  lint, types and the fast tests, about a minute and a half on two cores
 # make check  lint and types
 # make lowest every test with the oldest packages that pyproject.toml takes, in .venv-lowest
@@ -18,20 +19,23 @@ BENCHMARKS = train_step nll workers time_to_nll input_pipeline sampling runtimes
 OTHERS = imputation anomaly likelihood_example soak jobs large_data
 SMOKES = $(addprefix smoke-,$(BENCHMARKS) gpu $(OTHERS))
 
-.PHONY: demo test quick lowest check smoke docs $(SMOKES)
+.PHONY: demo test test-long quick lowest check smoke docs $(SMOKES)
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not long"
+
+test-long: $(VENV)/.installed
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m long
 
 # These wait for nothing, and each process imports TensorFlow.
 quick: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not statistical"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not statistical and not long"
 
 lowest: .venv-lowest/.installed
-	$(MAKE) test VENV=.venv-lowest
+	$(MAKE) test test-long VENV=.venv-lowest
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

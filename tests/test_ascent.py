@@ -96,6 +96,7 @@ def test_the_best_gaussian_of_what_is_fitted():
     np.testing.assert_allclose(np.exp(-2.0 * log_scale), np.diagonal(precision, axis1=-2, axis2=-1)[which], rtol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 def test_an_encoder_that_is_far_off_is_not_where_the_ascent_begins():
     model = LinearGaussian(shift=400.0, stretch=0.1)
@@ -105,7 +106,7 @@ def test_an_encoder_that_is_far_off_is_not_where_the_ascent_begins():
     assert np.abs(gap.late_gain).max() < 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("astray", [30.0, math.nan])
 def test_an_ascent_that_goes_astray_leaves_the_encoder_s_gaussian(monkeypatch, astray):
     model = LinearGaussian()

@@ -84,7 +84,7 @@ def test_a_fit_that_was_stopped_while_it_was_judged_goes_on_from_the_weights(mak
     np.testing.assert_array_equal(again.validated[0], again.ended[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_weights_that_are_loaded_after_a_stop_are_what_the_next_fit_begins_with(make_model, images, tmp_path):
     model, averages = make_model(), AveragesAfterEpochs()
     model.save_weights(tmp_path / "other.weights.h5")

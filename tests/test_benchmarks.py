@@ -509,7 +509,7 @@ def test_the_table_of_posteriors_goes_on_where_it_stopped(tmp_path, monkeypatch)
     assert (row["posterior"], row["by"], row["test images"]) == ("adversarial", "AIS, 2 chains", "3")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_table_of_ablations_is_of_one_change_at_a_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["--quick", "--out", "runs", "--json", "rows.json", "--changes", "nothing", "flow"]

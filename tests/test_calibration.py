@@ -113,7 +113,7 @@ def intervals_of(imputer, x, truth):
     return share, np.sqrt(((inside - share * missing.sum(axis=1)) ** 2).sum()) / missing.sum()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.statistical
 def test_intervals_of_a_model_of_few_rows_cover(monkeypatch):
     # Twice is enough here.

@@ -55,6 +55,7 @@ def test_each_field_is_reached_by_its_name_alone(name):
     assert config.settings[name] == OTHERS[name]
 
 
+@pytest.mark.long
 def test_settings_are_read_before_tensorflow_begins():
     # Devices and machines are set after them, which TensorFlow takes before anything else alone.
     given = (

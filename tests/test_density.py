@@ -37,6 +37,7 @@ def exact():
     return made, table.mask(RNG.random(table.shape) < 0.3).iloc[:12]
 
 
+@pytest.mark.long
 def test_scikit_learns_own_checks(eagerly, monkeypatch):
     # Of models that learn for two steps: a factor of their scales would cost more than all else.
     monkeypatch.setattr(calibration, "_FEWEST_CELLS", 10_000)

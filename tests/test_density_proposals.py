@@ -67,6 +67,7 @@ def test_a_linear_gaussian_model_with_gaps(linear, proposal, monkeypatch):
     assert plain < -5.0 * abs(gap)
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 def test_scores_of_cells_too(linear, monkeypatch):
     made, table = linear
@@ -128,6 +129,7 @@ def quadrature(density, table):
     return found + density.coding_.log_jacobian(encoded).sum(axis=1)
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 def test_a_trained_model_of_mixed_columns_with_gaps(density, monkeypatch):
     table = FRAME[:16]
@@ -142,6 +144,7 @@ def test_a_trained_model_of_mixed_columns_with_gaps(density, monkeypatch):
         assert (off**2).mean() < (plain**2).mean()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("density", [None], indirect=True)
 def test_a_row_alone_and_among_others(density, monkeypatch):
     monkeypatch.setattr(density, "proposal", "adapted")

@@ -405,6 +405,7 @@ def log_mixture_bound(model, x, num_samples, seed):
     return tf.reduce_logsumexp(model.log_joint(x, z) - log_density, axis=0).numpy() - math.log(num_samples)
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 def test_log_p_x_is_nearer_than_by_a_mixture_of_both_gaussians():
     """Of a true posterior along a diagonal, to whose ends neither Gaussian reaches."""

@@ -126,7 +126,7 @@ def test_the_python_of_the_likelihoods_page_runs_as_printed():
     assert names["model"].generative.likelihood.head is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_python_of_the_tables_page_runs_as_printed(tmp_path, monkeypatch):
     """Every block, of models that were hardly trained: other numbers, and as many lines."""
     monkeypatch.chdir(tmp_path)

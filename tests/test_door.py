@@ -141,7 +141,7 @@ def one_line(error, argument):
     return text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("way", [*IN_MEMORY, *IN_BATCHES])
 @pytest.mark.parametrize("method", STREAMED)
 def test_each_way_in_gives_the_numbers_of_the_array(call, plain, method, way):
@@ -326,7 +326,7 @@ def test_weights_are_in_every_batch_or_in_none(call, kind):
     one_line(error, "x: weights")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("way", [*IN_BATCHES, "array", "tuple"])
 def test_validation_data_enters_by_the_same_door(call, way):
     ways = {**ROUTES, "tuple": lambda x: (x, None, np.ones(len(x)))}

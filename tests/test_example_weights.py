@@ -257,7 +257,7 @@ def test_equal_weights_change_nothing():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["iwae", "ae", "resampled", "adversarial", "rws"])
 def test_an_example_without_weight_has_no_say(kind):
     makers = {

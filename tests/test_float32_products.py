@@ -58,7 +58,7 @@ class Watched(keras.layers.Layer):
         return self.dense(x)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", REPORTED)
 def test_what_is_reported_is_computed_to_float32(name):
     encoder, decoder = Watched(4), Watched(5)

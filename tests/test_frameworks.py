@@ -38,7 +38,7 @@ def started():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_imports_nothing_that_it_did_not_ask_for(started):
     assert started[0] == []
 

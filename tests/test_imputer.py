@@ -54,6 +54,7 @@ def frame():
     return table.mask(RNG.random(table.shape) < 0.25)
 
 
+@pytest.mark.long
 def test_scikit_learns_own_checks(eagerly, monkeypatch):
     # Of models that learn for two steps: a factor of their scales would cost more than all else.
     monkeypatch.setattr(calibration, "_FEWEST_CELLS", 10_000)

@@ -256,7 +256,7 @@ def test_rows_of_the_paper_are_not_fast():
     assert all(not row.name.endswith("-fast") for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_by_jobs_has_the_numbers_of_one_in_turn(tmp_path, capsys):
     serial = sweep.sweep(CONFIG, [1, 2], tmp_path / "serial", 5, 20, verbose=False)
     ray, jobs = pretended()
@@ -286,7 +286,7 @@ def refuses():
     raise ValueError("Invalid value received for `x`.")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_is_killed_is_followed_by_another_beside_one_with_an_error(tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
@@ -340,7 +340,7 @@ def numbers(found):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_then_a_kill_then_the_same_command_gives_the_results_of_one_process(tmp_path, as_here):
     pytest.importorskip("ray")
     names, root = ["digits-iwae-k5-l1", "digits-vae-k1-l1"], tmp_path / "jobs"

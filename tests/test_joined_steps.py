@@ -45,6 +45,7 @@ def is_joined(model):
 # 46 rows in batches of 4 are 11 and one of 2: the second call of 7 has four of 4 and that one.
 @pytest.mark.slow
 # Keras', with any steps_per_execution above 1.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_the_same_as_steps_one_by_one():
     found, expected = fitted(7), fitted(1)
@@ -58,13 +59,13 @@ def test_the_same_as_steps_one_by_one():
     assert np.abs(found[0].get_weights()[0] - fitted(7, epochs=1)[0].get_weights()[0]).max() > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_with_weights_and_in_adversarial_training():
     assert_same(*(fitted(together, sample_weight=WEIGHTS) for together in (7, 1)))
     assert_same(*(fitted(together, kind=AVB, epochs=1) for together in (12, 1)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_was_saved_goes_on_bit_for_bit(tmp_path):
     straight, _ = fitted(5)
     half, _ = fitted(5, epochs=1)

@@ -40,7 +40,7 @@ def holding(folder) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_process_is_refused_and_a_killed_one_lets_go(tmp_path, impatient):
     process = holding(tmp_path)
     try:

@@ -74,7 +74,7 @@ def of_three(tmp_path_factory, as_here):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_three_processes_give_what_one_does(of_three, case):
     assert len({of_one[case]["digest"] for of_one in of_three}) == 1
@@ -84,22 +84,22 @@ def test_three_processes_give_what_one_does(of_three, case):
     assert found["moved"] > 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_stops_one_stops_all(of_three):
     assert [of_one["epochs"] for of_one in of_three] == [1, 1, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_steps_are_traced_once_for_batches_of_any_size_and_as_they_are_written(of_three):
     assert [of_one["files"] for of_one in of_three] == 3 * [["machine_fits.py"]]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_samples_of_a_fit_end_with_it(of_three):
     assert [of_one["samples"] for of_one in of_three] == [4, 4, 4]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -162,7 +162,7 @@ def _ended_after_an_epoch(
     assert "Expected all processes of TF_CONFIG to go on. Received: one that ended" in said[1 - killed]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_whose_workers_are_killed_goes_on_bit_for_bit(tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", "1000", "--out", run)
@@ -190,7 +190,7 @@ def _epochs(history: Path) -> int:
     return len(history.read_text().splitlines()) - 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_that_are_asked_for_different_things_say_so(tmp_path):
     words = TRAIN, *RUN, "--out", tmp_path / "run", "--epochs"
     processes = _together(tmp_path, 2, *words, own=("2", "3"))
@@ -200,7 +200,7 @@ def test_processes_that_are_asked_for_different_things_say_so(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_whose_others_do_not_come_says_so_and_is_ended_by_any_signal(tmp_path):
     signals, started = [signal.SIGTERM, signal.SIGINT], []
     try:
@@ -269,7 +269,7 @@ def test_an_error_of_a_server_is_said_in_a_few_words(monkeypatch):
     assert len(str(refused.value)) < 300
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_trains_is_ended_by_sigterm(tmp_path):
     run = tmp_path / "run"
     processes = _together(tmp_path, 2, TRAIN, *RUN, "--epochs", "1000", "--out", run)

@@ -219,6 +219,7 @@ LEGAL = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 @pytest.mark.parametrize(("objective", "estimator", "options"), LEGAL, ids=lambda part: str(part).split("(")[0])
 def test_mean_gradients_are_slopes_of_the_exact_bound(exact_slopes, objective, estimator, options):

@@ -55,7 +55,7 @@ def traces(monkeypatch):
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CALLS)
 def test_a_second_call_makes_no_graph_and_more_take_no_memory(make_model, images, traces, name):
     model = make_model()
@@ -174,7 +174,7 @@ def grown(call, calls):
     return megabytes() - before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_export_makes_no_graph_and_takes_little(make_model, traces, tmp_path):
     """Each took 21 MiB of endpoints traced twice; the wrappers that TensorFlow makes of them are 9."""
     model = make_model()

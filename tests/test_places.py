@@ -82,7 +82,7 @@ def test_noise_by_places_is_of_its_law():
         assert abs(neighbours.mean()) < 4.0 / np.sqrt(count)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_image_has_its_draws_in_any_batch(family, x):
     model = small(posterior=family)
@@ -152,7 +152,7 @@ def annealed(model, x, batch_size, initial) -> np.ndarray:
     return result.log_likelihood_per_example
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "initial"),
     [
@@ -245,7 +245,7 @@ def test_what_fails_beside_others_is_not_waited_for():
     assert len(begun) < 30
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fitted_proposal_of_a_large_model_is_the_same_in_any_batch():
     """Of noise, some of which is far from anything that the model knows."""
     model, noise = keras_iwae.load("mnist-iwae-k50"), np.random.default_rng(0).random((40, 28, 28, 1)) < 0.3
@@ -294,7 +294,7 @@ class OwnPrior(StandardNormalPrior):
         return tf.random.stateless_normal([num_samples, self.latent_dim], seed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("own", ["posterior", "prior", "top"])
 def test_draws_of_ones_own_class_are_those_of_the_batch(own, x):
     settings = {}

@@ -341,7 +341,7 @@ def test_frozen_ones_have_no_averages_to_begin_anew():
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_stopped_restarts_the_same_ones(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_iwae.priors.vamp._UNUSED", 14.0)
     config = ExperimentConfig.of(

@@ -61,6 +61,7 @@ def share_of_samples(dim, width):
     return 1.0 / integrate.quad(integrand, 0.0, 12.0 * dim + 40.0, limit=200)[0]
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 @pytest.mark.parametrize(("units", "width"), [(50, 1.1), (150, 1.0577)])
 def test_a_linear_gaussian_model_of_many_units(units, width):
@@ -81,6 +82,7 @@ def test_a_linear_gaussian_model_of_many_units(units, width):
     assert truth.mean() - plain(oracle, x[:count])[0].mean() > 20.0 * gap
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 def test_draws_that_are_reported_are_no_draws_that_were_fitted_to():
     """In fifty units a few draws of the last round, weighed once more, would lie a quarter of a nat above log p(x)."""
@@ -100,6 +102,7 @@ def bernoulli():
     return model, images, quadrature_log_evidence(model, images)
 
 
+@pytest.mark.long
 @pytest.mark.statistical
 @pytest.mark.parametrize("kind", FITTED)
 def test_a_bernoulli_decoder_against_quadrature(bernoulli, kind):

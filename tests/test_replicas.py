@@ -57,32 +57,32 @@ def on_three(tmp_path_factory, as_here):
     return _apart(tmp_path_factory.mktemp("three"), as_here, 3, *ON_THREE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", ON_TWO)
 def test_two_devices_give_what_one_does(on_two, case):
     # Of sums in another order; nats are of the order of 4.
     assert all(apart < 2e-5 for apart in on_two[case].values()), on_two[case]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", ON_THREE)
 def test_three_devices_give_what_one_does(on_three, case):
     assert all(apart < 2e-5 for apart in on_three[case].values()), on_three[case]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_draws_of_a_posterior_of_ones_own_are_others_which_this_comparison_shows(on_two):
     assert on_two["own"]["weights"] > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_epochs_files_evaluations_and_exports_are_those_of_one_device(on_two):
     found = on_two["further"]
     for what in ("data.load", "goes on alone", "goes on together", "NLL", "served"):
         assert found[what] < 5e-4, (what, found[what])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -108,7 +108,7 @@ def test_what_replicas_would_do_otherwise_is_refused(on_two, name, said):
     assert said in on_two["further"]["refused"][name]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_layers_that_take_each_replicas_rows_alone_are_said(on_two):
     for name, said in on_two["further"]["warned"].items():
         one_device = [each for each in said if "not be those of one device" in each]
@@ -136,7 +136,7 @@ def _trained(folder, words: str) -> subprocess.CompletedProcess:
     return subprocess.run(given, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_on_several_devices_goes_on_with_another_number_and_is_that_of_one(tmp_path):
     settings = (
         "--dataset digits --hidden 9 --latent-dim 2 --num-samples 3 --batch-size 70 --ema 0.9 --global-clipnorm 5"

@@ -71,7 +71,7 @@ def test_stopping_and_resuming_changes_nothing(finished, tmp_path):
     assert runs.read_json(short / "config.json")["run"]["epochs"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_with_averages_is_judged_by_them_and_goes_on_without_them(tmp_path):
     """Stopped or not, bit for bit; the file has what was validated, and behind it what the steps go on from."""
     config = CONFIG.replaced(epochs=2, ema=0.9)
@@ -217,7 +217,7 @@ def test_a_configuration_that_cannot_run_leaves_no_folder(tmp_path, change):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [

@@ -157,7 +157,7 @@ def request(endpoint, rows: int, samples: int) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("format", runtimes.FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_of_every_kind(tmp_path, format, kind):

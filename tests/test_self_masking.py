@@ -285,6 +285,7 @@ def imputer():
     return IWAEImputer(missingness="self_masking", **OPTIONS).fit(self_masked()[1])
 
 
+@pytest.mark.long
 def test_large_values_that_went_missing_are_filled_in_as_large(imputer):
     full, table = self_masked()
     gaps = np.isnan(table)

@@ -654,7 +654,7 @@ def test_a_parquet_file_that_is_damaged_is_named(tmp_path):
         open_table(file)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_conversion_leaves_no_data_set(tmp_path):
     # Of noise, written and read for seconds.
     np.save(tmp_path / "x.npy", RNG.integers(0, 256, (400_000, 100), dtype=np.uint8))
@@ -683,7 +683,7 @@ def trained(digits, tmp_path_factory):
     return experiments.train(config, folder / "run"), config
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path, as_here):
     run, _ = trained
     killed = tmp_path / "killed"
@@ -703,7 +703,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, digits, tmp_path, as_
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_evaluations_are_those_of_the_examples_in_memory(trained, digits):
     run, _ = trained
     assert isinstance(Subject.open(run, None, "test", None, 0, 200).images, tf.data.Dataset)

@@ -102,7 +102,7 @@ def test_the_gap_of_another_file_of_a_run_is_its_own(tmp_path, monkeypatch):
     assert own == again != other
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_diagnosis_by_two_processes_of_which_some_die_is_that_of_one(tmp_path, monkeypatch, as_here, quickly):
     pytest.importorskip("ray")
     monkeypatch.setattr(diagnosis, "_draw", lambda *_: None)

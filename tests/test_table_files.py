@@ -1056,7 +1056,7 @@ def test_work_that_another_process_finished_meanwhile_is_begun_anew(tmp_path, mo
     begun.done()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_works_of_two_processes(tmp_path, impatient):
     with (
         another(WORKING, tmp_path / "out.csv") as other,

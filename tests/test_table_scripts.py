@@ -330,7 +330,7 @@ def test_draws_of_a_run_that_was_stopped_are_known(tmp_path, monkeypatch):
         impute_file(source, out, ignore=["id"], num_imputations=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_odd_rows_and_cells_have_low_scores(tmp_path):
     rows = table(gaps=False)
     # Tall, and yet with the colour of the small ones.
@@ -397,7 +397,7 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == files
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rows_are_scored_by_the_proposal_that_is_said(tmp_path):
     write(tmp_path / "survey.csv", table())
     for proposal in ("amortized", "adapted"):

@@ -116,6 +116,7 @@ def test_what_is_served_is_what_python_gives(imputer, served):
     assert set(default) == set(answer)
 
 
+@pytest.mark.long
 def test_a_density_is_served_with_its_own_proposal(imputer, tmp_path):
     """Not with that of an earlier export of the same model, whose graphs the model keeps."""
     density = IWAEDensity(num_samples=40, proposal="adapted")

@@ -410,7 +410,7 @@ def until(true, seconds=300.0):
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_killed_and_stopped_it_ends_with_the_numbers_of_runs_that_were_not(tmp_path, as_here, monkeypatch):
     pytest.importorskip("ray.tune")

@@ -72,7 +72,7 @@ def model_of(posterior, likelihood, objective, own):
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kinds", TOGETHER, ids=lambda kinds: kinds[0].__name__)
 def test_what_changes_nothing_is_what_it_inherits_from(kinds, eagerly, tmp_path):
     plain, model = model_of(*kinds, False), model_of(*kinds, True)

@@ -370,7 +370,7 @@ def test_a_machine_that_is_busy_gets_a_second_attempt():
             Workers(Hesitant(times), {"address": address}, 2).start()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_address_where_nothing_answers():
     # Imported by now it would have its own patience.
     if find_spec("ray") is None:
@@ -383,7 +383,7 @@ def test_an_address_where_nothing_answers():
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_of_which_one_dies_give_the_numbers_of_one(tmp_path, monkeypatch, as_here):
     pytest.importorskip("ray")
     config = ExperimentConfig.of(dataset="digits", num_samples=3, hidden=((8,),), latent_dim=(2,))
