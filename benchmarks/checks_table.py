@@ -37,6 +37,8 @@ def row(run: Path) -> dict[str, str]:
         "AIS less IW-NLL, image by image": less(checked, sampled[:n]),
         "acceptance": f"{annealed['acceptance_rate']:.2f}",
     }
+    if "effective_chains" in annealed:
+        found["effective chains"] = f"{annealed['effective_chains']:.1f} of {annealed['num_chains']}"
     if "nll_adapted_test" in metrics:
         adapted = metrics["nll_adapted_test"]
         found["AIS less adapted"] = less(checked, log_likelihoods(run, "adapted-test", adapted)[:n])

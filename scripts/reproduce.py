@@ -3,7 +3,7 @@
 
 A row of the paper's protocol is eight stages, 3,280 passes over the data; --stages and --budget-minutes stop earlier,
 and the result says so. A row that ends in -fast has the same network and K on a small budget, one in
--long that recipe for a night. Everything is checkpointed after each epoch: the same command goes on where it was
+-long that recipe for some hours. Everything is checkpointed after each epoch: the same command goes on where it was
 stopped or killed, and ends with the same weights.
 
 --seeds trains each row once with each seed, every one in a run folder of its own; --list says how far the NLL spreads.

@@ -114,6 +114,8 @@ assert lost > 5 * results[0.6].monte_carlo_error
 assert np.mean(results[0.6].pareto_k_per_example > 0.7) > 0.5
 assert "does not suffice" in results[0.6].verdict
 assert abs(results[1.2].nll - results[1.0].nll) < 0.02
+kept = np.median(results[1.2].ess_per_example) / np.median(results[1.0].ess_per_example)
+assert 0.55 < kept < 0.8
 
 # %% [markdown]
 # The error bar is computed from the weights that were drawn. What was not drawn is in no
@@ -150,7 +152,7 @@ assert "K = 500 suffices" in fitted.verdict
 # %% tags=["answer"]
 more = np.mean([estimate(log_weights(20000, 50, 0.7))[0] for _ in range(100)])
 print(f"L_5000 {found[50, 0.7][0]:+.3f}, L_20000 {more:+.3f} nats")
-assert found[50, 0.7][0] < more < 0.4 * found[50, 0.7][0]
+assert found[50, 0.7][0] < more < 0.5 * found[50, 0.7][0]
 
 # %% [markdown]
 # **2.** Which scale is best for this model? Try some between 0.8 and 1.4, and judge by the
