@@ -137,7 +137,7 @@ def _row(dataset: str, model: str, num_samples: int, layers: str, recipe: str) -
     name = f"{dataset}-{model}-k{num_samples}-{layers}"
     protocol = _PAPER if recipe == "paper" else _recipe(dataset, model, num_samples, recipe)
     if recipe == "long" and layers == "l2":
-        # Each takes nearly twice as long. Near the highest rate of one layer for so long, two get worse.
+        # Each takes half as long again. Near the highest rate of one layer for so long, two get worse.
         protocol.update(epochs=protocol["epochs"] // 2, learning_rate=1e-3)
     config = ExperimentConfig.of(
         dataset=dataset, objective=_MODELS[model], num_samples=num_samples, **_LAYERS[layers], **protocol

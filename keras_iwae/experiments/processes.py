@@ -98,7 +98,7 @@ def processes(kind: type[Kind], workers: int | None, address: str | None, extra:
     if ray.is_initialized():
         raise ValueError(f"{MARK}{argument}`. Expected no other Ray in this process. Received: {value!r} beside one")
     if address is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         where = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     else:
         if not isinstance(address, str) or not re.fullmatch(r"ray://[^/]+:\d+", address):
@@ -121,6 +121,11 @@ def check_count(workers: Any) -> int | None:
         ValueError: if it is no positive integer.
     """
     return None if workers is None else check_integer("workers", workers)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, of which the machine may have more."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_accelerators() -> None:

@@ -19,6 +19,7 @@ from keras_iwae.evaluation import ACTIVE_UNIT_THRESHOLD, importance_weighted_nll
 from keras_iwae.experiments import inputs
 from keras_iwae.experiments.log_likelihood import evaluate
 from keras_iwae.experiments.paper_table import Row, find_row
+from keras_iwae.experiments.processes import usable_cores
 from keras_iwae.experiments.row_states import ROOT, passes_done, result_of, starts_whole
 from keras_iwae.experiments.training import resume, train
 from keras_iwae.foundation import MARK, check_folder, check_integer, check_positive, float32_products, write_json
@@ -149,7 +150,7 @@ def reproduce_row(row: Row, out: str | os.PathLike, asked: Asked, command: str) 
         "command": command,
         "date": datetime.date.today().isoformat(),
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "gpu_names": (gpus := _gpus()),
         # Of the products of training alone; a CPU has none.
         "tensor_float_32": bool(gpus) and tf.config.experimental.tensor_float_32_execution_enabled(),
