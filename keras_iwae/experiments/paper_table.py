@@ -2,7 +2,7 @@
 
     DATASET-MODEL-kK-lL            the paper's protocol: eight stages, 3,280 passes
     DATASET-MODEL-kK-lL-fast       the same network and K by a short recipe
-    DATASET-iwae-k50-lL-long       that recipe for five times the passes, half as many with two layers, at 0.001
+    DATASET-iwae-k50-lL-long       that recipe for five times the passes; two layers have half of these, at 0.001
     DATASET-iwae-k50-vamp-fast     that recipe for a gated network of 300-300-40 with the VampPrior, which no paper has
     DATASET-FIRST-then-SECOND      the paper's transfer experiment, each half as above
     lecture-ae, -vae, -iwae-k10    a small network with ten latent units, from autoencoder to IWAE
